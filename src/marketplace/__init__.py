@@ -1,0 +1,1 @@
+"""From a dirty marketplace dump to a fine-tuned image model, and from the model to similar products."""

@@ -1,0 +1,72 @@
+"""The files that hold networks: plain dictionaries that `torch.load(..., weights_only=True)` reads."""
+
+import hashlib
+from pathlib import Path
+from typing import Any, TypedDict
+
+import torch
+
+from marketplace.errors import MarketplaceError
+from marketplace.files import replacing
+from marketplace.networks import Network
+
+CATEGORIES = "head.categories"  # the layer that a pretrained network does not have yet
+
+
+class Checkpoint(TypedDict):
+    """A network with all three parts, and where it came from."""
+
+    backbone: str
+    weights: str  # the pretrained weights it started from
+    size: int  # pixels a side of the images it was trained on; 0 before any training
+    categories: list[str]  # label -> name; empty before any training
+    epoch: int  # the chosen one, from 1; 0 before any training
+    figures: dict[str, float]  # train_loss, val_loss and val_accuracy of that epoch
+    state_dict: dict[str, torch.Tensor]
+
+
+def save(path: Path, content: Any) -> None:
+    """Write a dictionary of tensors and plain values; the same content gives the same bytes."""
+    with replacing(path) as part, part.open("wb") as file:
+        torch.save(content, file)  # to a file object: given a path, torch writes its name into the file
+
+
+def save_pretrained(path: Path, network: Network, weights: str) -> None:
+    """Write the checkpoint of a network before any training, without the layer that names the categories."""
+    checkpoint = checkpoint_of(network, weights=weights, size=0, categories=[], epoch=0, figures={})
+    state = checkpoint["state_dict"]
+    checkpoint["state_dict"] = {name: state[name] for name in state if not name.startswith(CATEGORIES)}
+    save(path, checkpoint)
+
+
+def load(path: Path) -> Any:
+    """Read what `save` wrote. Raises MarketplaceError when it is missing or damaged."""
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise MarketplaceError(f"{path} is missing: run `dvc repro`, or `dvc pull` to get it.") from None
+    except Exception as error:  # whatever unpickling a damaged file brings up
+        raise MarketplaceError(f"{path} cannot be read ({str(error).splitlines()[0]}): delete it and run `dvc repro`.") from None
+
+
+def checkpoint_of(network: Network, **facts: Any) -> Checkpoint:
+    """The checkpoint of a network as it is now, its tensors copied; `facts` are the fields beside its weights."""
+    state = {name: value.detach().cpu().clone().contiguous() for name, value in network.state_dict().items()}
+    return Checkpoint(backbone=network.backbone, state_dict=state, **facts)
+
+
+def network_of(checkpoint: Checkpoint, n_categories: int) -> Network:
+    """The network of a checkpoint, in evaluation mode.
+
+    A checkpoint from before any training says nothing of the categories: their layer starts at random.
+    """
+    network = Network(checkpoint["backbone"], n_categories)
+    at_random = {f"{CATEGORIES}.{name}": value for name, value in network.head.categories.state_dict().items()}
+    network.load_state_dict(at_random | checkpoint["state_dict"])
+    return network.eval()
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

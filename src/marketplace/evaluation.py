@@ -1,0 +1,82 @@
+"""How good the model is on the test split: telling categories apart, and finding similar products."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from sklearn.metrics import accuracy_score, f1_score, precision_recall_fscore_support, top_k_accuracy_score
+
+from marketplace import checkpoints
+from marketplace.embeddings import embed
+from marketplace.files import replacing, write_json
+from marketplace.retrieval import retrieval_metrics
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The figures, and the tables behind them."""
+
+    metrics: dict[str, float | dict[str, float]]
+    confusion: pd.DataFrame  # actual, predicted: a row per test image
+    per_category: pd.DataFrame  # category, images, precision, recall, f1
+
+    def write(self, metrics: Path, folder: Path) -> None:
+        """Write the figures to `metrics` and the tables to `folder`."""
+        for name, table in (("confusion", self.confusion), ("per_category", self.per_category)):
+            with replacing(folder / f"{name}.csv") as part:
+                table.to_csv(part, index=False, lineterminator="\n")
+        write_json(metrics, self.metrics)
+
+
+def evaluate(
+    tuned: checkpoints.Checkpoint, pretrained: checkpoints.Checkpoint, table: pd.DataFrame, embeddings: np.ndarray,
+    images: np.ndarray,
+) -> Evaluation:
+    """Evaluate on the test split; `untouched` is what the ImageNet network finds without any fine-tuning.
+
+    `table` is the training data, `embeddings` `(N, D)` the tuned network's, `images` `(N, S, S, 3) uint8` full-sized.
+    """  # fmt: skip
+    test = np.flatnonzero(table["split"] == "test")
+    labels = table["label"].to_numpy()[test]
+    probabilities = category_probabilities(tuned, embeddings[test])
+    predicted = probabilities.argmax(axis=1)
+
+    names = tuned["categories"]
+    every = np.arange(len(names))
+    untouched = embed(checkpoints.network_of(pretrained, n_categories=1), images)
+    columns = (table["product_id"].to_numpy(), table["category"].to_numpy(), table["sha256"].to_numpy())
+    metrics: dict[str, float | dict[str, float]] = {
+        "accuracy": float(accuracy_score(labels, predicted)),
+        "top3_accuracy": top3_accuracy(labels, probabilities),
+        "macro_f1": float(f1_score(labels, predicted, labels=every, average="macro", zero_division=0)),
+        **retrieval_metrics(embeddings, *columns, test),
+        "untouched": retrieval_metrics(untouched, *columns, test),
+    }
+    confusion = pd.DataFrame(
+        {"actual": [names[label] for label in labels], "predicted": [names[label] for label in predicted]}
+    )
+    precision, recall, f1, images_of = precision_recall_fscore_support(
+        labels, predicted, labels=every, zero_division=0
+    )
+    per_category = pd.DataFrame(
+        {"category": names, "images": images_of, "precision": precision, "recall": recall, "f1": f1}
+    )
+    return Evaluation(metrics, confusion, per_category.round(4))
+
+
+@torch.inference_mode()
+def category_probabilities(checkpoint: checkpoints.Checkpoint, embeddings: np.ndarray) -> np.ndarray:
+    """The head's softmax `(N, n_categories) float32` for embeddings `(N, D)`: an image need not be seen again."""
+    network = checkpoints.network_of(checkpoint, len(checkpoint["categories"]))
+    probabilities: np.ndarray = network.head(torch.from_numpy(embeddings)).softmax(dim=1).numpy()
+    return probabilities
+
+
+def top3_accuracy(labels: np.ndarray, probabilities: np.ndarray) -> float:
+    """Share of images whose category is among the three most probable; 1 where there are no more than three."""
+    n_categories = probabilities.shape[1]
+    if n_categories <= 3:
+        return 1.0
+    return float(top_k_accuracy_score(labels, probabilities, k=3, labels=np.arange(n_categories)))

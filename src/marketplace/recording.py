@@ -1,0 +1,53 @@
+"""What a training leaves behind beside its weights: DVCLive's metrics and plots, TensorBoard's logs, epochs' weights."""
+
+from pathlib import Path
+from types import TracebackType
+
+from dvclive import Live
+from torch.utils.tensorboard import SummaryWriter
+
+from marketplace import checkpoints
+from marketplace.files import remove
+from marketplace.networks import Network
+
+
+class Recorder:
+    """Records a run: `metrics/train_*` for DVC, `logs/train_*/{train,val}` for TensorBoard, one file of weights an epoch."""
+
+    def __init__(self, metrics: Path, logs: Path, epochs: Path) -> None:
+        remove(logs)  # a run of other settings would be drawn over this one
+        remove(epochs)
+        epochs.mkdir(parents=True)
+        self._epochs = epochs
+        # Without these settings DVCLive rewrites dvc.yaml and saves an experiment of its own.
+        self._live = Live(str(metrics), dvcyaml=None, save_dvc_exp=False, report=None)
+        self._train, self._val = SummaryWriter(str(logs / "train")), SummaryWriter(str(logs / "val"))
+
+    def __enter__(self) -> "Recorder":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._train.close()
+        self._val.close()
+        self._live.end()
+
+    def epoch(self, epoch: int, figures: dict[str, float]) -> None:
+        """Record an epoch's train_loss, val_loss and val_accuracy; `epoch` counts from 1."""
+        self._live.step = epoch
+        for name, value in figures.items():
+            self._live.log_metric(name.replace("_", "/", 1), value)
+            split, quantity = name.split("_", 1)
+            (self._train if split == "train" else self._val).add_scalar(quantity, value, epoch)
+        self._live.make_summary()
+
+    def best(self, epoch: int, figures: dict[str, float]) -> None:
+        """Record which epoch was chosen and its figures, as best/epoch, best/train_loss and so on."""
+        self._live.summary["best"] = {"epoch": epoch, **figures}
+        self._live.make_summary()
+
+    def weights(self, epoch: int, network: Network) -> None:
+        """Keep an epoch's weights."""
+        state = {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}
+        checkpoints.save(self._epochs / f"epoch-{epoch:02}.pt", state)

@@ -1,0 +1,44 @@
+"""A dump that lies in a folder: products.csv, images.csv and images/."""
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+from marketplace.errors import MarketplaceError
+from marketplace.settings import LocalSettings
+
+log = logging.getLogger(__name__)
+
+
+class LocalDump:
+    """Reads the folder `fetch.local.path`, relative to the repository's root, byte for byte."""
+
+    def __init__(self, settings: LocalSettings) -> None:
+        self.folder = Path(settings.path).expanduser()
+        if not self.folder.is_dir():
+            raise MarketplaceError(
+                f"fetch.local.path = {settings.path!r} is no folder (looked in {self.folder.absolute()})."
+            )
+        for name in ("products.csv", "images.csv", "images"):
+            if not (self.folder / name).exists():
+                raise MarketplaceError(
+                    f"{self.folder / name} is missing: fetch.local.path must name a folder that holds "
+                    "products.csv, images.csv and a folder images/."
+                )
+
+    def table(self, name: str) -> bytes:
+        """The bytes of `products.csv` or `images.csv`."""
+        return (self.folder / name).read_bytes()
+
+    def photo_names(self) -> list[str]:
+        """The names of all files in images/; folders in it are left alone, with a warning."""
+        entries = list((self.folder / "images").iterdir())
+        names = [entry.name for entry in entries if entry.is_file()]
+        if len(names) < len(entries):
+            log.warning("%d entries of %s are no files and stay behind", len(entries) - len(names), self.folder)
+        return names
+
+    def read_photos(self, names: list[str]) -> Iterator[tuple[str, bytes]]:
+        """Yield (name, content) of the named photos, in the order given."""
+        for name in names:
+            yield name, (self.folder / "images" / name).read_bytes()

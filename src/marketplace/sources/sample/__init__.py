@@ -1,0 +1,36 @@
+"""A marketplace drawn on the spot: seeded, of any size, without a network, and as dirty as a real one.
+
+`listings` makes up the tables and the plan of every photo, `drawing` paints one photo, `defects` spoils some of them.
+"""
+
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+
+from marketplace.settings import SampleSettings
+from marketplace.sources.sample.defects import Photo, photo_bytes, plant_defects
+from marketplace.sources.sample.listings import make_listings
+
+__all__ = ["SampleDump"]
+
+
+class SampleDump:
+    """The drawn dump of `fetch.sample`; `answers` says what must become of each planted defect."""
+
+    def __init__(self, settings: SampleSettings) -> None:
+        listings = make_listings(settings.products, settings.seed)
+        self._plan = plant_defects(listings, settings.defect_rate, settings.seed)
+        self.answers = self._plan.answers
+
+    def table(self, name: str) -> bytes:
+        """The bytes of `products.csv` or `images.csv`."""
+        return {"products.csv": self._plan.products_csv, "images.csv": self._plan.images_csv}[name]()
+
+    def photo_names(self) -> list[str]:
+        """The names of all files in the folder of photos."""
+        return list(self._plan.photos)
+
+    def read_photos(self, names: list[str]) -> Iterator[tuple[str, bytes]]:
+        """Draw the named photos, in the order given, on all cores."""
+        photos: list[Photo] = [self._plan.photos[name] for name in names]
+        with ProcessPoolExecutor() as pool:
+            yield from zip(names, pool.map(photo_bytes, photos, chunksize=16), strict=True)

@@ -1,0 +1,125 @@
+"""Paint one photo of a made-up product: its icon in its colours, in some pose, light and place."""
+
+import json
+from functools import cache, lru_cache
+from importlib.resources import files
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFilter, ImageFont
+
+from marketplace.sources.sample.listings import Product
+
+SHAPES = ((288, 288), (288, 216), (216, 288))
+
+
+def draw_photo(product: Product, seed: list[int]) -> Image.Image:
+    """An RGB photo of the product, at most 288 px a side; the same `seed` gives the same photo."""
+    rng = np.random.default_rng(seed)
+    width, height = SHAPES[rng.integers(len(SHAPES))]
+    scene = _background(rng, width, height)
+
+    side = round(min(width, height) * rng.uniform(0.5, 0.85))
+    mask, paint = _object(rng, product, side)
+    x = round((width - mask.width) * rng.uniform(0.3, 0.7))
+    y = round((height - mask.height) * rng.uniform(0.3, 0.7))
+
+    shadow = Image.new("L", scene.size)
+    shadow.paste(mask.point(lambda value: value // 2), (x + side // 25, y + side // 18))
+    scene.paste((25, 22, 20), (0, 0), shadow.filter(ImageFilter.GaussianBlur(side / 25)))
+    scene.paste(paint, (x, y), mask)
+    return _develop(rng, scene)
+
+
+def _object(rng: np.random.Generator, product: Product, side: int) -> tuple[Image.Image, Image.Image]:
+    """The product as a mask and the paint under it, turned and lit together."""
+    mask = _icon(product.icon, side)
+    paint = _pattern(product, side)
+    across = np.linspace(rng.uniform(0.7, 1.1), rng.uniform(0.7, 1.2), side)
+    down = np.linspace(rng.uniform(1.0, 1.25), rng.uniform(0.6, 0.95), side)
+    lit = np.asarray(paint) * (across[None, :, None] * down[:, None, None])
+    paint = Image.fromarray(lit.clip(0, 255).astype(np.uint8))
+    if rng.random() < 0.3:
+        mask, paint = (layer.transpose(Image.Transpose.FLIP_LEFT_RIGHT) for layer in (mask, paint))
+    shear, angle = rng.normal(0, 0.12), rng.normal(0, 18)
+    slant = (1, shear, -shear * side / 2, 0, 1, 0)
+    mask, paint = (
+        layer.transform(layer.size, Image.Transform.AFFINE, slant, Image.Resampling.BILINEAR).rotate(
+            angle, Image.Resampling.BILINEAR, expand=True
+        )
+        for layer in (mask, paint)
+    )
+    return mask, paint
+
+
+def _pattern(product: Product, side: int) -> Image.Image:
+    first, second = product.colours
+    paint = Image.new("RGB", (side, side), first)
+    draw = ImageDraw.Draw(paint)
+    step = max(4, side // 8)
+    match product.pattern:
+        case "stripes":
+            for top in range(0, side, 2 * step):
+                draw.rectangle((0, top, side, top + step), fill=second)
+        case "checks":
+            for row in range(0, side, step):
+                for column in range(row // step % 2 * step, side, 2 * step):
+                    draw.rectangle((column, row, column + step, row + step), fill=second)
+        case "dots":
+            for row in range(step // 2, side, 2 * step):
+                for column in range(step // 2, side, 2 * step):
+                    draw.ellipse((column, row, column + step, row + step), fill=second)
+        case "two-tone":
+            draw.rectangle((0, side // 2, side, side), fill=second)
+    return paint
+
+
+def _icon(name: str, side: int) -> Image.Image:
+    """The icon as a `side` x `side` mask, scaled to fill it."""
+    glyph = _glyph(name)
+    scale = side / max(glyph.size)
+    fitted = glyph.resize(tuple(max(1, round(edge * scale)) for edge in glyph.size), Image.Resampling.LANCZOS)
+    mask = Image.new("L", (side, side))
+    mask.paste(fitted, ((side - fitted.width) // 2, (side - fitted.height) // 2))
+    return mask
+
+
+@lru_cache(maxsize=128)
+def _glyph(name: str) -> Image.Image:
+    codepoint = chr(int(_icons()[name]["unicode"], 16))
+    font = ImageFont.truetype(str(_font_awesome() / "webfonts" / "fa-solid-900.ttf"), 240)
+    left, top, right, bottom = (int(edge) for edge in font.getbbox(codepoint))
+    glyph = Image.new("L", (right - left, bottom - top))
+    ImageDraw.Draw(glyph).text((-left, -top), codepoint, fill=255, font=font)
+    return glyph
+
+
+@cache
+def _icons() -> dict[str, dict[str, str]]:
+    icons: dict[str, dict[str, str]] = json.loads((_font_awesome() / "metadata" / "icons.json").read_bytes())
+    return icons
+
+
+def _font_awesome():  # type: ignore[no-untyped-def]  # importlib's Traversable moved between Python versions
+    return files("fontawesomefree") / "static" / "fontawesomefree"
+
+
+def _background(rng: np.random.Generator, width: int, height: int) -> Image.Image:
+    """A wall or a table top: a muted colour, soft blotches and a fall of light."""
+    colour = rng.uniform(70, 225) + rng.normal(0, 18, 3)
+    blotches = rng.normal(0, rng.uniform(4, 22), (6, 6)).astype(np.float32)
+    blotches = np.asarray(Image.fromarray(blotches).resize((width, height), Image.Resampling.BICUBIC))
+    fall = np.linspace(-1, 1, height) * rng.normal(0, 20)
+    scene = colour + blotches[:, :, None] + fall[:, None, None]
+    if rng.random() < 0.5:  # the edge of the table
+        edge = rng.integers(height // 2, height)
+        scene[edge:] = scene[edge:] * rng.uniform(0.55, 0.9) + rng.normal(0, 14, 3)
+    return Image.fromarray(scene.clip(0, 255).astype(np.uint8))
+
+
+def _develop(rng: np.random.Generator, scene: Image.Image) -> Image.Image:
+    """The camera: exposure, white balance, focus and grain."""
+    if rng.random() < 0.3:
+        scene = scene.filter(ImageFilter.GaussianBlur(rng.uniform(0.3, 1.4)))
+    gain = rng.uniform(0.65, 1.2) * (1 + rng.normal(0, 0.05, 3))
+    grain = rng.normal(0, rng.uniform(1, 6), (scene.height, scene.width, 1))
+    return Image.fromarray((np.asarray(scene) * gain + grain).clip(0, 255).astype(np.uint8))

@@ -1,0 +1,38 @@
+"""What every stage script shares: `--help`, logging, and one clear sentence where a user's mistake ends a run."""
+
+import argparse
+import errno
+import logging
+import sys
+from collections.abc import Callable, Sequence
+
+from marketplace.errors import MarketplaceError
+
+DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+def run_stage(main: Callable[..., None], description: str | None, **arguments: Sequence[str]) -> None:
+    """Run a stage's `main` as a command; `arguments` are its positional ones, each with the values it may take.
+
+    Exit codes: 0 done, 1 a mistake that the last line on stderr explains, 2 wrong usage, 130 interrupted.
+    """
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name, choices in arguments.items():
+        parser.add_argument(name, choices=choices)
+    values = vars(parser.parse_args())
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    try:
+        main(**values)
+    except MarketplaceError as error:
+        sys.exit(f"ERROR: {error}")
+    except KeyboardInterrupt:
+        print("\nInterrupted: nothing half-written is left; `dvc repro` starts this stage again.", file=sys.stderr)
+        sys.exit(130)
+    except OSError as error:
+        if error.errno not in DISK_FULL:
+            raise
+        where = f" while writing {error.filename}" if error.filename else ""
+        sys.exit(
+            f"ERROR: the disk is full{where} ({error.strerror}). Nothing half-written is left: free some space "
+            "(`dvc gc -w` drops cached results that this workspace does not use) and run `dvc repro` again."
+        )

@@ -1,0 +1,36 @@
+"""The dump's two tables, as they come: every field as text."""
+
+import io
+
+import pandas as pd
+
+from marketplace.errors import MarketplaceError
+
+COLUMNS = {
+    "products.csv": ("id", "product_name", "category", "product_description", "price", "location"),
+    "images.csv": ("id", "product_id"),
+}
+
+
+def read_table(content: bytes, name: str) -> pd.DataFrame:
+    """Read a dump's table, every field as text, rows ending at `\\n` alone: descriptions hold bare `\\r`.
+
+    Raises MarketplaceError when it is not UTF-8, is no CSV, lacks a column or has no row.
+    """
+    try:
+        table = pd.read_csv(
+            io.StringIO(content.decode("utf-8-sig")), lineterminator="\n", dtype=str, keep_default_na=False
+        )
+    except UnicodeDecodeError as error:
+        raise MarketplaceError(f"{name} is not UTF-8: byte {error.start} is {content[error.start]:#04x}.") from None
+    except pd.errors.EmptyDataError:
+        raise MarketplaceError(f"{name} is empty: it has not even a header.") from None
+    except pd.errors.ParserError as error:
+        raise MarketplaceError(f"{name} is not well-formed CSV: {str(error).strip()}.") from None
+    table.columns = ["" if column == "Unnamed: 0" else column.strip() for column in table.columns]
+    missing = [column for column in COLUMNS[name] if column not in table.columns]
+    if missing:
+        raise MarketplaceError(f"{name} lacks the column {missing[0]!r}; it has: {', '.join(table.columns)}.")
+    if table.empty:
+        raise MarketplaceError(f"{name} has a header but no row.")
+    return table.fillna("")  # a row that ends early
