@@ -1,4 +1,4 @@
-"""Get the ImageNet weights: the only stage that needs the network they come from (none does, for efficientnet_lite0)."""
+"""Get the ImageNet weights once, so that they are versioned and no later stage needs a network connection."""
 
 from pathlib import Path
 

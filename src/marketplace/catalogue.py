@@ -88,9 +88,7 @@ def clean_images(
     return _take_out(images, ~images["product_id"].isin(kept), "images", "product_not_kept", rejects)
 
 
-def join_files(
-    images: pd.DataFrame, files: pd.DataFrame, known: "pd.Series[str]", rejects: Rejects
-) -> pd.DataFrame:
+def join_files(images: pd.DataFrame, files: pd.DataFrame, known: "pd.Series[str]", rejects: Rejects) -> pd.DataFrame:
     """Join image rows with the files that were opened: adds sha256, and takes out whatever has no partner.
 
     `files` holds name, sha256 and reason (empty where the picture is sound); image x lies in `x.jpg`. `known` are the
@@ -130,9 +128,7 @@ def label_encoder(categories: "pd.Series[str]") -> dict[str, dict[str, int] | li
     return {"encode": {name: label for label, name in enumerate(names)}, "decode": names}
 
 
-def _take_out(
-    table: pd.DataFrame, out: "pd.Series[bool]", name: str, reason: str, rejects: Rejects
-) -> pd.DataFrame:
+def _take_out(table: pd.DataFrame, out: "pd.Series[bool]", name: str, reason: str, rejects: Rejects) -> pd.DataFrame:
     rejects.add(name, table["id"][out], reason)
     return table[~out]
 

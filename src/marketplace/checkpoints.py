@@ -2,26 +2,31 @@
 
 import hashlib
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, TypedDict, Unpack
 
 import torch
 
-from marketplace.errors import MarketplaceError
+from marketplace.errors import MarketplaceError, first_line
 from marketplace.files import replacing
 from marketplace.networks import Network
 
 CATEGORIES = "head.categories"  # the layer that a pretrained network does not have yet
 
 
-class Checkpoint(TypedDict):
-    """A network with all three parts, and where it came from."""
+class Facts(TypedDict):
+    """Where a network came from."""
 
-    backbone: str
     weights: str  # the pretrained weights it started from
     size: int  # pixels a side of the images it was trained on; 0 before any training
     categories: list[str]  # label -> name; empty before any training
     epoch: int  # the chosen one, from 1; 0 before any training
     figures: dict[str, float]  # train_loss, val_loss and val_accuracy of that epoch
+
+
+class Checkpoint(Facts):
+    """A network with all three parts, and where it came from."""
+
+    backbone: str
     state_dict: dict[str, torch.Tensor]
 
 
@@ -46,10 +51,11 @@ def load(path: Path) -> Any:
     except FileNotFoundError:
         raise MarketplaceError(f"{path} is missing: run `dvc repro`, or `dvc pull` to get it.") from None
     except Exception as error:  # whatever unpickling a damaged file brings up
-        raise MarketplaceError(f"{path} cannot be read ({str(error).splitlines()[0]}): delete it and run `dvc repro`.") from None
+        why = first_line(error)
+        raise MarketplaceError(f"{path} cannot be read ({why}): delete it and run `dvc repro`.") from None
 
 
-def checkpoint_of(network: Network, **facts: Any) -> Checkpoint:
+def checkpoint_of(network: Network, **facts: Unpack[Facts]) -> Checkpoint:
     """The checkpoint of a network as it is now, its tensors copied; `facts` are the fields beside its weights."""
     state = {name: value.detach().cpu().clone().contiguous() for name, value in network.state_dict().items()}
     return Checkpoint(backbone=network.backbone, state_dict=state, **facts)
@@ -61,7 +67,8 @@ def network_of(checkpoint: Checkpoint, n_categories: int) -> Network:
     A checkpoint from before any training says nothing of the categories: their layer starts at random.
     """
     network = Network(checkpoint["backbone"], n_categories)
-    at_random = {f"{CATEGORIES}.{name}": value for name, value in network.head.categories.state_dict().items()}
+    layer = network.get_submodule(CATEGORIES).state_dict()
+    at_random = {f"{CATEGORIES}.{name}": value for name, value in layer.items()}
     network.load_state_dict(at_random | checkpoint["state_dict"])
     return network.eval()
 

@@ -13,12 +13,15 @@ from torch import Tensor
 from tqdm import tqdm
 
 from marketplace import checkpoints
-from marketplace.checkpoints import CATEGORIES, Checkpoint
+from marketplace.checkpoints import Checkpoint
 from marketplace.errors import MarketplaceError
-from marketplace.features import BATCH, trunk_features
+from marketplace.features import trunk_features
 from marketplace.files import replacing
 from marketplace.images import BACKGROUND
 from marketplace.networks import BACKBONES, Network
+
+
+BATCH = 32
 
 
 class ImageModel(TypedDict):
@@ -80,9 +83,11 @@ def embed(network: Network, images: np.ndarray) -> np.ndarray:
     rows = np.arange(len(images))
     features = trunk_features(network, images, rows)
     embeddings = np.empty((len(images), network.dimensions), dtype=np.float32)
-    for start in tqdm(range(0, len(images), BATCH), desc="embedding", unit="batch", mininterval=0.5):
-        batch = rows[start : start + BATCH]
-        embeddings[batch] = network.tail(features(batch).to(device)).cpu().numpy()
+    with tqdm(total=len(rows), desc="embedding", unit="image", mininterval=0.5) as progress:
+        for start in range(0, len(rows), BATCH):
+            batch = rows[start : start + BATCH]
+            embeddings[batch] = network.tail(features(batch).to(device)).cpu().numpy()
+            progress.update(len(batch))
     return embeddings
 
 

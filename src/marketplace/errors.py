@@ -1,5 +1,10 @@
-"""The one exception that stands for a mistake a user can mend."""
+"""The one exception that stands for a mistake which a user can mend."""
 
 
 class MarketplaceError(Exception):
     """What is wrong, where, and what to do about it, in one sentence fit to be shown without a traceback."""
+
+
+def first_line(error: Exception) -> str:
+    """The first line of an error's text, or its type where it has none: libraries like to add pages."""
+    return str(error).strip().partition("\n")[0] or type(error).__name__

@@ -31,7 +31,10 @@ class Evaluation:
 
 
 def evaluate(
-    tuned: checkpoints.Checkpoint, pretrained: checkpoints.Checkpoint, table: pd.DataFrame, embeddings: np.ndarray,
+    tuned: checkpoints.Checkpoint,
+    pretrained: checkpoints.Checkpoint,
+    table: pd.DataFrame,
+    embeddings: np.ndarray,
     images: np.ndarray,
 ) -> Evaluation:
     """Evaluate on the test split; `untouched` is what the ImageNet network finds without any fine-tuning.
@@ -57,9 +60,7 @@ def evaluate(
     confusion = pd.DataFrame(
         {"actual": [names[label] for label in labels], "predicted": [names[label] for label in predicted]}
     )
-    precision, recall, f1, images_of = precision_recall_fscore_support(
-        labels, predicted, labels=every, zero_division=0
-    )
+    precision, recall, f1, images_of = precision_recall_fscore_support(labels, predicted, labels=every, zero_division=0)
     per_category = pd.DataFrame(
         {"category": names, "images": images_of, "precision": precision, "recall": recall, "f1": f1}
     )

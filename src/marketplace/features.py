@@ -27,7 +27,8 @@ from marketplace.networks import Network
 
 log = logging.getLogger(__name__)
 
-BATCH = 32
+# Few large images at once: beyond this, malloc hands every layer fresh pages and a CPU spends its time on faults.
+PIXELS_AT_ONCE = 2**17
 GIB = 2**30
 STALE_SECONDS = 24 * 3600
 
@@ -44,6 +45,7 @@ class LiveFeatures:
 
     def __init__(self, network: Network, images: np.ndarray, mirrored: bool) -> None:
         self._network, self._images, self._mirrored = network, images, mirrored
+        self.batch_size = max(2, PIXELS_AT_ONCE // images.shape[1] ** 2)
 
     @torch.inference_mode()
     def half(self, rows: np.ndarray) -> Tensor:
@@ -108,8 +110,8 @@ def _fill(path: Path, live: LiveFeatures, rows: np.ndarray, shape: tuple[int, ..
         allocate(part, shape, np.float16)
         values = np.load(part, mmap_mode="r+")
         with tqdm(total=len(rows), desc="frozen layers", unit="image", mininterval=0.5) as progress:
-            for start in range(0, len(rows), BATCH):
-                batch = rows[start : start + BATCH]
+            for start in range(0, len(rows), live.batch_size):
+                batch = rows[start : start + live.batch_size]
                 values[start : start + len(batch)] = live.half(batch).permute(0, 2, 3, 1).numpy()
                 progress.update(len(batch))
         values.flush()
@@ -126,7 +128,12 @@ def _key(network: Network, images: np.ndarray, rows: np.ndarray, mirrored: bool)
         "rows": _digest(rows),
         "mirrored": mirrored,
         # Other kernels or another number of threads may round otherwise.
-        "arithmetic": [torch.__version__, torch.get_num_threads(), torch.backends.cpu.get_cpu_capability(), BATCH],
+        "arithmetic": [
+            torch.__version__,
+            torch.get_num_threads(),
+            torch.backends.cpu.get_cpu_capability(),
+            PIXELS_AT_ONCE,
+        ],
     }
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]
 

@@ -4,6 +4,7 @@ import hashlib
 import io
 import os
 import signal
+import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
@@ -45,6 +46,12 @@ def decode(content: bytes) -> Image.Image:
     """
     if not content:
         raise UnreadableImageError("empty")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # odd metadata in one photo of thousands: nothing a user could act on
+        return _decode(content)
+
+
+def _decode(content: bytes) -> Image.Image:
     try:
         picture = Image.open(io.BytesIO(content), formats=FORMATS)
     except UnidentifiedImageError:
@@ -55,7 +62,7 @@ def decode(content: bytes) -> Image.Image:
         raise UnreadableImageError("too_large")
     try:
         return _to_rgb(ImageOps.exif_transpose(picture))
-    except Exception as error:  # the same for bodies
+    except Exception as error:  # and on hostile bodies
         truncated = isinstance(error, EOFError) or "truncated" in str(error)
         raise UnreadableImageError("truncated" if truncated else "damaged") from None
 
@@ -142,8 +149,9 @@ def _in_parallel(work: Callable[..., Result], tasks: list[tuple[Any, ...]], desc
     ignore_interrupts = (signal.SIGINT, signal.SIG_IGN)
     with ProcessPoolExecutor(workers, initializer=signal.signal, initargs=ignore_interrupts) as pool:
         futures = [pool.submit(work, *task) for task in tasks]
+        done = tqdm(as_completed(futures), total=len(futures), desc=description, unit="shard", mininterval=0.5)
         try:
-            for future in tqdm(as_completed(futures), total=len(futures), desc=description, unit="shard", mininterval=0.5):
+            for future in done:
                 future.result()
             yield from (future.result() for future in futures)
         except BaseException:

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from marketplace.errors import MarketplaceError
+from marketplace.errors import MarketplaceError, first_line
 
 IMAGENET_CLASSES = 1000
 StateDict = dict[str, Tensor]
@@ -49,7 +49,7 @@ class Network(nn.Module):
         )
         self.dimensions = classifier.in_features
         self.trunk.requires_grad_(False)
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # twice as fast on a CPU
+        self.to(memory_format=torch.channels_last)  # twice as fast on a CPU
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Normalised pixels `(B, 3, S, S)` to logits `(B, n_categories)`."""
@@ -98,14 +98,14 @@ def pretrained_network(backbone: str, weights: str) -> Network:
         raise MarketplaceError(f"model.weights = {weights!r} does not fit {backbone}: {first[:200]}") from None
     network.trunk, network.tail, network.head.imagenet = BACKBONES[backbone].split(whole)
     network.trunk.requires_grad_(False)
-    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+    return network.to(memory_format=torch.channels_last)
 
 
 def _read_state_dict(path: Path) -> StateDict:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load raises whatever unpickling a stranger's file brings up
-        raise MarketplaceError(f"model.weights = {str(path)!r} is no state dict: {str(error).splitlines()[0]}") from None
+        raise MarketplaceError(f"model.weights = {str(path)!r} is no state dict: {first_line(error)}") from None
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise MarketplaceError(f"model.weights = {str(path)!r} is no state dict (a dict of names to tensors).")
     return state
@@ -161,9 +161,7 @@ def _load_lite0(_: str) -> StateDict:
 
 def _split_lite0(network: Any) -> tuple[nn.Module, nn.Module, nn.Linear]:
     *early, last = network.blocks
-    trunk = nn.Sequential(
-        OrderedDict(conv_stem=network.conv_stem, bn1=network.bn1, blocks=nn.Sequential(*early))
-    )
+    trunk = nn.Sequential(OrderedDict(conv_stem=network.conv_stem, bn1=network.bn1, blocks=nn.Sequential(*early)))
     tail = nn.Sequential(
         OrderedDict(last_stage=last, conv_head=network.conv_head, bn2=network.bn2, pool=network.global_pool)
     )

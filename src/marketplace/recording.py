@@ -1,24 +1,29 @@
-"""What a training leaves behind beside its weights: DVCLive's metrics and plots, TensorBoard's logs, epochs' weights."""
+"""What a training leaves beside its weights: DVCLive's metrics and plots, TensorBoard's logs, a table of its epochs."""
 
 from pathlib import Path
 from types import TracebackType
 
-from dvclive import Live
+import pandas as pd
+from dvclive.live import Live
 from torch.utils.tensorboard import SummaryWriter
 
 from marketplace import checkpoints
-from marketplace.files import remove
+from marketplace.files import remove, replacing
 from marketplace.networks import Network
 
 
 class Recorder:
-    """Records a run: `metrics/train_*` for DVC, `logs/train_*/{train,val}` for TensorBoard, one file of weights an epoch."""
+    """Records a run.
+
+    `metrics` is for DVC, `logs`/{train,val} for TensorBoard; `epochs` gets epochs.csv and, on request, all weights.
+    """
 
     def __init__(self, metrics: Path, logs: Path, epochs: Path) -> None:
         remove(logs)  # a run of other settings would be drawn over this one
         remove(epochs)
         epochs.mkdir(parents=True)
         self._epochs = epochs
+        self._table: list[dict[str, float]] = []
         # Without these settings DVCLive rewrites dvc.yaml and saves an experiment of its own.
         self._live = Live(str(metrics), dvcyaml=None, save_dvc_exp=False, report=None)
         self._train, self._val = SummaryWriter(str(logs / "train")), SummaryWriter(str(logs / "val"))
@@ -35,6 +40,7 @@ class Recorder:
 
     def epoch(self, epoch: int, figures: dict[str, float]) -> None:
         """Record an epoch's train_loss, val_loss and val_accuracy; `epoch` counts from 1."""
+        self._table.append({"epoch": epoch, **figures})
         self._live.step = epoch
         for name, value in figures.items():
             self._live.log_metric(name.replace("_", "/", 1), value)
@@ -44,6 +50,10 @@ class Recorder:
 
     def best(self, epoch: int, figures: dict[str, float]) -> None:
         """Record which epoch was chosen and its figures, as best/epoch, best/train_loss and so on."""
+        table = pd.DataFrame(self._table)
+        table["chosen"] = table["epoch"] == epoch
+        with replacing(self._epochs / "epochs.csv") as part:
+            table.to_csv(part, index=False, lineterminator="\n")
         self._live.summary["best"] = {"epoch": epoch, **figures}
         self._live.make_summary()
 

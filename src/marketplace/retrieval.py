@@ -15,12 +15,12 @@ def nearest(embeddings: np.ndarray, sha256: np.ndarray, queries: np.ndarray, k: 
     `embeddings` `(N, D)`, `sha256` `(N,)` of the files, `queries` `(Q,)` row numbers. Equal similarities are ordered by
     row number. Where fewer than k images are left in a gallery, the rest is -1.
     """
-    unit = embeddings / np.maximum(np.linalg.norm(embeddings, axis=1, keepdims=True), 1e-12)
+    unit: np.ndarray = embeddings / np.maximum(np.linalg.norm(embeddings, axis=1, keepdims=True), 1e-12)
     photo = np.unique(sha256, return_inverse=True)[1]
     found = np.full((len(queries), k), -1, dtype=np.int64)
     for start in range(0, len(queries), QUERIES_AT_ONCE):
         rows = queries[start : start + QUERIES_AT_ONCE]
-        similarity = unit[rows] @ unit.T
+        similarity: np.ndarray = unit[rows] @ unit.T
         similarity[photo[rows][:, None] == photo[None, :]] = -np.inf
         order = np.argsort(-similarity, axis=1, kind="stable")[:, :k]
         missing = np.isneginf(np.take_along_axis(similarity, order, axis=1))
@@ -37,7 +37,7 @@ def recall_at_k(found: np.ndarray, keys: np.ndarray, sha256: np.ndarray, queries
     of image retrieval (e.g. Oh Song et al., 2016, arXiv:1511.06452, section 5), where one hit is enough.
     `found` `(Q, >= k)` is what `nearest` gave; `keys` and `sha256` are `(N,)`.
     """
-    possible = np.array([((keys == keys[query]) & (sha256 != sha256[query])).any() for query in queries])
+    possible = np.array([bool(((keys == keys[query]) & (sha256 != sha256[query])).any()) for query in queries])
     if not possible.any():
         return float("nan")
     hits = _same(found[:, :k], keys, queries).any(axis=1)
@@ -67,4 +67,5 @@ def retrieval_metrics(
 
 
 def _same(found: np.ndarray, keys: np.ndarray, queries: np.ndarray) -> np.ndarray:
-    return (keys[found] == keys[queries][:, None]) & (found >= 0)
+    same: np.ndarray = (keys[found] == keys[queries][:, None]) & (found >= 0)
+    return same

@@ -25,16 +25,22 @@ class _Section(BaseModel):
 
 
 class SampleSettings(_Section):
+    """The marketplace that is drawn: how large, which one, how dirty."""
+
     products: Count
     seed: Annotated[int, Field(ge=0)]
     defect_rate: Annotated[float, Field(ge=0, le=0.05)]
 
 
 class LocalSettings(_Section):
+    """The folder of a dump that lies on this machine."""
+
     path: str
 
 
 class FetchSettings(_Section):
+    """Where the dump comes from, how much of it, and how it is packed."""
+
     source: Literal["sample", "local"]
     limit: Count | None
     shards: Annotated[int, Field(ge=1, le=999)]
@@ -43,22 +49,30 @@ class FetchSettings(_Section):
 
 
 class CleanSettings(_Section):
+    """The splits."""
+
     test: Share
     val: Share
     seed: Annotated[int, Field(ge=0)]
 
 
 class ResizeSettings(_Section):
+    """Pixels a side."""
+
     small: ImageSize
     full: ImageSize
 
 
 class ModelSettings(_Section):
+    """The network and the weights it starts from."""
+
     backbone: Literal["efficientnet_lite0", "resnet18", "resnet34", "resnet50"]
     weights: Annotated[str, Field(min_length=1)]
 
 
 class TrainSettings(_Section):
+    """Both trainings."""
+
     lr: Annotated[float, Field(gt=0, le=1)]
     batch_size: Annotated[int, Field(ge=2)]
     epochs: Count
@@ -70,6 +84,8 @@ class TrainSettings(_Section):
 
 
 class TrainFullSettings(_Section):
+    """The training on full-sized images alone."""
+
     warm_start: bool
 
 
@@ -85,7 +101,7 @@ class Settings(_Section):
 
 
 class _Loader(yaml.SafeLoader):
-    """Reads `1e-05` as a float, as YAML 1.2 and DVC (which writes `-S train.lr=1e-5` so) do; PyYAML alone says string."""
+    """Reads `1e-05`, which is how DVC writes `-S train.lr=1e-5`, as a float; PyYAML itself says string."""
 
 
 _Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"^[-+]?\d+[eE][-+]?\d+$"), list("-+0123456789"))

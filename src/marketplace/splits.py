@@ -23,7 +23,8 @@ def photo_groups(product_ids: "pd.Series[str]", sha256: "pd.Series[str]") -> np.
     starts = np.tile(np.arange(n), 2)
     size = int(ends.max(initial=-1)) + 1
     links = coo_array((np.ones(2 * n), (starts, ends)), shape=(size, size))
-    return connected_components(links, directed=False)[1][:n]
+    groups: np.ndarray = connected_components(links, directed=False)[1][:n]
+    return groups
 
 
 def assign_splits(table: pd.DataFrame, test: float, val: float, seed: int) -> "pd.Series[str]":
@@ -37,8 +38,10 @@ def assign_splits(table: pd.DataFrame, test: float, val: float, seed: int) -> "p
     Raises MarketplaceError when a category has fewer than three groups.
     """
     groups = photo_groups(table["product_id"], table["sha256"])
-    by_group = table.assign(group=groups).groupby("group").agg(
-        category=("category", lambda names: names.mode().iloc[0]), product_id=("product_id", "min")
+    by_group = (
+        table.assign(group=groups)
+        .groupby("group")
+        .agg(category=("category", lambda names: names.mode().iloc[0]), product_id=("product_id", "min"))
     )
     by_group["order"] = [_draw(seed, product_id) for product_id in by_group["product_id"]]
     split = pd.Series("train", index=by_group.index)

@@ -1,6 +1,7 @@
 """The dump's two tables, as they come: every field as text."""
 
 import io
+import warnings
 
 import pandas as pd
 
@@ -18,14 +19,17 @@ def read_table(content: bytes, name: str) -> pd.DataFrame:
     Raises MarketplaceError when it is not UTF-8, is no CSV, lacks a column or has no row.
     """
     try:
-        table = pd.read_csv(
-            io.StringIO(content.decode("utf-8-sig")), lineterminator="\n", dtype=str, keep_default_na=False
-        )
+        text = content.decode("utf-8-sig")
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)  # rows longer than the header would be cut
+            table = pd.read_csv(
+                io.StringIO(text), lineterminator="\n", dtype=str, keep_default_na=False, index_col=False
+            )
     except UnicodeDecodeError as error:
         raise MarketplaceError(f"{name} is not UTF-8: byte {error.start} is {content[error.start]:#04x}.") from None
     except pd.errors.EmptyDataError:
         raise MarketplaceError(f"{name} is empty: it has not even a header.") from None
-    except pd.errors.ParserError as error:
+    except (pd.errors.ParserError, pd.errors.ParserWarning) as error:
         raise MarketplaceError(f"{name} is not well-formed CSV: {str(error).strip()}.") from None
     table.columns = ["" if column == "Unnamed: 0" else column.strip() for column in table.columns]
     missing = [column for column in COLUMNS[name] if column not in table.columns]

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
@@ -21,14 +21,13 @@ from marketplace import checkpoints
 from marketplace.checkpoints import Checkpoint
 from marketplace.errors import MarketplaceError
 from marketplace.features import Features, trunk_features
-from marketplace.files import replacing
 from marketplace.networks import Network
 from marketplace.recording import Recorder
 from marketplace.settings import TrainSettings
 
 log = logging.getLogger(__name__)
 
-EVALUATION_BATCH = 128
+EVALUATION_BATCH = 32
 
 
 class Split(NamedTuple):

@@ -18,7 +18,15 @@ REJECTED = "image rejected, counted and reported; the run goes on"
 DROPPED = "dropped, counted"
 
 # Ways in which tables are dirty though nothing is lost, with the share of the rows that are.
-DIRT = {"carriage_return": 0.3, "mojibake": 0.03, "comma": 0.02, "slash": 0.02, "emoji": 0.05, "free": 0.01, "joke": 0.003}
+DIRT = {
+    "carriage_return": 0.3,
+    "mojibake": 0.03,
+    "comma": 0.02,
+    "slash": 0.02,
+    "emoji": 0.05,
+    "free": 0.01,
+    "joke": 0.003,
+}
 
 
 @dataclass(frozen=True)

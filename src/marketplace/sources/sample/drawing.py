@@ -2,8 +2,9 @@
 
 import json
 from functools import cache, lru_cache
-from importlib.resources import files
+from pathlib import Path
 
+import fontawesomefree
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
@@ -77,7 +78,7 @@ def _icon(name: str, side: int) -> Image.Image:
     """The icon as a `side` x `side` mask, scaled to fill it."""
     glyph = _glyph(name)
     scale = side / max(glyph.size)
-    fitted = glyph.resize(tuple(max(1, round(edge * scale)) for edge in glyph.size), Image.Resampling.LANCZOS)
+    fitted = glyph.resize((round(glyph.width * scale), round(glyph.height * scale)), Image.Resampling.LANCZOS)
     mask = Image.new("L", (side, side))
     mask.paste(fitted, ((side - fitted.width) // 2, (side - fitted.height) // 2))
     return mask
@@ -99,8 +100,8 @@ def _icons() -> dict[str, dict[str, str]]:
     return icons
 
 
-def _font_awesome():  # type: ignore[no-untyped-def]  # importlib's Traversable moved between Python versions
-    return files("fontawesomefree") / "static" / "fontawesomefree"
+def _font_awesome() -> Path:
+    return Path(fontawesomefree.__file__).parent / "static" / "fontawesomefree"
 
 
 def _background(rng: np.random.Generator, width: int, height: int) -> Image.Image:

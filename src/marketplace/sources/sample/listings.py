@@ -52,7 +52,7 @@ class Product:
 
 
 def make_listings(n_products: int, seed: int) -> list[Product]:
-    """Make up `n_products` listings; product i is the same whatever the number, so a larger sample extends a smaller."""
+    """Make up `n_products` listings; product i does not depend on how many there are."""
     return [_make_product(index, seed) for index in range(n_products)]
 
 

@@ -1,0 +1,43 @@
+# `make help` lists the targets. Each sets up .venv first, if it does not fit requirements.txt yet.
+
+PYTHON ?= python3
+VENV := .venv
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+READY := $(VENV)/requirements.sha256
+PYTEST_ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help repro test lint clean
+
+help:  ## list the targets
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+repro: $(READY)  ## run whatever is not up to date, from the dump to the evaluation
+	dvc repro
+	@echo
+	@dvc metrics show metrics/evaluate.json --md
+	@sed 's/^/  /' docs/after-repro.txt
+
+test: $(READY) lint  ## lint, check the types and run the whole test suite
+	python -m pytest $(PYTEST_ARGS)
+
+lint: $(READY)  ## ruff and mypy
+	ruff check .
+	ruff format --check .
+	mypy
+
+clean:  ## remove .venv and the tools' caches; data, models and DVC's cache stay
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis src/*.egg-info
+
+$(READY): requirements.txt constraints.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or newer is needed, and $(PYTHON) is $$($(PYTHON) --version 2>&1): try make PYTHON=python3.12"; exit 1; }
+	@if [ -f $@ ] && cat $^ | sha256sum | cmp -s - $@; then \
+		touch $@; \
+	else \
+		echo "Setting up $(VENV) with the pinned requirements: some minutes and 6 GB, once."; \
+		rm -f $@; \
+		{ [ -x $(VENV)/bin/python ] || $(PYTHON) -m venv $(VENV); } && \
+		$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt && \
+		cat $^ | sha256sum > $@; \
+	fi

@@ -1,0 +1,143 @@
+"""What tests share: a small drawn dump, the real listings where they are, and copies of this project to run DVC in."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from marketplace.fetch import fetch
+from marketplace.settings import Settings, load_settings
+from marketplace.sources.sample import SampleDump
+
+ROOT = Path(__file__).parents[1]
+LISTINGS = Path(os.environ.get("MARKETPLACE_LISTINGS", ROOT.parent / "shared" / "listings"))
+
+# Small enough for a test, large enough for 13 categories in three splits each.
+TINY = {
+    "fetch.shards": 3,
+    "fetch.sample.products": 65,
+    "resize_images.small": 32,
+    "resize_images.full": 48,
+    "train.epochs": 2,
+}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    os.environ["MARKETPLACE_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if os.environ.get("FAIL_ON_SKIP") and reporter is not None and reporter.stats.get("skipped"):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.fixture(scope="session")
+def settings() -> Settings:
+    """The project's own settings."""
+    return load_settings(ROOT / "params.yaml")
+
+
+@pytest.fixture(scope="session")
+def listings() -> Path:
+    """The real listings."""
+    if not LISTINGS.is_dir():
+        pytest.skip(f"the real listings are not at {LISTINGS}; MARKETPLACE_LISTINGS may name another folder")
+    return LISTINGS
+
+
+@pytest.fixture(scope="session")
+def sample(settings: Settings) -> SampleDump:
+    """A drawn dump of some 250 photos, with all kinds of defects."""
+    return SampleDump(settings.fetch.sample.model_copy(update={"products": 130, "defect_rate": 0.01}))
+
+
+@pytest.fixture(scope="session")
+def raw(sample: SampleDump, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """That dump, fetched."""
+    target = tmp_path_factory.mktemp("raw")
+    fetch(sample, target, n_shards=4, limit=None)
+    return target
+
+
+class Project:
+    """A copy of this project, as it stands, in a Git repository of its own."""
+
+    def __init__(self, folder: Path, **params: object) -> None:
+        self.folder = folder
+        listed = subprocess.check_output(["git", "ls-files", "-coz", "--exclude-standard"], cwd=ROOT, text=True)
+        for name in filter(None, listed.split("\0")):
+            if (ROOT / name).is_file():
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(ROOT / name, folder / name)
+        (folder / "dvc.lock").unlink(missing_ok=True)
+        self.set(**TINY, **params)  # type: ignore[arg-type]
+        for command in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "start"]):
+            self.run("git", *command)
+
+    def set(self, **params: object) -> None:
+        """Change parameters, given as `section.key`."""
+        path = self.folder / "params.yaml"
+        values = yaml.safe_load(path.read_text())
+        for key, value in params.items():
+            *sections, last = key.split(".")
+            section = values
+            for name in sections:
+                section = section[name]
+            section[last] = value
+        path.write_text(yaml.safe_dump(values))
+
+    def environment(self) -> dict[str, str]:
+        """This environment, with this Python's programs first."""
+        programs = str(Path(sys.executable).parent)
+        identity = {f"GIT_{who}_{what}": "test" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+        return {**os.environ, **identity, "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"}
+
+    def run(self, *command: str, code: int | None = 0) -> str:
+        """Run a command in the project and give its output, both streams; fail unless it exits with `code`."""
+        environment = self.environment()
+        done = subprocess.run(  # both streams in one, in the order in which a user sees them
+            command, cwd=self.folder, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
+        assert code is None or done.returncode == code, f"{command} exited with {done.returncode}:\n{done.stdout}"
+        return done.stdout
+
+    def dvc(self, *arguments: str, code: int | None = 0) -> str:
+        """Run dvc."""
+        return self.run("dvc", *arguments, code=code)
+
+    def stages(self) -> dict[str, dict[str, list[str | dict[str, object]]]]:
+        """The stages of dvc.yaml."""
+        stages: dict[str, dict[str, list[str | dict[str, object]]]]
+        stages = yaml.safe_load((self.folder / "dvc.yaml").read_text())["stages"]
+        return stages
+
+    def out_hashes(self) -> dict[str, str]:
+        """The hash of every output in dvc.lock."""
+        lock = yaml.safe_load((self.folder / "dvc.lock").read_text())
+        return {out["path"]: out["md5"] for stage in lock["stages"].values() for out in stage.get("outs", [])}
+
+
+@pytest.fixture(scope="session")
+def make_project(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Project]:
+    """Make a copy of this project with tiny parameters and the given changes."""
+
+    def make(**params: object) -> Project:
+        return Project(tmp_path_factory.mktemp("project"), **params)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def reproduced(make_project: Callable[..., Project]) -> Project:
+    """A copy of this project in which `dvc repro` has run. Tests that share it leave it as they found it."""
+    project = make_project()
+    project.dvc("repro")
+    return project
