@@ -78,7 +78,7 @@ class Project:
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(ROOT / name, folder / name)
         (folder / "dvc.lock").unlink(missing_ok=True)
-        self.set(**TINY, **params)  # type: ignore[arg-type]
+        self.set(**{**TINY, **params})
         for command in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "start"]):
             self.run("git", *command)
 
@@ -133,6 +133,16 @@ def make_project(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Proj
         return Project(tmp_path_factory.mktemp("project"), **params)
 
     return make
+
+
+@pytest.fixture
+def copy_of_reproduced(reproduced: "Project", make_project: Callable[..., Project]) -> Project:
+    """Another copy with the same outputs in place, to do with as one likes."""
+    project = make_project()
+    for name in (".dvc/cache", "dvc.lock", "metrics"):
+        subprocess.run(["cp", "-r", reproduced.folder / name, (project.folder / name).parent], check=True)
+    project.dvc("checkout")
+    return project
 
 
 @pytest.fixture(scope="session")

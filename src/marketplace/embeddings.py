@@ -20,7 +20,6 @@ from marketplace.files import replacing
 from marketplace.images import BACKGROUND
 from marketplace.networks import BACKBONES, Network
 
-
 BATCH = 32
 
 

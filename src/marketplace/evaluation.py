@@ -6,27 +6,32 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from PIL import Image
 from sklearn.metrics import accuracy_score, f1_score, precision_recall_fscore_support, top_k_accuracy_score
 
 from marketplace import checkpoints
 from marketplace.embeddings import embed
 from marketplace.files import replacing, write_json
+from marketplace.pictures import first_of_each, similar_sheet
 from marketplace.retrieval import retrieval_metrics
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The figures, and the tables behind them."""
+    """The figures, the tables behind them, and a picture."""
 
     metrics: dict[str, float | dict[str, float]]
     confusion: pd.DataFrame  # actual, predicted: a row per test image
     per_category: pd.DataFrame  # category, images, precision, recall, f1
+    similar: Image.Image  # some test photos and their nearest neighbours
 
     def write(self, metrics: Path, folder: Path) -> None:
-        """Write the figures to `metrics` and the tables to `folder`."""
+        """Write the figures to `metrics`, the tables and the picture to `folder`."""
         for name, table in (("confusion", self.confusion), ("per_category", self.per_category)):
             with replacing(folder / f"{name}.csv") as part:
                 table.to_csv(part, index=False, lineterminator="\n")
+        with replacing(folder / "similar.jpg") as part:
+            self.similar.save(part, format="JPEG", quality=88)
         write_json(metrics, self.metrics)
 
 
@@ -64,7 +69,8 @@ def evaluate(
     per_category = pd.DataFrame(
         {"category": names, "images": images_of, "precision": precision, "recall": recall, "f1": f1}
     )
-    return Evaluation(metrics, confusion, per_category.round(4))
+    similar = similar_sheet(images, table, embeddings, first_of_each(table, n=6))
+    return Evaluation(metrics, confusion, per_category.round(4), similar)
 
 
 @torch.inference_mode()

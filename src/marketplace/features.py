@@ -50,6 +50,10 @@ class LiveFeatures:
     @torch.inference_mode()
     def half(self, rows: np.ndarray) -> Tensor:
         """The features `(B, C, H, W) float16` of the given rows."""
+        starts = range(0, len(rows), self.batch_size)
+        return torch.cat([self._run(rows[start : start + self.batch_size]) for start in starts])
+
+    def _run(self, rows: np.ndarray) -> Tensor:
         images = self._images[rows]
         if self._mirrored:
             images = np.ascontiguousarray(images[:, :, ::-1])

@@ -15,7 +15,7 @@ def nearest(embeddings: np.ndarray, sha256: np.ndarray, queries: np.ndarray, k: 
     `embeddings` `(N, D)`, `sha256` `(N,)` of the files, `queries` `(Q,)` row numbers. Equal similarities are ordered by
     row number. Where fewer than k images are left in a gallery, the rest is -1.
     """
-    unit: np.ndarray = embeddings / np.maximum(np.linalg.norm(embeddings, axis=1, keepdims=True), 1e-12)
+    unit = normalised(embeddings)
     photo = np.unique(sha256, return_inverse=True)[1]
     found = np.full((len(queries), k), -1, dtype=np.int64)
     for start in range(0, len(queries), QUERIES_AT_ONCE):
@@ -26,6 +26,17 @@ def nearest(embeddings: np.ndarray, sha256: np.ndarray, queries: np.ndarray, k: 
         missing = np.isneginf(np.take_along_axis(similarity, order, axis=1))
         found[start : start + len(rows), : order.shape[1]] = np.where(missing, -1, order)
     return found
+
+
+def normalised(embeddings: np.ndarray) -> np.ndarray:
+    """Embeddings `(..., D)` scaled to length 1; a zero vector stays zero."""
+    unit: np.ndarray = embeddings / np.maximum(np.linalg.norm(embeddings, axis=-1, keepdims=True), 1e-12)
+    return unit
+
+
+def cosine(one: np.ndarray, other: np.ndarray) -> float:
+    """The cosine similarity of two embeddings `(D,)`."""
+    return float(normalised(one) @ normalised(other))
 
 
 def recall_at_k(found: np.ndarray, keys: np.ndarray, sha256: np.ndarray, queries: np.ndarray, k: int) -> float:

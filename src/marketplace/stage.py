@@ -5,6 +5,7 @@ import errno
 import logging
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from marketplace.errors import MarketplaceError
 
@@ -28,6 +29,11 @@ def run_stage(main: Callable[..., None], description: str | None, **arguments: S
     except KeyboardInterrupt:
         print("\nInterrupted: nothing half-written is left; `dvc repro` starts this stage again.", file=sys.stderr)
         sys.exit(130)
+    except FileNotFoundError as error:
+        sys.exit(
+            f"ERROR: {error.filename or error} is missing (looked in {Path.cwd()}). Run this in the repository's root; "
+            "`dvc repro` makes what a stage needs, `dvc pull` fetches it."
+        )
     except OSError as error:
         if error.errno not in DISK_FULL:
             raise

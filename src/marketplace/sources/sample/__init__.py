@@ -29,8 +29,12 @@ class SampleDump:
         """The names of all files in the folder of photos."""
         return list(self._plan.photos)
 
+    def photo(self, name: str) -> Photo:
+        """How a photo is made: what it shows, and in which encoding."""
+        return self._plan.photos[name]
+
     def read_photos(self, names: list[str]) -> Iterator[tuple[str, bytes]]:
         """Draw the named photos, in the order given, on all cores."""
-        photos: list[Photo] = [self._plan.photos[name] for name in names]
+        photos = [self.photo(name) for name in names]
         with ProcessPoolExecutor() as pool:
             yield from zip(names, pool.map(photo_bytes, photos, chunksize=16), strict=True)

@@ -1,0 +1,54 @@
+"""A picture of the result: some photos and what the model finds most similar to them."""
+
+import numpy as np
+import pandas as pd
+from PIL import Image, ImageDraw, ImageFont
+
+from marketplace.retrieval import cosine, nearest
+
+THUMBNAIL = 112
+GAP = 12
+CAPTION = 18
+N_SIMILAR = 6
+INK, MISS = (70, 70, 76), (196, 52, 44)
+
+
+def similar_sheet(images: np.ndarray, table: pd.DataFrame, embeddings: np.ndarray, queries: np.ndarray) -> Image.Image:
+    """A row per query: the photo, then its six nearest photos of other products with their cosine similarity.
+
+    `images` `(N, S, S, 3) uint8`, `table` with product_id, category and sha256, `embeddings` `(N, D)`, `queries`
+    `(Q,)` row numbers. A similarity is red where the category is another.
+    """
+    categories, products = table["category"].to_numpy(), table["product_id"].to_numpy()
+    found = nearest(embeddings, table["sha256"].to_numpy(), queries, k=len(table))
+    pitch = THUMBNAIL + GAP
+    sheet = Image.new("RGB", (GAP + (N_SIMILAR + 1) * pitch + GAP, GAP + len(queries) * (pitch + CAPTION)), "white")
+    draw = ImageDraw.Draw(sheet)
+    font = ImageFont.load_default(size=12)
+    for line, (query, neighbours) in enumerate(zip(queries, found, strict=True)):
+        top = GAP + line * (pitch + CAPTION)
+        sheet.paste(_thumbnail(images[query]), (GAP, top))
+        draw.text((GAP, top + THUMBNAIL + 3), _shorten(categories[query], draw, font), INK, font)
+        others = [row for row in neighbours if row >= 0 and products[row] != products[query]][:N_SIMILAR]
+        for place, row in enumerate(others, start=1):
+            left = 2 * GAP + place * pitch
+            sheet.paste(_thumbnail(images[row]), (left, top))
+            colour = INK if categories[row] == categories[query] else MISS
+            draw.text((left, top + THUMBNAIL + 3), f"{cosine(embeddings[query], embeddings[row]):.2f}", colour, font)
+    return sheet
+
+
+def first_of_each(table: pd.DataFrame, n: int) -> np.ndarray:
+    """The first test image, in the table's order, of `n` categories spread over all: chosen without looking."""
+    first = table[table["split"] == "test"].drop_duplicates("category").sort_values("category").index.to_numpy()
+    return first[np.linspace(0, len(first) - 1, min(n, len(first))).round().astype(int)]
+
+
+def _thumbnail(image: np.ndarray) -> Image.Image:
+    return Image.fromarray(image).resize((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS)
+
+
+def _shorten(text: str, draw: ImageDraw.ImageDraw, font: ImageFont.ImageFont | ImageFont.FreeTypeFont) -> str:
+    while draw.textlength(text, font) > THUMBNAIL + GAP:
+        text = text.removesuffix("…")[:-1].rstrip(" ,&") + "…"
+    return text

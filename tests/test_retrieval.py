@@ -1,0 +1,96 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from marketplace.retrieval import nearest, precision_at_k, recall_at_k, retrieval_metrics
+
+
+def catalogue(seed: int, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Embeddings, product ids, categories and file hashes; some files are copies, some vectors are equal."""
+    rng = np.random.default_rng(seed)
+    embeddings = rng.integers(-2, 3, (n, 4)).astype(np.float32)
+    products = rng.integers(0, max(1, n // 2), n).astype(str)
+    categories = rng.integers(0, 3, n).astype(str)
+    sha256 = np.arange(n).astype(str)
+    for _ in range(n // 4):
+        copy, original = rng.integers(0, n, 2)
+        sha256[copy], embeddings[copy] = sha256[original], embeddings[original]
+    return embeddings, products, categories, sha256
+
+
+def ranking(embeddings: np.ndarray, sha256: np.ndarray, query: int) -> list[int]:
+    """All of a query's gallery, nearest first, one pair at a time."""
+
+    def cosine(a: np.ndarray, b: np.ndarray) -> float:
+        norms = math.sqrt(float(a @ a)) * math.sqrt(float(b @ b))
+        return float(a @ b) / norms if norms else 0.0
+
+    gallery = [i for i in range(len(embeddings)) if sha256[i] != sha256[query]]
+    return sorted(gallery, key=lambda i: (-round(cosine(embeddings[query], embeddings[i]), 5), i))
+
+
+@given(seed=st.integers(0, 10_000), n=st.integers(2, 40), k=st.integers(1, 12))
+@hypothesis_settings(max_examples=60, deadline=None)
+def test_the_metrics_are_those_of_a_ranking_made_one_pair_at_a_time(seed: int, n: int, k: int) -> None:
+    embeddings, products, categories, sha256 = catalogue(seed, n)
+    queries = np.arange(0, n, 2)
+    found = nearest(embeddings, sha256, queries, k)
+    assert found.shape == (len(queries), k)
+
+    hits, precisions = [], []
+    for query, row in zip(queries, found, strict=True):
+        expected = ranking(embeddings, sha256, query)
+        kept = [i for i in row if i >= 0]
+        assert len(kept) == min(k, len(expected))
+        # Equal vectors may swap within float32's precision: the similarities in order must agree.
+        assert [round(float(_cosine(embeddings, query, i)), 5) for i in kept] == [
+            round(float(_cosine(embeddings, query, i)), 5) for i in expected[:k]
+        ]
+        if any(products[i] == products[query] for i in expected):
+            hits.append(any(products[i] == products[query] for i in kept))
+        precisions.append(sum(categories[i] == categories[query] for i in kept) / k)
+    recall = recall_at_k(found, products, sha256, queries, k)
+    assert recall == pytest.approx(np.mean(hits)) if hits else math.isnan(recall)
+    assert precision_at_k(found, categories, queries, k) == pytest.approx(np.mean(precisions))
+
+
+def _cosine(embeddings: np.ndarray, a: int, b: int) -> float:
+    norms = np.linalg.norm(embeddings[a]) * np.linalg.norm(embeddings[b])
+    return float(embeddings[a] @ embeddings[b] / norms) if norms else 0.0
+
+
+def test_many_queries_are_answered_as_one_by_one() -> None:
+    rng = np.random.default_rng(0)
+    embeddings, sha256 = rng.normal(size=(1200, 8)).astype(np.float32), np.arange(1200)
+    together = nearest(embeddings, sha256, np.arange(1200), 3)
+    alone = np.concatenate([nearest(embeddings, sha256, np.array([query]), 3) for query in range(0, 1200, 50)])
+    assert (together[::50] == alone).all()
+
+
+def test_a_copy_of_the_query_is_no_success() -> None:
+    embeddings = np.array([[1, 0], [1, 0], [0, 1]], dtype=np.float32)
+    products, sha256 = np.array(["a", "a", "b"]), np.array(["same", "same", "other"])
+    found = nearest(embeddings, sha256, np.array([0]), 2)
+    assert found.tolist() == [[2, -1]]
+    assert math.isnan(recall_at_k(found, products, sha256, np.array([0]), 1))
+
+
+def test_perfect_and_useless_embeddings_get_what_they_deserve() -> None:
+    products = np.repeat([f"p{i}" for i in range(30)], 2)
+    categories = np.repeat([f"c{i}" for i in range(3)], 20)
+    sha256 = np.arange(60)
+    one_hot = np.eye(3)[np.repeat(np.arange(3), 20)]
+    perfect = np.concatenate([one_hot, np.repeat(np.eye(30), 2, axis=0)], axis=1).astype(np.float32)
+    assert retrieval_metrics(perfect, products, categories, sha256, np.arange(60)) == {
+        "same_product_recall_at_1": 1.0,
+        "same_product_recall_at_10": 1.0,
+        "category_precision_at_10": 1.0,
+    }
+    random = np.random.default_rng(0).normal(size=(60, 16)).astype(np.float32)
+    useless = retrieval_metrics(random, products, categories, sha256, np.arange(60))
+    assert useless["same_product_recall_at_1"] < 0.15
+    assert abs(useless["category_precision_at_10"] - 19 / 59) < 0.1

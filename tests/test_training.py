@@ -1,0 +1,229 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch.nn import functional as F
+
+from marketplace.checkpoints import Checkpoint, checkpoint_of, network_of
+from marketplace.errors import MarketplaceError
+from marketplace.networks import pretrained_network
+from marketplace.recording import Recorder
+from marketplace.settings import Settings, TrainSettings
+from marketplace.training import Split, TrainingData, batches, evaluate, prefers, train, training_data
+
+CATEGORIES = ["red", "green", "blue"]
+
+
+@pytest.fixture
+def train_settings(settings: Settings) -> TrainSettings:
+    return settings.train.model_copy(update={"epochs": 3})
+
+
+@pytest.fixture(scope="module")
+def start() -> Checkpoint:
+    torch.manual_seed(0)
+    network = pretrained_network("efficientnet_lite0", "IMAGENET1K_V1")
+    checkpoint = checkpoint_of(network, weights="IMAGENET1K_V1", size=0, categories=[], epoch=0, figures={})
+    state = checkpoint["state_dict"]
+    checkpoint["state_dict"] = {name: state[name] for name in state if "categories" not in name}
+    return checkpoint
+
+
+@pytest.fixture(scope="module")
+def data() -> TrainingData:
+    """Noisy squares in three colours: easy to tell apart."""
+    rng = np.random.default_rng(0)
+    labels = torch.from_numpy(rng.integers(0, 3, 60))
+    images = rng.integers(0, 120, (60, 32, 32, 3))
+    images[np.arange(60), :, :, labels] += 100
+    rows = np.arange(60)
+    train_rows, val_rows = rows[rows % 3 != 0], rows[rows % 3 == 0][:15]
+    splits = (Split(chosen, labels[chosen]) for chosen in (train_rows, val_rows))
+    return TrainingData(images.astype(np.uint8), *splits, CATEGORIES)
+
+
+def recorder(folder: Path) -> Recorder:
+    return Recorder(folder / "metrics", folder / "logs", folder / "epochs")
+
+
+def run(start: Checkpoint, data: TrainingData, settings: TrainSettings, folder: Path) -> Checkpoint:
+    with recorder(folder) as record:
+        return train(start, data, settings, record)
+
+
+def test_training_learns_and_leaves_the_trunk_bit_for_bit_as_it_was(
+    start: Checkpoint, data: TrainingData, train_settings: TrainSettings, tmp_path: Path
+) -> None:
+    best = run(start, data, train_settings.model_copy(update={"epochs": 10}), tmp_path)
+    assert best["figures"]["val_accuracy"] > 0.8
+    moved = set()
+    for name, before in start["state_dict"].items():
+        if name.startswith("trunk."):
+            assert torch.equal(before, best["state_dict"][name]), name
+        elif not torch.equal(before, best["state_dict"][name]):
+            moved.add(name)
+    assert {name.partition(".")[0] for name in moved} == {"tail", "head"}
+    assert any("running_mean" in name for name in moved)
+    assert any(name.startswith("head.imagenet") for name in moved)
+
+
+def test_the_recorded_figures_are_those_of_the_returned_weights(
+    start: Checkpoint, data: TrainingData, train_settings: TrainSettings, tmp_path: Path
+) -> None:
+    best = run(start, data, train_settings, tmp_path)
+    # Another way: the whole network on the pixels, one image at a time.
+    network = network_of(best, 3)
+    with torch.inference_mode():
+        logits = torch.cat([network(network.pixels(data.images[[row]])) for row in data.val.rows])
+    assert best["figures"]["val_loss"] == pytest.approx(F.cross_entropy(logits, data.val.labels).item(), rel=2e-3)
+    assert best["figures"]["val_accuracy"] == (logits.argmax(1) == data.val.labels).double().mean().item()
+
+    recorded = json.loads((tmp_path / "metrics" / "metrics.json").read_text())
+    assert recorded["best"] == {"epoch": best["epoch"], **best["figures"]}
+    assert recorded["step"] == 3
+    epochs = pd.read_csv(tmp_path / "epochs" / "epochs.csv")
+    chosen = epochs[epochs["chosen"]]
+    assert chosen["epoch"].tolist() == [best["epoch"]]
+    assert best["figures"]["val_accuracy"] == epochs["val_accuracy"].max()
+    for name in ("train/loss", "val/loss", "val/accuracy"):
+        plot = pd.read_csv(tmp_path / "metrics" / "plots" / "metrics" / f"{name}.tsv", sep="\t")
+        np.testing.assert_allclose(plot[name.rpartition("/")[2]], epochs[name.replace("/", "_")])
+        split, _, quantity = name.partition("/")
+        events = EventAccumulator(str(tmp_path / "logs" / split)).Reload()
+        np.testing.assert_allclose(
+            [event.value for event in events.Scalars(quantity)], epochs[name.replace("/", "_")], rtol=1e-6
+        )
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_seed_others(
+    start: Checkpoint, data: TrainingData, train_settings: TrainSettings, tmp_path: Path
+) -> None:
+    first, second = (run(start, data, train_settings, tmp_path / name) for name in "ab")
+    assert all(torch.equal(value, second["state_dict"][name]) for name, value in first["state_dict"].items())
+    other = run(start, data, train_settings.model_copy(update={"seed": 7}), tmp_path / "c")
+    assert not torch.equal(first["state_dict"]["head.categories.weight"], other["state_dict"]["head.categories.weight"])
+
+
+def test_without_a_feature_store_the_results_are_the_same(
+    start: Checkpoint, data: TrainingData, train_settings: TrainSettings, tmp_path: Path
+) -> None:
+    settings = train_settings.model_copy(update={"flip_probability": 0.5, "epochs": 1})
+    stored = run(start, data, settings, tmp_path / "stored")
+    live = run(start, data, settings.model_copy(update={"feature_cache_gib": 0.0}), tmp_path / "live")
+    assert live["figures"] == pytest.approx(stored["figures"], rel=2e-3)
+
+
+def test_the_first_epoch_is_the_loop_as_one_would_write_it(
+    start: Checkpoint, data: TrainingData, train_settings: TrainSettings, tmp_path: Path
+) -> None:
+    """Cross-entropy, Adam and flips on the whole network from the pixels, without features, stores or splits of it."""
+    settings = train_settings.model_copy(update={"epochs": 1, "flip_probability": 0.4})
+    best = run(start, data, settings, tmp_path)
+    torch.manual_seed(settings.seed)
+    network = network_of(start, 3).train()
+    optimiser = torch.optim.Adam([p for p in network.parameters() if p.requires_grad], lr=settings.lr)
+    rng = np.random.default_rng([settings.seed, 1])
+    order = rng.permutation(len(data.train.rows))
+    flips = rng.random(len(order)) < settings.flip_probability
+    losses = []
+    for begin in range(0, len(order), settings.batch_size):
+        batch = order[begin : begin + settings.batch_size]
+        pixels = network.pixels(data.images[data.train.rows[batch]])
+        pixels = torch.where(torch.from_numpy(flips[batch])[:, None, None, None], pixels.flip(3), pixels)
+        loss = F.cross_entropy(network(pixels), data.train.labels[batch], reduction="none")
+        optimiser.zero_grad()
+        loss.mean().backward()
+        optimiser.step()
+        losses += loss.tolist()
+    assert best["figures"]["train_loss"] == pytest.approx(np.mean(losses), rel=1e-2)
+
+
+def test_a_warm_start_begins_where_the_other_training_ended(
+    start: Checkpoint, data: TrainingData, train_settings: TrainSettings, tmp_path: Path
+) -> None:
+    settings = train_settings.model_copy(update={"lr": 1e-9, "epochs": 1})  # too slow to move
+    small = run(start, data, train_settings, tmp_path / "small")
+    warm = run(small, data, settings, tmp_path / "warm")
+    cold = run(start, data, settings, tmp_path / "cold")
+    for name in ("head.categories.weight", "head.imagenet.weight", "tail.conv_head.weight"):
+        torch.testing.assert_close(warm["state_dict"][name], small["state_dict"][name], rtol=0, atol=1e-6)
+    torch.testing.assert_close(
+        cold["state_dict"]["head.imagenet.weight"], start["state_dict"]["head.imagenet.weight"], rtol=0, atol=1e-6
+    )
+
+
+def test_every_epochs_weights_are_kept_on_request_alone(
+    start: Checkpoint, data: TrainingData, train_settings: TrainSettings, tmp_path: Path
+) -> None:
+    run(start, data, train_settings, tmp_path / "no")
+    assert [path.name for path in (tmp_path / "no" / "epochs").iterdir()] == ["epochs.csv"]
+    best = run(start, data, train_settings.model_copy(update={"keep_epochs": True}), tmp_path / "yes")
+    kept = torch.load(tmp_path / "yes" / "epochs" / f"epoch-{best['epoch']:02}.pt", weights_only=True)
+    assert all(torch.equal(value, kept[name]) for name, value in best["state_dict"].items())
+    assert len(list((tmp_path / "yes" / "epochs").glob("epoch-*.pt"))) == 3
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_in_a_sentence(
+    start: Checkpoint, data: TrainingData, train_settings: TrainSettings, tmp_path: Path
+) -> None:
+    broken: Checkpoint = {**start, "state_dict": {**start["state_dict"]}}
+    broken["state_dict"]["head.imagenet.bias"] = torch.full((1000,), float("inf"))
+    with pytest.raises(MarketplaceError, match=r"loss became nan in epoch 1: lower train\.lr \(now 0\.001\)"):
+        run(broken, data, train_settings, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("select", "new", "old", "preferred"),
+    [
+        ("val_accuracy", (0.9, 2.0), (0.8, 1.0), True),
+        ("val_accuracy", (0.8, 0.9), (0.8, 1.0), True),
+        ("val_accuracy", (0.8, 1.0), (0.8, 1.0), False),
+        ("val_accuracy", (0.7, 0.1), (0.8, 1.0), False),
+        ("val_loss", (0.1, 0.9), (0.8, 1.0), True),
+        ("val_loss", (0.9, 1.0), (0.8, 1.0), False),
+    ],
+)
+def test_selection(select: str, new: tuple[float, float], old: tuple[float, float], preferred: bool) -> None:
+    figures = [{"val_accuracy": accuracy, "val_loss": loss} for accuracy, loss in (new, old)]
+    assert prefers(select, *figures) == preferred
+
+
+@given(n=st.integers(1, 100), size=st.integers(2, 20))
+def test_batches_hold_every_image_once_and_none_alone(n: int, size: int) -> None:
+    order = np.random.default_rng(n).permutation(n)
+    cut = batches(order, size)
+    assert np.concatenate(cut).tolist() == order.tolist()
+    assert all(1 < len(batch) <= size + 1 for batch in cut) or n == 1
+
+
+def test_evaluation_is_a_mean_over_images_not_over_batches(start: Checkpoint, data: TrainingData) -> None:
+    network = network_of(start, 3)
+    rows = np.arange(43)  # a full batch and a short one
+    split = Split(rows, torch.arange(43) % 3)
+    images = data.images
+    with torch.inference_mode():
+        features = network.trunk(network.pixels(images[rows]))
+        logits = network.head(network.tail(features))
+
+    def given_features(asked: np.ndarray) -> torch.Tensor:
+        return features[torch.from_numpy(asked)]
+
+    loss, accuracy = evaluate(network, given_features, split)
+    assert loss == pytest.approx(F.cross_entropy(logits, split.labels).item(), rel=1e-4)
+    assert accuracy == pytest.approx((logits.argmax(1) == split.labels).float().mean().item())
+
+
+def test_training_data_follows_the_table(tmp_path: Path) -> None:
+    table = pd.DataFrame({"label": [2, 0, 1, 2], "split": ["val", "train", "test", "train"]})
+    table.to_parquet(tmp_path / "table.parquet")
+    np.save(tmp_path / "images.npy", np.zeros((4, 32, 32, 3), np.uint8))
+    data = training_data(tmp_path / "images.npy", tmp_path / "table.parquet", CATEGORIES)
+    assert isinstance(data.images, np.memmap)
+    assert (data.train.rows.tolist(), data.train.labels.tolist()) == ([1, 3], [0, 2])
+    assert (data.val.rows.tolist(), data.val.labels.tolist()) == ([0], [2])
