@@ -77,7 +77,7 @@ def check_table(dump: CleanDump) -> None:
     table = dump.training_data
     assert table["image_id"].is_unique
     assert table["image_id"].is_monotonic_increasing
-    assert [dump.categories["decode"][label] for label in table["label"]] == table["category"].tolist()  # type: ignore[index]
+    assert [dump.categories["decode"][label] for label in table["label"]] == table["category"].tolist()
     assert all(
         path.split(" / ")[0] == root for path, root in zip(table["category_path"], table["category"], strict=True)
     )

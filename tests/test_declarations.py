@@ -48,7 +48,8 @@ def opened(project: Project, stage: str, log: Path) -> tuple[set[str], set[str]]
         ["strace", "-f", "-qq", "-e", "trace=open,openat,openat2,creat", "-o", log, "sh", "-c", command],
         cwd=project.folder, env=environment, check=True, capture_output=True,
     )  # fmt: skip
-    read, written = set(), set()
+    read: set[str] = set()
+    written: set[str] = set()
     for line in log.read_text(errors="replace").splitlines():
         match = CALL.search(line)
         if match is None or "O_DIRECTORY" in match[2]:
@@ -98,7 +99,7 @@ def test_a_stages_deps_are_the_modules_it_imports(stage: str) -> None:
     finder = ModuleFinder(path=[str(ROOT / "src")])
     finder.run_script(str(ROOT / script[0]))
     imported = {
-        str(Path(str(module.__file__)).relative_to(ROOT))
+        str(Path(str(getattr(module, "__file__", ""))).relative_to(ROOT))
         for name, module in finder.modules.items()
         if name.partition(".")[0] == "marketplace"
     }

@@ -42,7 +42,7 @@ def test_the_metrics_are_those_of_a_ranking_made_one_pair_at_a_time(seed: int, n
     assert found.shape == (len(queries), k)
 
     hits, precisions = [], []
-    for query, row in zip(queries, found, strict=True):
+    for query, row in zip(queries.tolist(), found.tolist(), strict=True):
         expected = ranking(embeddings, sha256, query)
         kept = [i for i in row if i >= 0]
         assert len(kept) == min(k, len(expected))

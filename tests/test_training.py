@@ -44,8 +44,8 @@ def data() -> TrainingData:
     images[np.arange(60), :, :, labels] += 100
     rows = np.arange(60)
     train_rows, val_rows = rows[rows % 3 != 0], rows[rows % 3 == 0][:15]
-    splits = (Split(chosen, labels[chosen]) for chosen in (train_rows, val_rows))
-    return TrainingData(images.astype(np.uint8), *splits, CATEGORIES)
+    train_split, val_split = (Split(chosen, labels[chosen]) for chosen in (train_rows, val_rows))
+    return TrainingData(images.astype(np.uint8), train_split, val_split, CATEGORIES)
 
 
 def recorder(folder: Path) -> Recorder:
@@ -211,8 +211,8 @@ def test_evaluation_is_a_mean_over_images_not_over_batches(start: Checkpoint, da
         features = network.trunk(network.pixels(images[rows]))
         logits = network.head(network.tail(features))
 
-    def given_features(asked: np.ndarray) -> torch.Tensor:
-        return features[torch.from_numpy(asked)]
+    def given_features(rows: np.ndarray) -> torch.Tensor:
+        return torch.index_select(features, 0, torch.from_numpy(rows))
 
     loss, accuracy = evaluate(network, given_features, split)
     assert loss == pytest.approx(F.cross_entropy(logits, split.labels).item(), rel=1e-4)

@@ -9,6 +9,7 @@ from marketplace.retrieval import cosine, nearest
 THUMBNAIL = 112
 GAP = 12
 CAPTION = 18
+HEADING = 26
 N_SIMILAR = 6
 INK, MISS = (70, 70, 76), (196, 52, 44)
 
@@ -22,16 +23,21 @@ def similar_sheet(images: np.ndarray, table: pd.DataFrame, embeddings: np.ndarra
     categories, products = table["category"].to_numpy(), table["product_id"].to_numpy()
     found = nearest(embeddings, table["sha256"].to_numpy(), queries, k=len(table))
     pitch = THUMBNAIL + GAP
-    sheet = Image.new("RGB", (GAP + (N_SIMILAR + 1) * pitch + GAP, GAP + len(queries) * (pitch + CAPTION)), "white")
+    width, height = 3 * GAP + (N_SIMILAR + 1) * pitch, HEADING + GAP + len(queries) * (pitch + CAPTION)
+    sheet = Image.new("RGB", (width, height), "white")
     draw = ImageDraw.Draw(sheet)
     font = ImageFont.load_default(size=12)
+    right = GAP + pitch + 2 * GAP  # of the line between the photos and what is similar to them
+    draw.line((right - 1.5 * GAP, GAP, right - 1.5 * GAP, height - GAP), (214, 214, 220))
+    draw.text((GAP, GAP), "photo", INK, font)
+    draw.text((right, GAP), "most similar photos of other products, and how similar (cosine)", INK, font)
     for line, (query, neighbours) in enumerate(zip(queries, found, strict=True)):
-        top = GAP + line * (pitch + CAPTION)
+        top = HEADING + GAP + line * (pitch + CAPTION)
         sheet.paste(_thumbnail(images[query]), (GAP, top))
         draw.text((GAP, top + THUMBNAIL + 3), _shorten(categories[query], draw, font), INK, font)
         others = [row for row in neighbours if row >= 0 and products[row] != products[query]][:N_SIMILAR]
-        for place, row in enumerate(others, start=1):
-            left = 2 * GAP + place * pitch
+        for place, row in enumerate(others):
+            left = right + place * pitch
             sheet.paste(_thumbnail(images[row]), (left, top))
             colour = INK if categories[row] == categories[query] else MISS
             draw.text((left, top + THUMBNAIL + 3), f"{cosine(embeddings[query], embeddings[row]):.2f}", colour, font)
@@ -41,7 +47,8 @@ def similar_sheet(images: np.ndarray, table: pd.DataFrame, embeddings: np.ndarra
 def first_of_each(table: pd.DataFrame, n: int) -> np.ndarray:
     """The first test image, in the table's order, of `n` categories spread over all: chosen without looking."""
     first = table[table["split"] == "test"].drop_duplicates("category").sort_values("category").index.to_numpy()
-    return first[np.linspace(0, len(first) - 1, min(n, len(first))).round().astype(int)]
+    chosen: np.ndarray = first[np.linspace(0, len(first) - 1, min(n, len(first))).round().astype(int)]
+    return chosen
 
 
 def _thumbnail(image: np.ndarray) -> Image.Image:

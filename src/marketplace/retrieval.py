@@ -5,6 +5,7 @@ without its byte-identical copies: finding the same file again is no success.
 """
 
 import numpy as np
+import pandas as pd
 
 QUERIES_AT_ONCE = 512  # bounds memory to 512 x N similarities
 
@@ -22,8 +23,8 @@ def nearest(embeddings: np.ndarray, sha256: np.ndarray, queries: np.ndarray, k: 
         rows = queries[start : start + QUERIES_AT_ONCE]
         similarity: np.ndarray = unit[rows] @ unit.T
         similarity[photo[rows][:, None] == photo[None, :]] = -np.inf
-        order = np.argsort(-similarity, axis=1, kind="stable")[:, :k]
-        missing = np.isneginf(np.take_along_axis(similarity, order, axis=1))
+        order: np.ndarray = np.argsort(-similarity, axis=1, kind="stable")[:, :k]
+        missing: np.ndarray = np.take_along_axis(similarity, order, axis=1) == -np.inf
         found[start : start + len(rows), : order.shape[1]] = np.where(missing, -1, order)
     return found
 
@@ -48,11 +49,11 @@ def recall_at_k(found: np.ndarray, keys: np.ndarray, sha256: np.ndarray, queries
     of image retrieval (e.g. Oh Song et al., 2016, arXiv:1511.06452, section 5), where one hit is enough.
     `found` `(Q, >= k)` is what `nearest` gave; `keys` and `sha256` are `(N,)`.
     """
-    possible = np.array([bool(((keys == keys[query]) & (sha256 != sha256[query])).any()) for query in queries])
+    photos_of = pd.Series(sha256).groupby(keys).nunique()
+    possible = photos_of[keys[queries]].to_numpy() > 1
     if not possible.any():
         return float("nan")
-    hits = _same(found[:, :k], keys, queries).any(axis=1)
-    return float(hits[possible].mean())
+    return float(_same(found[:, :k], keys, queries)[possible].any(axis=1).mean())
 
 
 def precision_at_k(found: np.ndarray, keys: np.ndarray, queries: np.ndarray, k: int) -> float:
