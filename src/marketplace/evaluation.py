@@ -55,12 +55,14 @@ def evaluate(
     every = np.arange(len(names))
     untouched = embed(checkpoints.network_of(pretrained, n_categories=1), images)
     columns = (table["product_id"].to_numpy(), table["category"].to_numpy(), table["sha256"].to_numpy())
-    metrics: dict[str, float | dict[str, float]] = {
-        "accuracy": float(accuracy_score(labels, predicted)),
+    classified = {
+        "accuracy": accuracy_score(labels, predicted),
         "top3_accuracy": top3_accuracy(labels, probabilities),
-        "macro_f1": float(f1_score(labels, predicted, labels=every, average="macro", zero_division=0)),
-        **retrieval_metrics(embeddings, *columns, test),
-        "untouched": retrieval_metrics(untouched, *columns, test),
+        "macro_f1": f1_score(labels, predicted, labels=every, average="macro", zero_division=0),
+    }
+    metrics: dict[str, float | dict[str, float]] = {
+        **_rounded(classified | retrieval_metrics(embeddings, *columns, test)),
+        "untouched": _rounded(retrieval_metrics(untouched, *columns, test)),
     }
     confusion = pd.DataFrame(
         {"actual": [names[label] for label in labels], "predicted": [names[label] for label in predicted]}
@@ -71,6 +73,10 @@ def evaluate(
     )
     similar = similar_sheet(images, table, embeddings, first_of_each(table, n=6))
     return Evaluation(metrics, confusion, per_category.round(4), similar)
+
+
+def _rounded(figures: dict[str, float]) -> dict[str, float]:
+    return {name: round(float(value), 5) for name, value in figures.items()}
 
 
 @torch.inference_mode()
