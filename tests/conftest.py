@@ -12,6 +12,7 @@ import yaml
 
 from marketplace.fetch import fetch
 from marketplace.settings import Settings, load_settings
+from marketplace.shards import read_shard, shard_paths
 from marketplace.sources.sample import SampleDump
 
 ROOT = Path(__file__).parents[1]
@@ -65,6 +66,17 @@ def raw(sample: SampleDump, tmp_path_factory: pytest.TempPathFactory) -> Path:
     target = tmp_path_factory.mktemp("raw")
     fetch(sample, target, n_shards=4, limit=None)
     return target
+
+
+def unpack(raw: Path, folder: Path) -> Path:
+    """Lay a fetched dump out as marketplaces do: loose files in images/."""
+    (folder / "images").mkdir(parents=True)
+    for table in ("products.csv", "images.csv"):
+        shutil.copy(raw / table, folder / table)
+    for shard in shard_paths(raw / "images"):
+        for name, content in read_shard(shard):
+            (folder / "images" / name).write_bytes(content)
+    return folder
 
 
 class Project:

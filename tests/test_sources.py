@@ -1,10 +1,10 @@
 import csv
 import io
-import shutil
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from conftest import unpack
 
 from marketplace.errors import MarketplaceError
 from marketplace.fetch import fetch
@@ -15,17 +15,6 @@ from marketplace.sources.local import LocalDump
 from marketplace.sources.sample import SampleDump
 from marketplace.sources.sample.listings import CATEGORIES, make_listings
 from marketplace.tables import read_table
-
-
-def unpack(raw: Path, folder: Path) -> Path:
-    """Lay a fetched dump out as marketplaces do: loose files in images/."""
-    (folder / "images").mkdir(parents=True)
-    for table in ("products.csv", "images.csv"):
-        shutil.copy(raw / table, folder / table)
-    for shard in shard_paths(raw / "images"):
-        for name, content in read_shard(shard):
-            (folder / "images" / name).write_bytes(content)
-    return folder
 
 
 def test_the_same_seed_draws_the_same_marketplace_and_another_seed_another(tmp_path: Path) -> None:

@@ -38,14 +38,35 @@ class LocalSettings(_Section):
     path: str
 
 
+class S3Settings(_Section):
+    """The dump under a prefix of an S3 bucket."""
+
+    url: str | None
+    endpoint_url: str | None
+
+
+class Ec2Settings(_Section):
+    """The dump on a machine reached over SSH, and the S3 address of the private key."""
+
+    host: str | None
+    port: Annotated[int, Field(ge=1, le=65535)]
+    user: str
+    path: str | None
+    key: str | None
+    known_hosts: str | None
+    fingerprint: Annotated[str, Field(pattern="^SHA256:[A-Za-z0-9+/]{43}$")] | None
+
+
 class FetchSettings(_Section):
     """Where the dump comes from, how much of it, and how it is packed."""
 
-    source: Literal["sample", "local"]
+    source: Literal["sample", "local", "s3", "ec2"]
     limit: Count | None
     shards: Annotated[int, Field(ge=1, le=999)]
     sample: SampleSettings
     local: LocalSettings
+    s3: S3Settings
+    ec2: Ec2Settings
 
 
 class CleanSettings(_Section):

@@ -4,7 +4,10 @@ from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from marketplace.settings import FetchSettings
+from marketplace.sources.ec2 import Ec2Dump
 from marketplace.sources.local import LocalDump
+from marketplace.sources.mirror import Mirror
+from marketplace.sources.s3 import S3Dump
 from marketplace.sources.sample import SampleDump
 
 
@@ -24,6 +27,8 @@ class Dump(Protocol):
 _SOURCES: dict[str, Callable[[FetchSettings], Dump]] = {
     "sample": lambda settings: SampleDump(settings.sample),
     "local": lambda settings: LocalDump(settings.local),
+    "s3": lambda settings: Mirror(S3Dump(settings.s3)),
+    "ec2": lambda settings: Mirror(Ec2Dump(settings.ec2)),
 }
 
 

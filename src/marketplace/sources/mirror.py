@@ -1,0 +1,190 @@
+"""A local mirror of a remote dump's photos: what is already here, whole and unchanged, is not transferred again."""
+
+import hashlib
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+import platformdirs
+from filelock import FileLock, Timeout
+from tqdm import tqdm
+
+from marketplace.errors import MarketplaceError
+from marketplace.sources.store import PhotoStore, Stamp, file_of
+
+log = logging.getLogger(__name__)
+
+MAX_ROUNDS = 5
+# Seconds to wait before each new try of what a broken connection cut off; a try that got something starts over.
+PAUSES = (1.0, 2.0, 4.0)
+
+Result = TypeVar("Result")
+
+
+class RemoteInterrupted(Exception):  # noqa: N818  # it is what happened, and no mistake of anybody
+    """The connection broke, stalled or was refused: trying again may help."""
+
+
+class Remote(Protocol):
+    """A dump on another machine. Every method may raise RemoteInterrupted, and is then called again."""
+
+    @property
+    def identity(self) -> str:
+        """What tells this dump from others."""
+
+    def table(self, name: str) -> bytes:
+        """The bytes of `products.csv` or `images.csv`."""
+
+    def list_photos(self) -> dict[str, Stamp]:
+        """All photos that are there."""
+
+    def read_photos(self, wanted: dict[str, Stamp]) -> Iterator[tuple[str, bytes]]:
+        """Yield (name, content) of wanted photos in any order; those that vanished or changed may be left out."""
+
+    def checksums(self, names: list[str]) -> dict[str, str]:
+        """The SHA-256 of photos as the remote machine computes it; empty where it cannot."""
+
+
+class Mirror:
+    """A Dump (see `marketplace.sources`) that brings a remote one here, and only what is new or changed in it."""
+
+    def __init__(self, remote: Remote) -> None:
+        self._remote = remote
+        root = os.environ.get("MARKETPLACE_CACHE") or platformdirs.user_cache_dir("marketplace")
+        self.folder = Path(root) / "dumps" / hashlib.sha256(remote.identity.encode()).hexdigest()[:32]
+        self._listing: dict[str, Stamp] = {}
+
+    def table(self, name: str) -> bytes:
+        """The bytes of `products.csv` or `images.csv`."""
+        return _trying(lambda: self._remote.table(name))
+
+    def photo_names(self) -> list[str]:
+        """The names of all photos that are there now, but for those that no file here could safely bear."""
+        self._listing = self._list()
+        return list(self._listing)
+
+    def read_photos(self, names: list[str]) -> Iterator[tuple[str, bytes]]:
+        """Transfer what is missing, then yield (name, content) of the named photos, in the order given.
+
+        Photos that vanished in the meantime are left out.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.folder / "lock")
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            log.info("another fetch of this dump is under way: waiting for it")
+            lock.acquire()
+        try:
+            store = PhotoStore(self.folder)
+            self._sync(store, names)
+            for name in names:
+                if name in self._listing:
+                    yield name, store.read(name)
+            store.close()
+        finally:
+            lock.release()
+
+    def _list(self) -> dict[str, Stamp]:
+        listing = _trying(self._remote.list_photos)
+        unsafe = [name for name in listing if not is_safe(name)]
+        if unsafe:
+            log.warning("%d files stay behind, since no image id can be named like %r", len(unsafe), unsafe[0])
+        return {name: stamp for name, stamp in listing.items() if is_safe(name)}
+
+    def _sync(self, store: PhotoStore, names: list[str]) -> None:
+        """Transfer until the store holds what the newest listing says; it is taken anew after each round."""
+        missing = self._missing(store, names)
+        n_bytes = sum(stamp.size for stamp in missing.values())
+        progress = tqdm(
+            total=n_bytes, desc="transferring", unit="B", unit_scale=True, mininterval=0.5, disable=not missing
+        )
+        with progress:
+            for _ in range(MAX_ROUNDS):
+                received = _transfer(self._remote, missing, store, progress) if missing else []
+                if not received:
+                    break
+                wrong = self._wrong(store, received)
+                self._listing = self._list()
+                missing = self._missing(store, names)
+                if wrong == set(received):
+                    break
+            else:
+                log.warning("some photos changed %d times while they were read", MAX_ROUNDS)
+        if missing:
+            self._listing = self._list()
+            missing = self._missing(store, names)  # without those that vanished
+        if missing:
+            example, stamp = next(iter(missing.items()))
+            raise MarketplaceError(
+                f"{len(missing)} photos are listed but do not come as listed, such as {example!r} ({stamp.size} "
+                "bytes): they cannot be read there, or keep changing. What did come is kept; run the stage again "
+                "when that is mended."
+            )
+        store.compact(self._listing)
+
+    def _missing(self, store: PhotoStore, names: list[str]) -> dict[str, Stamp]:
+        order = sorted(names, key=lambda name: (file_of(name), name))  # one file after the other
+        listing = self._listing
+        return {name: listing[name] for name in order if name in listing and store.stamp(name) != listing[name]}
+
+    def _wrong(self, store: PhotoStore, received: list[str]) -> set[str]:
+        """Forget, and name, those received photos that differ from what the remote machine has."""
+        sums = _trying(lambda: self._remote.checksums(received))
+        wrong = {name for name, digest in sums.items() if name in store and store.sha256(name) != digest}
+        for name in wrong:
+            store.forget(name)
+        return wrong
+
+
+def is_safe(name: str) -> bool:
+    """Whether a file may be called so: no path, no control character, valid Unicode."""
+    return name not in ("", ".", "..") and "/" not in name and name.isprintable()
+
+
+def _trying(action: Callable[[], Result]) -> Result:
+    """Call `action` again after RemoteInterrupted, a bounded number of times."""
+    for pause in PAUSES:
+        try:
+            return action()
+        except RemoteInterrupted as error:
+            _wait(error, pause)
+    try:
+        return action()
+    except RemoteInterrupted as error:
+        raise MarketplaceError(_gave_up(error)) from None
+
+
+def _transfer(remote: Remote, missing: dict[str, Stamp], store: PhotoStore, progress: "tqdm[None]") -> list[str]:
+    """One round: store the missing photos as they come, over as many connections as it takes; their names."""
+    wanted, received = dict(missing), list[str]()
+    failures = 0
+    while wanted:
+        before = len(received)
+        try:
+            for name, content in remote.read_photos(dict(wanted)):
+                stamp = wanted.pop(name)
+                if len(content) == stamp.size:  # else it changed since it was listed
+                    store.add(name, stamp, content)
+                    received.append(name)
+                progress.update(len(content))
+                progress.set_postfix_str(f"{len(received)}/{len(missing)} photos", refresh=False)
+            break
+        except RemoteInterrupted as error:
+            failures = 0 if len(received) > before else failures + 1
+            if failures > len(PAUSES):
+                raise MarketplaceError(_gave_up(error)) from None
+            _wait(error, PAUSES[max(failures - 1, 0)])
+    return received
+
+
+def _wait(error: RemoteInterrupted, pause: float) -> None:
+    log.warning("%s; trying again in %g s", error, pause)
+    time.sleep(pause)
+
+
+def _gave_up(error: RemoteInterrupted) -> str:
+    return f"{error}, and {len(PAUSES)} more tries did not help. What did come is kept: run the stage again."

@@ -1,0 +1,126 @@
+"""A connection over SSH to a machine whose host key is known, with a private key that stays in memory."""
+
+import io
+import logging
+from pathlib import Path
+
+import paramiko
+
+from marketplace.errors import MarketplaceError
+from marketplace.settings import Ec2Settings
+from marketplace.sources.mirror import RemoteInterrupted
+
+CONNECT_SECONDS = 15.0
+STALL_SECONDS = 30.0  # without a byte: the server hangs
+# Large windows and packets: at 20 ms a 2 MB window caps a stream at 50 MB/s, and every packet costs Python time.
+WINDOW, PACKET = 2**26, 2**17
+KEY_TYPES: tuple[type[paramiko.PKey], ...] = (paramiko.Ed25519Key, paramiko.ECDSAKey, paramiko.RSAKey)
+PASSPHRASE = "MARKETPLACE_KEY_PASSPHRASE"
+
+logging.getLogger("paramiko").setLevel(logging.CRITICAL)  # it logs what it also raises, with tracebacks
+
+
+def parse_private_key(text: str, passphrase: str | None, where: str) -> paramiko.PKey:
+    """An Ed25519, ECDSA or RSA private key from its text.
+
+    Raises MarketplaceError, which never quotes the text, when it is none, or the passphrase is missing or wrong.
+    """
+    if "PRIVATE KEY-----" not in text:
+        raise MarketplaceError(f"{where} is no private key: it should begin with -----BEGIN … PRIVATE KEY-----.")
+    encrypted = False
+    for kind in KEY_TYPES:
+        try:
+            return kind.from_private_key(io.StringIO(text), passphrase)
+        except paramiko.PasswordRequiredException:
+            encrypted = True
+        except Exception:  # of another kind, or undecryptable: paramiko has no common type for these
+            encrypted = encrypted or "ENCRYPTED" in text or passphrase is not None
+    if passphrase is None and encrypted:
+        raise MarketplaceError(f"the private key {where} is encrypted: put its passphrase into ${PASSPHRASE}.")
+    if encrypted:
+        raise MarketplaceError(f"the passphrase in ${PASSPHRASE} does not open the private key {where}.")
+    raise MarketplaceError(f"{where} is no Ed25519, ECDSA or RSA private key in OpenSSH or PEM format.")
+
+
+def connect(settings: Ec2Settings, key: paramiko.PKey) -> paramiko.SSHClient:
+    """Log in. The host key must be the pinned one, or stand in the known_hosts file; it is never added by itself.
+
+    Raises MarketplaceError when host or user are refused, RemoteInterrupted when trying again may help.
+    """
+    host, where = str(settings.host), f"{settings.host}:{settings.port}"
+    client = paramiko.SSHClient()
+    if settings.fingerprint is None:
+        _load_known_hosts(client, settings.known_hosts)
+    client.set_missing_host_key_policy(_PinnedKey(settings.fingerprint, where))
+    try:
+        client.connect(
+            host, settings.port, settings.user, pkey=key, look_for_keys=False, allow_agent=False,
+            timeout=CONNECT_SECONDS, banner_timeout=CONNECT_SECONDS, auth_timeout=CONNECT_SECONDS,
+            transport_factory=_transport,
+        )  # fmt: skip
+    except MarketplaceError:
+        client.close()
+        raise
+    except paramiko.BadHostKeyException as error:
+        client.close()
+        raise MarketplaceError(
+            f"the host key of {where} has CHANGED: known_hosts has {error.expected_key.fingerprint}, the machine shows "
+            f"{error.key.fingerprint}. Somebody may be listening in. If the machine was set up anew, remove the old "
+            f"line (ssh-keygen -R '[{host}]:{settings.port}') and pin the new key: fetch.ec2.fingerprint="
+            f"{error.key.fingerprint}"
+        ) from None
+    except paramiko.AuthenticationException:
+        client.close()
+        raise MarketplaceError(
+            f"{where} refused the user {settings.user!r} with the key {settings.key}: check fetch.ec2.user, and that "
+            "the key's public half stands in that user's authorized_keys."
+        ) from None
+    except (paramiko.SSHException, EOFError, OSError) as error:
+        client.close()
+        raise RemoteInterrupted(f"cannot connect to {where} ({_reason(error)})") from None
+    transport = client.get_transport()
+    assert transport is not None
+    transport.set_keepalive(15)
+    return client
+
+
+def _transport(sock, **arguments):  # type: ignore[no-untyped-def]  # paramiko passes what it likes
+    transport = paramiko.Transport(sock, default_window_size=WINDOW, default_max_packet_size=PACKET, **arguments)
+    options = transport.get_security_options()
+    # AES-GCM first: it needs no separate MAC, which halves the time per packet.
+    options.ciphers = tuple(sorted(options.ciphers, key=lambda name: "gcm" not in name))
+    return transport
+
+
+def _load_known_hosts(client: paramiko.SSHClient, path: str | None) -> None:
+    known_hosts = Path(path or "~/.ssh/known_hosts").expanduser()
+    if known_hosts.is_file():
+        client.load_host_keys(str(known_hosts))
+    elif path is not None:
+        raise MarketplaceError(f"fetch.ec2.known_hosts = {path!r} is no file.")
+
+
+class _PinnedKey(paramiko.MissingHostKeyPolicy):  # type: ignore[misc]  # paramiko is not typed
+    """Accepts the host key that has the pinned fingerprint, and refuses every other."""
+
+    def __init__(self, fingerprint: str | None, where: str) -> None:
+        self._fingerprint, self._where = fingerprint, where
+
+    def missing_host_key(self, client: paramiko.SSHClient, hostname: str, key: paramiko.PKey) -> None:
+        """Called by paramiko for a key that no known_hosts file settles."""
+        shown = f"{key.get_name()} {key.fingerprint}"
+        if self._fingerprint is None:
+            raise MarketplaceError(
+                f"the host key of {self._where} is not known: it shows {shown}. If that is what its owner says "
+                "(ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub there), pin it: "
+                f"fetch.ec2.fingerprint={key.fingerprint}"
+            )
+        if key.fingerprint != self._fingerprint:
+            raise MarketplaceError(
+                f"the host key of {self._where} is not the pinned one: it shows {shown}, and fetch.ec2.fingerprint "
+                f"is {self._fingerprint}. Somebody may be listening in; ask the machine's owner before you pin another."
+            )
+
+
+def _reason(error: BaseException) -> str:
+    return str(error).strip() or type(error).__name__

@@ -1,0 +1,143 @@
+"""Photos of a remote dump, kept in the user's cache folder: their bytes in append-only files, each with an index.
+
+An index has a line per photo: where it lies, the version that its source gave it, its SHA-256. A crash can leave a
+line cut off, bytes that no line speaks of, or a line whose bytes never reached the disk; the next start drops them.
+"""
+
+import hashlib
+import json
+import os
+from collections import defaultdict
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+from marketplace.errors import MarketplaceError
+from marketplace.shards import image_id_of, shard_of
+
+N_FILES = 64
+
+
+class Stamp(NamedTuple):
+    """What a source says of a photo: its bytes, and a text that changes when its content does."""
+
+    size: int
+    version: str
+
+
+class _Photo(NamedTuple):
+    file: int
+    offset: int
+    stamp: Stamp
+    sha256: str
+
+
+def file_of(name: str) -> int:
+    """The number of the file that holds a photo."""
+    return shard_of(image_id_of(name), N_FILES)
+
+
+class PhotoStore:
+    """Photos by name, with the stamps they had at their source."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._photos: dict[str, _Photo] = {}
+        self._open: dict[int, tuple[BinaryIO, BinaryIO]] = {}
+        for index in sorted(folder.glob("*.index")):
+            self._read_index(int(index.stem))
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._photos
+
+    def __len__(self) -> int:
+        return len(self._photos)
+
+    def stamp(self, name: str) -> Stamp | None:
+        """The stamp of a stored photo, or None."""
+        return self._photos[name].stamp if name in self._photos else None
+
+    def sha256(self, name: str) -> str:
+        """The SHA-256 of a stored photo."""
+        return self._photos[name].sha256
+
+    def add(self, name: str, stamp: Stamp, content: bytes) -> None:
+        """Store a photo, in place of an older version."""
+        number = file_of(name)
+        photos, index = self._files(number)
+        photo = _Photo(number, photos.tell(), stamp, hashlib.sha256(content).hexdigest())
+        photos.write(content)
+        photos.flush()  # to the operating system, and before the line that speaks of it: a kill loses one photo
+        index.write(json.dumps([name, photo.offset, *stamp, photo.sha256]).encode() + b"\n")
+        index.flush()
+        self._photos[name] = photo
+
+    def read(self, name: str) -> bytes:
+        """A stored photo. Raises MarketplaceError where its bytes are no longer those that were stored."""
+        photo = self._photos[name]
+        photos, _ = self._files(photo.file)
+        photos.seek(photo.offset)
+        content = photos.read(photo.stamp.size)
+        photos.seek(0, os.SEEK_END)
+        if hashlib.sha256(content).hexdigest() != photo.sha256:
+            raise MarketplaceError(f"{photos.name} is damaged: delete it and run the stage again.")
+        return content
+
+    def forget(self, name: str) -> None:
+        """Drop a photo, so that it is transferred again."""
+        del self._photos[name]
+
+    def close(self) -> None:
+        """Close the files."""
+        for files in self._open.values():
+            for file in files:
+                file.close()
+        self._open.clear()
+
+    def compact(self, listing: dict[str, Stamp]) -> None:
+        """Drop what the source no longer has, and rewrite files that hold more of no use than of use."""
+        for name in [name for name in self._photos if name not in listing]:
+            self.forget(name)
+        in_use: dict[int, list[str]] = defaultdict(list)
+        for name, photo in self._photos.items():
+            in_use[photo.file].append(name)
+        for path in self._folder.glob("*.photos"):
+            names = in_use[int(path.stem)]
+            if path.stat().st_size > 2 * sum(self._photos[name].stamp.size for name in names):
+                self._rewrite(int(path.stem), names)
+
+    def _rewrite(self, number: int, names: list[str]) -> None:
+        photos = [(name, self._photos[name].stamp, self.read(name)) for name in names]
+        for file in self._open.pop(number, ()):
+            file.close()
+        for path in self._paths(number):
+            path.unlink()  # a crash from here on costs the transfer of these few, and no more
+        for photo in photos:
+            self.add(*photo)
+
+    def _paths(self, number: int) -> tuple[Path, Path]:
+        return self._folder / f"{number:03}.photos", self._folder / f"{number:03}.index"
+
+    def _files(self, number: int) -> tuple[BinaryIO, BinaryIO]:
+        if number not in self._open:
+            photos, index = (path.open("a+b") for path in self._paths(number))
+            photos.seek(0, os.SEEK_END)
+            self._open[number] = photos, index
+        return self._open[number]
+
+    def _read_index(self, number: int) -> None:
+        """Take up the photos of one file, and cut off what a crash left behind them."""
+        photos_path, index_path = self._paths(number)
+        there = photos_path.stat().st_size if photos_path.exists() else 0
+        end = index_end = 0
+        for line in index_path.read_bytes().splitlines(keepends=True):
+            try:
+                name, offset, size, version, sha256 = json.loads(line)
+            except ValueError:
+                break
+            if not line.endswith(b"\n") or offset + size > there:
+                break
+            self._photos[name] = _Photo(number, offset, Stamp(size, version), sha256)
+            end, index_end = offset + size, index_end + len(line)
+        os.truncate(index_path, index_end)
+        if there > end:
+            os.truncate(photos_path, end)
