@@ -4,19 +4,23 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import yaml
+from servers import S3Server, SshServer, generate_key, ssh_server
 
 from marketplace.fetch import fetch
 from marketplace.settings import Settings, load_settings
 from marketplace.shards import read_shard, shard_paths
 from marketplace.sources.sample import SampleDump
+from marketplace.sources.ssh import PASSPHRASE
 
 ROOT = Path(__file__).parents[1]
 LISTINGS = Path(os.environ.get("MARKETPLACE_LISTINGS", ROOT.parent / "shared" / "listings"))
+
+STAGES = ["fetch", "clean", "resize_images", "pretrained", "train_small", "train_full", "extract", "evaluate"]
 
 # Small enough for a test, large enough for 13 categories in three splits each.
 TINY = {
@@ -77,6 +81,66 @@ def unpack(raw: Path, folder: Path) -> Path:
         for name, content in read_shard(shard):
             (folder / "images" / name).write_bytes(content)
     return folder
+
+
+def content_of(target: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(target)): path.read_bytes() for path in target.rglob("*") if path.is_file()}
+
+
+KEYS = {
+    "id_ed25519": ("ed25519", ""),
+    "id_ecdsa": ("ecdsa", ""),
+    "id_rsa": ("rsa", ""),
+    "locked": ("ed25519", "open sesame"),
+}
+
+
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    server = S3Server(tmp_path_factory.mktemp("weed"))
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def keys(s3: S3Server, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Private keys by name, each in the bucket `keys`; the folder of their public halves is under the name ''."""
+    folder = tmp_path_factory.mktemp("keys")
+    texts = {name: generate_key(folder / name, *how) for name, how in KEYS.items()}
+    s3.upload("keys", {name: text.encode() for name, text in texts.items()} | {"page": b"<html>no key</html>"})
+    s3.refuse_strangers("keys")
+    return {**texts, "": str(folder)}
+
+
+@pytest.fixture(scope="session")
+def server(raw: Path, keys: dict[str, str]) -> Iterator[SshServer]:
+    """An SSH server that holds the sample dump in ./dump and lets all the keys in. Tests leave the dump as it was."""
+    with ssh_server() as running:
+        unpack(raw, running.folder / "dump")
+        for name in KEYS:
+            running.authorize(Path(keys[""]) / f"{name}.pub")
+        running.own()
+        yield running
+
+
+@pytest.fixture
+def aws(s3: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The environment of somebody who may use the S3 server, and has fetched nothing yet."""
+    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_DEFAULT_REGION", PASSPHRASE):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in s3.environment().items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("MARKETPLACE_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def own_dump(server: SshServer, raw: Path, tmp_path: Path) -> Iterator[Path]:
+    """A copy of the dump on the server that a test may change."""
+    folder = unpack(raw, server.folder / f"own-{tmp_path.name}")
+    server.own()
+    yield folder
+    subprocess.run(["rm", "-rf", folder], check=True)
 
 
 class Project:

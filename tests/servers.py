@@ -77,6 +77,18 @@ class SshServer:
         line = subprocess.check_output(["ssh-keygen", "-lf", self.folder / "host_key.pub"], text=True)
         return line.split()[1]
 
+    def settings(self) -> dict[str, object]:
+        """fetch.ec2 for the folder `dump` of this server."""
+        return {
+            "host": "127.0.0.1",
+            "port": self.port,
+            "user": self.user,
+            "path": f"{self.folder}/dump",
+            "key": "s3://keys/id_ed25519",
+            "known_hosts": None,
+            "fingerprint": self.fingerprint,
+        }
+
     def known_hosts_line(self) -> str:
         """The line for a known_hosts file."""
         return f"[127.0.0.1]:{self.port} {(self.folder / 'host_key.pub').read_text()}"

@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ROOT, Project
+from conftest import ROOT, STAGES, Project
 from pydantic import BaseModel
+from servers import S3Server, SshServer
 
 from marketplace import settings as settings_module
 from marketplace.settings import load_settings
-
-STAGES = ["fetch", "clean", "resize_images", "pretrained", "train_small", "train_full", "extract", "evaluate"]
 
 # Opened by DVCLive, which asks DVC what the stage's outputs are, and by Python and Git on the way.
 NOT_OURS = re.compile(
@@ -152,14 +151,28 @@ def test_a_stages_params_are_those_it_reads(
     stage: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
+    aws: None,
+    server: SshServer,
+    s3: S3Server,
 ) -> None:
     read = params_read(stage, copy_of_reproduced, monkeypatch)
     if stage == "fetch":  # each source reads its own
         (tmp_path / "images").mkdir()
         for name in ("products.csv", "images.csv", "images/x.jpg"):
             (tmp_path / name).touch()
-        local = make_project(**{"fetch.source": "local", "fetch.local.path": str(tmp_path)})
-        read |= params_read(stage, local, monkeypatch)
+        s3.upload("declared", {"products.csv": b"", "images.csv": b"", "images/x.jpg": b""})
+        known_hosts = str(tmp_path / "known_hosts")
+        Path(known_hosts).write_text(server.known_hosts_line())
+        for source in (
+            {"fetch.source": "local", "fetch.local.path": str(tmp_path)},
+            {"fetch.source": "ec2", "fetch.ec2": server.settings()},
+            {
+                "fetch.source": "ec2",
+                "fetch.ec2": {**server.settings(), "fingerprint": None, "known_hosts": known_hosts},
+            },
+            {"fetch.source": "s3", "fetch.s3": {"url": "s3://declared", "endpoint_url": s3.url}},
+        ):
+            read |= params_read(stage, make_project(**source), monkeypatch)
     assert read == set(copy_of_reproduced.stages()[stage].get("params", []))
 
 

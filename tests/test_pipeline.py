@@ -12,13 +12,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from conftest import Project
+from conftest import STAGES, Project
 
 from marketplace.settings import Settings
 from marketplace.sources.sample import SampleDump
 
 MakeProject = Callable[..., Project]
-STAGES = ["fetch", "clean", "resize_images", "pretrained", "train_small", "train_full", "extract", "evaluate"]
 
 
 def ran(output: str) -> list[str]:

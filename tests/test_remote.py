@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ROOT, unpack
+from conftest import KEYS, ROOT, content_of, unpack
 from servers import Proxy, S3Server, SshServer, free_port, generate_key, ssh_server
 
 from marketplace.errors import MarketplaceError
@@ -23,50 +23,9 @@ from marketplace.shards import read_shard, shard_paths
 from marketplace.sources import ec2, mirror, open_dump, ssh
 from marketplace.sources.store import PhotoStore, Stamp
 
-KEYS = {
-    "id_ed25519": ("ed25519", ""),
-    "id_ecdsa": ("ecdsa", ""),
-    "id_rsa": ("rsa", ""),
-    "locked": ("ed25519", "open sesame"),
-}
-
-
-@pytest.fixture(scope="module")
-def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    server = S3Server(tmp_path_factory.mktemp("weed"))
-    yield server
-    server.stop()
-
-
-@pytest.fixture(scope="module")
-def keys(s3: S3Server, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Private keys by name, each in the bucket `keys`; the folder of their public halves is under the name ''."""
-    folder = tmp_path_factory.mktemp("keys")
-    texts = {name: generate_key(folder / name, *how) for name, how in KEYS.items()}
-    s3.upload("keys", {name: text.encode() for name, text in texts.items()} | {"page": b"<html>no key</html>"})
-    s3.refuse_strangers("keys")
-    return {**texts, "": str(folder)}
-
-
-@pytest.fixture(scope="module")
-def server(raw: Path, keys: dict[str, str]) -> Iterator[SshServer]:
-    """An SSH server that holds the sample dump in ./dump and lets all the keys in. Tests leave the dump as it was."""
-    with ssh_server() as running:
-        unpack(raw, running.folder / "dump")
-        for name in KEYS:
-            running.authorize(Path(keys[""]) / f"{name}.pub")
-        running.own()
-        yield running
-
 
 @pytest.fixture(autouse=True)
-def _environment(s3: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_DEFAULT_REGION", ssh.PASSPHRASE):
-        monkeypatch.delenv(name, raising=False)
-    for name, value in s3.environment().items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    monkeypatch.setenv("MARKETPLACE_CACHE", str(tmp_path / "cache"))
+def _environment(aws: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mirror, "PAUSES", (0.05, 0.1, 0.2))
 
 
@@ -78,13 +37,8 @@ def over_ssh(settings: Settings, server: SshServer) -> Configure:
     """Settings for the dump on the server, with changes."""
 
     def configure(**changes: Any) -> FetchSettings:
-        section = {
-            "host": "127.0.0.1", "port": server.port, "user": server.user, "path": f"{server.folder}/dump",
-            "key": "s3://keys/id_ed25519", "fingerprint": server.fingerprint, "known_hosts": None, **changes,
-        }  # fmt: skip
-        return settings.fetch.model_copy(
-            update={"source": "ec2", "ec2": type(settings.fetch.ec2).model_validate(section)}
-        )
+        section = type(settings.fetch.ec2).model_validate({**server.settings(), **changes})
+        return settings.fetch.model_copy(update={"source": "ec2", "ec2": section})
 
     return configure
 
@@ -93,10 +47,6 @@ def bring(settings: FetchSettings, target: Path, limit: int | None = None) -> di
     """Fetch, and give all files by name."""
     fetch(open_dump(settings), target, n_shards=4, limit=limit)
     return content_of(target)
-
-
-def content_of(target: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(target)): path.read_bytes() for path in target.rglob("*") if path.is_file()}
 
 
 @pytest.fixture
@@ -248,6 +198,26 @@ def test_what_is_wrong_is_said_and_no_secret_with_it(
     assert not (tmp_path / "raw" / "images").exists()
 
 
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        (None, r"fetch\.s3\.url is not set"),
+        ("http://bucket", "is no S3 address"),
+        ("s3://nowhere", "there is no bucket for s3://nowhere"),
+        ("s3://keys/nothing", r"there is no s3://keys/nothing/products\.csv"),
+        ("s3://no photos", "S3 cannot be asked for s3://no photos"),
+        ("s3://tables", "holds no file"),
+    ],
+)
+def test_what_is_wrong_with_a_bucket_is_said(
+    s3: S3Server, settings: Settings, keys: dict[str, str], tmp_path: Path, url: str | None, said: str
+) -> None:
+    s3.upload("tables", {"products.csv": b"x", "images.csv": b"x"})
+    section = type(settings.fetch.s3)(url=url, endpoint_url=s3.url)
+    with pytest.raises(MarketplaceError, match=said):
+        bring(settings.fetch.model_copy(update={"source": "s3", "s3": section}), tmp_path / "raw")
+
+
 @pytest.mark.parametrize("missing", ["products.csv", "images.csv", "images"])
 def test_a_missing_part_of_the_dump_is_named(
     over_ssh: Configure, server: SshServer, tmp_path: Path, missing: str
@@ -358,16 +328,15 @@ def test_a_full_disk_is_a_sentence_and_space_is_all_it_takes(over_ssh: Configure
     assert bring(over_ssh(), tmp_path / "raw") == content_of(raw)
 
 
+def test_two_fetches_at_once_take_turns(over_ssh: Configure, raw: Path, tmp_path: Path) -> None:
+    both = [program(over_ssh(), tmp_path / name) for name in ("one", "two")]
+    outputs = [process.communicate()[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0], outputs
+    assert content_of(tmp_path / "one") == content_of(tmp_path / "two") == content_of(raw)
+    assert sum("transferring: 100%" in output for output in outputs) == 1
+
+
 # A dump that changes
-
-
-@pytest.fixture
-def own_dump(server: SshServer, raw: Path, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
-    """A copy of the dump on the server that a test may change."""
-    folder = unpack(raw, server.folder / f"own-{tmp_path.name}")
-    server.own()
-    yield folder
-    subprocess.run(["rm", "-rf", folder], check=True)
 
 
 def photos_of(target: Path) -> dict[str, bytes]:

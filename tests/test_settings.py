@@ -44,7 +44,7 @@ def test_a_rate_is_a_float_however_it_is_written(tmp_path: Path, text: str, valu
         ("train.lr", ".nan", "a finite number"),
         ("train.flip_probability", "-0.1", "greater than or equal to 0"),
         ("train.select", "accuracy", "'val_accuracy' or 'val_loss'"),
-        ("fetch.source", "ftp", "'sample' or 'local'"),
+        ("fetch.source", "ftp", "'sample', 'local', 's3' or 'ec2'"),
         ("fetch.limit", "0", "greater than or equal to 1"),
         ("train_full.warm_start", "maybe", "a valid boolean"),
     ],
@@ -91,4 +91,13 @@ def test_every_key_of_the_real_file_is_explained() -> None:
     keys = [line for line in PARAMS.read_text().splitlines() if line.startswith("  ") and not line.endswith(":")]
     bare = [line for line in keys if "#" not in line]
     # Those whose section or neighbour already says it.
-    assert [line.split(":")[0].strip() for line in bare] == ["seed", "seed", "lr", "batch_size", "epochs", "seed"]
+    assert [line.split(":")[0].strip() for line in bare] == [
+        "seed",
+        "port",
+        "user",
+        "seed",
+        "lr",
+        "batch_size",
+        "epochs",
+        "seed",
+    ]

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from shlex import quote
+from typing import Any
 
 import paramiko
 
@@ -89,8 +90,9 @@ class Ec2Dump:
 
     def _read_tar(self, wanted: dict[str, Stamp]) -> Iterator[tuple[str, bytes]]:
         command = "tar --create --file=- --no-recursion --null --verbatim-files-from --files-from=-"
-        with self._channel(command, wanted) as channel, channel.makefile("rb", READ_AHEAD) as stream:
+        with self._channel(command, wanted) as channel:
             try:
+                stream: Any = _Stream(channel)  # tarfile's "r|" needs no more of a file than read()
                 with tarfile.open(fileobj=stream, mode="r|", bufsize=READ_AHEAD) as tar:
                     for member in tar:
                         if member.name not in wanted:
@@ -138,8 +140,8 @@ class Ec2Dump:
 
     def _run(self, command: str, names: Iterable[str] = (), may_fail: bool = False) -> bytes:
         """The standard output of a command that runs in the folder of photos and reads `names`, NUL-terminated."""
-        with self._channel(command, names) as channel, channel.makefile("rb", READ_AHEAD) as stream:
-            output: bytes = stream.read()
+        with self._channel(command, names) as channel:
+            output = b"".join(iter(lambda: channel.recv(READ_AHEAD), b""))
             if channel.recv_exit_status() != 0 and not may_fail:
                 raise RemoteInterrupted(f"{command.split()[0]!r} failed on {self._settings.host}")
             return output
@@ -205,6 +207,18 @@ class Ec2Dump:
             raise MarketplaceError(
                 f"{what} may not be read on {self._settings.host} by {self._settings.user!r}: {path!r}."
             ) from None
+
+
+class _Stream:
+    """What a channel sends, as a file that gives what has come and does not wait for more."""
+
+    def __init__(self, channel: paramiko.Channel) -> None:
+        self._channel = channel
+
+    def read(self, size: int) -> bytes:
+        """At most `size` bytes; none at the end."""
+        content: bytes = self._channel.recv(size)
+        return content
 
 
 def _feed(channel: paramiko.Channel, names: list[str]) -> None:
