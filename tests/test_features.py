@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from marketplace import features
-from marketplace.features import LiveFeatures, StoredFeatures, cache_folder, trunk_features
+from marketplace.features import LiveFeatures, StoredFeatures, trunk_features
+from marketplace.files import user_cache
 from marketplace.networks import Network
 
 ROWS = np.array([0, 2, 3, 5])
@@ -31,7 +32,7 @@ def images() -> np.ndarray:
 
 
 def stored_files() -> list[Path]:
-    return sorted(cache_folder().glob("*.npy"))
+    return sorted(user_cache("features").glob("*.npy"))
 
 
 @pytest.mark.parametrize("mirrored", [False, True])
@@ -89,7 +90,7 @@ def test_what_does_not_fit_is_computed_live_and_says_so(
     monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=10))
     assert isinstance(trunk_features(network, images, ROWS, room_gib=1), LiveFeatures)
     assert "the disk of" in caplog.text
-    assert not list(cache_folder().iterdir())
+    assert not list(user_cache("features").iterdir())
 
 
 def test_the_least_recently_used_makes_room(network: Network, images: np.ndarray) -> None:
@@ -109,7 +110,7 @@ def test_the_least_recently_used_makes_room(network: Network, images: np.ndarray
 def test_a_killed_writer_leaves_nothing_that_is_read(
     network: Network, images: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    old, young = cache_folder() / "a.npy.1.part", cache_folder() / "b.npy.2.part"
+    old, young = user_cache("features") / "a.npy.1.part", user_cache("features") / "b.npy.2.part"
     for part in (old, young):
         part.write_bytes(b"half")
     os.utime(old, (time.time() - 2 * features.STALE_SECONDS,) * 2)
@@ -120,8 +121,8 @@ def test_a_killed_writer_leaves_nothing_that_is_read(
     with monkeypatch.context() as patch:
         patch.setattr(LiveFeatures, "_run", killed)
         with pytest.raises(KeyboardInterrupt):
-            features._fill(cache_folder() / "c.npy", LiveFeatures(network, images, False), ROWS, (4, 2, 2, 192))
-    assert {path.name for path in cache_folder().iterdir()} == {old.name, young.name}
+            features._fill(user_cache("features") / "c.npy", LiveFeatures(network, images, False), ROWS, (4, 2, 2, 192))
+    assert {path.name for path in user_cache("features").iterdir()} == {old.name, young.name}
     assert isinstance(trunk_features(network, images, ROWS, room_gib=1), StoredFeatures)
     assert not old.exists()  # another writer may still be at the young one
     assert young.exists()

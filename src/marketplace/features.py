@@ -17,12 +17,11 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-import platformdirs
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from marketplace.files import allocate
+from marketplace.files import allocate, user_cache
 from marketplace.networks import Network
 
 log = logging.getLogger(__name__)
@@ -88,7 +87,7 @@ def trunk_features(
     """
     live = LiveFeatures(network, images, mirrored)
     shape = (len(rows), *(live.half(rows[:1]).shape[i] for i in (2, 3, 1)))
-    folder = cache_folder()
+    folder = user_cache("features")
     path = folder / f"{_key(network, images, rows, mirrored)}.npy"
     if path.is_file():
         with suppress(OSError):
@@ -98,14 +97,6 @@ def trunk_features(
     else:
         _fill(path, live, rows, shape)
     return StoredFeatures(path, rows)
-
-
-def cache_folder() -> Path:
-    """Where features are kept: $MARKETPLACE_CACHE, or the user's cache folder."""
-    root = os.environ.get("MARKETPLACE_CACHE") or platformdirs.user_cache_dir("marketplace")
-    folder = Path(root) / "features"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
 
 
 def _fill(path: Path, live: LiveFeatures, rows: np.ndarray, shape: tuple[int, ...]) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import platformdirs
 
 
 def remove(path: Path) -> None:
@@ -36,6 +37,13 @@ def replacing(path: Path) -> Iterator[Path]:
     except BaseException:
         remove(part)
         raise
+
+
+def user_cache(name: str) -> Path:
+    """A folder for what can be had again, outside any repository: in $MARKETPLACE_CACHE, or the user's cache folder."""
+    folder = Path(os.environ.get("MARKETPLACE_CACHE") or platformdirs.user_cache_dir("marketplace")) / name
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -2,17 +2,15 @@
 
 import hashlib
 import logging
-import os
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Protocol, TypeVar
 
-import platformdirs
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from marketplace.errors import MarketplaceError
+from marketplace.files import user_cache
 from marketplace.sources.store import PhotoStore, Stamp, file_of
 
 log = logging.getLogger(__name__)
@@ -53,8 +51,7 @@ class Mirror:
 
     def __init__(self, remote: Remote) -> None:
         self._remote = remote
-        root = os.environ.get("MARKETPLACE_CACHE") or platformdirs.user_cache_dir("marketplace")
-        self.folder = Path(root) / "dumps" / hashlib.sha256(remote.identity.encode()).hexdigest()[:32]
+        self._name = hashlib.sha256(remote.identity.encode()).hexdigest()[:32]
         self._listing: dict[str, Stamp] = {}
 
     def table(self, name: str) -> bytes:
@@ -71,15 +68,16 @@ class Mirror:
 
         Photos that vanished in the meantime are left out.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.folder / "lock")
+        folder = user_cache("dumps") / self._name
+        folder.mkdir(exist_ok=True)
+        lock = FileLock(folder / "lock")
         try:
             lock.acquire(blocking=False)
         except Timeout:
             log.info("another fetch of this dump is under way: waiting for it")
             lock.acquire()
         try:
-            store = PhotoStore(self.folder)
+            store = PhotoStore(folder)
             self._sync(store, names)
             for name in names:
                 if name in self._listing:
@@ -104,19 +102,14 @@ class Mirror:
         )
         with progress:
             for _ in range(MAX_ROUNDS):
-                received = _transfer(self._remote, missing, store, progress) if missing else []
-                if not received:
+                if not missing:
                     break
+                received = _transfer(self._remote, missing, store, progress)
                 wrong = self._wrong(store, received)
                 self._listing = self._list()
                 missing = self._missing(store, names)
-                if wrong == set(received):
-                    break
-            else:
-                log.warning("some photos changed %d times while they were read", MAX_ROUNDS)
-        if missing:
-            self._listing = self._list()
-            missing = self._missing(store, names)  # without those that vanished
+                if len(wrong) == len(received):
+                    break  # nothing came, or nothing that could be kept
         if missing:
             example, stamp = next(iter(missing.items()))
             raise MarketplaceError(
