@@ -2,11 +2,8 @@
 
 import hashlib
 import io
-import os
-import signal
 import warnings
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,6 +13,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from tqdm import tqdm
 
 from marketplace.files import allocate
+from marketplace.parallel import process_pool
 from marketplace.shards import read_shard, shard_of, shard_paths
 
 # Formats that shops and browsers send; Pillow's others (some start external programs) stay shut.
@@ -144,16 +142,7 @@ def _resize_shard(shard: Path, rows: dict[str, int], targets: list[tuple[int, Pa
 
 def _in_parallel(work: Callable[..., Result], tasks: list[tuple[Any, ...]], description: str) -> Iterator[Result]:
     """Yield `work(*task)` of every task, in the order of the tasks, from one process per core."""
-    workers = min(len(tasks), os.cpu_count() or 1)
-    # Ctrl-C reaches every process of the terminal: the workers leave it to this one, which ends them.
-    ignore_interrupts = (signal.SIGINT, signal.SIG_IGN)
-    with ProcessPoolExecutor(workers, initializer=signal.signal, initargs=ignore_interrupts) as pool:
+    with process_pool() as pool:
         futures = [pool.submit(work, *task) for task in tasks]
-        done = tqdm(as_completed(futures), total=len(futures), desc=description, unit="shard", mininterval=0.5)
-        try:
-            for future in done:
-                future.result()
-            yield from (future.result() for future in futures)
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+        for future in tqdm(futures, desc=description, unit="shard", mininterval=0.5):
+            yield future.result()

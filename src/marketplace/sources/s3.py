@@ -4,9 +4,11 @@ botocore finds the credentials as every AWS tool does: environment, profile, ins
 """
 
 import contextlib
+import itertools
 import os
+from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import botocore.session
@@ -68,19 +70,17 @@ class S3Dump:
     def read_photos(self, wanted: dict[str, Stamp]) -> Iterator[tuple[str, bytes]]:
         """See Remote."""
         names = iter(wanted)
-        pending: set[Future[tuple[str, bytes | None]]] = set()
+        pending: deque[Future[tuple[str, bytes | None]]] = deque()
         with ThreadPoolExecutor(CONNECTIONS) as pool:
             try:
                 while True:
-                    while len(pending) < 4 * CONNECTIONS and (name := next(names, None)) is not None:
-                        pending.add(pool.submit(self._read, name, wanted[name]))
+                    for name in itertools.islice(names, 4 * CONNECTIONS - len(pending)):
+                        pending.append(pool.submit(self._read, name, wanted[name]))
                     if not pending:
                         return
-                    done, pending = wait(pending, return_when=FIRST_COMPLETED)
-                    for future in done:
-                        name, content = future.result()
-                        if content is not None:
-                            yield name, content
+                    name, content = pending.popleft().result()
+                    if content is not None:
+                        yield name, content
             finally:
                 pool.shutdown(cancel_futures=True)
 

@@ -4,8 +4,8 @@
 """
 
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 
+from marketplace.parallel import process_pool
 from marketplace.settings import SampleSettings
 from marketplace.sources.sample.defects import Photo, photo_bytes, plant_defects
 from marketplace.sources.sample.listings import make_listings
@@ -36,5 +36,5 @@ class SampleDump:
     def read_photos(self, names: list[str]) -> Iterator[tuple[str, bytes]]:
         """Draw the named photos, in the order given, on all cores."""
         photos = [self.photo(name) for name in names]
-        with ProcessPoolExecutor() as pool:
+        with process_pool() as pool:
             yield from zip(names, pool.map(photo_bytes, photos, chunksize=16), strict=True)
