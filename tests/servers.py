@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import pwd
+import random
 import shutil
 import socket
 import subprocess
@@ -22,21 +23,23 @@ TEST_USER = "marketplace-test"  # whom sshd runs as, and lets in, where the test
 
 
 def free_port() -> int:
-    """A port that nothing listens on."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
+    """A port that nothing listens on, below those that the system hands to outgoing connections."""
+    while True:
+        port = random.randrange(20_000, 32_000)
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
-def wait_for_port(port: int, process: subprocess.Popen[Any], seconds: float = 30.0) -> None:
+def wait_for_port(port: int, process: subprocess.Popen[Any], log: Path, seconds: float = 30.0) -> None:
     """Wait until something listens on `port`; fail when `process` ends first, or too much time has gone."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        assert process.poll() is None, f"the server ended with {process.returncode}"
+        if process.poll() is not None:
+            break
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
             return
         time.sleep(0.05)
-    raise AssertionError(f"nothing listens on port {port} after {seconds} s")
+    raise AssertionError(f"nothing listens on port {port}, exit code {process.poll()}:\n{log.read_text()[-2000:]}")
 
 
 def generate_key(path: Path, kind: str = "ed25519", passphrase: str = "") -> str:
@@ -121,9 +124,10 @@ class SshServer:
             subprocess.run(["chown", "-R", self.user, self.folder], check=True)
             Path("/run/sshd").mkdir(exist_ok=True)
             command = ["setpriv", f"--reuid={self.user}", f"--regid={self.user}", "--init-groups", *command]
-        log = (self.folder / "sshd.log").open("ab")
-        self.process = subprocess.Popen(command, stderr=log, start_new_session=True)
-        wait_for_port(self.port, self.process)
+        log = self.folder / "sshd.log"
+        with log.open("ab") as file:
+            self.process = subprocess.Popen(command, stderr=file, start_new_session=True)
+        wait_for_port(self.port, self.process, log)
         return self
 
     def own(self) -> None:
@@ -165,7 +169,7 @@ class S3Server:
              "-master.volumeSizeLimitMB=64", f"-s3.port={self.port}", f"-s3.config={folder}/s3.json", *ports, *grpc],
             stdout=(folder / "weed.log").open("wb"), stderr=subprocess.STDOUT,
         )  # fmt: skip
-        wait_for_port(self.port, self.process)
+        wait_for_port(self.port, self.process, folder / "weed.log")
         self.url = f"http://127.0.0.1:{self.port}"
         deadline = time.monotonic() + 30
         while True:  # it listens some seconds before it can store
