@@ -1,5 +1,6 @@
 """What tests share: a small drawn dump, the real listings where they are, and copies of this project to run DVC in."""
 
+import copy
 import os
 import shutil
 import subprocess
@@ -169,6 +170,13 @@ class Project:
                 section = section[name]
             section[last] = value
         path.write_text(yaml.safe_dump(values))
+
+    def clone(self, folder: Path) -> "Project":
+        """What a colleague gets: a Git clone of what is committed, without data."""
+        self.run("git", "clone", "-q", ".", str(folder))
+        theirs = copy.copy(self)
+        theirs.folder = folder
+        return theirs
 
     def environment(self) -> dict[str, str]:
         """This environment, with this Python's programs first."""

@@ -1,6 +1,5 @@
 """As in production: the key from a bucket, the dump over SSH, the whole pipeline, and a cache that a team shares."""
 
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -80,9 +79,7 @@ def test_what_one_pushed_another_pulls_and_need_not_run(
     assert mine.run("git", "status", "--porcelain") == ""  # no secret can be committed
     mine.dvc("push")
 
-    theirs = object.__new__(Project)
-    theirs.folder = tmp_path / "theirs"
-    subprocess.run(["git", "clone", "-q", mine.folder, theirs.folder], check=True)
+    theirs = mine.clone(tmp_path / "theirs")
     for keys in (S3Server.stranger, {**S3Server.owner, "AWS_SECRET_ACCESS_KEY": "wrong"}):
         use_storage(theirs, keys)
         output = theirs.dvc("pull", code=1)

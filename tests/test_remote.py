@@ -1,5 +1,6 @@
 """Dumps on real servers: OpenSSH and an S3 store of our own, whole, cut off, changed, hostile."""
 
+import contextlib
 import logging
 import os
 import random
@@ -457,6 +458,22 @@ out.close()
 """
 
 
+@contextlib.contextmanager
+def lying_server(raw: Path, keys: dict[str, str], lie: str, outside: Path) -> Iterator[SshServer]:
+    """A server whose `tar` lies until `bin/tar` in its folder is gone."""
+    with ssh_server() as liar:
+        liar.stop()
+        (liar.folder / "bin").mkdir()
+        fake = liar.folder / "bin" / "tar"
+        fake.write_text(FAKE_TAR.format(python="/usr/bin/env -S python3", outside=outside))
+        fake.chmod(0o755)
+        liar.options = (f"SetEnv PATH={liar.folder}/bin:{Path(sys.base_prefix) / 'bin'}:/usr/bin:/bin LIE={lie}",)
+        unpack(raw, liar.folder / "dump")
+        liar.authorize(Path(keys[""]) / "id_ed25519.pub")
+        liar.start()
+        yield liar
+
+
 @pytest.mark.parametrize(
     ("lie", "said"),
     [
@@ -471,23 +488,33 @@ out.close()
 def test_a_lying_server_gets_nothing_written(
     raw: Path, keys: dict[str, str], over_ssh: Configure, tmp_path: Path, lie: str, said: str
 ) -> None:
-    with ssh_server() as liar:
-        liar.stop()
-        (liar.folder / "bin").mkdir()
-        outside = tmp_path / "outside.jpg"
-        fake = liar.folder / "bin" / "tar"
-        fake.write_text(FAKE_TAR.format(python="/usr/bin/env -S python3", outside=outside))
-        fake.chmod(0o755)
-        liar.options = (f"SetEnv PATH={liar.folder}/bin:{Path(sys.base_prefix) / 'bin'}:/usr/bin:/bin LIE={lie}",)
-        unpack(raw, liar.folder / "dump")
-        liar.authorize(Path(keys[""]) / "id_ed25519.pub")
-        liar.start()
+    outside = tmp_path / "outside.jpg"
+    with lying_server(raw, keys, lie, outside) as liar:
         settings = over_ssh(port=liar.port, fingerprint=liar.fingerprint, path=f"{liar.folder}/dump")
         with pytest.raises(MarketplaceError, match=said):
             bring(settings, tmp_path / "raw")
     assert not outside.exists()
     assert not list(tmp_path.rglob("outside.jpg"))
     assert not (tmp_path / "raw" / "images").exists()
+
+
+@pytest.mark.parametrize("killed", [False, True], ids=["checked", "killed before the check"])
+def test_bytes_that_failed_their_check_or_never_had_one_are_not_trusted_later(
+    raw: Path, keys: dict[str, str], over_ssh: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed: bool
+) -> None:
+    with lying_server(raw, keys, "content", tmp_path / "outside.jpg") as server:
+        settings = over_ssh(port=server.port, fingerprint=server.fingerprint, path=f"{server.folder}/dump")
+        with monkeypatch.context() as patch:
+            if killed:
+
+                def die(self: ec2.Ec2Dump, names: list[str]) -> dict[str, str]:
+                    raise KeyboardInterrupt
+
+                patch.setattr(ec2.Ec2Dump, "checksums", die)
+            with pytest.raises(KeyboardInterrupt if killed else MarketplaceError):
+                bring(settings, tmp_path / "raw")
+        (server.folder / "bin" / "tar").unlink()  # from here on the real one answers
+        assert bring(settings, tmp_path / "raw") == content_of(raw)
 
 
 def test_a_port_that_speaks_no_ssh_is_no_hang(

@@ -88,6 +88,21 @@ def test_a_crash_loses_no_more_than_the_last_photo(tmp_path: Path) -> None:
     assert all(store.read(name) == PHOTOS[name] for name in PHOTOS if name in store)
 
 
+def test_a_verdict_outlives_the_run(tmp_path: Path) -> None:
+    store = filled(tmp_path)
+    first, second, *rest = PHOTOS
+    assert store.unchecked == list(PHOTOS)
+    store.settle({first: True, second: False})
+    store.close()
+    again = PhotoStore(tmp_path)
+    assert again.unchecked == rest
+    assert first in again
+    assert second not in again
+    again.add(second, stamp(PHOTOS[second]), PHOTOS[second])  # a new version is to be checked anew
+    again.close()
+    assert PhotoStore(tmp_path).unchecked == [*rest, second]
+
+
 def test_bytes_that_rotted_are_noticed(tmp_path: Path) -> None:
     filled(tmp_path).close()
     path = tmp_path / "000.photos"

@@ -95,6 +95,7 @@ class Mirror:
 
     def _sync(self, store: PhotoStore, names: list[str]) -> None:
         """Transfer until the store holds what the newest listing says; it is taken anew after each round."""
+        self._check(store)  # what a run received that ended before its check
         missing = self._missing(store, names)
         n_bytes = sum(stamp.size for stamp in missing.values())
         progress = tqdm(
@@ -105,10 +106,10 @@ class Mirror:
                 if not missing:
                     break
                 received = _transfer(self._remote, missing, store, progress)
-                wrong = self._wrong(store, received)
+                n_wrong = self._check(store)
                 self._listing = self._list()
                 missing = self._missing(store, names)
-                if len(wrong) == len(received):
+                if n_wrong == len(received):
                     break  # nothing came, or nothing that could be kept
         if missing:
             example, stamp = next(iter(missing.items()))
@@ -124,13 +125,15 @@ class Mirror:
         listing = self._listing
         return {name: listing[name] for name in order if name in listing and store.stamp(name) != listing[name]}
 
-    def _wrong(self, store: PhotoStore, received: list[str]) -> set[str]:
-        """Forget, and name, those received photos that differ from what the remote machine has."""
-        sums = _trying(lambda: self._remote.checksums(received))
-        wrong = {name for name, digest in sums.items() if name in store and store.sha256(name) != digest}
-        for name in wrong:
-            store.forget(name)
-        return wrong
+    def _check(self, store: PhotoStore) -> int:
+        """Drop unchecked photos that differ from what the remote machine has; how many did."""
+        unchecked = store.unchecked
+        if not unchecked:
+            return 0
+        sums = _trying(lambda: self._remote.checksums(unchecked))
+        verdicts = {name: sums.get(name, store.sha256(name)) == store.sha256(name) for name in unchecked}
+        store.settle(verdicts)
+        return list(verdicts.values()).count(False)
 
 
 def is_safe(name: str) -> bool:

@@ -1,7 +1,8 @@
 """Photos of a remote dump, kept in the user's cache folder: their bytes in append-only files, each with an index.
 
-An index has a line per photo: where it lies, the version that its source gave it, its SHA-256. A crash can leave a
-line cut off, bytes that no line speaks of, or a line whose bytes never reached the disk; the next start drops them.
+An index has a line per photo: where it lies, the version that its source gave it, its SHA-256. A later line says
+whether the photo stood its check; one without that line has yet to. A crash can leave a line cut off, bytes that no line
+speaks of, or a line whose bytes never reached the disk; the next start drops them.
 """
 
 import hashlib
@@ -42,6 +43,7 @@ class PhotoStore:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._photos: dict[str, _Photo] = {}
+        self._unchecked: dict[str, None] = {}  # a set that keeps its order
         self._open: dict[int, tuple[BinaryIO, BinaryIO]] = {}
         for index in sorted(folder.glob("*.index")):
             self._read_index(int(index.stem))
@@ -51,6 +53,11 @@ class PhotoStore:
 
     def __len__(self) -> int:
         return len(self._photos)
+
+    @property
+    def unchecked(self) -> list[str]:
+        """The photos that have yet to stand their check, of this run or of one that ended before it."""
+        return list(self._unchecked)
 
     def stamp(self, name: str) -> Stamp | None:
         """The stamp of a stored photo, or None."""
@@ -70,6 +77,7 @@ class PhotoStore:
         index.write(json.dumps([name, photo.offset, *stamp, photo.sha256]).encode() + b"\n")
         index.flush()
         self._photos[name] = photo
+        self._unchecked[name] = None
 
     def read(self, name: str) -> bytes:
         """A stored photo. Raises MarketplaceError where its bytes are no longer those that were stored."""
@@ -82,9 +90,19 @@ class PhotoStore:
             raise MarketplaceError(f"{photos.name} is damaged: delete it and run the stage again.")
         return content
 
-    def forget(self, name: str) -> None:
-        """Drop a photo, so that it is transferred again."""
-        del self._photos[name]
+    def settle(self, verdicts: dict[str, bool]) -> None:
+        """Note for good which photos stood their check; the others are dropped, and will be transferred again."""
+        for name, sound in verdicts.items():
+            _, index = self._files(self._photos[name].file)
+            index.write(json.dumps([name, sound]).encode() + b"\n")
+            self._judge(name, sound)
+        for _, index in self._open.values():
+            index.flush()
+
+    def _judge(self, name: str, sound: bool) -> None:
+        self._unchecked.pop(name, None)
+        if not sound:
+            self._photos.pop(name, None)
 
     def close(self) -> None:
         """Close the files."""
@@ -95,8 +113,7 @@ class PhotoStore:
 
     def compact(self, listing: dict[str, Stamp]) -> None:
         """Drop what the source no longer has, and rewrite files that hold more of no use than of use."""
-        for name in [name for name in self._photos if name not in listing]:
-            self.forget(name)
+        self.settle({name: False for name in self._photos if name not in listing})
         in_use: dict[int, list[str]] = defaultdict(list)
         for name, photo in self._photos.items():
             in_use[photo.file].append(name)
@@ -111,8 +128,10 @@ class PhotoStore:
             file.close()
         for path in self._paths(number):
             path.unlink()  # a crash from here on costs the transfer of these few, and no more
+        checked = [name for name in names if name not in self._unchecked]
         for photo in photos:
             self.add(*photo)
+        self.settle(dict.fromkeys(checked, True))
 
     def _paths(self, number: int) -> tuple[Path, Path]:
         return self._folder / f"{number:03}.photos", self._folder / f"{number:03}.index"
@@ -131,13 +150,21 @@ class PhotoStore:
         end = index_end = 0
         for line in index_path.read_bytes().splitlines(keepends=True):
             try:
-                name, offset, size, version, sha256 = json.loads(line)
-            except ValueError:
+                name, *facts = json.loads(line)
+                if not line.endswith(b"\n"):
+                    break
+                if len(facts) == 1:
+                    self._judge(name, facts[0])
+                else:
+                    offset, size, version, sha256 = facts
+                    if offset + size > there:
+                        break
+                    self._photos[name] = _Photo(number, offset, Stamp(size, version), sha256)
+                    self._unchecked[name] = None
+                    end = offset + size
+            except (ValueError, TypeError):
                 break
-            if not line.endswith(b"\n") or offset + size > there:
-                break
-            self._photos[name] = _Photo(number, offset, Stamp(size, version), sha256)
-            end, index_end = offset + size, index_end + len(line)
+            index_end += len(line)
         os.truncate(index_path, index_end)
         if there > end:
             os.truncate(photos_path, end)
