@@ -1,8 +1,8 @@
 """Photos of a remote dump, kept in the user's cache folder: their bytes in append-only files, each with an index.
 
 An index has a line per photo: where it lies, the version that its source gave it, its SHA-256. A later line says
-whether the photo stood its check; one without that line has yet to. A crash can leave a line cut off, bytes that no line
-speaks of, or a line whose bytes never reached the disk; the next start drops them.
+whether the photo stood its check; one without that line has yet to. A crash can leave a line cut off, bytes that no
+line speaks of, or a line whose bytes never reached the disk; the next start drops them.
 """
 
 import hashlib
