@@ -7,35 +7,49 @@ import time
 import pytest
 from conftest import ROOT
 
-from marketplace.parallel import process_pool
+from marketplace.parallel import held_interrupts, in_parallel
 
 PROGRAM = """
 import sys
-from marketplace.parallel import process_pool
+from marketplace.parallel import in_parallel
 print("ready", flush=True)
 try:
-    with process_pool(2) as pool:
-        futures = [pool.submit(pow, 3, 20_000 + i) for i in range(3000)]
-        for future in futures:
-            future.result()
+    for _ in in_parallel(pow, [(3, 20_000 + i) for i in range(3000)]):
+        pass
 except KeyboardInterrupt:
     sys.exit(130)
 """
 
 
 def test_results_come_in_the_order_of_the_tasks() -> None:
-    with process_pool(2) as pool:
-        assert list(pool.map(pow, range(50), [2] * 50, chunksize=3)) == [i**2 for i in range(50)]
+    assert list(in_parallel(pow, [(i, 2) for i in range(50)])) == [i**2 for i in range(50)]
 
 
 def test_a_workers_error_is_raised_and_the_rest_is_not_waited_for() -> None:
     started = time.monotonic()
-    with pytest.raises(ZeroDivisionError), process_pool(2) as pool:
-        failing = pool.submit(divmod, 1, 0)
-        for _ in range(100):
-            pool.submit(time.sleep, 1)
-        failing.result()
+    with pytest.raises(ZeroDivisionError):
+        list(in_parallel(divmod_or_sleep, [(0,), *[(1,)] * 100]))
     assert time.monotonic() - started < 20
+
+
+def divmod_or_sleep(seconds: int) -> None:
+    divmod(1, seconds)
+    time.sleep(seconds)
+
+
+def test_an_interrupt_waits_for_a_safe_place_and_is_not_lost() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    reached = []
+    with pytest.raises(KeyboardInterrupt), held_interrupts() as let_through:
+        signal.raise_signal(signal.SIGINT)
+        reached.append("held")
+        let_through()
+        reached.append("too far")
+    with pytest.raises(KeyboardInterrupt), held_interrupts():
+        signal.raise_signal(signal.SIGINT)
+        reached.append("until the end")
+    assert reached == ["held", "until the end"]
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_ctrl_c_ends_it_whenever_it_comes() -> None:

@@ -13,7 +13,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from tqdm import tqdm
 
 from marketplace.files import allocate
-from marketplace.parallel import process_pool
+from marketplace.parallel import in_parallel
 from marketplace.shards import read_shard, shard_of, shard_paths
 
 # Formats that shops and browsers send; Pillow's others (some start external programs) stay shut.
@@ -91,7 +91,7 @@ def letterbox(picture: Image.Image, size: int) -> np.ndarray:
 def check_shards(folder: Path) -> pd.DataFrame:
     """Open every file of every shard: name, sha256, reason (why it is no sound picture, or empty), ordered by name."""
     rows: list[tuple[str, str, str]] = []
-    for checked in _in_parallel(_check_shard, [(path,) for path in shard_paths(folder)], "checking photos"):
+    for checked in _each_shard(_check_shard, [(path,) for path in shard_paths(folder)], "checking photos"):
         rows += checked
     return pd.DataFrame(sorted(rows), columns=["name", "sha256", "reason"], dtype=str)
 
@@ -123,7 +123,7 @@ def resize_shards(folder: Path, image_ids: list[str], targets: list[tuple[int, P
     for row, image_id in enumerate(image_ids):
         rows_of[shard_of(image_id, len(shards))][f"{image_id}.jpg"] = row
     tasks = [(shard, rows, targets) for shard, rows in zip(shards, rows_of, strict=True)]
-    written = sum(_in_parallel(_resize_shard, tasks, "resizing photos"))
+    written = sum(_each_shard(_resize_shard, tasks, "resizing photos"))
     if written != len(image_ids):
         raise ValueError(f"the shards of {folder} hold {written} of the {len(image_ids)} images")
 
@@ -140,9 +140,6 @@ def _resize_shard(shard: Path, rows: dict[str, int], targets: list[tuple[int, Pa
     return written
 
 
-def _in_parallel(work: Callable[..., Result], tasks: list[tuple[Any, ...]], description: str) -> Iterator[Result]:
-    """Yield `work(*task)` of every task, in the order of the tasks, from one process per core."""
-    with process_pool() as pool:
-        futures = [pool.submit(work, *task) for task in tasks]
-        for future in tqdm(futures, desc=description, unit="shard", mininterval=0.5):
-            yield future.result()
+def _each_shard(work: Callable[..., Result], tasks: list[tuple[Any, ...]], description: str) -> Iterator[Result]:
+    """Yield `work(*task)` of every shard's task, with a progress bar."""
+    return iter(tqdm(in_parallel(work, tasks), total=len(tasks), desc=description, unit="shard", mininterval=0.5))

@@ -18,6 +18,7 @@ from typing import Any
 import paramiko
 
 from marketplace.errors import MarketplaceError
+from marketplace.parallel import held_interrupts
 from marketplace.settings import Ec2Settings
 from marketplace.sources import ssh
 from marketplace.sources.mirror import RemoteInterrupted
@@ -127,10 +128,11 @@ class Ec2Dump:
             except (FileNotFoundError, PermissionError):
                 return name, None
 
-        with ThreadPoolExecutor(SFTP_CHANNELS) as pool:
+        with held_interrupts() as let_through, ThreadPoolExecutor(SFTP_CHANNELS) as pool:
             names = list(wanted)
             for start in range(0, len(names), 16 * SFTP_CHANNELS):  # bounds what waits in memory
                 for name, content in pool.map(read, names[start : start + 16 * SFTP_CHANNELS]):
+                    let_through()
                     if content is not None:
                         yield name, content
 

@@ -17,6 +17,7 @@ from botocore import exceptions
 from botocore.config import Config
 
 from marketplace.errors import MarketplaceError
+from marketplace.parallel import held_interrupts
 from marketplace.settings import S3Settings
 from marketplace.sources.mirror import RemoteInterrupted
 from marketplace.sources.ssh import PASSPHRASE, parse_private_key
@@ -71,7 +72,7 @@ class S3Dump:
         """See Remote."""
         names = iter(wanted)
         pending: deque[Future[tuple[str, bytes | None]]] = deque()
-        with ThreadPoolExecutor(CONNECTIONS) as pool:
+        with held_interrupts() as let_through, ThreadPoolExecutor(CONNECTIONS) as pool:
             try:
                 while True:
                     for name in itertools.islice(names, 4 * CONNECTIONS - len(pending)):
@@ -79,6 +80,7 @@ class S3Dump:
                     if not pending:
                         return
                     name, content = pending.popleft().result()
+                    let_through()
                     if content is not None:
                         yield name, content
             finally:

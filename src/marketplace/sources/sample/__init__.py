@@ -5,7 +5,7 @@
 
 from collections.abc import Iterator
 
-from marketplace.parallel import process_pool
+from marketplace.parallel import in_parallel
 from marketplace.settings import SampleSettings
 from marketplace.sources.sample.defects import Photo, photo_bytes, plant_defects
 from marketplace.sources.sample.listings import make_listings
@@ -35,6 +35,5 @@ class SampleDump:
 
     def read_photos(self, names: list[str]) -> Iterator[tuple[str, bytes]]:
         """Draw the named photos, in the order given, on all cores."""
-        photos = [self.photo(name) for name in names]
-        with process_pool() as pool:
-            yield from zip(names, pool.map(photo_bytes, photos, chunksize=16), strict=True)
+        photos = in_parallel(photo_bytes, [(self.photo(name),) for name in names])
+        yield from zip(names, photos, strict=True)
