@@ -10,7 +10,7 @@ def main() -> None:
     import pandas as pd
 
     from marketplace.files import replacing
-    from marketplace.images import resize_shards
+    from marketplace.resize import resize_shards
     from marketplace.settings import load_settings
 
     settings = load_settings().resize_images

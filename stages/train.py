@@ -13,9 +13,10 @@ from marketplace.stage import run_stage
 def main(size: str) -> None:
     """Run the stage for the images of `size`."""
     from marketplace import checkpoints
+    from marketplace.dataset import training_data
     from marketplace.recording import Recorder
     from marketplace.settings import load_settings
-    from marketplace.training import train, training_data
+    from marketplace.training import train
 
     settings = load_settings()
     warm = size == "full" and settings.train_full.warm_start

@@ -8,15 +8,22 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 import yaml
 from servers import S3Server, SshServer, generate_key, ssh_server
 
+from marketplace.checkpoints import Checkpoint, checkpoint_of
+from marketplace.dataset import Split, TrainingData
 from marketplace.fetch import fetch
-from marketplace.settings import Settings, load_settings
+from marketplace.networks import pretrained_network
+from marketplace.recording import Recorder
+from marketplace.settings import Settings, TrainSettings, load_settings
 from marketplace.shards import read_shard, shard_paths
 from marketplace.sources.sample import SampleDump
 from marketplace.sources.ssh import PASSPHRASE
+from marketplace.training import train
 
 ROOT = Path(__file__).parents[1]
 LISTINGS = Path(os.environ.get("MARKETPLACE_LISTINGS", ROOT.parent / "shared" / "listings"))
@@ -142,6 +149,38 @@ def own_dump(server: SshServer, raw: Path, tmp_path: Path) -> Iterator[Path]:
     server.own()
     yield folder
     subprocess.run(["rm", "-rf", folder], check=True)
+
+
+COLOURS = ["red", "green", "blue"]
+
+
+@pytest.fixture(scope="session")
+def start() -> Checkpoint:
+    torch.manual_seed(0)
+    network = pretrained_network("efficientnet_lite0", "IMAGENET1K_V1")
+    checkpoint = checkpoint_of(network, weights="IMAGENET1K_V1", size=0, categories=[], epoch=0, figures={})
+    state = checkpoint["state_dict"]
+    checkpoint["state_dict"] = {name: state[name] for name in state if "categories" not in name}
+    return checkpoint
+
+
+@pytest.fixture(scope="session")
+def data() -> TrainingData:
+    """Noisy squares in three colours: easy to tell apart."""
+    rng = np.random.default_rng(0)
+    labels = torch.from_numpy(rng.integers(0, 3, 60))
+    images = rng.integers(0, 120, (60, 32, 32, 3))
+    images[np.arange(60), :, :, labels] += 100
+    rows = np.arange(60)
+    train_rows, val_rows = rows[rows % 3 != 0], rows[rows % 3 == 0][:15]
+    train_split, val_split = (Split(chosen, labels[chosen]) for chosen in (train_rows, val_rows))
+    return TrainingData(images.astype(np.uint8), train_split, val_split, COLOURS)
+
+
+def train_in(start: Checkpoint, data: TrainingData, settings: TrainSettings, folder: Path) -> Checkpoint:
+    """Train, and record in metrics/, logs/ and epochs/ of a folder."""
+    with Recorder(folder / "metrics", folder / "logs", folder / "epochs") as recorder:
+        return train(start, data, settings, recorder)
 
 
 class Project:

@@ -1,5 +1,7 @@
 import os
 import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -8,7 +10,7 @@ import pytest
 import torch
 
 from marketplace import features
-from marketplace.features import LiveFeatures, StoredFeatures, trunk_features
+from marketplace.features import Features, FeatureStore, HeldFeatures, LiveFeatures, StoredFeatures
 from marketplace.files import user_cache
 from marketplace.networks import Network
 
@@ -29,6 +31,12 @@ def network() -> Network:
 @pytest.fixture(scope="module")
 def images() -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (6, 64, 64, 3), dtype=np.uint8)
+
+
+def trunk_features(
+    network: Network, images: np.ndarray, rows: np.ndarray, *, mirrored: bool = False, room_gib: float = 0.0
+) -> Features:
+    return FeatureStore(network, images).features(rows, mirrored=mirrored, room_gib=room_gib)
 
 
 def stored_files() -> list[Path]:
@@ -115,14 +123,36 @@ def test_a_killed_writer_leaves_nothing_that_is_read(
         part.write_bytes(b"half")
     os.utime(old, (time.time() - 2 * features.STALE_SECONDS,) * 2)
 
-    def killed(self: LiveFeatures, rows: np.ndarray) -> torch.Tensor:
+    def killed(self: LiveFeatures, rows: np.ndarray) -> np.ndarray:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(LiveFeatures, "_run", killed)
+        patch.setattr(LiveFeatures, "half", killed)
         with pytest.raises(KeyboardInterrupt):
-            features._fill(user_cache("features") / "c.npy", LiveFeatures(network, images, False), ROWS, (4, 2, 2, 192))
+            trunk_features(network, images, ROWS, room_gib=1)
     assert {path.name for path in user_cache("features").iterdir()} == {old.name, young.name}
     assert isinstance(trunk_features(network, images, ROWS, room_gib=1), StoredFeatures)
     assert not old.exists()  # another writer may still be at the young one
     assert young.exists()
+
+
+def test_two_writers_of_one_file_do_not_disturb_each_other(network: Network, images: np.ndarray) -> None:
+    with ProcessPoolExecutor(mp_context=get_context("spawn")) as processes:
+        results = list(processes.map(write_and_read, [images] * 4))
+    assert all((result == results[0]).all() for result in results)
+    assert len(stored_files()) == 1
+    assert len(list(user_cache("features").iterdir())) == 1
+
+
+def write_and_read(images: np.ndarray) -> np.ndarray:
+    torch.manual_seed(0)
+    values: np.ndarray = trunk_features(Network("efficientnet_lite0", 3).eval(), images, ROWS, room_gib=1)(ROWS).numpy()
+    return values
+
+
+def test_features_held_in_memory_are_the_stored_ones(network: Network, images: np.ndarray) -> None:
+    stored = trunk_features(network, images, ROWS, room_gib=1)
+    (path,) = stored_files()
+    held = HeldFeatures(torch.from_numpy(np.load(path)), ROWS)
+    asked = np.array([5, 0, 3])
+    assert torch.equal(held(asked), stored(asked))

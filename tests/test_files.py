@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from marketplace.files import allocate, replacing, write_json
+from marketplace.files import allocate, release, replacing, write_json
 
 
 @contextmanager
@@ -66,3 +66,21 @@ def test_an_array_that_the_disk_cannot_hold_is_refused_at_once(tmp_path: Path) -
     allocate(tmp_path / "small.npy", (3, 5), np.float16)
     array = np.load(tmp_path / "small.npy")
     assert (array.shape, array.dtype) == ((3, 5), np.float16)
+
+
+def resident() -> int:
+    """Bytes of this process that are in memory, mapped files included."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+
+def test_pages_of_a_mapped_file_are_given_back_and_lose_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "array.npy"
+    allocate(path, (64, 2**20), np.uint8)
+    array = np.load(path, mmap_mode="r+")
+    array[:] = 7
+    written = resident()
+    release(array)
+    assert written - resident() > 50 * 2**20
+    assert (array == 7).all()
+    release(np.zeros(3))  # nothing is mapped, nothing to do
+    assert (np.load(path) == 7).all()

@@ -9,7 +9,8 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from marketplace.images import UnreadableImageError, check_shards, decode, letterbox, resize_shards
+from marketplace.images import UnreadableImageError, check_shards, decode
+from marketplace.resize import letterbox, resize_shards
 from marketplace.shards import read_shard, shard_paths, write_shards
 from marketplace.sources.sample.defects import _bomb
 
@@ -168,3 +169,48 @@ def test_check_opens_every_file(raw: Path) -> None:
         name for shard in shard_paths(raw / "images") for name, _ in read_shard(shard)
     )
     assert set(files["reason"]) == {"", "empty", "not_an_image", "too_large", "truncated"}
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_a_large_jpeg_is_decoded_smaller_and_looks_the_same(orientation: int) -> None:
+    rng = np.random.default_rng(0)
+    texture = Image.fromarray(rng.integers(0, 256, (60, 80, 3), dtype=np.uint8)).resize((1600, 1200))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    content = saved(texture, format="JPEG", quality=95, exif=exif)
+    whole, reduced = decode(content), decode(content, at_least=256)
+    assert max(reduced.size) * 4 == max(whole.size)
+    assert (reduced.width > reduced.height) == (whole.width > whole.height)
+    error = np.square(letterbox(whole, 128).astype(float) - letterbox(reduced, 128)).mean()
+    assert 10 * np.log10(255**2 / error) > 38  # PSNR in dB
+    assert decode(content, at_least=1000).size == whole.size
+
+
+def test_scaling_is_pillows_bicubic(tmp_path: Path) -> None:
+    for width, height in ((300, 200), (200, 300), (40, 30)):
+        picture = scene(width, height)
+        square = letterbox(picture, 96)
+        used = (96, round(96 * height / width)) if width > height else (round(96 * width / height), 96)
+        left, top = (96 - used[0]) // 2, (96 - used[1]) // 2
+        expected = np.asarray(picture.resize(used, Image.Resampling.BICUBIC)).astype(int)
+        assert np.abs(square[top : top + used[1], left : left + used[0]] - expected).max() <= 2
+
+
+@given(
+    data=st.data(), content=st.sampled_from([JPEG, saved(scene(300, 200).convert("CMYK"), format="JPEG"),
+                                             saved(scene(300, 200), format="JPEG", progressive=True)])
+)  # fmt: skip
+@hypothesis_settings(max_examples=80, deadline=None)
+def test_the_check_at_the_fewest_pixels_finds_what_full_decoding_finds(data: st.DataObject, content: bytes) -> None:
+    broken = bytearray(content[: data.draw(st.integers(len(content) // 2, len(content)))])
+    for _ in range(data.draw(st.integers(0, 4))):
+        broken[data.draw(st.integers(0, len(broken) - 1))] = data.draw(st.integers(0, 255))
+
+    def verdict(at_least: int | None) -> str:
+        try:
+            decode(bytes(broken), at_least)
+        except UnreadableImageError as error:
+            return error.reason
+        return "sound"
+
+    assert verdict(1) == verdict(None)

@@ -11,8 +11,9 @@ from torch import nn
 from marketplace.checkpoints import checkpoint_of, load, network_of, save, save_pretrained
 from marketplace.embeddings import embed
 from marketplace.errors import MarketplaceError
-from marketplace.images import decode, letterbox
+from marketplace.images import decode
 from marketplace.networks import BACKBONES, Network, pretrained_network
+from marketplace.resize import letterbox
 from marketplace.retrieval import nearest, precision_at_k
 from marketplace.sources.sample import SampleDump
 

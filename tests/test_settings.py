@@ -74,7 +74,7 @@ def test_a_missing_key_broken_yaml_and_a_missing_file_are_named(tmp_path: Path) 
     path.write_text("train: [")
     with pytest.raises(MarketplaceError, match="not valid YAML"):
         load_settings(path)
-    path.write_text(PARAMS.read_text().replace("  epochs: 10", "  # epochs: 10"))
+    path.write_text(PARAMS.read_text().replace("  epochs: ", "  # epochs: "))
     with pytest.raises(MarketplaceError, match=r"train\.epochs is missing"):
         load_settings(path)
     path.write_text("")
@@ -96,8 +96,5 @@ def test_every_key_of_the_real_file_is_explained() -> None:
         "port",
         "user",
         "seed",
-        "lr",
-        "batch_size",
-        "epochs",
         "seed",
     ]

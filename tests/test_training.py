@@ -1,66 +1,37 @@
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from conftest import COLOURS, train_in
 from hypothesis import given
 from hypothesis import strategies as st
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch.nn import functional as F
 
-from marketplace.checkpoints import Checkpoint, checkpoint_of, network_of
+from marketplace.checkpoints import Checkpoint, network_of
+from marketplace.dataset import Split, TrainingData, batches, training_data
 from marketplace.errors import MarketplaceError
-from marketplace.networks import pretrained_network
-from marketplace.recording import Recorder
+from marketplace.files import user_cache
 from marketplace.settings import Settings, TrainSettings
-from marketplace.training import Split, TrainingData, batches, evaluate, prefers, train, training_data
-
-CATEGORIES = ["red", "green", "blue"]
+from marketplace.training import evaluate, prefers
 
 
 @pytest.fixture
 def train_settings(settings: Settings) -> TrainSettings:
-    return settings.train.model_copy(update={"epochs": 3})
-
-
-@pytest.fixture(scope="module")
-def start() -> Checkpoint:
-    torch.manual_seed(0)
-    network = pretrained_network("efficientnet_lite0", "IMAGENET1K_V1")
-    checkpoint = checkpoint_of(network, weights="IMAGENET1K_V1", size=0, categories=[], epoch=0, figures={})
-    state = checkpoint["state_dict"]
-    checkpoint["state_dict"] = {name: state[name] for name in state if "categories" not in name}
-    return checkpoint
-
-
-@pytest.fixture(scope="module")
-def data() -> TrainingData:
-    """Noisy squares in three colours: easy to tell apart."""
-    rng = np.random.default_rng(0)
-    labels = torch.from_numpy(rng.integers(0, 3, 60))
-    images = rng.integers(0, 120, (60, 32, 32, 3))
-    images[np.arange(60), :, :, labels] += 100
-    rows = np.arange(60)
-    train_rows, val_rows = rows[rows % 3 != 0], rows[rows % 3 == 0][:15]
-    train_split, val_split = (Split(chosen, labels[chosen]) for chosen in (train_rows, val_rows))
-    return TrainingData(images.astype(np.uint8), train_split, val_split, CATEGORIES)
-
-
-def recorder(folder: Path) -> Recorder:
-    return Recorder(folder / "metrics", folder / "logs", folder / "epochs")
-
-
-def run(start: Checkpoint, data: TrainingData, settings: TrainSettings, folder: Path) -> Checkpoint:
-    with recorder(folder) as record:
-        return train(start, data, settings, record)
+    """The training as it was first described, but short."""
+    described = {"batch_size": 16, "lr": 1e-3, "linear_probe": False, "schedule": "constant", "patience": None}
+    return settings.train.model_copy(update={**described, "epochs": 3})
 
 
 def test_training_learns_and_leaves_the_trunk_bit_for_bit_as_it_was(
     start: Checkpoint, data: TrainingData, train_settings: TrainSettings, tmp_path: Path
 ) -> None:
-    best = run(start, data, train_settings.model_copy(update={"epochs": 10}), tmp_path)
+    best = train_in(start, data, train_settings.model_copy(update={"epochs": 10}), tmp_path)
     assert best["figures"]["val_accuracy"] > 0.8
     moved = set()
     for name, before in start["state_dict"].items():
@@ -76,7 +47,7 @@ def test_training_learns_and_leaves_the_trunk_bit_for_bit_as_it_was(
 def test_the_recorded_figures_are_those_of_the_returned_weights(
     start: Checkpoint, data: TrainingData, train_settings: TrainSettings, tmp_path: Path
 ) -> None:
-    best = run(start, data, train_settings, tmp_path)
+    best = train_in(start, data, train_settings, tmp_path)
     # Another way: the whole network on the pixels, one image at a time.
     network = network_of(best, 3)
     with torch.inference_mode():
@@ -104,9 +75,9 @@ def test_the_recorded_figures_are_those_of_the_returned_weights(
 def test_the_same_seed_gives_the_same_weights_and_another_seed_others(
     start: Checkpoint, data: TrainingData, train_settings: TrainSettings, tmp_path: Path
 ) -> None:
-    first, second = (run(start, data, train_settings, tmp_path / name) for name in "ab")
+    first, second = (train_in(start, data, train_settings, tmp_path / name) for name in "ab")
     assert all(torch.equal(value, second["state_dict"][name]) for name, value in first["state_dict"].items())
-    other = run(start, data, train_settings.model_copy(update={"seed": 7}), tmp_path / "c")
+    other = train_in(start, data, train_settings.model_copy(update={"seed": 7}), tmp_path / "c")
     assert not torch.equal(first["state_dict"]["head.categories.weight"], other["state_dict"]["head.categories.weight"])
 
 
@@ -114,8 +85,8 @@ def test_without_a_feature_store_the_results_are_the_same(
     start: Checkpoint, data: TrainingData, train_settings: TrainSettings, tmp_path: Path
 ) -> None:
     settings = train_settings.model_copy(update={"flip_probability": 0.5, "epochs": 1})
-    stored = run(start, data, settings, tmp_path / "stored")
-    live = run(start, data, settings.model_copy(update={"feature_cache_gib": 0.0}), tmp_path / "live")
+    stored = train_in(start, data, settings, tmp_path / "stored")
+    live = train_in(start, data, settings.model_copy(update={"feature_cache_gib": 0.0}), tmp_path / "live")
     assert live["figures"] == pytest.approx(stored["figures"], rel=2e-3)
 
 
@@ -124,7 +95,7 @@ def test_the_first_epoch_is_the_loop_as_one_would_write_it(
 ) -> None:
     """Cross-entropy, Adam and flips on the whole network from the pixels, without features, stores or splits of it."""
     settings = train_settings.model_copy(update={"epochs": 1, "flip_probability": 0.4})
-    best = run(start, data, settings, tmp_path)
+    best = train_in(start, data, settings, tmp_path)
     torch.manual_seed(settings.seed)
     network = network_of(start, 3).train()
     optimiser = torch.optim.Adam([p for p in network.parameters() if p.requires_grad], lr=settings.lr)
@@ -148,9 +119,9 @@ def test_a_warm_start_begins_where_the_other_training_ended(
     start: Checkpoint, data: TrainingData, train_settings: TrainSettings, tmp_path: Path
 ) -> None:
     settings = train_settings.model_copy(update={"lr": 1e-9, "epochs": 1})  # too slow to move
-    small = run(start, data, train_settings, tmp_path / "small")
-    warm = run(small, data, settings, tmp_path / "warm")
-    cold = run(start, data, settings, tmp_path / "cold")
+    small = train_in(start, data, train_settings, tmp_path / "small")
+    warm = train_in(small, data, settings, tmp_path / "warm")
+    cold = train_in(start, data, settings, tmp_path / "cold")
     for name in ("head.categories.weight", "head.imagenet.weight", "tail.conv_head.weight"):
         torch.testing.assert_close(warm["state_dict"][name], small["state_dict"][name], rtol=0, atol=1e-6)
     torch.testing.assert_close(
@@ -161,21 +132,90 @@ def test_a_warm_start_begins_where_the_other_training_ended(
 def test_every_epochs_weights_are_kept_on_request_alone(
     start: Checkpoint, data: TrainingData, train_settings: TrainSettings, tmp_path: Path
 ) -> None:
-    run(start, data, train_settings, tmp_path / "no")
+    train_in(start, data, train_settings, tmp_path / "no")
     assert [path.name for path in (tmp_path / "no" / "epochs").iterdir()] == ["epochs.csv"]
-    best = run(start, data, train_settings.model_copy(update={"keep_epochs": True}), tmp_path / "yes")
+    best = train_in(start, data, train_settings.model_copy(update={"keep_epochs": True}), tmp_path / "yes")
     kept = torch.load(tmp_path / "yes" / "epochs" / f"epoch-{best['epoch']:02}.pt", weights_only=True)
     assert all(torch.equal(value, kept[name]) for name, value in best["state_dict"].items())
     assert len(list((tmp_path / "yes" / "epochs").glob("epoch-*.pt"))) == 3
 
 
-def test_a_loss_that_is_not_finite_ends_the_run_in_a_sentence(
+def broken(start: Checkpoint) -> Checkpoint:
+    """A network whose logits are infinite."""
+    state = {**start["state_dict"], "head.imagenet.bias": torch.full((1000,), float("inf"))}
+    return {**start, "state_dict": state}
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_in_a_sentence_and_leaves_nothing(
     start: Checkpoint, data: TrainingData, train_settings: TrainSettings, tmp_path: Path
 ) -> None:
-    broken: Checkpoint = {**start, "state_dict": {**start["state_dict"]}}
-    broken["state_dict"]["head.imagenet.bias"] = torch.full((1000,), float("inf"))
     with pytest.raises(MarketplaceError, match=r"loss became nan in epoch 1: lower train\.lr \(now 0\.001\)"):
-        run(broken, data, train_settings, tmp_path)
+        train_in(broken(start), data, train_settings, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["logs"]
+    assert not list(user_cache("trainings").iterdir())
+
+
+def test_what_cannot_be_learned_from_is_refused_before_anything_is_computed(
+    start: Checkpoint, data: TrainingData, train_settings: TrainSettings, tmp_path: Path
+) -> None:
+    nothing = Split(np.empty(0, dtype=np.int64), torch.empty(0, dtype=torch.int64))
+    cases = [
+        (data, {"batch_size": 41}, r"train\.batch_size = 41 is more than the 40 photos of the training split"),
+        (replace(data, categories=[*COLOURS, "violet", "pink"]), {}, "training split has no photo of violet, pink: "),
+        (replace(data, categories=["red"]), {}, "nothing to tell apart"),
+        (replace(data, train=nothing), {}, "the training split has no photos"),
+        (replace(data, val=nothing), {}, "the validation split has no photos"),
+    ]
+    for refused, changes, message in cases:
+        with pytest.raises(MarketplaceError, match=message):
+            train_in(start, refused, train_settings.model_copy(update=changes), tmp_path)
+    train_in(start, data, train_settings.model_copy(update={"batch_size": 40, "epochs": 1}), tmp_path)
+
+
+def test_early_stopping_waits_for_as_many_epochs_as_it_is_told(
+    start: Checkpoint, data: TrainingData, train_settings: TrainSettings, tmp_path: Path
+) -> None:
+    settings = train_settings.model_copy(update={"epochs": 30, "patience": 3})
+    best = train_in(start, data, settings, tmp_path)
+    history = pd.read_csv(tmp_path / "epochs" / "epochs.csv")
+    assert len(history) < 30
+    assert len(history) == best["epoch"] + 3
+    without = train_in(start, data, settings.model_copy(update={"patience": None, "epochs": len(history)}), tmp_path)
+    assert without["figures"] == best["figures"]
+
+
+def test_one_cycle_raises_the_rate_to_the_given_one_and_lets_it_fall_to_nothing(
+    start: Checkpoint, data: TrainingData, train_settings: TrainSettings, monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    rates: dict[str, list[float]] = {"one_cycle": [], "constant": []}
+    step = torch.optim.Adam.step
+    for schedule, seen in rates.items():
+
+        def noting(self: torch.optim.Adam, *arguments: Any, seen: list[float] = seen) -> Any:
+            seen.append(self.param_groups[0]["lr"])
+            return step(self, *arguments)
+
+        monkeypatch.setattr(torch.optim.Adam, "step", noting)
+        train_in(start, data, train_settings.model_copy(update={"schedule": schedule, "lr": 3e-3}), tmp_path)
+    assert rates["constant"] == [3e-3] * 9  # three batches an epoch
+    top = int(np.argmax(rates["one_cycle"]))
+    assert max(rates["one_cycle"]) == pytest.approx(3e-3, rel=0.05)
+    assert sorted(rates["one_cycle"][: top + 1]) == rates["one_cycle"][: top + 1]
+    assert sorted(rates["one_cycle"][top:], reverse=True) == rates["one_cycle"][top:]
+    assert rates["one_cycle"][-1] < 1e-6
+
+
+def test_a_linear_probe_is_a_better_start_than_chance(
+    start: Checkpoint, data: TrainingData, train_settings: TrainSettings, tmp_path: Path
+) -> None:
+    settings = train_settings.model_copy(update={"lr": 1e-9, "epochs": 1})  # too slow to learn anything
+    accuracy = {
+        probe: train_in(start, data, settings.model_copy(update={"linear_probe": probe}), tmp_path)["figures"]
+        for probe in (True, False)
+    }
+    assert accuracy[True]["val_accuracy"] > 0.8 > accuracy[False]["val_accuracy"]
+    assert accuracy[True]["train_loss"] < 0.5  # training's own BatchNorm sees what the probe saw
 
 
 @pytest.mark.parametrize(
@@ -223,7 +263,7 @@ def test_training_data_follows_the_table(tmp_path: Path) -> None:
     table = pd.DataFrame({"label": [2, 0, 1, 2], "split": ["val", "train", "test", "train"]})
     table.to_parquet(tmp_path / "table.parquet")
     np.save(tmp_path / "images.npy", np.zeros((4, 32, 32, 3), np.uint8))
-    data = training_data(tmp_path / "images.npy", tmp_path / "table.parquet", CATEGORIES)
+    data = training_data(tmp_path / "images.npy", tmp_path / "table.parquet", COLOURS)
     assert isinstance(data.images, np.memmap)
     assert (data.train.rows.tolist(), data.train.labels.tolist()) == ([1, 3], [0, 2])
     assert (data.val.rows.tolist(), data.val.labels.tolist()) == ([0], [2])

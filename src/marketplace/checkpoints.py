@@ -8,7 +8,7 @@ import torch
 
 from marketplace.errors import MarketplaceError, first_line
 from marketplace.files import replacing
-from marketplace.networks import Network
+from marketplace.networks import Network, StateDict
 
 CATEGORIES = "head.categories"  # the layer that a pretrained network does not have yet
 
@@ -30,9 +30,12 @@ class Checkpoint(Facts):
     state_dict: dict[str, torch.Tensor]
 
 
-def save(path: Path, content: Any) -> None:
-    """Write a dictionary of tensors and plain values; the same content gives the same bytes."""
-    with replacing(path) as part, part.open("wb") as file:
+def save(path: Path, content: Any, *, shared: bool = False) -> None:
+    """Write a dictionary of tensors and plain values; the same content gives the same bytes.
+
+    `shared`: several processes may write this file at once.
+    """
+    with replacing(path, shared=shared) as part, part.open("wb") as file:
         torch.save(content, file)  # to a file object: given a path, torch writes its name into the file
 
 
@@ -57,8 +60,12 @@ def load(path: Path) -> Any:
 
 def checkpoint_of(network: Network, **facts: Unpack[Facts]) -> Checkpoint:
     """The checkpoint of a network as it is now, its tensors copied; `facts` are the fields beside its weights."""
-    state = {name: value.detach().cpu().clone().contiguous() for name, value in network.state_dict().items()}
-    return Checkpoint(backbone=network.backbone, state_dict=state, **facts)
+    return Checkpoint(backbone=network.backbone, state_dict=state_of(network), **facts)
+
+
+def state_of(network: Network) -> StateDict:
+    """A network's weights as they are now, copied."""
+    return {name: value.detach().cpu().clone().contiguous() for name, value in network.state_dict().items()}
 
 
 def network_of(checkpoint: Checkpoint, n_categories: int) -> Network:

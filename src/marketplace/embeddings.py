@@ -15,7 +15,7 @@ from tqdm import tqdm
 from marketplace import checkpoints
 from marketplace.checkpoints import Checkpoint
 from marketplace.errors import MarketplaceError
-from marketplace.features import trunk_features
+from marketplace.features import FeatureStore
 from marketplace.files import replacing
 from marketplace.images import BACKGROUND
 from marketplace.networks import BACKBONES, Network
@@ -80,7 +80,7 @@ def embed(network: Network, images: np.ndarray) -> np.ndarray:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network.to(device)
     rows = np.arange(len(images))
-    features = trunk_features(network, images, rows)
+    features = FeatureStore(network, images).features(rows)
     embeddings = np.empty((len(images), network.dimensions), dtype=np.float32)
     with tqdm(total=len(rows), desc="embedding", unit="image", mininterval=0.5) as progress:
         for start in range(0, len(rows), BATCH):

@@ -13,27 +13,31 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import cached_property
+from importlib.metadata import version
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from marketplace.files import allocate, user_cache
+from marketplace import inference, networks
+from marketplace.files import allocate, release, replacing, user_cache
+from marketplace.inference import Runner, trunk_runner
 from marketplace.networks import Network
 
 log = logging.getLogger(__name__)
 
-# Few large images at once: on a CPU, 2 of 256 px went through two to three times as fast as 32 (probably page faults).
-PIXELS_AT_ONCE = 2**17
+PIXELS_AT_ONCE = 2**17  # 2 images of 256 px: what a layer gives for them still fits into a CPU's cache
 GIB = 2**30
+CODE = (Path(networks.__file__), Path(inference.__file__))  # what an image becomes is written there
 STALE_SECONDS = 24 * 3600
 
 
 class Features(Protocol):
-    """The trunk's output for the images of an array."""
+    """The trunk's output for images of an array."""
 
     def __call__(self, rows: np.ndarray) -> Tensor:
         """The features `(B, C, H, W) float32`, rounded to float16 precision, of the given rows of the array."""
@@ -42,102 +46,128 @@ class Features(Protocol):
 class LiveFeatures:
     """Runs the trunk whenever features are asked for: no disk, all the arithmetic."""
 
-    def __init__(self, network: Network, images: np.ndarray, mirrored: bool) -> None:
-        self._network, self._images, self._mirrored = network, images, mirrored
+    def __init__(self, runner: Runner, images: np.ndarray, mirrored: bool) -> None:
+        self._runner, self._images, self._mirrored = runner, images, mirrored
         self.batch_size = max(2, PIXELS_AT_ONCE // images.shape[1] ** 2)
 
-    @torch.inference_mode()
-    def half(self, rows: np.ndarray) -> Tensor:
-        """The features `(B, C, H, W) float16` of the given rows."""
-        starts = range(0, len(rows), self.batch_size)
-        return torch.cat([self._run(rows[start : start + self.batch_size]) for start in starts])
-
-    def _run(self, rows: np.ndarray) -> Tensor:
+    def half(self, rows: np.ndarray) -> np.ndarray:
+        """The features `(B, H, W, C) float16` of no more rows than `batch_size`."""
         images = self._images[rows]
-        if self._mirrored:
-            images = np.ascontiguousarray(images[:, :, ::-1])
-        features: Tensor = self._network.trunk(self._network.pixels(images))
-        return features.half().cpu()
+        release(self._images)
+        return self._runner(images[:, :, ::-1] if self._mirrored else images)
 
     def __call__(self, rows: np.ndarray) -> Tensor:
         """See Features; rounded as stored features are, so that both give the same results."""
-        return self.half(rows).float()
+        starts = range(0, len(rows), self.batch_size)
+        return _batch(np.concatenate([self.half(rows[start : start + self.batch_size]) for start in starts]))
 
 
 class StoredFeatures:
     """Reads features from a memory-mapped file that holds them for some rows of the array."""
 
     def __init__(self, path: Path, rows: np.ndarray) -> None:
-        self._values = np.load(path, mmap_mode="r")
+        self._values = np.load(path, mmap_mode="c")  # PyTorch warns of read-only arrays
         self._rows = rows  # ascending
 
     def __call__(self, rows: np.ndarray) -> Tensor:
         """See Features. The rows must be among those that were stored."""
-        places = np.searchsorted(self._rows, rows)
-        return torch.from_numpy(self._values[places]).permute(0, 3, 1, 2).float()
+        values = self._values[np.searchsorted(self._rows, rows)]
+        release(self._values)
+        return _batch(values)
+
+    def on(self, device: torch.device) -> "Features":
+        """The same, held in a CUDA device's memory where they leave half of it free."""
+        if device.type != "cuda" or 2 * self._values.nbytes > torch.cuda.mem_get_info(device)[0]:
+            return self
+        return HeldFeatures(torch.from_numpy(self._values).to(device), self._rows)
 
 
-def trunk_features(
-    network: Network, images: np.ndarray, rows: np.ndarray, *, mirrored: bool = False, room_gib: float = 0.0
-) -> Features:
-    """Features of `rows` (ascending) of `images` `(N, S, S, 3) uint8`, or of their mirror images.
+class HeldFeatures:
+    """Features held in memory, on whatever device: a batch is gathered where it is used."""
 
-    They come from the store if they are there. If not, they are computed now and stored, provided that they fit into
-    `room_gib` and the disk; else they are computed whenever they are asked for. Results are the same either way.
-    """
-    live = LiveFeatures(network, images, mirrored)
-    shape = (len(rows), *(live.half(rows[:1]).shape[i] for i in (2, 3, 1)))
-    folder = user_cache("features")
-    path = folder / f"{_key(network, images, rows, mirrored)}.npy"
-    if path.is_file():
-        with suppress(OSError):
-            os.utime(path)  # least recently used goes first
-    elif not _make_room(folder, int(np.prod(shape)) * 2, room_gib):
-        return live
-    else:
+    def __init__(self, values: Tensor, rows: np.ndarray) -> None:
+        self._values, self._rows = values, rows  # (N, H, W, C) float16; ascending
+
+    def __call__(self, rows: np.ndarray) -> Tensor:
+        """See Features. The rows must be among those that are held."""
+        places = torch.from_numpy(np.searchsorted(self._rows, rows)).to(self._values.device)
+        return self._values[places].permute(0, 3, 1, 2).float()
+
+
+def _batch(values: np.ndarray) -> Tensor:
+    return torch.from_numpy(values).permute(0, 3, 1, 2).float()
+
+
+class FeatureStore:
+    """What a network's trunk gives for the images `(N, S, S, 3) uint8` of an array, computed at most once."""
+
+    def __init__(self, network: Network, images: np.ndarray) -> None:
+        self._network, self._images = network, images
+
+    @cached_property
+    def facts(self) -> dict[str, Any]:
+        """All that determines the features, but for rows and view."""
+        state = self._network.trunk.state_dict()
+        return {
+            "trunk": [digest(value.cpu().numpy()) for value in state.values()],
+            "backbone": self._network.backbone,
+            "images": digest(self._images),
+            "trunk_code": [digest(np.frombuffer(path.read_bytes(), np.uint8)) for path in CODE],
+            # Other kernels or another number of threads may round otherwise.
+            "arithmetic": [
+                *(version(package) for package in ("openvino", "timm", "torch", "torchvision")),
+                str(next(iter(state.values())).device),
+                torch.get_num_threads(),
+                torch.backends.cpu.get_cpu_capability(),
+            ],
+        }
+
+    @cached_property
+    def _runner(self) -> Runner:
+        return trunk_runner(self._network, self._images.shape[1])
+
+    def features(self, rows: np.ndarray, *, mirrored: bool = False, room_gib: float = 0.0) -> Features:
+        """Features of `rows` (ascending) of the array, or of the images' mirror images.
+
+        They are read if they are stored. If not, they are computed now and stored, provided that they fit into
+        `room_gib` and the disk; else they are computed whenever they are asked for. Results are the same either way.
+        """
+        device = next(self._network.parameters()).device
+        folder = user_cache("features")
+        key = json.dumps(self.facts | {"rows": digest(rows), "mirrored": mirrored})
+        path = folder / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.npy"
+        if path.is_file():
+            with suppress(OSError):
+                os.utime(path)  # least recently used goes first
+            return StoredFeatures(path, rows).on(device)
+        live = LiveFeatures(self._runner, self._images, mirrored)
+        shape = (len(rows), *live.half(rows[:1]).shape[1:])
+        if not _make_room(folder, int(np.prod(shape)) * 2, room_gib):
+            return live
         _fill(path, live, rows, shape)
-    return StoredFeatures(path, rows)
+        return StoredFeatures(path, rows).on(device)
 
 
 def _fill(path: Path, live: LiveFeatures, rows: np.ndarray, shape: tuple[int, ...]) -> None:
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
+    with replacing(path, shared=True) as part:
         allocate(part, shape, np.float16)
         values = np.load(part, mmap_mode="r+")
         with tqdm(total=len(rows), desc="frozen layers", unit="image", mininterval=0.5) as progress:
             for start in range(0, len(rows), live.batch_size):
                 batch = rows[start : start + live.batch_size]
-                values[start : start + len(batch)] = live.half(batch).permute(0, 2, 3, 1).numpy()
+                values[start : start + len(batch)] = live.half(batch)
+                release(values)
                 progress.update(len(batch))
         values.flush()
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
-def _key(network: Network, images: np.ndarray, rows: np.ndarray, mirrored: bool) -> str:
-    facts = {
-        "trunk": [_digest(value.numpy()) for value in network.trunk.state_dict().values()],
-        "backbone": network.backbone,
-        "images": _digest(images),
-        "rows": _digest(rows),
-        "mirrored": mirrored,
-        # Other kernels or another number of threads may round otherwise.
-        "arithmetic": [
-            torch.__version__,
-            torch.get_num_threads(),
-            torch.backends.cpu.get_cpu_capability(),
-            PIXELS_AT_ONCE,
-        ],
-    }
-    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]
-
-
-def _digest(array: np.ndarray) -> str:
-    digest = hashlib.sha256(f"{array.dtype}{array.shape}".encode())
+def digest(array: np.ndarray) -> str:
+    """SHA-256 of an array's type, shape and content."""
+    total = hashlib.sha256(f"{array.dtype}{array.shape}".encode())
     for start in range(0, max(1, len(array)) if array.ndim else 1, 256):
-        digest.update(np.ascontiguousarray(array[start : start + 256] if array.ndim else array).data)
-    return digest.hexdigest()
+        total.update(np.ascontiguousarray(array[start : start + 256] if array.ndim else array).data)
+        release(array)
+    return total.hexdigest()
 
 
 def _make_room(folder: Path, nbytes: int, room_gib: float) -> bool:

@@ -1,6 +1,7 @@
 """Files that appear whole or not at all."""
 
 import json
+import mmap
 import os
 import shutil
 from collections.abc import Iterator
@@ -21,12 +22,13 @@ def remove(path: Path) -> None:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, *, shared: bool = False) -> Iterator[Path]:
     """Yield a path beside `path` to write a file or a folder to; it takes `path`'s place only if the block succeeds.
 
-    A crash leaves at most `<name>.part`, which the next run replaces.
+    A crash leaves at most `<name>.part`, which the next run replaces. Where several processes may write the same file
+    at once (`shared`), each has a part of its own, `<name>.<process>.part`.
     """
-    part = path.with_name(path.name + ".part")
+    part = path.with_name(f"{path.name}.{os.getpid()}.part" if shared else f"{path.name}.part")
     path.parent.mkdir(parents=True, exist_ok=True)
     remove(part)
     try:
@@ -64,3 +66,12 @@ def allocate(path: Path, shape: tuple[int, ...], dtype: type[np.generic]) -> Non
     if hasattr(os, "posix_fallocate"):
         with path.open("r+b") as file:
             os.posix_fallocate(file.fileno(), 0, nbytes)
+
+
+def release(array: np.ndarray) -> None:
+    """Give the pages of a mapped file back that were read or written: they would count as this process's memory.
+
+    Nothing is lost: what was read lies in the file, and what was written is on its way there.
+    """
+    if isinstance(array.base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        array.base.madvise(mmap.MADV_DONTNEED)

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 import pandas as pd
 from dvclive.live import Live
@@ -9,7 +10,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from marketplace import checkpoints
 from marketplace.files import remove, replacing
-from marketplace.networks import Network
+from marketplace.networks import StateDict
 
 
 class Recorder:
@@ -22,13 +23,13 @@ class Recorder:
         remove(logs)  # a run of other settings would be drawn over this one
         remove(epochs)
         epochs.mkdir(parents=True)
-        self._epochs = epochs
+        self._metrics, self._epochs = metrics, epochs
         self._table: list[dict[str, float]] = []
         # Without these settings DVCLive rewrites dvc.yaml and saves an experiment of its own.
         self._live = Live(str(metrics), dvcyaml=None, save_dvc_exp=False, report=None)
         self._train, self._val = SummaryWriter(str(logs / "train")), SummaryWriter(str(logs / "val"))
 
-    def __enter__(self) -> "Recorder":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -37,6 +38,9 @@ class Recorder:
         self._train.close()
         self._val.close()
         self._live.end()
+        if error is not None:  # TensorBoard's logs stay, to see what went wrong
+            remove(self._metrics)
+            remove(self._epochs)
 
     def epoch(self, epoch: int, figures: dict[str, float]) -> None:
         """Record an epoch's train_loss, val_loss and val_accuracy; `epoch` counts from 1."""
@@ -57,7 +61,6 @@ class Recorder:
         self._live.summary["best"] = {"epoch": epoch, **figures}
         self._live.make_summary()
 
-    def weights(self, epoch: int, network: Network) -> None:
+    def weights(self, epoch: int, state: StateDict) -> None:
         """Keep an epoch's weights."""
-        state = {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}
         checkpoints.save(self._epochs / f"epoch-{epoch:02}.pt", state)

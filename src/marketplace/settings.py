@@ -98,6 +98,9 @@ class TrainSettings(_Section):
     batch_size: Annotated[int, Field(ge=2)]
     epochs: Count
     flip_probability: Probability
+    linear_probe: bool
+    schedule: Literal["constant", "one_cycle"]
+    patience: Count | None
     select: Literal["val_accuracy", "val_loss"]
     seed: Annotated[int, Field(ge=0)]
     keep_epochs: bool

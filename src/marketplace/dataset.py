@@ -1,0 +1,88 @@
+"""What a training reads: images, labels, splits, and the order and the mirroring of the images."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from marketplace.errors import MarketplaceError
+from marketplace.features import Features
+
+
+class Split(NamedTuple):
+    """Rows of the image array, ascending, and their labels."""
+
+    rows: np.ndarray  # (N,) int
+    labels: Tensor  # (N,) int64
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """All images, and which of them train and validate."""
+
+    images: np.ndarray  # (N, S, S, 3) uint8
+    train: Split
+    val: Split
+    categories: list[str]
+
+    def check(self, batch_size: int) -> None:
+        """Raise MarketplaceError where nothing could be learned: no photos of a category, no full batch."""
+        if len(self.categories) < 2:
+            raise MarketplaceError("there is one category alone, so nothing to tell apart: fetch more products.")
+        for name, split in (("training", self.train), ("validation", self.val)):
+            if not len(split.rows):
+                raise MarketplaceError(
+                    f"the {name} split has no photos: run `dvc repro clean`, or fetch more products."
+                )
+        counts = torch.bincount(self.train.labels, minlength=len(self.categories)).tolist()
+        missing = [name for name, count in zip(self.categories, counts, strict=True) if not count]
+        if missing:
+            raise MarketplaceError(
+                f"the training split has no photo of {', '.join(missing)}: run `dvc repro clean`, or fetch more."
+            )
+        if batch_size > len(self.train.rows):
+            raise MarketplaceError(
+                f"train.batch_size = {batch_size} is more than the {len(self.train.rows)} photos of the training split."
+            )
+
+
+def training_data(images: Path, table: Path, categories: list[str]) -> TrainingData:
+    """Open the array of images, memory-mapped, and read the splits of training_data.parquet."""
+    rows = pd.read_parquet(table, columns=["label", "split"])
+
+    def split(name: str) -> Split:
+        chosen = np.flatnonzero(rows["split"] == name)
+        return Split(chosen, torch.from_numpy(rows["label"].to_numpy()[chosen]))
+
+    return TrainingData(np.load(images, mmap_mode="r"), split("train"), split("val"), categories)
+
+
+class Views:
+    """The training images' features, plain and mirrored."""
+
+    def __init__(self, plain: Features, mirrored: Features | None) -> None:
+        self._plain, self._mirrored = plain, mirrored
+
+    def __call__(self, rows: np.ndarray, flip: np.ndarray) -> Tensor:
+        """Features `(B, C, H, W)` of `rows`, of the mirror image where `flip` is true."""
+        if self._mirrored is None or not flip.any():
+            return self._plain(rows)
+        if flip.all():
+            return self._mirrored(rows)
+        plain, mirrored = self._plain(rows[~flip]), self._mirrored(rows[flip])
+        order = np.empty(len(rows), dtype=np.int64)
+        order[np.flatnonzero(~flip)] = np.arange(len(plain))
+        order[np.flatnonzero(flip)] = np.arange(len(plain), len(rows))
+        return torch.cat([plain, mirrored])[torch.from_numpy(order)]
+
+
+def batches(order: np.ndarray, size: int) -> list[np.ndarray]:
+    """Cut `order` into batches of `size`; a last image alone joins the batch before, as BatchNorm needs two."""
+    cuts = list(range(size, len(order), size))
+    if cuts and len(order) - cuts[-1] == 1:
+        cuts.pop()
+    return np.split(order, cuts)
