@@ -25,8 +25,8 @@ import paramiko
 ROOT = Path(__file__).parents[1]
 sys.path += [str(ROOT / "src"), str(ROOT / "tests")]
 
-from results import machine  # noqa: E402
 from servers import SshServer, free_port, generate_key, ssh_server  # noqa: E402
+from workspace import machine  # noqa: E402
 
 from marketplace.fetch import fetch  # noqa: E402
 from marketplace.settings import Ec2Settings  # noqa: E402

@@ -1,0 +1,146 @@
+"""What each choice of the training is worth: validation and test accuracy and seconds, over several seeds, one by one.
+
+    python benchmarks/ablation.py -S fetch.source=local -S fetch.local.path=../shared/listings -S resize_images.full=160
+        [--seeds 3] [--json OUT]
+
+Begins with the loop as it was first described, and changes one thing after the other, each row on top of the row above
+where it says "+". Seconds are those of the epochs and the probe; the frozen layers' features are stored beforehand, and
+the same for all. The last rows compare a small training followed by a full one with a full one alone.
+"""
+
+import json
+import sys
+import time
+from statistics import mean, stdev
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from workspace import Workspace, parser, report, table, workspace
+
+from marketplace import checkpoints
+from marketplace.checkpoints import Checkpoint
+from marketplace.dataset import Split, TrainingData, training_data
+from marketplace.features import FeatureStore
+from marketplace.settings import TrainSettings, load_settings
+from marketplace.training import Training, evaluate
+
+DESCRIBED: dict[str, Any] = {
+    "lr": 1e-3, "schedule": "constant", "batch_size": 16, "epochs": 10, "patience": None, "linear_probe": False,
+    "flip_probability": 0.3,
+}  # fmt: skip
+STEPS: list[tuple[str, dict[str, Any]]] = [
+    ("as described", {}),
+    ("as described, stopped after 3 epochs without a better one", {"patience": 3}),
+    ("as described + schedule: one_cycle", {"patience": None, "schedule": "one_cycle"}),
+    ("+ batch_size: 32, lr: 0.002", {"batch_size": 32, "lr": 2e-3}),
+    ("+ epochs: 6", {"epochs": 6}),
+    ("+ linear_probe: true", {"linear_probe": True}),
+    ("+ flip_probability: 0", {"flip_probability": 0.0}),
+    ("+ linear_probe: false (the defaults)", {"linear_probe": False}),
+]
+
+
+def main() -> None:
+    """Parse the command line, run, print."""
+    command = parser(__doc__)
+    command.add_argument("--seeds", type=int, default=3, help="how many (default: 3)")
+    options = command.parse_args()
+    rows = []
+    with workspace(options.set) as space:
+        for stage in ("fetch", "clean", "resize_images", "pretrained"):
+            space.run(stage)
+        bench = Bench(space)
+        settings = bench.settings.model_copy(update=DESCRIBED)
+        for name, changes in STEPS:
+            settings = settings.model_copy(update=changes)
+            rows.append(show(name, [bench.full_alone(with_seed(settings, seed)) for seed in range(options.seeds)]))
+        settings = settings.model_copy(update={"flip_probability": 0.3})
+        both = [bench.small_then_full(with_seed(settings, seed)) for seed in range(options.seeds)]
+        rows.append(show("without it: 6 epochs small, then 6 full (warm start)", both))
+        longer = settings.model_copy(update={"epochs": 8})
+        alone = [bench.full_alone(with_seed(longer, seed)) for seed in range(options.seeds)]
+        rows.append(show("without it: 8 epochs full alone", alone))
+    report({"set": options.set, "rows": rows}, markdown(rows), options.json)
+
+
+def with_seed(settings: TrainSettings, seed: int) -> TrainSettings:
+    """The same settings with another seed."""
+    return settings.model_copy(update={"seed": seed})
+
+
+class Bench:
+    """The two arrays, the pretrained network, and trainings on them."""
+
+    def __init__(self, space: Workspace) -> None:
+        self.settings = load_settings(space.path("params.yaml")).train
+        self._start: Checkpoint = checkpoints.load(space.path("models/pretrained.pt"))
+        self._table = space.path("data/clean/training_data.parquet")
+        self._categories = json.loads(space.path("data/clean/categories.json").read_text())["decode"]
+        self._small, self._full = (self._data(space, size) for size in ("small", "full"))
+        rows = pd.read_parquet(self._table, columns=["label", "split"])
+        chosen = np.flatnonzero(rows["split"] == "test")
+        self._test = Split(chosen, torch.from_numpy(rows["label"].to_numpy()[chosen]))
+
+    def full_alone(self, settings: TrainSettings) -> dict[str, float]:
+        """Train on full-sized images from the ImageNet weights."""
+        return self._measured(self._start, settings, 0.0)
+
+    def small_then_full(self, settings: TrainSettings) -> dict[str, float]:
+        """Train on small images first, and start from there."""
+        started = time.perf_counter()
+        small = trained(self._start, self._small, settings)
+        return self._measured(small, settings, time.perf_counter() - started)
+
+    def _measured(self, start: Checkpoint, settings: TrainSettings, seconds: float) -> dict[str, float]:
+        started = time.perf_counter()
+        best = trained(start, self._full, settings)
+        seconds += time.perf_counter() - started
+        network = checkpoints.network_of(best, len(self._categories))
+        features = FeatureStore(network, self._full.images).features(np.arange(len(self._full.images)))
+        _, test_accuracy = evaluate(network, features, self._test)
+        return {"seconds": seconds, "val_accuracy": best["figures"]["val_accuracy"], "test_accuracy": test_accuracy,
+                "epoch": best["epoch"]}  # fmt: skip
+
+    def _data(self, space: Workspace, size: str) -> TrainingData:
+        data = training_data(space.path(f"data/resized/{size}.npy"), self._table, self._categories)
+        # Stores the features of both views.
+        Training(self._start, data, self.settings.model_copy(update={"flip_probability": 0.5})).begin()
+        return data
+
+
+def trained(start: Checkpoint, data: TrainingData, settings: TrainSettings) -> Checkpoint:
+    """The chosen epoch of a training that is not recorded."""
+    training = Training(start, data, settings)
+    training.begin()
+    while not training.done:
+        training.next_epoch()
+    assert training.best is not None
+    return training.best
+
+
+def show(name: str, runs: list[dict[str, float]]) -> dict[str, Any]:
+    """Print a row as soon as it is known."""
+    print(name, json.dumps(runs), file=sys.stderr, flush=True)
+    return {"name": name, "runs": runs}
+
+
+def markdown(rows: list[dict[str, Any]]) -> str:
+    """A row per choice: means and, of the accuracies, standard deviations."""
+    lines = []
+    for row in rows:
+        val, test, seconds = (
+            [run[name] for run in row["runs"]] for name in ("val_accuracy", "test_accuracy", "seconds")
+        )
+        lines.append([row["name"], *(spread(values) for values in (val, test)), f"{mean(seconds):.0f} s"])
+    return table(["", "validation accuracy", "test accuracy", "training"], lines)
+
+
+def spread(values: list[float]) -> str:
+    """Mean ± standard deviation."""
+    return f"{mean(values):.3f} ± {stdev(values) if len(values) > 1 else 0:.3f}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,177 @@
+"""Photos per second from JPEGs on disk to squares: our resize stage against other ways; and our clean stage's check.
+
+    python benchmarks/images.py -S fetch.source=local -S fetch.local.path=../shared/listings
+        [--sizes 256] [--runs 3] [--json OUT]
+
+All get the same cleaned JPEGs and a process for each core; best of --runs, taking turns. Every way but vipsthumbnail
+ends in one array on disk; vipsthumbnail (Debian's libvips-tools, left out where it is absent) writes uncompressed
+files, and scales with its own kernel. PSNR is that of the pictures against the Pillow loop's, over 200 photos.
+"""
+
+import shutil
+import subprocess
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from PIL import Image
+from time_to_accuracy import cleaned
+from torchvision.io import ImageReadMode, decode_jpeg, read_file
+from torchvision.transforms.v2 import functional as transforms
+from workspace import parser, report, table, workspace
+
+from marketplace.files import allocate
+from marketplace.images import check_shards
+from marketplace.resize import resize_shards
+
+COMPARED = 200
+
+
+def main() -> None:
+    """Parse the command line, run, print."""
+    command = parser(__doc__)
+    command.add_argument("--sizes", type=int, nargs="+", default=[256], help="pixels a side (default: 256)")
+    command.add_argument("--runs", type=int, default=3, help="best of so many (default: 3)")
+    options = command.parse_args()
+    results = []
+    with workspace(options.set) as space:
+        for stage in ("fetch", "clean"):
+            space.run(stage)
+        photos = cleaned(space)
+        for size in options.sizes:
+            results += compare(space.folder, photos, size, options.runs)
+        seconds = best(lambda: check_shards(space.path("shards")), options.runs)
+        results.append(
+            {"name": "`clean`: every photo checked", "size": None, "photos_per_second": len(photos) / seconds}
+        )
+    report({"set": options.set, "results": results}, markdown(results), options.json)
+
+
+def compare(folder: Path, photos: pd.DataFrame, size: int, runs: int) -> list[dict[str, Any]]:
+    """All ways, in turns."""
+    paths = [folder / "photos" / f"{image_id}.jpg" for image_id in photos["image_id"]]
+    ways: dict[str, Callable[[], np.ndarray]] = {
+        "`resize_images`": lambda: ours(folder, photos["image_id"].tolist(), size),
+        "a Pillow loop": lambda: loop(with_pillow, paths, size, folder / "pillow.npy"),
+        "torchvision decode_jpeg, resize": lambda: loop(with_torchvision, paths, size, folder / "torchvision.npy"),
+    }
+    if shutil.which("vipsthumbnail"):
+        ways["vipsthumbnail"] = lambda: vipsthumbnail(paths, size, folder / "thumbnails")
+    seconds = dict.fromkeys(ways, float("inf"))
+    pictures: dict[str, np.ndarray] = {}
+    for _ in range(runs):
+        for name, way in ways.items():
+            started = time.perf_counter()
+            array = way()
+            seconds[name] = min(seconds[name], time.perf_counter() - started)
+            pictures[name] = np.array(array[:COMPARED])
+    return [
+        {"name": name, "size": size, "photos_per_second": len(paths) / seconds[name],
+         "psnr": psnr(pictures[name], pictures["a Pillow loop"])}
+        for name in ways
+    ]  # fmt: skip
+
+
+def ours(folder: Path, image_ids: list[str], size: int) -> np.ndarray:
+    """What the stage does."""
+    resize_shards(folder / "shards", image_ids, [(size, folder / "ours.npy")])
+    array: np.ndarray = np.load(folder / "ours.npy", mmap_mode="r")
+    return array
+
+
+def loop(work: Callable[[list[Path], int, int, Path], None], paths: list[Path], size: int, out: Path) -> np.ndarray:
+    """Fill one array from a process per core, each with its part of the photos."""
+    allocate(out, (len(paths), size, size, 3), np.uint8)
+    with ProcessPoolExecutor() as pool:
+        parts = np.array_split(np.arange(len(paths)), 16)
+        futures = [pool.submit(work, [paths[i] for i in part], int(part[0]), size, out) for part in parts]
+        for future in futures:
+            future.result()
+    array: np.ndarray = np.load(out, mmap_mode="r")
+    return array
+
+
+def with_pillow(paths: list[Path], first: int, size: int, out: Path) -> None:
+    """Open, scale to fit (bicubic, antialiased), paste on white."""
+    array = np.load(out, mmap_mode="r+")
+    for row, path in enumerate(paths, start=first):
+        with Image.open(path) as picture:
+            width, height = fitted(*picture.size, size)
+            square = Image.new("RGB", (size, size), (255, 255, 255))
+            scaled = picture.convert("RGB").resize((width, height), Image.Resampling.BICUBIC)
+            square.paste(scaled, ((size - width) // 2, (size - height) // 2))
+            array[row] = np.asarray(square)
+
+
+def with_torchvision(paths: list[Path], first: int, size: int, out: Path) -> None:
+    """decode_jpeg, then resize (bicubic, antialiased), on white."""
+    torch.set_num_threads(1)
+    array = np.load(out, mmap_mode="r+")
+    for row, path in enumerate(paths, start=first):
+        picture = decode_jpeg(read_file(str(path)), mode=ImageReadMode.RGB)
+        width, height = fitted(picture.shape[2], picture.shape[1], size)
+        scaled = transforms.resize(
+            picture, [height, width], transforms.InterpolationMode.BICUBIC, antialias=True
+        ).permute(1, 2, 0)
+        left, top = (size - width) // 2, (size - height) // 2
+        array[row] = 255
+        array[row, top : top + height, left : left + width] = scaled.numpy()
+
+
+def vipsthumbnail(paths: list[Path], size: int, folder: Path) -> np.ndarray:
+    """One vipsthumbnail per core over its part of the photos; it shrinks to fit, so squares are made here, untimed."""
+    folder.mkdir(exist_ok=True)
+    cores = torch.get_num_threads()
+    command = ["vipsthumbnail", "--size", f"{size}x{size}", "--vips-concurrency=1", "-o", f"{folder}/%s.ppm"]
+    running = [subprocess.Popen([*command, *map(str, part)]) for part in np.array_split(np.array(paths), cores)]
+    for process in running:
+        if process.wait():
+            raise RuntimeError("vipsthumbnail failed")
+    squares = np.full((COMPARED, size, size, 3), 255, dtype=np.uint8)
+    for square, path in zip(squares, paths, strict=False):
+        picture = np.asarray(Image.open(folder / f"{path.stem}.ppm"))
+        height, width = picture.shape[:2]
+        left, top = (size - width) // 2, (size - height) // 2
+        square[top : top + height, left : left + width] = picture
+    return squares
+
+
+def fitted(width: int, height: int, size: int) -> tuple[int, int]:
+    """Width and height with the longer side `size`."""
+    scale = size / max(width, height)
+    return max(1, round(width * scale)), max(1, round(height * scale))
+
+
+def psnr(pictures: np.ndarray, others: np.ndarray) -> float:
+    """Peak signal-to-noise ratio in dB, the mean over the pictures' squared errors taken first."""
+    error = np.square(pictures.astype(np.float64) - others).mean()
+    return float("inf") if error == 0 else float(10 * np.log10(255**2 / error))
+
+
+def best(work: Callable[[], object], runs: int) -> float:
+    """The fewest seconds of several runs."""
+    seconds = []
+    for _ in range(runs):
+        started = time.perf_counter()
+        work()
+        seconds.append(time.perf_counter() - started)
+    return min(seconds)
+
+
+def markdown(results: list[dict[str, Any]]) -> str:
+    """A row for each way and size."""
+    rows = [
+        [result["name"] + (f", {result['size']} px" if result["size"] else ""), f"{result['photos_per_second']:.0f}",
+         f"{result['psnr']:.1f} dB" if np.isfinite(result.get("psnr", np.inf)) else ""]
+        for result in results
+    ]  # fmt: skip
+    return table(["", "photos/s", "PSNR"], rows)
+
+
+if __name__ == "__main__":
+    main()

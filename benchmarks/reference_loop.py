@@ -1,0 +1,108 @@
+"""The training as it was first described, written plainly: the loop that time_to_accuracy.py measures ours against.
+
+    python benchmarks/reference_loop.py --images DIR --table FILE --pretrained FILE [--size 64] [--epochs 10]
+
+Every epoch it opens every JPEG of DIR (<image_id>.jpg) and runs the whole network on it. Where the description leaves a
+choice, this takes the one that is kinder to it: the frozen layers' BatchNorm stays in evaluation mode, so no gradient
+and no statistics are computed for them, and weights lie in channels_last order.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+from torchvision import transforms
+
+from marketplace import checkpoints
+from marketplace.networks import BACKBONES
+
+BATCH_SIZE = 16
+LEARNING_RATE = 1e-3
+FLIP_PROBABILITY = 0.3
+
+
+class Photos(Dataset[tuple[Tensor, int]]):
+    """The photos of one split, decoded and transformed whenever one is asked for."""
+
+    def __init__(self, folder: Path, table: pd.DataFrame, transform: transforms.Compose) -> None:
+        self._paths = [folder / f"{image_id}.jpg" for image_id in table["image_id"]]
+        self._labels = table["label"].tolist()
+        self._transform = transform
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        with Image.open(self._paths[index]) as picture:
+            return self._transform(picture.convert("RGB")), self._labels[index]
+
+
+def reference_loop(
+    folder: Path, table: pd.DataFrame, pretrained: Path, *, size: int, epochs: int, seed: int
+) -> Iterator[dict[str, float]]:
+    """Train, and yield train_loss, val_loss and val_accuracy after each epoch.
+
+    `folder` holds `<image_id>.jpg` of every row of `table` (training_data.parquet) that trains or validates.
+    """
+    torch.manual_seed(seed)
+    network = checkpoints.network_of(checkpoints.load(pretrained), int(table["label"].max()) + 1)
+    backbone = BACKBONES[network.backbone]
+    crop = [transforms.Resize(size), transforms.CenterCrop(size)]
+    normalise = [transforms.ToTensor(), transforms.Normalize(backbone.mean, backbone.std)]
+    flip = [transforms.RandomHorizontalFlip(FLIP_PROBABILITY)]
+    train, val = (
+        DataLoader(
+            Photos(folder, table[table["split"] == split], transforms.Compose(steps)), BATCH_SIZE, split == "train"
+        )
+        for split, steps in (("train", crop + flip + normalise), ("val", crop + normalise))
+    )
+    optimiser = torch.optim.Adam((p for p in network.parameters() if p.requires_grad), lr=LEARNING_RATE)
+    criterion = nn.CrossEntropyLoss()
+    for _ in range(epochs):
+        network.train()  # its trunk stays in evaluation mode
+        train_loss = 0.0
+        for images, labels in train:
+            optimiser.zero_grad()
+            loss = criterion(network(images), labels)
+            loss.backward()
+            optimiser.step()
+            train_loss += loss.item() * len(labels)
+        network.eval()
+        val_loss, correct = 0.0, 0
+        with torch.no_grad():
+            for images, labels in val:
+                logits = network(images)
+                val_loss += criterion(logits, labels).item() * len(labels)
+                correct += int((logits.argmax(dim=1) == labels).sum())
+        n_train, n_val = (table["split"] == "train").sum(), (table["split"] == "val").sum()
+        yield {"train_loss": train_loss / n_train, "val_loss": val_loss / n_val, "val_accuracy": correct / n_val}
+
+
+def main() -> None:
+    """Parse the command line, run, print a line per epoch."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=Path, required=True, metavar="DIR", help="holds <image_id>.jpg")
+    parser.add_argument("--table", type=Path, required=True, metavar="FILE", help="training_data.parquet")
+    parser.add_argument("--pretrained", type=Path, required=True, metavar="FILE", help="models/pretrained.pt")
+    parser.add_argument("--size", type=int, default=64, help="pixels a side (default: 64)")
+    parser.add_argument("--epochs", type=int, default=10, help="(default: 10)")
+    parser.add_argument("--seed", type=int, default=0, help="(default: 0)")
+    options = parser.parse_args()
+    table = pd.read_parquet(options.table)
+    started = time.perf_counter()
+    figures = reference_loop(
+        options.images, table, options.pretrained, size=options.size, epochs=options.epochs, seed=options.seed
+    )
+    for epoch, of_epoch in enumerate(figures, start=1):
+        print(json.dumps({"epoch": epoch, "seconds": round(time.perf_counter() - started, 2), **of_epoch}), flush=True)
+
+
+if __name__ == "__main__":
+    main()

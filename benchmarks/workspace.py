@@ -1,0 +1,92 @@
+"""What the benchmarks share: a clone of this project to measure in, the machine's name, the common options."""
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).parents[1]
+
+
+class Workspace:
+    """A clone of what is committed, with parameters of one's choice and caches of its own."""
+
+    def __init__(self, folder: Path, assignments: list[str]) -> None:
+        self.folder = folder / "clone"
+        self.environment = {
+            **os.environ,
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "MARKETPLACE_CACHE": str(folder / "cache"),
+        }
+        subprocess.run(["git", "clone", "--quiet", ROOT, self.folder], check=True)
+        set_params(self.folder / "params.yaml", assignments)
+
+    def run(self, stage: str) -> None:
+        """Run one stage, whether anything changed or not."""
+        command = ["dvc", "repro", "--quiet", "--force", "--single-item", stage]
+        subprocess.run(command, cwd=self.folder, env=self.environment, check=True)
+
+    def path(self, name: str) -> Path:
+        """A file of the clone."""
+        return self.folder / name
+
+
+@contextmanager
+def workspace(assignments: list[str]) -> Iterator[Workspace]:
+    """Yield a workspace that is gone afterwards; this process's own caches lie in it, too."""
+    with tempfile.TemporaryDirectory() as folder:
+        space = Workspace(Path(folder), assignments)
+        os.environ["MARKETPLACE_CACHE"] = space.environment["MARKETPLACE_CACHE"]
+        yield space
+
+
+def set_params(path: Path, assignments: list[str]) -> None:
+    """Apply `section.key=value` assignments to params.yaml; folders are taken relative to this one."""
+    params = yaml.safe_load(path.read_text())
+    for assignment in assignments:
+        key, _, text = assignment.partition("=")
+        *sections, last = key.split(".")
+        section = params
+        for name in sections:
+            section = section[name]
+        value = yaml.safe_load(text)
+        section[last] = str(Path(value).absolute()) if key == "fetch.local.path" else value
+    path.write_text(yaml.safe_dump(params))
+
+
+def parser(description: str | None, *, params: bool = True) -> argparse.ArgumentParser:
+    """A command line with the options that benchmarks share: --json, and -S unless `params` is false."""
+    made = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    if params:
+        made.add_argument("-S", "--set", action="append", default=[], metavar="KEY=VALUE", help="set a parameter")
+    made.add_argument("--json", type=Path, metavar="OUT", help="write the results to OUT, too")
+    return made
+
+
+def report(results: dict[str, Any], markdown: str, out: Path | None) -> None:
+    """Print the machine and a table, and write the results to `out` if it is given."""
+    print(f"Machine: {machine()}\n\n{markdown}")
+    if out:
+        out.write_text(json.dumps({"machine": machine(), **results}, indent=2) + "\n")
+
+
+def table(columns: list[str], rows: list[list[str]]) -> str:
+    """A Markdown table; all columns but the first are figures."""
+    lines = [columns, ["---", *["---:"] * (len(columns) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def machine() -> str:
+    """The machine, in a few words."""
+    cpus = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+    name = cpus[0].partition(":")[2].strip()
+    return f"{os.cpu_count()} cores ({name}), {platform.system()}, Python {platform.python_version()}"
