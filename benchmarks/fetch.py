@@ -9,7 +9,6 @@ that holds every chunk back for half of them in either direction; where the kern
 
 import argparse
 import asyncio
-import json
 import multiprocessing
 import os
 import shutil
@@ -26,7 +25,7 @@ ROOT = Path(__file__).parents[1]
 sys.path += [str(ROOT / "src"), str(ROOT / "tests")]
 
 from servers import SshServer, free_port, generate_key, ssh_server  # noqa: E402
-from workspace import machine  # noqa: E402
+from workspace import parser, report, table  # noqa: E402
 
 from marketplace.fetch import fetch  # noqa: E402
 from marketplace.settings import Ec2Settings  # noqa: E402
@@ -37,15 +36,14 @@ from marketplace.sources.ssh import parse_private_key  # noqa: E402
 
 def main() -> None:
     """Parse the command line, run, print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
+    command = parser(__doc__, params=False)
+    command.add_argument(
         "--folder", type=Path, required=True, metavar="DIR", help="a dump, in the layout of fetch.local"
     )
-    parser.add_argument("--files", type=int, default=1000, help="how many photos (default: 1000)")
-    parser.add_argument("--delay", type=float, default=0.0, metavar="MS", help="added to each round trip (default: 0)")
-    parser.add_argument("--runs", type=int, default=3, help="best of so many (default: 3)")
-    parser.add_argument("--json", type=Path, metavar="OUT", help="write the results to OUT, too")
-    options = parser.parse_args()
+    command.add_argument("--files", type=int, default=1000, help="how many photos (default: 1000)")
+    command.add_argument("--delay", type=float, default=0.0, metavar="MS", help="added to each round trip (default: 0)")
+    command.add_argument("--runs", type=int, default=3, help="best of so many (default: 3)")
+    options = command.parse_args()
     with ssh_server() as server, tempfile.TemporaryDirectory() as scratch:
         n_bytes = lay_out(options.folder, server, options.files)
         key = Path(scratch) / "key"
@@ -61,7 +59,8 @@ def main() -> None:
                 ("paramiko get, file by file", file_by_file, 1),
             )
         }
-    report(seconds, options, n_bytes)
+    results = {"files": options.files, "bytes": n_bytes, "delay_ms": options.delay, "seconds": seconds}
+    report(results, markdown(seconds, options, n_bytes), options.json)
 
 
 def lay_out(folder: Path, server: SshServer, n_files: int) -> int:
@@ -71,8 +70,8 @@ def lay_out(folder: Path, server: SshServer, n_files: int) -> int:
     photos = sorted((folder / "images").iterdir())[:n_files]
     for photo in photos:
         shutil.copy(photo, dump / "images")
-    for table in ("products.csv", "images.csv"):
-        shutil.copy(folder / table, dump)
+    for name in ("products.csv", "images.csv"):
+        shutil.copy(folder / name, dump)
     server.own()
     return sum(photo.stat().st_size for photo in photos)
 
@@ -170,17 +169,14 @@ def _relay(port: int, target: int, seconds: float) -> None:
     asyncio.run(serve())
 
 
-def report(seconds: dict[str, float], options: argparse.Namespace, n_bytes: int) -> None:
-    """Print a table, and write JSON if asked to."""
+def markdown(seconds: dict[str, float], options: argparse.Namespace, n_bytes: int) -> str:
+    """What was fetched, and a row per contender."""
     what = f"{options.files} photos, {n_bytes / 1e6:.0f} MB, {options.delay:g} ms added per round trip"
-    print(f"Machine: {machine()}; {what}\n")
-    print("| | seconds | photos/s | times ours |\n|---|---:|---:|---:|")
-    for name, taken in seconds.items():
-        ratio = taken / seconds["marketplace fetch"]
-        print(f"| {name} | {taken:.2f} | {options.files / taken:.0f} | {ratio:.2f} |")
-    if options.json:
-        results = {"machine": machine(), "files": options.files, "bytes": n_bytes, "delay_ms": options.delay}
-        options.json.write_text(json.dumps({**results, "seconds": seconds}, indent=2) + "\n")
+    rows = [
+        [name, f"{taken:.2f}", f"{options.files / taken:.0f}", f"{taken / seconds['marketplace fetch']:.2f}"]
+        for name, taken in seconds.items()
+    ]
+    return f"{what}\n\n" + table(["", "seconds", "photos/s", "times ours"], rows)
 
 
 if __name__ == "__main__":

@@ -97,12 +97,14 @@ def reference(space: Workspace, photos: pd.DataFrame, size: int, epochs: int, se
 class Clock(Recorder):
     """A recorder that also notes the time."""
 
-    epochs: list[Epoch]
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder / "metrics", folder / "logs", folder / "epochs")
+        self.epochs: list[Epoch] = []
 
     def epoch(self, epoch: int, figures: dict[str, float]) -> None:
         """Record an epoch."""
         super().epoch(epoch, figures)
-        self.epochs = [*getattr(self, "epochs", []), Epoch(time.perf_counter(), figures["val_accuracy"])]
+        self.epochs.append(Epoch(time.perf_counter(), figures["val_accuracy"]))
 
 
 def ours(
@@ -117,8 +119,8 @@ def ours(
     resized = time.perf_counter()
     data = training_data(folder / "images.npy", space.path("photos.parquet"), categories)
     start = checkpoints.load(space.path("models/pretrained.pt"))
-    with Clock(folder / "metrics", folder / "logs", folder / "epochs") as clock:
-        train(start, data, settings.model_copy(update={"feature_cache_gib": 20.0}), clock)
+    with Clock(folder) as clock:
+        train(start, data, settings, clock)
     for stored in Path(space.environment["MARKETPLACE_CACHE"]).rglob("*.npy"):
         stored.unlink()  # the next seed computes its features, too
     return {"resize": resized - started}, [Epoch(at - started, accuracy) for at, accuracy in clock.epochs]

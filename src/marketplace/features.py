@@ -24,13 +24,14 @@ from torch import Tensor
 from tqdm import tqdm
 
 from marketplace import inference, networks
+from marketplace.checkpoints import sha256_of
 from marketplace.files import allocate, release, replacing, user_cache
 from marketplace.inference import Runner, trunk_runner
 from marketplace.networks import Network
 
 log = logging.getLogger(__name__)
 
-PIXELS_AT_ONCE = 2**17  # 2 images of 256 px: what a layer gives for them still fits into a CPU's cache
+PIXELS_AT_ONCE = 2**17  # few large images at once, 2 of 256 px: on a CPU they went through faster than 8 or 32
 GIB = 2**30
 CODE = (Path(networks.__file__), Path(inference.__file__))  # what an image becomes is written there
 STALE_SECONDS = 24 * 3600
@@ -59,7 +60,8 @@ class LiveFeatures:
     def __call__(self, rows: np.ndarray) -> Tensor:
         """See Features; rounded as stored features are, so that both give the same results."""
         starts = range(0, len(rows), self.batch_size)
-        return _batch(np.concatenate([self.half(rows[start : start + self.batch_size]) for start in starts]))
+        parts = [self.half(rows[start : start + self.batch_size]) for start in starts]
+        return _batch(torch.from_numpy(np.concatenate(parts)))
 
 
 class StoredFeatures:
@@ -73,7 +75,7 @@ class StoredFeatures:
         """See Features. The rows must be among those that were stored."""
         values = self._values[np.searchsorted(self._rows, rows)]
         release(self._values)
-        return _batch(values)
+        return _batch(torch.from_numpy(values))
 
     def on(self, device: torch.device) -> "Features":
         """The same, held in a CUDA device's memory where they leave half of it free."""
@@ -91,11 +93,12 @@ class HeldFeatures:
     def __call__(self, rows: np.ndarray) -> Tensor:
         """See Features. The rows must be among those that are held."""
         places = torch.from_numpy(np.searchsorted(self._rows, rows)).to(self._values.device)
-        return self._values[places].permute(0, 3, 1, 2).float()
+        return _batch(self._values[places])
 
 
-def _batch(values: np.ndarray) -> Tensor:
-    return torch.from_numpy(values).permute(0, 3, 1, 2).float()
+def _batch(values: Tensor) -> Tensor:
+    """`(B, H, W, C) float16`, as stored, to `(B, C, H, W) float32`."""
+    return values.permute(0, 3, 1, 2).float()
 
 
 class FeatureStore:
@@ -112,7 +115,7 @@ class FeatureStore:
             "trunk": [digest(value.cpu().numpy()) for value in state.values()],
             "backbone": self._network.backbone,
             "images": digest(self._images),
-            "trunk_code": [digest(np.frombuffer(path.read_bytes(), np.uint8)) for path in CODE],
+            "trunk_code": [sha256_of(path) for path in CODE],
             # Other kernels or another number of threads may round otherwise.
             "arithmetic": [
                 *(version(package) for package in ("openvino", "timm", "torch", "torchvision")),

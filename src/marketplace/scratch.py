@@ -58,8 +58,8 @@ class Scratch:
             remove(self._folder)
 
 
-def _code() -> str:
-    """A hash of the modules of this package that the training uses, or at least has loaded."""
+def _code() -> list[str]:
+    """Hashes of the modules of this package that the training uses, or at least has loaded."""
     modules = [module for name, module in sys.modules.items() if name.startswith(f"{__package__}.")]
     files = sorted(Path(module.__file__) for module in modules if module.__file__)
-    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
+    return [checkpoints.sha256_of(path) for path in files]
