@@ -3,11 +3,13 @@
 import contextlib
 import os
 import random
+import resource
 import signal
 import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -130,6 +132,29 @@ def test_a_damaged_state_is_no_state_and_an_old_one_is_cleared(
     assert not list(user_cache("trainings").iterdir())
 
 
+def test_a_full_disk_costs_the_state_and_not_the_training(
+    start: Checkpoint, data: TrainingData, train_settings: TrainSettings, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    def save_on_full_disk(*args: Any, **kwargs: Any) -> None:
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, limits[1]))
+        try:
+            save(*args, **kwargs)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+    settings = train_settings.model_copy(update={"keep_epochs": False})
+    undisturbed = train_in(start, data, settings, tmp_path / "a")
+    with monkeypatch.context() as patch:
+        patch.setattr("marketplace.checkpoints.save", save_on_full_disk)
+        best = train_in(start, data, settings, tmp_path / "b")
+    assert "cannot hold the training's state (File too large)" in caplog.text
+    assert caplog.text.count("cannot hold") == 1
+    assert not list(user_cache("trainings").iterdir())
+    assert everything(tmp_path / "b", best) == everything(tmp_path / "a", undisturbed)
+
+
 def test_early_stopping_counts_the_epochs_before_the_kill(
     start: Checkpoint, data: TrainingData, train_settings: TrainSettings, tmp_path: Path
 ) -> None:
@@ -188,7 +213,7 @@ def test_dvc_repro_after_kill_nine_gives_the_same_hashes(killed_project: Project
 @pytest.fixture(scope="module")
 def killed_project(make_project: Callable[..., Project]) -> Project:
     """A project with trainings long enough to be killed, in which nothing was."""
-    project = make_project(**{"train.epochs": 40, "train.keep_epochs": True})
+    project = make_project(**{"train.epochs": 40})
     project.dvc("repro", "train_full")
     project.run("git", "add", "-A")
     project.run("git", "commit", "-qm", "undisturbed")

@@ -1,6 +1,7 @@
 """The files that hold networks: plain dictionaries that `torch.load(..., weights_only=True)` reads."""
 
 import hashlib
+import io
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
@@ -33,10 +34,13 @@ class Checkpoint(Facts):
 def save(path: Path, content: Any, *, shared: bool = False) -> None:
     """Write a dictionary of tensors and plain values; the same content gives the same bytes.
 
-    `shared`: several processes may write this file at once.
+    `shared`: several processes may write this file at once. Raises OSError where the disk cannot hold it.
     """
-    with replacing(path, shared=shared) as part, part.open("wb") as file:
-        torch.save(content, file)  # to a file object: given a path, torch writes its name into the file
+    # In memory first: torch writes a path's name into the file, and hides the error of a file on a full disk.
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    with replacing(path, shared=shared) as part:
+        part.write_bytes(buffer.getbuffer())
 
 
 def save_pretrained(path: Path, network: Network, weights: str) -> None:

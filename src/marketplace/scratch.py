@@ -6,6 +6,7 @@ state. It is deleted when the training is done.
 
 import hashlib
 import json
+import logging
 import sys
 import time
 from collections.abc import Mapping
@@ -18,11 +19,13 @@ from marketplace.errors import MarketplaceError
 from marketplace.files import remove, user_cache
 from marketplace.networks import StateDict
 
+log = logging.getLogger(__name__)
+
 STALE_SECONDS = 14 * 24 * 3600
 
 
 class Scratch:
-    """The saved state of one training."""
+    """The saved state of one training; where the disk cannot hold it, the training goes on without."""
 
     def __init__(self, facts: Mapping[str, Any]) -> None:
         key = json.dumps([_code(), facts], sort_keys=True)
@@ -32,6 +35,7 @@ class Scratch:
                 if time.time() - other.stat().st_mtime > STALE_SECONDS:
                     remove(other)
         self._folder = folder / hashlib.sha256(key.encode()).hexdigest()[:32]
+        self._fits = True
 
     def load(self) -> Any | None:
         """What was saved last, or None."""
@@ -42,7 +46,7 @@ class Scratch:
 
     def save(self, state: Mapping[str, Any]) -> None:
         """Replace what was saved before."""
-        checkpoints.save(self._folder / "state.pt", dict(state), shared=True)
+        self._write("state.pt", dict(state))
 
     def weights(self, epoch: int) -> Any:
         """An epoch's weights, as they were kept."""
@@ -50,12 +54,25 @@ class Scratch:
 
     def keep_weights(self, epoch: int, state: StateDict) -> None:
         """Keep an epoch's weights, too."""
-        checkpoints.save(self._folder / f"epoch-{epoch:02}.pt", state, shared=True)
+        self._write(f"epoch-{epoch:02}.pt", state)
 
     def clear(self) -> None:
         """Delete all of it."""
         with suppress(FileNotFoundError):  # a twin of this run may be clearing too
             remove(self._folder)
+
+    def _write(self, name: str, content: Any) -> None:
+        if not self._fits:
+            return
+        try:
+            checkpoints.save(self._folder / name, content, shared=True)
+        except OSError as error:
+            self._fits = False
+            log.warning(
+                "%s cannot hold the training's state (%s): if it is interrupted now, it starts anew",
+                self._folder.parent, error.strerror,
+            )  # fmt: skip
+            self.clear()  # what is left is of no use, and may be what fills the disk
 
 
 def _code() -> list[str]:
