@@ -16,12 +16,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from workspace import Workspace, parser, report, table, workspace
 
 from marketplace import checkpoints
 from marketplace.checkpoints import Checkpoint
-from marketplace.dataset import Split, TrainingData, training_data
+from marketplace.dataset import TrainingData, split_of, training_data
 from marketplace.features import FeatureStore
 from marketplace.settings import TrainSettings, load_settings
 from marketplace.training import Training, evaluate
@@ -79,9 +78,7 @@ class Bench:
         self._table = space.path("data/clean/training_data.parquet")
         self._categories = json.loads(space.path("data/clean/categories.json").read_text())["decode"]
         self._small, self._full = (self._data(space, size) for size in ("small", "full"))
-        rows = pd.read_parquet(self._table, columns=["label", "split"])
-        chosen = np.flatnonzero(rows["split"] == "test")
-        self._test = Split(chosen, torch.from_numpy(rows["label"].to_numpy()[chosen]))
+        self._test = split_of(pd.read_parquet(self._table), "test")
 
     def full_alone(self, settings: TrainSettings) -> dict[str, float]:
         """Train on full-sized images from the ImageNet weights."""

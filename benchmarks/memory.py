@@ -59,11 +59,10 @@ def synthetic(path: Path, n: int, size: int) -> TrainingData:
     """N images, of which 72 % train and 13 % validate."""
     np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=(n, size, size, 3))
     labels = torch.arange(n) % N_CATEGORIES
-    train_rows, val_rows = np.arange(int(0.72 * n)), np.arange(int(0.72 * n), int(0.85 * n))
-    return TrainingData(
-        np.load(path, mmap_mode="r"), Split(train_rows, labels[train_rows]), Split(val_rows, labels[val_rows]),
-        [f"category {index}" for index in range(N_CATEGORIES)],
-    )  # fmt: skip
+    rows = np.arange(int(0.72 * n)), np.arange(int(0.72 * n), int(0.85 * n))
+    train_split, val_split = (Split(chosen, labels[chosen], torch.arange(len(chosen))) for chosen in rows)
+    categories = [f"category {index}" for index in range(N_CATEGORIES)]
+    return TrainingData(np.load(path, mmap_mode="r"), train_split, val_split, categories)
 
 
 def peak_gib() -> float:

@@ -10,14 +10,26 @@ def main() -> None:
     import numpy as np
     import pandas as pd
 
-    from marketplace import checkpoints
-    from marketplace.embeddings import embed, network_of, strip_head, write_embeddings
+    from marketplace import checkpoints, image_model
+    from marketplace.embeddings import chosen_checkpoint, pooled, write_embeddings
+    from marketplace.projection import fit_projection
+    from marketplace.settings import load_settings
 
-    model = strip_head(Path("models/full.pt"), Path("metrics/train_full/metrics.json"))
-    table = pd.read_parquet("data/clean/training_data.parquet", columns=["image_id", "product_id"])
-    embeddings = embed(network_of(model), np.load("data/resized/full.npy", mmap_mode="r"))
-    checkpoints.save(Path("models/image_model.pt"), model)
-    write_embeddings(Path("data/embeddings.parquet"), table, embeddings)
+    settings = load_settings().extract
+    tuned_path = Path("models/full.pt")
+    tuned = chosen_checkpoint(tuned_path, Path("metrics/train_full/metrics.json"))
+    untouched = checkpoints.load(Path("models/pretrained.pt"))
+    chosen = {"tuned": [tuned], "untouched": [untouched], "joined": [tuned, untouched]}[settings.vectors]
+    networks = [checkpoints.network_of(checkpoint, len(tuned["categories"])) for checkpoint in chosen]
+
+    table = pd.read_parquet("data/clean/training_data.parquet", columns=["image_id", "product_id", "split"])
+    outputs = pooled(networks, np.load("data/resized/full.npy", mmap_mode="r"), mirrored=settings.mirrored)
+    projection = fit_projection(outputs[np.flatnonzero(table["split"] == "train")], settings)
+    model = image_model.ImageModel(networks, projection, mirrored=settings.mirrored)
+    sha256 = checkpoints.sha256_of(tuned_path)
+    image_model.save(Path("models/image_model.pt"), model, tuned, vectors=settings.vectors, checkpoint_sha256=sha256)
+    image_model.export_onnx(Path("models/image_model.onnx"), model.eval(), tuned["size"])
+    write_embeddings(Path("data/embeddings.parquet"), table, projection(outputs).numpy())
 
 
 if __name__ == "__main__":

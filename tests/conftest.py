@@ -28,7 +28,17 @@ from marketplace.training import train
 ROOT = Path(__file__).parents[1]
 LISTINGS = Path(os.environ.get("MARKETPLACE_LISTINGS", ROOT.parent / "shared" / "listings"))
 
-STAGES = ["fetch", "clean", "resize_images", "pretrained", "train_small", "train_full", "extract", "evaluate"]
+STAGES = [
+    "fetch",
+    "clean",
+    "resize_images",
+    "pretrained",
+    "train_small",
+    "train_full",
+    "extract",
+    "evaluate",
+    "recommend",
+]
 
 # Small enough for a test, large enough for 13 categories in three splits each.
 TINY = {
@@ -173,7 +183,9 @@ def data() -> TrainingData:
     images[np.arange(60), :, :, labels] += 100
     rows = np.arange(60)
     train_rows, val_rows = rows[rows % 3 != 0], rows[rows % 3 == 0][:15]
-    train_split, val_split = (Split(chosen, labels[chosen]) for chosen in (train_rows, val_rows))
+    train_split, val_split = (
+        Split(chosen, labels[chosen], torch.arange(len(chosen)) // 2) for chosen in (train_rows, val_rows)
+    )
     return TrainingData(images.astype(np.uint8), train_split, val_split, COLOURS)
 
 

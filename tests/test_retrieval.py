@@ -1,12 +1,13 @@
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from marketplace.retrieval import nearest, precision_at_k, recall_at_k, retrieval_metrics
+from marketplace.retrieval import map_at_r, nearest, normalised, precision_at_k, recall_at_k, retrieval_metrics
 
 
 def catalogue(seed: int, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -79,18 +80,58 @@ def test_a_copy_of_the_query_is_no_success() -> None:
     assert math.isnan(recall_at_k(found, products, sha256, np.array([0]), 1))
 
 
+def shop(leaves_of_a_root: int) -> pd.DataFrame:
+    """30 products with two photos each, in three root categories."""
+    return pd.DataFrame(
+        {
+            "product_id": np.repeat([f"p{i}" for i in range(30)], 2),
+            "category": np.repeat([f"c{i}" for i in range(3)], 20),
+            "category_path": np.repeat([f"l{i}" for i in range(3 * leaves_of_a_root)], 20 // leaves_of_a_root),
+            "sha256": np.arange(60).astype(str),
+        }
+    )
+
+
 def test_perfect_and_useless_embeddings_get_what_they_deserve() -> None:
-    products = np.repeat([f"p{i}" for i in range(30)], 2)
-    categories = np.repeat([f"c{i}" for i in range(3)], 20)
-    sha256 = np.arange(60)
+    table = shop(leaves_of_a_root=1)
     one_hot = np.eye(3)[np.repeat(np.arange(3), 20)]
     perfect = np.concatenate([one_hot, np.repeat(np.eye(30), 2, axis=0)], axis=1).astype(np.float32)
-    assert retrieval_metrics(perfect, products, categories, sha256, np.arange(60)) == {
-        "same_product_recall_at_1": 1.0,
-        "same_product_recall_at_10": 1.0,
-        "category_precision_at_10": 1.0,
-    }
+    figures = retrieval_metrics(perfect, table, np.arange(60))
+    assert list(figures.values()) == pytest.approx([1.0] * 5)
     random = np.random.default_rng(0).normal(size=(60, 16)).astype(np.float32)
-    useless = retrieval_metrics(random, products, categories, sha256, np.arange(60))
+    useless = retrieval_metrics(random, table, np.arange(60))
     assert useless["same_product_recall_at_1"] < 0.15
     assert abs(useless["category_precision_at_10"] - 19 / 59) < 0.1
+    assert useless["leaf_map_at_r"] < 19 / 59
+
+
+def test_leaves_are_judged_by_the_whole_path() -> None:
+    table = shop(leaves_of_a_root=2)
+    roots_alone = np.eye(3, dtype=np.float32)[np.repeat(np.arange(3), 20)]
+    figures = retrieval_metrics(roots_alone, table, np.arange(60))
+    assert figures["category_precision_at_10"] == 1.0
+    assert figures["leaf_precision_at_10"] < 1.0
+
+
+def map_at_r_by_hand(similarity: np.ndarray, keys: np.ndarray, sha256: np.ndarray) -> float:
+    """The formula, word by word."""
+    values = []
+    for query in range(len(keys)):
+        gallery = [i for i in range(len(keys)) if sha256[i] != sha256[query]]
+        ranked = sorted(gallery, key=lambda i: (-similarity[query, i], i))
+        n_right = sum(keys[i] == keys[query] for i in gallery)
+        if not n_right:
+            continue
+        right = [keys[i] == keys[query] for i in ranked[:n_right]]
+        values.append(sum(hit * sum(right[: place + 1]) / (place + 1) for place, hit in enumerate(right)) / n_right)
+    return float(np.mean(values)) if values else math.nan
+
+
+@given(seed=st.integers(0, 1000), n=st.integers(2, 14), n_keys=st.integers(1, 4), n_photos=st.integers(1, 14))
+def test_map_at_r_is_its_formula(seed: int, n: int, n_keys: int, n_photos: int) -> None:
+    rng = np.random.default_rng(seed)
+    keys, sha256 = rng.integers(0, n_keys, n).astype(str), rng.integers(0, n_photos, n).astype(str)
+    vectors = normalised(rng.normal(size=(n, 5)).astype(np.float32))
+    queries = np.arange(n)
+    computed = map_at_r(nearest(vectors, sha256, queries, n), keys, sha256, queries)
+    assert computed == pytest.approx(map_at_r_by_hand(vectors @ vectors.T, keys, sha256), nan_ok=True)

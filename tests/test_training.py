@@ -158,7 +158,8 @@ def test_a_loss_that_is_not_finite_ends_the_run_in_a_sentence_and_leaves_nothing
 def test_what_cannot_be_learned_from_is_refused_before_anything_is_computed(
     start: Checkpoint, data: TrainingData, train_settings: TrainSettings, tmp_path: Path
 ) -> None:
-    nothing = Split(np.empty(0, dtype=np.int64), torch.empty(0, dtype=torch.int64))
+    empty = torch.empty(0, dtype=torch.int64)
+    nothing = Split(empty.numpy(), empty, empty)
     cases = [
         (data, {"batch_size": 41}, r"train\.batch_size = 41 is more than the 40 photos of the training split"),
         (replace(data, categories=[*COLOURS, "violet", "pink"]), {}, "training split has no photo of violet, pink: "),
@@ -245,7 +246,7 @@ def test_batches_hold_every_image_once_and_none_alone(n: int, size: int) -> None
 def test_evaluation_is_a_mean_over_images_not_over_batches(start: Checkpoint, data: TrainingData) -> None:
     network = network_of(start, 3)
     rows = np.arange(43)  # a full batch and a short one
-    split = Split(rows, torch.arange(43) % 3)
+    split = Split(rows, torch.arange(43) % 3, torch.arange(43))
     images = data.images
     with torch.inference_mode():
         features = network.trunk(network.pixels(images[rows]))

@@ -28,6 +28,7 @@ class Checkpoint(Facts):
     """A network with all three parts, and where it came from."""
 
     backbone: str
+    classifier: str  # linear or cosine
     state_dict: dict[str, torch.Tensor]
 
 
@@ -64,7 +65,9 @@ def load(path: Path) -> Any:
 
 def checkpoint_of(network: Network, **facts: Unpack[Facts]) -> Checkpoint:
     """The checkpoint of a network as it is now, its tensors copied; `facts` are the fields beside its weights."""
-    return Checkpoint(backbone=network.backbone, state_dict=state_of(network), **facts)
+    return Checkpoint(
+        backbone=network.backbone, classifier=network.classifier, state_dict=state_of(network), **facts
+    )  # fmt: skip
 
 
 def state_of(network: Network) -> StateDict:
@@ -72,15 +75,18 @@ def state_of(network: Network) -> StateDict:
     return {name: value.detach().cpu().clone().contiguous() for name, value in network.state_dict().items()}
 
 
-def network_of(checkpoint: Checkpoint, n_categories: int) -> Network:
+def network_of(checkpoint: Checkpoint, n_categories: int, classifier: str | None = None) -> Network:
     """The network of a checkpoint, in evaluation mode.
 
-    A checkpoint from before any training says nothing of the categories: their layer starts at random.
+    A checkpoint from before any training says nothing of the categories: their layer starts at random. So it does if
+    `classifier` is another than the checkpoint's.
     """
-    network = Network(checkpoint["backbone"], n_categories)
+    network = Network(checkpoint["backbone"], n_categories, classifier or checkpoint["classifier"])
     layer = network.get_submodule(CATEGORIES).state_dict()
-    at_random = {f"{CATEGORIES}.{name}": value for name, value in layer.items()}
-    network.load_state_dict(at_random | checkpoint["state_dict"])
+    state = {f"{CATEGORIES}.{name}": value for name, value in layer.items()} | checkpoint["state_dict"]
+    if network.classifier == "cosine":  # which has no ImageNet layer
+        state = {name: value for name, value in state.items() if not name.startswith("head.imagenet.")}
+    network.load_state_dict(state)
     return network.eval()
 
 

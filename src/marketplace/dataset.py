@@ -14,10 +14,11 @@ from marketplace.features import Features
 
 
 class Split(NamedTuple):
-    """Rows of the image array, ascending, and their labels."""
+    """Rows of the image array, ascending, and for each its label and its product."""
 
     rows: np.ndarray  # (N,) int
     labels: Tensor  # (N,) int64
+    products: Tensor  # (N,) int64, the same number for photos of one product
 
 
 @dataclass(frozen=True)
@@ -52,13 +53,17 @@ class TrainingData:
 
 def training_data(images: Path, table: Path, categories: list[str]) -> TrainingData:
     """Open the array of images, memory-mapped, and read the splits of training_data.parquet."""
-    rows = pd.read_parquet(table, columns=["label", "split"])
+    rows = pd.read_parquet(table, columns=["label", "product_id", "split"])
+    train, val = split_of(rows, "train"), split_of(rows, "val")
+    return TrainingData(np.load(images, mmap_mode="r"), train, val, categories)
 
-    def split(name: str) -> Split:
-        chosen = np.flatnonzero(rows["split"] == name)
-        return Split(chosen, torch.from_numpy(rows["label"].to_numpy()[chosen]))
 
-    return TrainingData(np.load(images, mmap_mode="r"), split("train"), split("val"), categories)
+def split_of(table: pd.DataFrame, name: str) -> Split:
+    """The rows of one split of a table with label, product_id and split."""
+    rows = np.flatnonzero(table["split"] == name)
+    chosen = table.iloc[rows]
+    products = pd.factorize(chosen["product_id"])[0]
+    return Split(rows, torch.tensor(chosen["label"].to_numpy()), torch.from_numpy(products))
 
 
 class Views:
@@ -78,6 +83,16 @@ class Views:
         order[np.flatnonzero(~flip)] = np.arange(len(plain))
         order[np.flatnonzero(flip)] = np.arange(len(plain), len(rows))
         return torch.cat([plain, mirrored])[torch.from_numpy(order)]
+
+
+def shuffled(split: Split, rng: np.random.Generator, products_together: bool) -> np.ndarray:
+    """The places `0 … N - 1` of a split in random order; the photos of a product one after the other if asked for."""
+    photos = rng.permutation(len(split.rows))
+    if not products_together:
+        return photos
+    products = split.products.numpy()
+    place_of_product = rng.permutation(int(products.max()) + 1)
+    return photos[np.argsort(place_of_product[products[photos]], kind="stable")]
 
 
 def batches(order: np.ndarray, size: int) -> list[np.ndarray]:

@@ -10,7 +10,7 @@ from PIL import Image
 from sklearn.metrics import accuracy_score, f1_score, precision_recall_fscore_support, top_k_accuracy_score
 
 from marketplace import checkpoints
-from marketplace.embeddings import embed
+from marketplace.embeddings import pooled
 from marketplace.files import replacing, write_json
 from marketplace.pictures import first_of_each, similar_sheet
 from marketplace.retrieval import retrieval_metrics
@@ -44,25 +44,24 @@ def evaluate(
 ) -> Evaluation:
     """Evaluate on the test split; `untouched` is what the ImageNet network finds without any fine-tuning.
 
-    `table` is the training data, `embeddings` `(N, D)` the tuned network's, `images` `(N, S, S, 3) uint8` full-sized.
+    `table` is the training data, `embeddings` `(N, d)` its vectors, `images` `(N, S, S, 3) uint8` full-sized.
     """  # fmt: skip
     test = np.flatnonzero(table["split"] == "test")
     labels = table["label"].to_numpy()[test]
-    probabilities = category_probabilities(tuned, embeddings[test])
+    probabilities = category_probabilities(tuned, images)[test]
     predicted = probabilities.argmax(axis=1)
 
     names = tuned["categories"]
     every = np.arange(len(names))
-    untouched = embed(checkpoints.network_of(pretrained, n_categories=1), images)
-    columns = (table["product_id"].to_numpy(), table["category"].to_numpy(), table["sha256"].to_numpy())
+    untouched = pooled([checkpoints.network_of(pretrained, n_categories=1)], images).numpy()
     classified = {
         "accuracy": accuracy_score(labels, predicted),
         "top3_accuracy": top3_accuracy(labels, probabilities),
         "macro_f1": f1_score(labels, predicted, labels=every, average="macro", zero_division=0),
     }
     metrics: dict[str, float | dict[str, float]] = {
-        **_rounded(classified | retrieval_metrics(embeddings, *columns, test)),
-        "untouched": _rounded(retrieval_metrics(untouched, *columns, test)),
+        **_rounded(classified | retrieval_metrics(embeddings, table, test)),
+        "untouched": _rounded(retrieval_metrics(untouched, table, test)),
     }
     confusion = pd.DataFrame(
         {"actual": [names[label] for label in labels], "predicted": [names[label] for label in predicted]}
@@ -80,10 +79,11 @@ def _rounded(figures: dict[str, float]) -> dict[str, float]:
 
 
 @torch.inference_mode()
-def category_probabilities(checkpoint: checkpoints.Checkpoint, embeddings: np.ndarray) -> np.ndarray:
-    """The head's softmax `(N, n_categories) float32` for embeddings `(N, D)`: an image need not be seen again."""
+def category_probabilities(checkpoint: checkpoints.Checkpoint, images: np.ndarray) -> np.ndarray:
+    """The network's softmax `(N, n_categories) float32` for images `(N, S, S, 3) uint8`."""
     network = checkpoints.network_of(checkpoint, len(checkpoint["categories"]))
-    probabilities: np.ndarray = network.head(torch.from_numpy(embeddings)).softmax(dim=1).numpy()
+    logits = network.cpu().head(pooled([network], images).cpu())
+    probabilities: np.ndarray = logits.softmax(dim=1).numpy()
     return probabilities
 
 

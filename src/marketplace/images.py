@@ -81,6 +81,15 @@ def _to_rgb(picture: Image.Image) -> Image.Image:
     return picture if picture.mode == "RGB" else picture.convert("RGB")
 
 
+def thumbnail(square: np.ndarray, size: int) -> bytes:
+    """A picture `(S, S, 3) uint8` as a JPEG of at most `size` pixels a side."""
+    picture = Image.fromarray(square)
+    picture.thumbnail((size, size), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    picture.save(buffer, "JPEG", quality=84)
+    return buffer.getvalue()
+
+
 def check_shards(folder: Path) -> pd.DataFrame:
     """Open every file of every shard: name, sha256, reason (why it is no sound picture, or empty), ordered by name."""
     rows: list[tuple[str, str, str]] = []

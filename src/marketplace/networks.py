@@ -3,7 +3,8 @@
     image --trunk--> features --tail--> embedding --head--> logits
 
 The trunk ends before the network's last stage. The tail is that stage and the pooling after it. The head is the
-network's own 1000-way ImageNet classifier followed by a `Linear(1000, n_categories)`.
+network's own 1000-way ImageNet classifier followed by a `Linear(1000, n_categories)`; or, with `classifier="cosine"`,
+one layer that compares the embedding's direction with one direction per category.
 """
 
 import os
@@ -18,10 +19,12 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from marketplace.errors import MarketplaceError, first_line
 
 IMAGENET_CLASSES = 1000
+COSINE_SCALE = 16.0  # so that the right category's softmax can come near 1: cosines alone end at 1
 StateDict = dict[str, Tensor]
 
 
@@ -37,17 +40,30 @@ class Backbone:
     std: tuple[float, float, float]
 
 
+class CosineClassifier(nn.Linear):
+    """Logits are the scaled cosines of the input and each category's weight (Gidaris & Komodakis, arXiv:1804.09458)."""
+
+    def __init__(self, dimensions: int, n_categories: int) -> None:
+        super().__init__(dimensions, n_categories, bias=False)
+
+    def forward(self, embeddings: Tensor) -> Tensor:
+        """Embeddings `(B, D)` to logits `(B, n_categories)`."""
+        return COSINE_SCALE * F.linear(F.normalize(embeddings), F.normalize(self.weight))
+
+
 class Network(nn.Module):
     """A backbone in three parts; `forward` runs from normalised pixels to logits."""
 
-    def __init__(self, backbone: str, n_categories: int) -> None:
+    def __init__(self, backbone: str, n_categories: int, classifier: str = "linear") -> None:
         super().__init__()
-        self.backbone = backbone
-        self.trunk, self.tail, classifier = BACKBONES[backbone].split(BACKBONES[backbone].build())
-        self.head = nn.Sequential(
-            OrderedDict(imagenet=classifier, categories=nn.Linear(IMAGENET_CLASSES, n_categories))
-        )
-        self.dimensions = classifier.in_features
+        self.backbone, self.classifier = backbone, classifier
+        self.trunk, self.tail, imagenet = BACKBONES[backbone].split(BACKBONES[backbone].build())
+        self.dimensions = imagenet.in_features
+        layers: dict[str, OrderedDict[str, nn.Module]] = {
+            "linear": OrderedDict(imagenet=imagenet, categories=nn.Linear(IMAGENET_CLASSES, n_categories)),
+            "cosine": OrderedDict(categories=CosineClassifier(self.dimensions, n_categories)),
+        }
+        self.head = nn.Sequential(layers[classifier])
         self.trunk.requires_grad_(False)
         self.to(memory_format=torch.channels_last)  # twice as fast on a CPU
 
@@ -64,10 +80,13 @@ class Network(nn.Module):
 
     def pixels(self, images: np.ndarray) -> Tensor:
         """Images `(B, S, S, 3) uint8` as the normalised float32 `(B, 3, S, S)` that the trunk expects."""
-        backbone, device = BACKBONES[self.backbone], next(self.parameters()).device
-        scaled = torch.from_numpy(images).to(device).float().div_(255)
-        mean, std = torch.tensor(backbone.mean, device=device), torch.tensor(backbone.std, device=device)
-        return scaled.sub_(mean).div_(std).permute(0, 3, 1, 2)  # channels_last in memory, as the layers are
+        return normalised_pixels(torch.from_numpy(images).to(next(self.parameters()).device), self.backbone)
+
+
+def normalised_pixels(images: Tensor, backbone: str) -> Tensor:
+    """Images `(B, S, S, 3) uint8` as the float32 `(B, 3, S, S)` that a backbone expects."""
+    mean, std = (torch.tensor(getattr(BACKBONES[backbone], name), device=images.device) for name in ("mean", "std"))
+    return ((images.float() / 255 - mean) / std).permute(0, 3, 1, 2)  # channels_last in memory, as the layers are
 
 
 def pretrained_network(backbone: str, weights: str) -> Network:

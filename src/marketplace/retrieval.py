@@ -66,16 +66,49 @@ def precision_at_k(found: np.ndarray, keys: np.ndarray, queries: np.ndarray, k: 
     return float(_same(found[:, :k], keys, queries).mean())
 
 
-def retrieval_metrics(
-    embeddings: np.ndarray, product_ids: np.ndarray, categories: np.ndarray, sha256: np.ndarray, queries: np.ndarray
-) -> dict[str, float]:
-    """Same-product recall@1 and @10 and category precision@10 of the `queries` among all images."""
-    found = nearest(embeddings, sha256, queries, k=10)
+def map_at_r(found: np.ndarray, keys: np.ndarray, sha256: np.ndarray, queries: np.ndarray) -> float:
+    """Mean average precision at R, where R is the number of photos in the gallery that have the query's key.
+
+        MAP@R = 1/|Q'| * sum over q of 1/R_q * sum over i <= R_q of [neighbour_i(q) is right] * precision@i(q)
+
+    Musgrave et al., 2020, arXiv:2003.08505, section 3.2; Q' are the queries with R > 0, NaN where there are none.
+    `found` `(Q, >= max R)` is what `nearest` gave.
+    """
+    right = _same(found, keys, queries)
+    n_right = _gallery_counts(keys, sha256, queries)
+    place = np.arange(1, found.shape[1] + 1)
+    counted = right & (place <= n_right[:, None])
+    precision = np.cumsum(counted, axis=1) / place
+    possible = n_right > 0
+    if not possible.any():
+        return float("nan")
+    return float(((precision * counted).sum(axis=1)[possible] / n_right[possible]).mean())
+
+
+def retrieval_metrics(embeddings: np.ndarray, table: pd.DataFrame, queries: np.ndarray) -> dict[str, float]:
+    """How well the images of `table` (training data) that `queries` `(Q,)` number find what belongs to them.
+
+    Same-product recall@1 and @10; precision@10 of root categories and of leaves (the whole category path); leaf mAP@R.
+    """
+    sha256, products = table["sha256"].to_numpy(), table["product_id"].to_numpy()
+    roots, leaves = table["category"].to_numpy(), table["category_path"].to_numpy()
+    found = nearest(embeddings, sha256, queries, k=max(10, int(_gallery_counts(leaves, sha256, queries).max())))
     return {
-        "same_product_recall_at_1": recall_at_k(found, product_ids, sha256, queries, 1),
-        "same_product_recall_at_10": recall_at_k(found, product_ids, sha256, queries, 10),
-        "category_precision_at_10": precision_at_k(found, categories, queries, 10),
+        "same_product_recall_at_1": recall_at_k(found, products, sha256, queries, 1),
+        "same_product_recall_at_10": recall_at_k(found, products, sha256, queries, 10),
+        "category_precision_at_10": precision_at_k(found, roots, queries, 10),
+        "leaf_precision_at_10": precision_at_k(found, leaves, queries, 10),
+        "leaf_map_at_r": map_at_r(found, leaves, sha256, queries),
     }
+
+
+def _gallery_counts(keys: np.ndarray, sha256: np.ndarray, queries: np.ndarray) -> np.ndarray:
+    """For each query, the photos `(Q,) int` of its key that are no copies of the query itself."""
+    codes, photo = (np.unique(column, return_inverse=True)[1] for column in (keys, sha256))
+    pairs = pd.Series(1, index=range(len(keys))).groupby([codes, photo]).sum()
+    copies = pairs.loc[list(zip(codes[queries], photo[queries], strict=True))].to_numpy()
+    counts: np.ndarray = np.bincount(codes)[codes[queries]] - copies
+    return counts
 
 
 def _same(found: np.ndarray, keys: np.ndarray, queries: np.ndarray) -> np.ndarray:

@@ -99,6 +99,9 @@ class TrainSettings(_Section):
     epochs: Count
     flip_probability: Probability
     linear_probe: bool
+    classifier: Literal["linear", "cosine"]
+    contrastive_weight: Annotated[float, Field(ge=0)]
+    temperature: Annotated[float, Field(gt=0)]
     schedule: Literal["constant", "one_cycle"]
     patience: Count | None
     select: Literal["val_accuracy", "val_loss"]
@@ -113,6 +116,26 @@ class TrainFullSettings(_Section):
     warm_start: bool
 
 
+class ExtractSettings(_Section):
+    """How a photo's vector is made."""
+
+    vectors: Literal["tuned", "untouched", "joined"]
+    mirrored: bool
+    power: Annotated[float, Field(gt=0, le=1)]
+    dimensions: Count | None
+    whitening: Probability
+
+
+class RecommendSettings(_Section):
+    """What is recommended, how much of it, and the index for new photos."""
+
+    k: Count
+    same_category: bool
+    same_location: bool
+    price_factor: Annotated[float, Field(ge=1)] | None
+    index: Annotated[str, Field(min_length=1)]
+
+
 class Settings(_Section):
     """The whole of params.yaml, section by section; what each key means stands in the file itself."""
 
@@ -122,6 +145,8 @@ class Settings(_Section):
     model: ModelSettings
     train: TrainSettings
     train_full: TrainFullSettings
+    extract: ExtractSettings
+    recommend: RecommendSettings
 
 
 class _Loader(yaml.SafeLoader):

@@ -4,7 +4,8 @@ import argparse
 import errno
 import logging
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from marketplace.errors import MarketplaceError
@@ -21,13 +22,26 @@ def run_stage(main: Callable[..., None], description: str | None, **arguments: S
     for name, choices in arguments.items():
         parser.add_argument(name, choices=choices)
     values = vars(parser.parse_args())
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    try:
+    start_logging()
+    with plain_mistakes():
         main(**values)
+
+
+def start_logging() -> None:
+    """Have this package say on stderr what it does, and other packages what is wrong."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    logging.getLogger(__package__).setLevel(logging.INFO)
+
+
+@contextmanager
+def plain_mistakes() -> Iterator[None]:
+    """Where a user's mistake, Ctrl-C or a full disk ends the program, have it say so in a sentence, not a traceback."""
+    try:
+        yield
     except MarketplaceError as error:
         sys.exit(f"ERROR: {error}")
     except KeyboardInterrupt:
-        print("\nInterrupted: nothing half-written is left; `dvc repro` starts this stage again.", file=sys.stderr)
+        print("\nInterrupted: nothing half-written is left.", file=sys.stderr)
         sys.exit(130)
     except FileNotFoundError as error:
         sys.exit(

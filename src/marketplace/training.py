@@ -21,9 +21,10 @@ from tqdm import tqdm
 
 from marketplace import checkpoints
 from marketplace.checkpoints import Checkpoint
-from marketplace.dataset import Split, TrainingData, Views, batches
+from marketplace.dataset import Split, TrainingData, Views, batches, shuffled
 from marketplace.errors import MarketplaceError
 from marketplace.features import Features, FeatureStore, digest
+from marketplace.losses import TrainingLoss
 from marketplace.networks import Network, StateDict
 from marketplace.probe import linear_probe
 from marketplace.recording import Recorder
@@ -48,9 +49,9 @@ class State(TypedDict):
 def train(start: Checkpoint, data: TrainingData, settings: TrainSettings, recorder: Recorder) -> Checkpoint:
     """Train from a checkpoint for at most `settings.epochs` epochs and return the checkpoint of the chosen one.
 
-    The optimiser is Adam on cross-entropy, and sees the tail and the head alone. What is random (the order of the
-    images, the flips, the start of a new classifier) comes from `settings.seed`, epoch by epoch. A training that was
-    interrupted goes on after its last finished epoch, and gives what it would have given.
+    The optimiser is Adam, and sees the tail and the head alone; losses.py says what it minimises. What is random (the
+    order of the images, the flips, the start of a new classifier) comes from `settings.seed`, epoch by epoch. A
+    training that was interrupted goes on after its last finished epoch, and gives what it would have given.
 
     Raises MarketplaceError when the data cannot be trained on, or the loss is no longer finite.
     """
@@ -97,7 +98,8 @@ class Training:
         # Filling what is overwritten anyway would take 7 % of a step.
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.network = checkpoints.network_of(start, len(data.categories)).to(self.device)
+        self.network = checkpoints.network_of(start, len(data.categories), settings.classifier).to(self.device)
+        self._loss = TrainingLoss(settings.contrastive_weight, settings.temperature)
         self._start, self._data, self._settings = start, data, settings
         self._store = FeatureStore(self.network, data.images)
         trainable = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
@@ -111,7 +113,7 @@ class Training:
     def facts(self) -> dict[str, object]:
         """All that determines the result."""
         data, tuned = self._data, self._tuned()
-        arrays = [data.train.rows, data.train.labels.numpy(), data.val.rows, data.val.labels.numpy()]
+        arrays = [np.asarray(column) for split in (data.train, data.val) for column in split]
         names = set(TrainSettings.model_fields) - {"feature_cache_gib"}
         return {
             **self._store.facts,
@@ -201,15 +203,16 @@ class Training:
         """Train on every image once; the mean loss over the images, each as it was when its batch was seen."""
         network, split, settings = self.network.train(), self._data.train, self._settings
         rng = np.random.default_rng([settings.seed, epoch])
-        order = rng.permutation(len(split.rows))
+        order = shuffled(split, rng, products_together=settings.contrastive_weight > 0)
         flips = rng.random(len(split.rows)) < settings.flip_probability
         total = torch.zeros((), device=self.device)
         with tqdm(total=len(order), desc=f"epoch {epoch}/{settings.epochs}", unit="image", mininterval=0.5) as progress:
             for batch in batches(order, settings.batch_size):
                 features = self._views(split.rows[batch], flips[batch]).to(self.device)
                 with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
-                    logits = network.head(network.tail(features))
-                    loss = F.cross_entropy(logits, split.labels[batch].to(self.device))
+                    embeddings = network.tail(features)
+                    labels, products = (column[batch].to(self.device) for column in (split.labels, split.products))
+                    loss = self._loss(embeddings, network.head(embeddings), labels, products)
                 self._optimiser.zero_grad(set_to_none=True)
                 loss.backward()
                 self._optimiser.step()

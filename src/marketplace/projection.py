@@ -1,0 +1,80 @@
+"""What turns a network's outputs into the vectors that are compared: power transform, PCA, whitening, unit length."""
+
+import logging
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from marketplace.settings import ExtractSettings
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Basis:
+    """A PCA: where the data lies, its principal directions, and the variance along each, largest first."""
+
+    mean: Tensor  # (D,)
+    directions: Tensor  # (d, D)
+    variances: Tensor  # (d,)
+
+
+class Projection(nn.Module):
+    """Signed power, centring, PCA with whitening, unit length: `(B, D)` to `(B, d)`.
+
+        y = normalise(variances^(-whitening / 2) * directions (sign(x) |x|^power - mean))
+
+    Whitening 1 gives every direction the same variance, 0 leaves them as they are (Jégou & Chum, 2012,
+    doi:10.1007/978-3-642-33709-3_55). The power is the square root of RootSIFT (Arandjelović & Zisserman, 2012), or
+    another.
+    """
+
+    mean: Tensor
+    matrix: Tensor
+
+    def __init__(self, power: float, mean: Tensor, matrix: Tensor) -> None:
+        super().__init__()
+        self.power = power
+        self.register_buffer("mean", mean)
+        self.register_buffer("matrix", matrix)
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        """Vectors `(B, D)` to unit-length ones `(B, d)`."""
+        return F.normalize((powered(vectors, self.power) - self.mean) @ self.matrix.T)
+
+
+def powered(vectors: Tensor, power: float) -> Tensor:
+    """Each value raised to a power, its sign kept."""
+    return vectors if power == 1 else vectors.sign() * vectors.abs().pow(power)
+
+
+def fit_projection(vectors: Tensor, settings: ExtractSettings) -> Projection:
+    """Fit the projection that `extract.*` describes to the vectors `(N, D)` of the training photos.
+
+    Few photos span few dimensions: then there are fewer than asked for, and a warning.
+    """
+    dimensions = settings.dimensions
+    if dimensions is None:
+        return Projection(settings.power, torch.zeros(vectors.shape[1]), torch.eye(vectors.shape[1]))
+    most = min(len(vectors) - 1, vectors.shape[1])
+    if dimensions > most:
+        log.warning(
+            "a PCA of %d training photos with %d values each gives %d dimensions, not the %d of extract.dimensions",
+            *vectors.shape, most, dimensions,
+        )  # fmt: skip
+    basis = principal_axes(powered(vectors, settings.power), min(dimensions, most))
+    scale = basis.variances.clamp_min(1e-12).pow(-settings.whitening / 2)
+    return Projection(settings.power, basis.mean, scale[:, None] * basis.directions)
+
+
+def principal_axes(vectors: Tensor, dimensions: int) -> Basis:
+    """The first principal directions of `(N, D)` vectors, by scikit-learn's exact PCA."""
+    from sklearn.decomposition import PCA
+
+    pca = PCA(dimensions, svd_solver="covariance_eigh").fit(vectors.double().numpy())
+    mean, directions, variances = (
+        torch.from_numpy(values).float() for values in (pca.mean_, pca.components_, pca.explained_variance_)
+    )
+    return Basis(mean, directions, variances)

@@ -1,0 +1,151 @@
+"""Similar products for every product: the table, and the index that answers for new photos."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from tqdm import tqdm
+
+from marketplace.errors import MarketplaceError
+from marketplace.files import replacing
+from marketplace.products import Products
+from marketplace.settings import RecommendSettings
+
+SIMILARITIES_AT_ONCE = 2**27  # 512 MiB of float32: what the table takes beside the vectors, however many there are
+SCHEMA = pa.schema(
+    [
+        ("product_id", pa.string()),
+        ("rank", pa.int32()),  # 1 … recommend.k
+        ("similar_product_id", pa.string()),
+        ("score", pa.float32()),  # cosine of the two most similar photos
+        ("same_photo", pa.bool_()),  # both products show the very same file, or are linked by others that do
+    ]
+)
+
+
+def recommendations(products: Products, vectors: np.ndarray, settings: RecommendSettings) -> Iterator[pa.RecordBatch]:
+    """For every product its `settings.k` most similar other products, block by block.
+
+    `vectors` `(N, d)`, of unit length, in the order of the training data. Two products are as similar as their most
+    similar pair of photos. Of products that share a photo one is listed, marked where it shares it with the query.
+    """
+    ordered = np.ascontiguousarray(vectors[products.photos])
+    n_products, n_photos = len(products.table), len(products.photos)
+    ends = np.append(products.starts[1:], n_photos)
+    first = 0
+    with tqdm(total=n_products, desc="recommending", unit="product", mininterval=0.5) as progress:
+        while first < n_products:
+            # As many whole products as fit, one at least.
+            room = products.starts[first] + SIMILARITIES_AT_ONCE // n_photos
+            last = max(first + 1, int(np.searchsorted(ends, room, side="right")))
+            numbers = np.arange(first, last)
+            photos = slice(products.starts[first], ends[last - 1])
+            by_photo = np.maximum.reduceat(ordered[photos] @ ordered.T, products.starts, axis=1)
+            scores = np.maximum.reduceat(by_photo, products.starts[numbers] - products.starts[first], axis=0)
+            scores[~allowed(products.table, numbers, settings)] = -np.inf
+            yield _ranked(products.table, numbers, scores, settings.k)
+            progress.update(len(numbers))
+            first = last
+
+
+def allowed(table: pd.DataFrame, numbers: np.ndarray, settings: RecommendSettings) -> np.ndarray:
+    """Which products may be recommended for which: `(len(numbers), P) bool`; never a product for itself."""
+    mask: np.ndarray = numbers[:, None] != np.arange(len(table))[None, :]
+    for column, wanted in (("category", settings.same_category), ("location", settings.same_location)):
+        if wanted:
+            codes = pd.factorize(table[column])[0]
+            mask &= codes[numbers][:, None] == codes[None, :]
+    if settings.price_factor is not None:
+        price = table["price"].astype(float).to_numpy()
+        low, high = price[numbers] / settings.price_factor, price[numbers] * settings.price_factor
+        mask &= (price >= low[:, None]) & (price <= high[:, None])
+    return mask
+
+
+def _ranked(table: pd.DataFrame, numbers: np.ndarray, scores: np.ndarray, k: int) -> pa.RecordBatch:
+    ids, groups = table["product_id"].to_numpy(), table["group"].to_numpy()
+    similar: list[int] = []
+    lengths: list[int] = []
+    for row in scores:
+        best = one_per_group(row, groups, k)
+        similar += best.tolist()
+        lengths.append(len(best))
+    queries = np.repeat(np.arange(len(numbers)), lengths)
+    return pa.record_batch(
+        {
+            "product_id": ids[numbers[queries]],
+            "rank": np.concatenate([np.arange(1, length + 1) for length in lengths]).astype(np.int32),
+            "similar_product_id": ids[similar],
+            "score": scores[queries, similar].astype(np.float32),
+            "same_photo": groups[similar] == groups[numbers[queries]],
+        },
+        schema=SCHEMA,
+    )
+
+
+def one_per_group(scores: np.ndarray, groups: np.ndarray, k: int) -> np.ndarray:
+    """The places `(<= k,)` of the highest finite scores `(P,)`, highest first, each of another group.
+
+    Equal scores are ordered by place.
+    """
+    looked_at = min(len(scores), 4 * k)
+    while True:
+        candidates = np.arange(len(scores))
+        if looked_at < len(scores):
+            # All that reach the lowest score of the highest few: a tie is not cut at random.
+            candidates = np.flatnonzero(scores >= -np.partition(-scores, looked_at - 1)[looked_at - 1])
+        order = candidates[np.argsort(-scores[candidates], kind="stable")]
+        order = order[np.isfinite(scores[order])]
+        chosen: np.ndarray = order[np.sort(np.unique(groups[order], return_index=True)[1])][:k]
+        if len(chosen) == k or len(candidates) == len(scores):
+            return chosen
+        looked_at = len(scores)
+
+
+def recommendation_metrics(products: Products, recommended: pd.DataFrame) -> dict[str, float]:
+    """How good a table of recommendations is for the products of the test split.
+
+    Precisions are the share of recommended products of the same root category, or of the same leaf; those that share a
+    photo with the product are not counted. Coverage is the share of all products that are recommended to any.
+    """
+    by_id = products.table.set_index("product_id")
+    tested = recommended[recommended["product_id"].map(by_id["split"]).eq("test") & ~recommended["same_photo"]]
+    figures = {
+        name: (tested["product_id"].map(by_id[column]) == tested["similar_product_id"].map(by_id[column])).mean()
+        for name, column in (("category_precision", "category"), ("leaf_precision", "category_path"))
+    }
+    figures["coverage"] = recommended["similar_product_id"].nunique() / len(by_id)
+    return {name: round(float(value), 5) for name, value in figures.items() if np.isfinite(value)}
+
+
+def write_recommendations(path: Path, batches: Iterator[pa.RecordBatch]) -> None:
+    """Write the table, one block after the other."""
+    with replacing(path) as part, pq.ParquetWriter(part, SCHEMA) as writer:
+        for batch in batches:
+            writer.write_batch(batch)
+
+
+def write_index(path: Path, vectors: np.ndarray, factory: str) -> None:
+    """Build and write a FAISS index over unit-length vectors `(N, d)`; a number in it is a row of the training data.
+
+    `factory` is FAISS's description of an index (https://github.com/facebookresearch/faiss/wiki/The-index-factory).
+    Raises MarketplaceError when FAISS does not know it, or cannot train it on so few vectors.
+    """
+    import faiss
+
+    faiss.omp_set_num_threads(1)  # with more, the links of an HNSW graph differ from run to run
+    try:
+        index = faiss.index_factory(vectors.shape[1], factory, faiss.METRIC_INNER_PRODUCT)
+        index.train(vectors)
+        index.add(vectors)
+    except RuntimeError as error:
+        n, dimensions = vectors.shape
+        what = str(error).strip().splitlines()[-1]
+        raise MarketplaceError(
+            f"recommend.index = {factory!r} does not work for {n} vectors of {dimensions} values: {what}"
+        ) from None
+    with replacing(path) as part:
+        faiss.write_index(index, str(part))

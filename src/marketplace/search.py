@@ -1,0 +1,220 @@
+"""Questions to a finished pipeline: what is similar to this product, or to this photo, and what is in the catalogue."""
+
+import difflib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from marketplace import image_model
+from marketplace.embeddings import read_embeddings
+from marketplace.errors import MarketplaceError
+from marketplace.images import UnreadableImageError, decode, thumbnail
+from marketplace.products import display_name, products_of
+from marketplace.resize import OVERSAMPLING, letterbox
+
+REASONS = {
+    "empty": "the file is empty",
+    "not_an_image": "it is no picture (JPEG, PNG, WebP, AVIF, GIF, BMP and TIFF can be read)",
+    "too_large": "it has more pixels than any photo",
+    "truncated": "it ends too early",
+    "damaged": "it is damaged",
+}
+
+
+class UnknownProductError(MarketplaceError):
+    """There is no product of that id; `nearest` are ids that look like it."""
+
+    def __init__(self, product_id: str, nearest: list[str]) -> None:
+        hint = f" The nearest ids: {', '.join(nearest)}." if nearest else ""
+        super().__init__(f"no product has the id {product_id!r}.{hint}")
+        self.nearest = nearest
+
+
+@dataclass(frozen=True)
+class Filters:
+    """What a recommended product must be; None: anything."""
+
+    category: str | None = None  # root
+    location: str | None = None
+    min_price: Decimal | None = None  # pounds
+    max_price: Decimal | None = None
+
+
+@dataclass(frozen=True)
+class Product:
+    """A product as a shopper sees it."""
+
+    product_id: str
+    name: str
+    category: str  # the whole path
+    price: Decimal  # pounds
+    location: str
+    image_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Similar:
+    """A product and how similar it is."""
+
+    rank: int
+    score: float  # cosine of the most similar pair of photos
+    same_photo: bool  # it shows the very photo that was asked about
+    product: Product
+
+
+class Recommender:
+    """The catalogue, its vectors, the index and the image model of a pipeline that has run in `root`.
+
+    Raises MarketplaceError when an output is missing, or is of another run.
+    """
+
+    def __init__(self, root: Path) -> None:
+        import faiss
+
+        faiss.omp_set_num_threads(1)
+        files = [root / name for name in ("data/clean/training_data.parquet", "models/recommendations.index")]
+        for path in files:
+            if not path.is_file():
+                raise MarketplaceError(f"{path} is missing: run `dvc repro` first, or `dvc pull` to get it.")
+        self._photos = pd.read_parquet(files[0])
+        self._products = products_of(self._photos)
+        self._vectors = read_embeddings(root / "data/embeddings.parquet", self._photos)
+        self._index = faiss.read_index(str(files[1]))
+        if self._index.ntotal != len(self._photos) or self._index.d != self._vectors.shape[1]:
+            raise MarketplaceError(f"{files[1]} is of other vectors: run `dvc repro recommend`.")
+        self._squares = np.load(root / "data/resized/full.npy", mmap_mode="r")
+        self._model_path = root / "models/image_model.pt"
+        self._row_of_image = {image_id: row for row, image_id in enumerate(self._photos["image_id"])}
+
+    @cached_property
+    def _model(self) -> image_model.ImageModel:
+        return image_model.load(self._model_path)[0]
+
+    @property
+    def categories(self) -> list[str]:
+        """The root categories."""
+        return sorted(self._products.table["category"].unique())
+
+    @property
+    def locations(self) -> list[str]:
+        """The places where products are."""
+        return sorted(self._products.table["location"].unique())
+
+    def product(self, product_id: str) -> Product:
+        """A product by its id. Raises UnknownProductError."""
+        return self._product(self._number(product_id))
+
+    def find(self, words: str, filters: Filters, *, offset: int, limit: int) -> tuple[int, list[Product]]:
+        """How many products there are with all of the words in their name, and `limit` of them from `offset` on."""
+        mask = self._passing(filters)
+        names = self._products.table["product_name"].str.casefold()
+        for word in words.casefold().split():
+            mask &= names.str.contains(word, regex=False).to_numpy()
+        numbers = np.flatnonzero(mask)
+        return len(numbers), [self._product(number) for number in numbers[offset : offset + limit]]
+
+    def similar_to_product(self, product_id: str, k: int, filters: Filters = Filters()) -> list[Similar]:
+        """The `k` most similar other products. Raises UnknownProductError."""
+        number = self._number(product_id)
+        group = self._products.table["group"].iloc[number]
+        mask = self._passing(filters)
+        mask[number] = False
+        return self._nearest(self._vectors[self._products.photos_of(number)], k, mask, {int(group)})
+
+    def similar_to_photo(self, content: bytes, k: int, filters: Filters = Filters()) -> list[Similar]:
+        """The `k` products most similar to a photo, given as a file's bytes. Raises MarketplaceError if it is none."""
+        return self._nearest(self._model.embed(self.square(content))[None], k, self._passing(filters), set())
+
+    def square(self, content: bytes) -> np.ndarray:
+        """A photo as the model sees it, `(S, S, 3) uint8`. Raises MarketplaceError when the bytes are no photo."""
+        size = self._squares.shape[1]
+        try:
+            return letterbox(decode(content, at_least=OVERSAMPLING * size), size)
+        except UnreadableImageError as error:
+            raise MarketplaceError(f"the photo cannot be read: {REASONS[error.reason]}.") from None
+
+    def photo(self, image_id: str, size: int) -> bytes:
+        """A photo of the catalogue as a JPEG of at most `size` pixels a side. Raises KeyError for an unknown id."""
+        return thumbnail(self._squares[self._row_of_image[image_id]], size)
+
+    def _nearest(self, vectors: np.ndarray, k: int, mask: np.ndarray, own_groups: set[int]) -> list[Similar]:
+        """The best `k` of the products in `mask` `(P,)`, one of each group, by their photos' similarity."""
+        groups = self._products.table["group"].to_numpy()
+        best: dict[int, tuple[int, float]] = {}  # group -> product, score; the most similar first
+        for row, score in self._photos_by_similarity(vectors, mask, k):
+            number = int(self._products.product_of_row[row])
+            best.setdefault(int(groups[number]), (number, score))
+            if len(best) == k:
+                break
+        return [
+            Similar(rank, score, group in own_groups, self._product(number))
+            for rank, (group, (number, score)) in enumerate(best.items(), start=1)
+        ]
+
+    def _photos_by_similarity(self, vectors: np.ndarray, mask: np.ndarray, k: int) -> Iterator[tuple[int, float]]:
+        """(row, similarity) of the photos of the products in `mask`, most similar first.
+
+        The index is asked for more and more, until the caller has enough.
+        """
+        import faiss
+
+        rows = np.flatnonzero(mask[self._products.product_of_row])
+        parameters = _search_parameters(self._index, faiss.IDSelectorBatch(rows))
+        seen: set[int] = set()
+        depth = min(4 * k, len(rows))
+        while rows.size:
+            scores, found = self._index.search(vectors, depth, params=parameters)
+            pairs = [(float(score), int(row)) for score, row in zip(scores.ravel(), found.ravel(), strict=True)]
+            # Of one vector's list nothing is missing above its last score; below the highest of these all must wait.
+            bound = -np.inf if depth == len(rows) else float(scores[:, -1].max())
+            for score, row in sorted(pairs, key=lambda pair: (-pair[0], pair[1])):
+                if row >= 0 and score >= bound and row not in seen:
+                    seen.add(row)
+                    yield row, score
+            if depth == len(rows):
+                return
+            depth = min(4 * depth, len(rows))
+
+    def _passing(self, filters: Filters) -> np.ndarray:
+        table = self._products.table
+        mask = np.ones(len(table), dtype=bool)
+        for column, wanted in (("category", filters.category), ("location", filters.location)):
+            if wanted is not None:
+                mask &= (table[column] == wanted).to_numpy()
+        if filters.min_price is not None:
+            mask &= (table["price"] >= filters.min_price).to_numpy()
+        if filters.max_price is not None:
+            mask &= (table["price"] <= filters.max_price).to_numpy()
+        return mask
+
+    def _number(self, product_id: str) -> int:
+        known = self._products.number_of
+        if product_id not in known:
+            raise UnknownProductError(product_id, difflib.get_close_matches(product_id, known, n=3, cutoff=0.3))
+        return known[product_id]
+
+    def _product(self, number: int) -> Product:
+        row: Any = self._products.table.iloc[number]
+        images = self._photos["image_id"].iloc[self._products.photos_of(number)]
+        return Product(
+            row["product_id"], display_name(row["product_name"]), row["category_path"], Decimal(row["price"]),
+            row["location"], tuple(images),
+        )  # fmt: skip
+
+
+def _search_parameters(index: Any, selector: Any) -> Any:
+    """FAISS's search parameters of the index's own kind, restricted to a selector's rows."""
+    import faiss
+
+    index = faiss.downcast_index(index)
+    if isinstance(index, faiss.IndexIVF):
+        return faiss.SearchParametersIVF(sel=selector, nprobe=index.nprobe)
+    if isinstance(index, faiss.IndexHNSW):
+        return faiss.SearchParametersHNSW(sel=selector, efSearch=index.hnsw.efSearch)
+    return faiss.SearchParameters(sel=selector)

@@ -1,0 +1,168 @@
+"""The page and its JSON API: browse the catalogue, and see what is similar to a product or to a photo."""
+
+from collections.abc import Awaitable, Callable
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated
+
+from fastapi import Depends, FastAPI, File, HTTPException, Query, Request, Response, UploadFile
+from fastapi.responses import FileResponse, JSONResponse
+from pydantic import BaseModel
+from starlette.middleware.gzip import GZipMiddleware
+
+from marketplace import search
+from marketplace.errors import MarketplaceError
+from marketplace.search import Filters, Recommender, UnknownProductError
+
+WEB = Path(__file__).parent / "web"
+ASSETS = {"app.js": "text/javascript", "style.css": "text/css", "icon.svg": "image/svg+xml"}
+MAX_UPLOAD = 12 * 2**20  # bytes: more than any phone's photo
+THUMBNAIL, PHOTO = 160, 512  # pixels a side
+HEADERS = {
+    # Nothing from elsewhere is loaded, and no script but our own runs, whatever a product's text holds.
+    "Content-Security-Policy": "default-src 'self'; img-src 'self' blob: data:; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+}
+
+
+class Product(BaseModel):
+    """A product."""
+
+    product_id: str
+    name: str
+    category: str
+    price: Decimal
+    location: str
+    image_ids: list[str]
+
+
+class SimilarProduct(BaseModel):
+    """A product and how similar it is: the cosine of the most similar pair of photos."""
+
+    rank: int
+    score: float
+    same_photo: bool
+    product: Product
+
+
+class ProductList(BaseModel):
+    """Some of the products that were asked for, and how many there are."""
+
+    total: int
+    products: list[Product]
+
+
+class Catalogue(BaseModel):
+    """What one may filter by."""
+
+    categories: list[str]
+    locations: list[str]
+
+
+def _filters(
+    category: str | None = None,
+    location: str | None = None,
+    min_price: Annotated[Decimal | None, Query(ge=0)] = None,
+    max_price: Annotated[Decimal | None, Query(ge=0)] = None,
+) -> Filters:
+    return Filters(category, location, min_price, max_price)
+
+
+Filtered = Annotated[Filters, Depends(_filters)]
+Count = Annotated[int, Query(ge=1, le=100)]
+
+
+def application(recommender: Recommender) -> FastAPI:
+    """The web application over a finished pipeline."""
+    app = FastAPI(title="Similar products", docs_url=None, redoc_url=None)
+    app.add_middleware(GZipMiddleware, minimum_size=1024)
+    _add_guards(app)
+    _add_page(app)
+    _add_api(app, recommender)
+    return app
+
+
+def _add_guards(app: FastAPI) -> None:
+    @app.middleware("http")
+    async def guard(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+        length = request.headers.get("content-length")
+        if request.method == "POST" and (length is None or not length.isdecimal() or int(length) > MAX_UPLOAD):
+            detail = f"a photo of at most {MAX_UPLOAD // 2**20} MiB, please"
+            response: Response = JSONResponse({"detail": detail}, status_code=413 if length else 411)
+        else:
+            response = await call_next(request)
+        response.headers.update(HEADERS)
+        return response
+
+    @app.exception_handler(UnknownProductError)
+    def unknown(_: Request, error: UnknownProductError) -> JSONResponse:
+        return JSONResponse({"detail": str(error), "nearest": error.nearest}, status_code=404)
+
+    @app.exception_handler(MarketplaceError)
+    def refused(_: Request, error: MarketplaceError) -> JSONResponse:
+        return JSONResponse({"detail": str(error)}, status_code=422)
+
+
+def _add_page(app: FastAPI) -> None:
+    @app.get("/", include_in_schema=False)
+    def page() -> FileResponse:
+        return FileResponse(WEB / "index.html")
+
+    @app.get("/assets/{name}", include_in_schema=False)
+    def asset(name: str) -> FileResponse:
+        if name not in ASSETS:
+            raise HTTPException(404, "there is no such file")
+        return FileResponse(WEB / name, media_type=ASSETS[name])
+
+
+def _add_api(app: FastAPI, recommender: Recommender) -> None:
+    @app.get("/api/catalogue")
+    def catalogue() -> Catalogue:
+        """The categories and locations that one may filter by."""
+        return Catalogue(categories=recommender.categories, locations=recommender.locations)
+
+    @app.get("/api/products")
+    def products(
+        filters: Filtered,
+        words: Annotated[str, Query(max_length=200)] = "",
+        offset: Annotated[int, Query(ge=0)] = 0,
+        limit: Count = 48,
+    ) -> ProductList:
+        """Products whose name holds all of the words."""
+        total, found = recommender.find(words, filters, offset=offset, limit=limit)
+        return ProductList(total=total, products=[_product(product) for product in found])
+
+    @app.get("/api/products/{product_id}")
+    def product(product_id: str) -> Product:
+        """One product."""
+        return _product(recommender.product(product_id))
+
+    @app.get("/api/products/{product_id}/similar")
+    def similar_to_product(product_id: str, filters: Filtered, k: Count = 12) -> list[SimilarProduct]:
+        """The products most similar to a product."""
+        return _similar(recommender.similar_to_product(product_id, k, filters))
+
+    @app.post("/api/similar")
+    def similar_to_photo(
+        photo: Annotated[UploadFile, File()], filters: Filtered, k: Count = 12
+    ) -> list[SimilarProduct]:
+        """The products most similar to a photo that is sent along."""
+        return _similar(recommender.similar_to_photo(photo.file.read(MAX_UPLOAD), k, filters))
+
+    @app.get("/api/photos/{image_id}", response_class=Response, responses={200: {"content": {"image/jpeg": {}}}})
+    def photo(image_id: str, large: bool = False) -> Response:
+        """A photo, on a white square."""
+        try:
+            content = recommender.photo(image_id, PHOTO if large else THUMBNAIL)
+        except KeyError:
+            raise HTTPException(404, "there is no such photo") from None
+        return Response(content, media_type="image/jpeg", headers={"Cache-Control": "max-age=3600"})
+
+
+def _product(product: search.Product) -> Product:
+    return Product(**{**vars(product), "image_ids": list(product.image_ids)})
+
+
+def _similar(found: list[search.Similar]) -> list[SimilarProduct]:
+    return [SimilarProduct(**{**vars(similar), "product": _product(similar.product)}) for similar in found]

@@ -1,0 +1,186 @@
+from collections.abc import Iterable
+from decimal import Decimal
+from pathlib import Path
+
+import faiss
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from marketplace import recommend
+from marketplace.errors import MarketplaceError
+from marketplace.products import Products, display_name, products_of
+from marketplace.recommend import recommendation_metrics, recommendations, write_index, write_recommendations
+from marketplace.settings import RecommendSettings
+
+ALL = RecommendSettings(k=5, same_category=False, same_location=False, price_factor=None, index="Flat")
+CATEGORIES, LOCATIONS = ["Hats", "Shoes", "Tops"], ["Leeds", "York"]
+
+
+def shop(seed: int = 0, n_products: int = 12) -> tuple[pd.DataFrame, np.ndarray]:
+    """Training data with one to three photos a product, some files in two products, and their vectors."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for number in rng.permutation(n_products):
+        facts = {
+            "product_id": f"p{number:02}", "product_name": f"thing {number}", "category": CATEGORIES[number % 3],
+            "category_path": f"{CATEGORIES[number % 3]} / {number % 2}", "location": LOCATIONS[number % 2],
+            "price": Decimal(int(rng.integers(1, 100))), "split": ["train", "val", "test"][number % 3],
+        }  # fmt: skip
+        rows += [facts] * int(rng.integers(1, 4))
+    table = pd.DataFrame(rows)
+    table["sha256"] = np.arange(len(table)).astype(str)
+    vectors = rng.normal(size=(len(table), 6)).astype(np.float32)
+    for _ in range(n_products // 6):
+        copy, original = rng.integers(0, len(table), 2)
+        table.loc[copy, "sha256"], vectors[copy] = table.loc[original, "sha256"], vectors[original]
+    order = rng.permutation(len(table))
+    table, vectors = table.iloc[order].reset_index(drop=True), vectors[order]
+    table["image_id"] = [f"i{row:03}" for row in range(len(table))]
+    return table, vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def recommended(products: Products, vectors: np.ndarray, settings: RecommendSettings) -> pd.DataFrame:
+    return together(recommendations(products, vectors, settings))
+
+
+def together(batches: Iterable[pa.RecordBatch]) -> pd.DataFrame:
+    return pd.concat((batch.to_pandas() for batch in batches), ignore_index=True)
+
+
+def by_hand(table: pd.DataFrame, vectors: np.ndarray, settings: RecommendSettings) -> dict[str, list[str]]:
+    """Product by product and pair by pair."""
+    photos = {name: group.index.to_numpy() for name, group in table.groupby("product_id")}
+    facts = table.drop_duplicates("product_id").set_index("product_id")
+    linked = {name: {name} for name in photos}
+    for names in table.groupby("sha256")["product_id"].unique():
+        together = set().union(*(linked[name] for name in names))
+        for name in together:
+            linked[name] = together
+    answers = {}
+    for query in sorted(photos):
+        scores = {}
+        for other in sorted(photos):
+            factor, price, theirs = settings.price_factor, *(float(facts["price"][name]) for name in (query, other))
+            if (
+                other != query
+                and (not settings.same_category or facts["category"][other] == facts["category"][query])
+                and (not settings.same_location or facts["location"][other] == facts["location"][query])
+                and (factor is None or price / factor <= theirs <= price * factor)
+            ):
+                scores[other] = max(vectors[a] @ vectors[b] for a in photos[query] for b in photos[other])
+        answer: list[str] = []
+        for other in sorted(scores, key=lambda name: (-scores[name], name)):
+            if not any(other in linked[earlier] for earlier in answer):
+                answer.append(other)
+        answers[query] = answer[: settings.k]
+    return answers
+
+
+@given(
+    st.integers(0, 10_000), st.integers(1, 14), st.booleans(), st.booleans(), st.sampled_from([None, 1.0, 2.0]),
+    st.integers(1, 20),
+)  # fmt: skip
+@hypothesis_settings(deadline=None)
+def test_every_product_gets_what_a_search_pair_by_pair_finds(
+    seed: int, n: int, category: bool, location: bool, factor: float | None, k: int
+) -> None:
+    table, vectors = shop(seed, n)
+    settings = ALL.model_copy(
+        update={"k": k, "same_category": category, "same_location": location, "price_factor": factor}
+    )
+    found = recommended(products_of(table), vectors, settings)
+    expected = {name: answer for name, answer in by_hand(table, vectors, settings).items() if answer}
+    assert {name: rows["similar_product_id"].tolist() for name, rows in found.groupby("product_id")} == expected
+    for _, rows in found.groupby("product_id"):
+        assert rows["rank"].tolist() == list(range(1, len(rows) + 1))
+        assert rows["score"].is_monotonic_decreasing
+
+
+def test_it_makes_no_difference_how_many_products_are_compared_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    table, vectors = shop(n_products=40)
+    products = products_of(table)
+    at_once = recommended(products, vectors, ALL)
+    monkeypatch.setattr(recommend, "SIMILARITIES_AT_ONCE", 1)  # one product after the other
+    one_by_one = list(recommendations(products, vectors, ALL))
+    assert len(one_by_one) == 40
+    pd.testing.assert_frame_equal(together(one_by_one), at_once, rtol=1e-5)
+
+
+def test_who_shares_a_photo_is_marked_and_listed_once() -> None:
+    rows = [("a", "1"), ("b", "1"), ("c", "1"), ("d", "2"), ("e", "2"), ("f", "3")]
+    table = pd.DataFrame(rows, columns=["product_id", "sha256"]).assign(
+        product_name="", category="c", category_path="c", price=Decimal(1), location="", split="test"
+    )
+    vectors = np.array([[1, 0], [1, 0], [1, 0], [0.8, 0.6], [0.8, 0.6], [0.6, 0.8]], dtype=np.float32)
+    found = recommended(products_of(table), vectors, ALL)
+    rows_of_a = found[found["product_id"] == "a"]
+    assert rows_of_a["similar_product_id"].tolist() == ["b", "d", "f"]
+    assert rows_of_a["same_photo"].tolist() == [True, False, False]
+    np.testing.assert_allclose(rows_of_a["score"], [1, 0.8, 0.6], rtol=1e-6)
+    figures = recommendation_metrics(products_of(table), found)
+    assert figures["category_precision"] == 1.0
+
+
+def test_the_figures_are_those_of_test_products_and_leave_shared_photos_out() -> None:
+    table, vectors = shop(n_products=30)
+    products = products_of(table)
+    found = recommended(products, vectors, ALL)
+    facts = products.table.set_index("product_id")
+    hits = [
+        facts["category_path"][row.product_id] == facts["category_path"][row.similar_product_id]
+        for row in found.itertuples()
+        if facts["split"][row.product_id] == "test" and not row.same_photo
+    ]
+    figures = recommendation_metrics(products, found)
+    assert figures["leaf_precision"] == pytest.approx(np.mean(hits), abs=1e-5)
+    assert figures["coverage"] == pytest.approx(len(set(found["similar_product_id"])) / 30, abs=1e-5)
+
+
+def test_the_table_is_written_with_its_types(tmp_path: Path) -> None:
+    table, vectors = shop()
+    path = tmp_path / "recommendations.parquet"
+    write_recommendations(path, recommendations(products_of(table), vectors, ALL))
+    assert pq.read_schema(path).equals(recommend.SCHEMA)
+    assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize("factory", ["Flat", "HNSW16", "IVF4,Flat", "SQ8"])
+def test_an_index_finds_a_photo_by_its_vector_and_is_the_same_every_time(tmp_path: Path, factory: str) -> None:
+    _, vectors = shop(n_products=200)
+    for name in ("one", "two"):
+        write_index(tmp_path / name, vectors, factory)
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+    index = faiss.read_index(str(tmp_path / "one"))
+    scores, rows = index.search(vectors, 1)
+    np.testing.assert_allclose((vectors[rows[:, 0]] * vectors).sum(axis=1), 1, atol=0.01)
+    np.testing.assert_allclose(scores[:, 0], 1, atol=0.05)
+
+
+@pytest.mark.parametrize("factory", ["Nonsense", "IVF4096,Flat", "PQ7"])
+def test_an_index_that_cannot_be_built_is_a_clear_sentence(tmp_path: Path, factory: str) -> None:
+    _, vectors = shop()
+    with pytest.raises(MarketplaceError, match=rf"recommend\.index = '{factory}' does not work for \d+ vectors of 6"):
+        write_index(tmp_path / "index", vectors, factory)
+    assert not list(tmp_path.iterdir())
+
+
+def test_products_know_their_photos() -> None:
+    table, _ = shop()
+    products = products_of(table)
+    assert products.table["product_id"].tolist() == sorted(set(table["product_id"]))
+    for number, product_id in enumerate(products.table["product_id"]):
+        rows = np.flatnonzero(table["product_id"] == product_id)
+        assert products.photos_of(number).tolist() == rows.tolist()
+        assert (products.product_of_row[rows] == number).all()
+
+
+def test_names_lose_what_marketplaces_append() -> None:
+    assert display_name("Boots | in Leeds | Listings") == "Boots"
+    assert display_name("Plain boots") == "Plain boots"
+    assert display_name(" | in Leeds") == " | in Leeds"
