@@ -15,15 +15,16 @@ def main() -> None:
     from marketplace.embeddings import read_embeddings
     from marketplace.files import write_json
     from marketplace.gallery import write_gallery
+    from marketplace.index import write_index
     from marketplace.products import products_of
-    from marketplace.recommend import recommendation_metrics, recommendations, write_index, write_recommendations
+    from marketplace.recommend import recommendation_metrics, recommendations, write_recommendations
     from marketplace.settings import load_settings
 
     settings = load_settings().recommend
     table = pd.read_parquet("data/clean/training_data.parquet")
     vectors = read_embeddings(Path("data/embeddings.parquet"), table)
     products = products_of(table)
-    write_index(Path("models/recommendations.index"), vectors, settings.index)
+    write_index(Path("models/recommendations.index"), vectors, settings.index, settings.index_search)
     path = Path("data/recommendations.parquet")
     write_recommendations(path, recommendations(products, vectors, settings))
     recommended = pd.read_parquet(path)

@@ -43,8 +43,9 @@ def opened(project: Project, stage: str, log: Path) -> tuple[set[str], set[str]]
     """(read, written) files of the project when the stage's command runs, in all of its processes."""
     command = str(project.stages()[stage]["cmd"])
     environment = {**project.environment(), "PYTHONDONTWRITEBYTECODE": "1"}
+    calls = "trace=open,openat,openat2,creat"
     subprocess.run(
-        ["strace", "-f", "-qq", "-e", "trace=open,openat,openat2,creat", "-o", log, "sh", "-c", command],
+        ["strace", "-f", "--seccomp-bpf", "-qq", "-e", calls, "-o", log, "sh", "-c", command],
         cwd=project.folder, env=environment, check=True, capture_output=True,
     )  # fmt: skip
     read: set[str] = set()

@@ -2,7 +2,6 @@ from collections.abc import Iterable
 from decimal import Decimal
 from pathlib import Path
 
-import faiss
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -13,12 +12,13 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from marketplace import recommend
-from marketplace.errors import MarketplaceError
 from marketplace.products import Products, display_name, products_of
-from marketplace.recommend import recommendation_metrics, recommendations, write_index, write_recommendations
+from marketplace.recommend import recommendation_metrics, recommendations, write_recommendations
 from marketplace.settings import RecommendSettings
 
-ALL = RecommendSettings(k=5, same_category=False, same_location=False, price_factor=None, index="Flat")
+ALL = RecommendSettings(
+    k=5, same_category=False, same_location=False, price_factor=None, index="Flat", index_search=None
+)
 CATEGORIES, LOCATIONS = ["Hats", "Shoes", "Tops"], ["Leeds", "York"]
 
 
@@ -148,26 +148,6 @@ def test_the_table_is_written_with_its_types(tmp_path: Path) -> None:
     write_recommendations(path, recommendations(products_of(table), vectors, ALL))
     assert pq.read_schema(path).equals(recommend.SCHEMA)
     assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
-
-
-@pytest.mark.parametrize("factory", ["Flat", "HNSW16", "IVF4,Flat", "SQ8"])
-def test_an_index_finds_a_photo_by_its_vector_and_is_the_same_every_time(tmp_path: Path, factory: str) -> None:
-    _, vectors = shop(n_products=200)
-    for name in ("one", "two"):
-        write_index(tmp_path / name, vectors, factory)
-    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
-    index = faiss.read_index(str(tmp_path / "one"))
-    scores, rows = index.search(vectors, 1)
-    np.testing.assert_allclose((vectors[rows[:, 0]] * vectors).sum(axis=1), 1, atol=0.01)
-    np.testing.assert_allclose(scores[:, 0], 1, atol=0.05)
-
-
-@pytest.mark.parametrize("factory", ["Nonsense", "IVF4096,Flat", "PQ7"])
-def test_an_index_that_cannot_be_built_is_a_clear_sentence(tmp_path: Path, factory: str) -> None:
-    _, vectors = shop()
-    with pytest.raises(MarketplaceError, match=rf"recommend\.index = '{factory}' does not work for \d+ vectors of 6"):
-        write_index(tmp_path / "index", vectors, factory)
-    assert not list(tmp_path.iterdir())
 
 
 def test_products_know_their_photos() -> None:

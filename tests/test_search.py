@@ -14,8 +14,8 @@ from conftest import Project
 from fastapi.testclient import TestClient
 from PIL import Image
 
-from marketplace import recommend
 from marketplace.errors import MarketplaceError
+from marketplace.index import write_index
 from marketplace.search import Filters, Recommender, UnknownProductError
 from marketplace.server import MAX_UPLOAD, application
 
@@ -52,13 +52,13 @@ def test_the_index_answers_what_the_table_says(recommender: Recommender, reprodu
         assert [similar.same_photo for similar in found] == rows["same_photo"].tolist()
 
 
-@pytest.mark.parametrize("factory", ["HNSW16", "IVF4,Flat", "SQ8"])
+@pytest.mark.parametrize("factory", ["HNSW16", "IVF4,Flat", "SQ8", "PCA32,IVF2,SQ8", "IVF4,PQ8x4fs,RFlat"])
 def test_approximate_indexes_answer_under_filters_too(
     copy_of_reproduced: Project, table: pd.DataFrame, factory: str
 ) -> None:
     folder = copy_of_reproduced.folder
     vectors = np.stack(pd.read_parquet(folder / "data/embeddings.parquet")["embedding"])
-    recommend.write_index(folder / "models/recommendations.index", vectors, factory)
+    write_index(folder / "models/recommendations.index", vectors, factory)
     approximate = Recommender(folder)
     category = table["category"].iloc[0]
     found = approximate.similar_to_product(table["product_id"].iloc[0], 3, Filters(category=category))
@@ -116,7 +116,7 @@ def test_an_unknown_product_brings_the_nearest_ids(recommender: Recommender, tab
 
 def test_outputs_of_two_runs_are_not_mixed(copy_of_reproduced: Project) -> None:
     folder = copy_of_reproduced.folder
-    recommend.write_index(folder / "models/recommendations.index", np.eye(8, dtype=np.float32), "Flat")
+    write_index(folder / "models/recommendations.index", np.eye(8, dtype=np.float32), "Flat")
     with pytest.raises(MarketplaceError, match="is of other vectors: run `dvc repro recommend`"):
         Recommender(folder)
     (folder / "models/recommendations.index").unlink()

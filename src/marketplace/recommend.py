@@ -1,4 +1,4 @@
-"""Similar products for every product: the table, and the index that answers for new photos."""
+"""Similar products for every product."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +9,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from marketplace.errors import MarketplaceError
 from marketplace.files import replacing
 from marketplace.products import Products
 from marketplace.settings import RecommendSettings
@@ -126,26 +125,3 @@ def write_recommendations(path: Path, batches: Iterator[pa.RecordBatch]) -> None
     with replacing(path) as part, pq.ParquetWriter(part, SCHEMA) as writer:
         for batch in batches:
             writer.write_batch(batch)
-
-
-def write_index(path: Path, vectors: np.ndarray, factory: str) -> None:
-    """Build and write a FAISS index over unit-length vectors `(N, d)`; a number in it is a row of the training data.
-
-    `factory` is FAISS's description of an index (https://github.com/facebookresearch/faiss/wiki/The-index-factory).
-    Raises MarketplaceError when FAISS does not know it, or cannot train it on so few vectors.
-    """
-    import faiss
-
-    faiss.omp_set_num_threads(1)  # with more, the links of an HNSW graph differ from run to run
-    try:
-        index = faiss.index_factory(vectors.shape[1], factory, faiss.METRIC_INNER_PRODUCT)
-        index.train(vectors)
-        index.add(vectors)
-    except RuntimeError as error:
-        n, dimensions = vectors.shape
-        what = str(error).strip().splitlines()[-1]
-        raise MarketplaceError(
-            f"recommend.index = {factory!r} does not work for {n} vectors of {dimensions} values: {what}"
-        ) from None
-    with replacing(path) as part:
-        faiss.write_index(index, str(part))

@@ -15,6 +15,7 @@ from marketplace import image_model
 from marketplace.embeddings import read_embeddings
 from marketplace.errors import MarketplaceError
 from marketplace.images import UnreadableImageError, decode, thumbnail
+from marketplace.index import nearest_among, read_index
 from marketplace.products import display_name, products_of
 from marketplace.resize import OVERSAMPLING, letterbox
 
@@ -75,9 +76,6 @@ class Recommender:
     """
 
     def __init__(self, root: Path) -> None:
-        import faiss
-
-        faiss.omp_set_num_threads(1)
         files = [root / name for name in ("data/clean/training_data.parquet", "models/recommendations.index")]
         for path in files:
             if not path.is_file():
@@ -85,7 +83,7 @@ class Recommender:
         self._photos = pd.read_parquet(files[0])
         self._products = products_of(self._photos)
         self._vectors = read_embeddings(root / "data/embeddings.parquet", self._photos)
-        self._index = faiss.read_index(str(files[1]))
+        self._index = read_index(files[1])
         if self._index.ntotal != len(self._photos) or self._index.d != self._vectors.shape[1]:
             raise MarketplaceError(f"{files[1]} is of other vectors: run `dvc repro recommend`.")
         self._squares = np.load(root / "data/resized/full.npy", mmap_mode="r")
@@ -162,24 +160,22 @@ class Recommender:
 
         The index is asked for more and more, until the caller has enough.
         """
-        import faiss
-
-        rows = np.flatnonzero(mask[self._products.product_of_row])
-        parameters = _search_parameters(self._index, faiss.IDSelectorBatch(rows))
+        among = mask[self._products.product_of_row]
+        n = int(among.sum())
         seen: set[int] = set()
-        depth = min(4 * k, len(rows))
-        while rows.size:
-            scores, found = self._index.search(vectors, depth, params=parameters)
+        depth = min(4 * k, n)
+        while n:
+            scores, found = nearest_among(self._index, vectors, among, depth)
             pairs = [(float(score), int(row)) for score, row in zip(scores.ravel(), found.ravel(), strict=True)]
             # Of one vector's list nothing is missing above its last score; below the highest of these all must wait.
-            bound = -np.inf if depth == len(rows) else float(scores[:, -1].max())
+            bound = -np.inf if depth == n else float(scores[:, -1].max())
             for score, row in sorted(pairs, key=lambda pair: (-pair[0], pair[1])):
                 if row >= 0 and score >= bound and row not in seen:
                     seen.add(row)
                     yield row, score
-            if depth == len(rows):
+            if depth == n:
                 return
-            depth = min(4 * depth, len(rows))
+            depth = min(4 * depth, n)
 
     def _passing(self, filters: Filters) -> np.ndarray:
         table = self._products.table
@@ -206,15 +202,3 @@ class Recommender:
             row["product_id"], display_name(row["product_name"]), row["category_path"], Decimal(row["price"]),
             row["location"], tuple(images),
         )  # fmt: skip
-
-
-def _search_parameters(index: Any, selector: Any) -> Any:
-    """FAISS's search parameters of the index's own kind, restricted to a selector's rows."""
-    import faiss
-
-    index = faiss.downcast_index(index)
-    if isinstance(index, faiss.IndexIVF):
-        return faiss.SearchParametersIVF(sel=selector, nprobe=index.nprobe)
-    if isinstance(index, faiss.IndexHNSW):
-        return faiss.SearchParametersHNSW(sel=selector, efSearch=index.hnsw.efSearch)
-    return faiss.SearchParameters(sel=selector)

@@ -134,6 +134,7 @@ class RecommendSettings(_Section):
     same_location: bool
     price_factor: Annotated[float, Field(ge=1)] | None
     index: Annotated[str, Field(min_length=1)]
+    index_search: Annotated[str, Field(min_length=1)] | None
 
 
 class Settings(_Section):

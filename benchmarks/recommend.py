@@ -1,0 +1,69 @@
+"""Time and peak memory of the table of recommendations for many products, two photos each.
+
+    python benchmarks/recommend.py [--products 100000] [--dimensions 256] [--json OUT]
+
+The vectors are random: what is in them makes no difference to either.
+"""
+
+import resource
+import tempfile
+import time
+from decimal import Decimal
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from workspace import ROOT, parser, report, table
+
+from marketplace.products import products_of
+from marketplace.recommend import recommendations, write_recommendations
+from marketplace.retrieval import normalised
+from marketplace.settings import load_settings
+
+N_CATEGORIES = 13
+
+
+def main() -> None:
+    """Parse the command line, run, print."""
+    command = parser(__doc__, params=False)
+    command.add_argument("--products", type=int, default=100_000, help="how many (default: 100000)")
+    command.add_argument("--dimensions", type=int, default=256, help="of a vector (default: 256)")
+    options = command.parse_args()
+    photos, vectors = catalogue(options.products, options.dimensions)
+    before, started = peak_gib(), time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "recommendations.parquet"
+        settings = load_settings(ROOT / "params.yaml").recommend
+        write_recommendations(path, recommendations(products_of(photos), vectors, settings))
+        mib = path.stat().st_size / 2**20
+    seconds = time.perf_counter() - started
+    results = {"products": options.products, "dimensions": options.dimensions, "seconds": seconds,
+               "before_gib": before, "peak_gib": peak_gib(), "table_mib": mib}  # fmt: skip
+    columns = ["products", "photos", "dimensions", "time", "peak before", "peak", "the table"]
+    row = [f"{options.products:,}", f"{len(photos):,}", str(options.dimensions), f"{seconds:.0f} s",
+           f"{before:.2f} GiB", f"**{results['peak_gib']:.2f} GiB**", f"{mib:.0f} MiB"]  # fmt: skip
+    report(results, table(columns, [row]), options.json)
+
+
+def catalogue(n: int, dimensions: int) -> tuple[pd.DataFrame, np.ndarray]:
+    """Training data of `n` products with two photos each, and their vectors."""
+    rng = np.random.default_rng(0)
+    number = np.repeat(np.arange(n), 2)
+    category = [f"category {index}" for index in number % N_CATEGORIES]
+    photos = pd.DataFrame(
+        {
+            "product_id": [f"{index:036d}" for index in number],
+            "product_name": "thing", "category": category, "category_path": category, "price": Decimal(1),
+            "location": "here", "split": "train", "sha256": np.arange(2 * n).astype(str),
+        }
+    )  # fmt: skip
+    return photos, normalised(rng.standard_normal((2 * n, dimensions), dtype=np.float32))
+
+
+def peak_gib() -> float:
+    """The most memory that this process has held so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
+if __name__ == "__main__":
+    main()
