@@ -27,7 +27,7 @@ from marketplace.training import Training, evaluate
 
 DESCRIBED: dict[str, Any] = {
     "lr": 1e-3, "schedule": "constant", "batch_size": 16, "epochs": 10, "patience": None, "linear_probe": False,
-    "flip_probability": 0.3,
+    "flip_probability": 0.3, "classifier": "linear", "contrastive_weight": 0.0,
 }  # fmt: skip
 STEPS: list[tuple[str, dict[str, Any]]] = [
     ("as described", {}),

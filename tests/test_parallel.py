@@ -1,8 +1,11 @@
+import gc
+import os
 import random
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from conftest import ROOT
@@ -23,6 +26,29 @@ except KeyboardInterrupt:
 
 def test_results_come_in_the_order_of_the_tasks() -> None:
     assert list(in_parallel(pow, [(i, 2) for i in range(50)])) == [i**2 for i in range(50)]
+
+
+class Inherited:
+    """Something whose end a worker must leave to the process that made it, like a network with threads."""
+
+    def __init__(self, note: Path) -> None:
+        self.note, self.itself = note, self  # a cycle: garbage that waits for a collection
+
+    def __del__(self) -> None:
+        with self.note.open("a") as file:
+            file.write(f"{os.getpid()}\n")
+
+
+def test_workers_do_not_destroy_what_they_inherit(tmp_path: Path) -> None:
+    gc.disable()
+    try:
+        Inherited(tmp_path / "note")
+        list(in_parallel(gc.collect, [()] * 8))
+        assert not (tmp_path / "note").exists()
+    finally:
+        gc.enable()
+    gc.collect()
+    assert (tmp_path / "note").read_text() == f"{os.getpid()}\n"
 
 
 def test_a_workers_error_is_raised_and_the_rest_is_not_waited_for() -> None:

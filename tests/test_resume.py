@@ -35,6 +35,7 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def train_settings(settings: Settings) -> TrainSettings:
     changes = {"epochs": EPOCHS, "schedule": "one_cycle", "linear_probe": True, "keep_epochs": True, "patience": None}
+    changes |= {"classifier": "linear", "contrastive_weight": 0.5}
     return settings.train.model_copy(update=changes)
 
 

@@ -1,6 +1,7 @@
 """Questions to a finished pipeline, in the library, on the command line and over HTTP."""
 
 import io
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import Project
+from conftest import ROOT, Project
 from fastapi.testclient import TestClient
 from PIL import Image
 
@@ -18,6 +19,7 @@ from marketplace.errors import MarketplaceError
 from marketplace.index import write_index
 from marketplace.search import Filters, Recommender, UnknownProductError
 from marketplace.server import MAX_UPLOAD, application
+from marketplace.shards import read_shard, shard_paths
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +54,7 @@ def test_the_index_answers_what_the_table_says(recommender: Recommender, reprodu
         assert [similar.same_photo for similar in found] == rows["same_photo"].tolist()
 
 
-@pytest.mark.parametrize("factory", ["HNSW16", "IVF4,Flat", "SQ8", "PCA32,IVF2,SQ8", "IVF4,PQ8x4fs,RFlat"])
+@pytest.mark.parametrize("factory", ["HNSW16", "IVF4,Flat", "SQ8", "PCA32,IVF2,SQ8", "IVF4,SQ8,RFlat"])
 def test_approximate_indexes_answer_under_filters_too(
     copy_of_reproduced: Project, table: pd.DataFrame, factory: str
 ) -> None:
@@ -163,6 +165,22 @@ def test_the_command_explains_mistakes(reproduced: Project, table: pd.DataFrame,
     )
     assert "is no amount of pounds" in command(reproduced, "similar", query, "--max-price", "cheap", code=2)
     assert "is no number from 1 to 1000" in command(reproduced, "similar", query, "-k", "0", code=2)
+
+
+def test_the_lines_of_the_readme_embed_a_photo_without_this_package(
+    reproduced: Project, table: pd.DataFrame, tmp_path: Path
+) -> None:
+    (lines,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    (tmp_path / "models").symlink_to(reproduced.folder / "models")
+    vectors = np.stack(pd.read_parquet(reproduced.folder / "data/embeddings.parquet")["embedding"])
+    shards = reproduced.folder / "data/raw/images"
+    photos = {name: content for shard in shard_paths(shards) for name, content in read_shard(shard)}
+    for row in (0, 50):
+        (tmp_path / "photo.jpg").write_bytes(photos[f"{table['image_id'][row]}.jpg"])
+        script = f"{lines}\nassert 'marketplace' not in __import__('sys').modules\nprint(*vector)"
+        done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, text=True, capture_output=True, check=True)
+        vector = np.array(done.stdout.split(), dtype=np.float32)
+        assert vector @ vectors[row] > 0.98
 
 
 def test_help_is_there_for_every_command(reproduced: Project) -> None:

@@ -24,7 +24,10 @@ from marketplace.training import evaluate, prefers
 @pytest.fixture
 def train_settings(settings: Settings) -> TrainSettings:
     """The training as it was first described, but short."""
-    described = {"batch_size": 16, "lr": 1e-3, "linear_probe": False, "schedule": "constant", "patience": None}
+    described = {
+        "batch_size": 16, "lr": 1e-3, "linear_probe": False, "schedule": "constant", "patience": None,
+        "classifier": "linear", "contrastive_weight": 0.0,
+    }  # fmt: skip
     return settings.train.model_copy(update={**described, "epochs": 3})
 
 
@@ -261,10 +264,13 @@ def test_evaluation_is_a_mean_over_images_not_over_batches(start: Checkpoint, da
 
 
 def test_training_data_follows_the_table(tmp_path: Path) -> None:
-    table = pd.DataFrame({"label": [2, 0, 1, 2], "split": ["val", "train", "test", "train"]})
+    table = pd.DataFrame(
+        {"label": [2, 0, 1, 2], "split": ["val", "train", "test", "train"], "product_id": ["p", "q", "r", "q"]}
+    )
     table.to_parquet(tmp_path / "table.parquet")
     np.save(tmp_path / "images.npy", np.zeros((4, 32, 32, 3), np.uint8))
     data = training_data(tmp_path / "images.npy", tmp_path / "table.parquet", COLOURS)
     assert isinstance(data.images, np.memmap)
     assert (data.train.rows.tolist(), data.train.labels.tolist()) == ([1, 3], [0, 2])
     assert (data.val.rows.tolist(), data.val.labels.tolist()) == ([0], [2])
+    assert data.train.products.tolist() == [0, 0]

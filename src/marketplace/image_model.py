@@ -1,5 +1,6 @@
 """The image model: a photo to its vector, in one file that explains itself, for PyTorch and as ONNX."""
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -95,10 +96,11 @@ def export_onnx(path: Path, model: ImageModel, size: int) -> None:
 
     Scaling and normalising the pixels is part of the graph, so that only the letterbox is left to others.
     """
-    batch = torch.export.Dim("N")
     example = torch.zeros(2, size, size, 3, dtype=torch.uint8)
-    with replacing(path) as part:
+    any_number = {"images": {0: "N"}, "vectors": {0: "N"}}
+    with replacing(path) as part, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # PyTorch's newer exporter is five times slower, and writes this folder's paths
         torch.onnx.export(
-            model, (example,), str(part), input_names=["images"], output_names=["vectors"], dynamo=True,
-            dynamic_shapes={"images": {0: batch}}, external_data=False, verbose=False,
+            model, (example,), str(part), input_names=["images"], output_names=["vectors"], dynamic_axes=any_number,
+            dynamo=False,
         )  # fmt: skip

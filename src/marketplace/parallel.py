@@ -1,5 +1,6 @@
 """Work for all cores, and Ctrl-C that finds no lock held."""
 
+import gc
 import signal
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -42,7 +43,7 @@ def in_parallel(work: Callable[..., Result], tasks: Iterable[tuple[Any, ...]]) -
     An error, Ctrl-C or the end of interest drops the tasks that have not begun, and waits for those that have. Ctrl-C
     reaches every process of a terminal: the workers leave it to this one.
     """
-    pool = ProcessPoolExecutor(initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN))
+    pool = ProcessPoolExecutor(initializer=_begin_worker)
     with held_interrupts() as let_through:
         try:
             for future in [pool.submit(work, *task) for task in tasks]:
@@ -51,3 +52,9 @@ def in_parallel(work: Callable[..., Result], tasks: Iterable[tuple[Any, ...]]) -
                 yield result
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def _begin_worker() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # What a worker inherits is never destroyed there: a compiled network would wait for threads that were not forked.
+    gc.freeze()

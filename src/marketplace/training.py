@@ -56,6 +56,8 @@ def train(start: Checkpoint, data: TrainingData, settings: TrainSettings, record
     Raises MarketplaceError when the data cannot be trained on, or the loss is no longer finite.
     """
     data.check(settings.batch_size)
+    if settings.linear_probe and settings.classifier != "linear":
+        raise MarketplaceError("train.linear_probe = true works with train.classifier = linear only: set one of them.")
     training = Training(start, data, settings)
     scratch = Scratch(training.facts)
     if (state := scratch.load()) is not None:
