@@ -209,3 +209,23 @@ def test_texts_of_products_are_never_run(page: Page, url: str) -> None:
     expect(page.locator("#results .name")).to_have_text(evil)
     expect(page.locator("#results .name img")).to_have_count(0)
     expect(page).to_have_title("Similar products")
+
+
+def test_the_gallery_is_one_file_that_needs_nothing_else(browser: Browser, reproduced: Project) -> None:
+    recommended = pd.read_parquet(reproduced.folder / "data/recommendations.parquet")
+    facts = pd.read_parquet(reproduced.folder / "data/clean/training_data.parquet").drop_duplicates("product_id")
+    facts = facts.set_index("product_id")
+    page = browser.new_page()
+    requested: list[str] = []
+    page.on("request", lambda request: requested.append(request.url))
+    page.goto((reproduced.folder / "reports/gallery.html").as_uri())
+    assert [address for address in requested if not address.startswith("data:")] == [page.url]
+    assert page.evaluate("[...document.images].every((image) => image.complete && image.naturalWidth > 0)")
+    assert page.locator("h2").all_inner_texts() == sorted(set(facts["category"]))
+
+    rows = recommended[recommended["product_id"].map(facts["split"]).eq("test")]
+    same = rows["product_id"].map(facts["category_path"]) == rows["similar_product_id"].map(facts["category_path"])
+    best = same.groupby(rows["product_id"].map(facts["category"])).sum().index[0]
+    shares = same[rows["product_id"].map(facts["category"]) == best].groupby(rows["product_id"]).sum()
+    assert page.locator(".case .kind").first.inner_text().split()[:2] == ["Best", str(shares.max())]
+    page.close()

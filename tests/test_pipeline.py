@@ -66,9 +66,8 @@ def test_two_clones_give_the_same_hash_for_every_output(
     assert len(other.out_hashes()) >= 20
 
 
-def test_a_new_rate_reruns_the_trainings_and_an_old_one_comes_from_the_run_cache(make_project: MakeProject) -> None:
-    project = make_project(**{"train.epochs": 1})
-    project.dvc("repro")
+def test_a_new_rate_reruns_the_trainings_and_an_old_one_comes_from_the_run_cache(copy_of_reproduced: Project) -> None:
+    project = copy_of_reproduced
     project.run("git", "add", "-A")
     project.run("git", "commit", "-qm", "first")
     first = (project.out_hashes(), (project.folder / "metrics/evaluate.json").read_text())

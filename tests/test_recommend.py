@@ -12,6 +12,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from marketplace import recommend
+from marketplace.gallery import write_gallery
 from marketplace.products import Products, display_name, products_of
 from marketplace.recommend import recommendation_metrics, recommendations, write_recommendations
 from marketplace.settings import RecommendSettings
@@ -148,6 +149,19 @@ def test_the_table_is_written_with_its_types(tmp_path: Path) -> None:
     write_recommendations(path, recommendations(products_of(table), vectors, ALL))
     assert pq.read_schema(path).equals(recommend.SCHEMA)
     assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
+
+
+def test_texts_of_products_are_only_text_in_a_gallery(tmp_path: Path) -> None:
+    table, vectors = shop()
+    table["product_name"] = "<script>alert(1)</script>"
+    products = products_of(table)
+    images = np.zeros((len(table), 8, 8, 3), np.uint8)
+    figures = {"accuracy": 0.5, "leaf_precision_at_10": 0.5}
+    metrics = {**figures, "untouched": figures, "recommend": {"coverage": 1.0}}
+    write_gallery(tmp_path / "gallery.html", products, recommended(products, vectors, ALL), images, metrics)
+    page = (tmp_path / "gallery.html").read_text()
+    assert "<script>" not in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
 
 
 def test_products_know_their_photos() -> None:

@@ -176,12 +176,14 @@ class Training:
         return {name: value for name, value in state.items() if not name.startswith("trunk.")}
 
     def _features(self) -> tuple[Views, Features]:
-        every = np.arange(len(self._data.images))  # of all splits: `extract` and `evaluate` find them stored
+        every = np.arange(
+            len(self._data.images)
+        )  # of all splits, both views: `extract` and `evaluate` find them stored
         room = self._settings.feature_cache_gib
         plain = self._store.features(every, room_gib=room)
         if self._settings.flip_probability == 0:
             return Views(plain, None), plain
-        return Views(plain, self._store.features(self._data.train.rows, mirrored=True, room_gib=room)), plain
+        return Views(plain, self._store.features(every, mirrored=True, room_gib=room)), plain
 
     def _fit_probe(self) -> None:
         """Fit the classifier to what the tail gives, with BatchNorm statistics of these images instead of ImageNet's.
