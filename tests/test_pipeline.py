@@ -38,13 +38,18 @@ def test_it_runs_to_the_end_and_leaves_what_the_contract_says(reproduced: Projec
     figures = json.loads((folder / "metrics/evaluate.json").read_text())
     assert set(figures) == {
         "accuracy", "top3_accuracy", "macro_f1", "same_product_recall_at_1", "same_product_recall_at_10",
-        "category_precision_at_10", "untouched",
+        "category_precision_at_10", "leaf_precision_at_10", "leaf_map_at_r", "untouched",
     }  # fmt: skip
     assert set(figures["untouched"]) == {name for name in figures if "_at_" in name}
+    recommended = pd.read_parquet(folder / "data/recommendations.parquet")
+    assert set(recommended["product_id"]) == set(table["product_id"])
+    assert recommended["rank"].max() == 10
+    assert (folder / "reports/gallery.html").stat().st_size > 100_000
     assert all(0 <= value <= 1 for value in figures["untouched"].values())
     shown = json.loads(reproduced.dvc("metrics", "show", "--json"))[""]["data"]
     assert set(shown) == {
-        f"metrics/{name}.json" for name in ("clean", "train_small/metrics", "train_full/metrics", "evaluate")
+        f"metrics/{name}.json"
+        for name in ("clean", "train_small/metrics", "train_full/metrics", "evaluate", "recommend")
     }
     assert not list(folder.rglob("*.part"))
     assert reproduced.run("git", "status", "--porcelain", "--", "dvc.yaml", "data", "models", "logs") == ""

@@ -38,7 +38,7 @@ def client(recommender: Recommender) -> Iterator[TestClient]:
         yield running
 
 
-def jpeg_of(reproduced: Project, row: int) -> bytes:
+def png_of(reproduced: Project, row: int) -> bytes:
     picture = Image.fromarray(np.load(reproduced.folder / "data/resized/full.npy", mmap_mode="r")[row])
     buffer = io.BytesIO()
     picture.save(buffer, "PNG")
@@ -71,9 +71,23 @@ def test_a_photo_of_the_catalogue_finds_its_product_first(
     recommender: Recommender, reproduced: Project, table: pd.DataFrame
 ) -> None:
     for row in (0, 7, 30):
-        found = recommender.similar_to_photo(jpeg_of(reproduced, row), k=3)
+        found = recommender.similar_to_photo(png_of(reproduced, row), k=3)
         assert found[0].product.product_id in set(table.loc[table["sha256"] == table["sha256"][row], "product_id"])
         assert found[0].score > 0.99
+
+
+def test_a_file_of_the_catalogue_is_recognised(
+    recommender: Recommender, reproduced: Project, table: pd.DataFrame
+) -> None:
+    photos = photo_files(reproduced)
+    found = recommender.similar_to_photo(photos[f"{table['image_id'][0]}.jpg"], k=5)
+    assert [similar.same_photo for similar in found] == [True, False, False, False, False]
+    assert not any(similar.same_photo for similar in recommender.similar_to_photo(png_of(reproduced, 0), k=5))
+
+
+def photo_files(reproduced: Project) -> dict[str, bytes]:
+    shards = shard_paths(reproduced.folder / "data/raw/images")
+    return {name: content for shard in shards for name, content in read_shard(shard)}
 
 
 def test_filters_hold(recommender: Recommender, table: pd.DataFrame) -> None:
@@ -145,7 +159,7 @@ def test_the_command_lists_similar_products(reproduced: Project, table: pd.DataF
     assert [line[0] for line in lines] == ["1", "2", "3", "4"]
 
     photo, page = tmp_path / "photo.png", tmp_path / "out.html"
-    photo.write_bytes(jpeg_of(reproduced, 0))
+    photo.write_bytes(png_of(reproduced, 0))
     category = table["category"].iloc[0]
     listed = command(
         reproduced, "similar", photo, "--category", category.upper(), "--max-price", "£1,000", "--html", page
@@ -173,8 +187,7 @@ def test_the_lines_of_the_readme_embed_a_photo_without_this_package(
     (lines,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     (tmp_path / "models").symlink_to(reproduced.folder / "models")
     vectors = np.stack(pd.read_parquet(reproduced.folder / "data/embeddings.parquet")["embedding"])
-    shards = reproduced.folder / "data/raw/images"
-    photos = {name: content for shard in shard_paths(shards) for name, content in read_shard(shard)}
+    photos = photo_files(reproduced)
     for row in (0, 50):
         (tmp_path / "photo.jpg").write_bytes(photos[f"{table['image_id'][row]}.jpg"])
         script = f"{lines}\nassert 'marketplace' not in __import__('sys').modules\nprint(*vector)"
@@ -205,7 +218,7 @@ def test_photos_are_served_and_found(client: TestClient, reproduced: Project, ta
     photo = client.get(f"/api/photos/{table['image_id'].iloc[0]}")
     assert photo.headers["content-type"] == "image/jpeg"
     assert Image.open(io.BytesIO(photo.content)).format == "JPEG"
-    found = client.post("/api/similar", files={"photo": ("mine.png", jpeg_of(reproduced, 0))}).json()
+    found = client.post("/api/similar", files={"photo": ("mine.png", png_of(reproduced, 0))}).json()
     assert found[0]["score"] > 0.99
 
 

@@ -1,6 +1,7 @@
 """Questions to a finished pipeline: what is similar to this product, or to this photo, and what is in the catalogue."""
 
 import difflib
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
@@ -127,7 +128,10 @@ class Recommender:
 
     def similar_to_photo(self, content: bytes, k: int, filters: Filters = Filters()) -> list[Similar]:
         """The `k` products most similar to a photo, given as a file's bytes. Raises MarketplaceError if it is none."""
-        return self._nearest(self._model.embed(self.square(content))[None], k, self._passing(filters), set())
+        vector = self._model.embed(self.square(content))
+        copies = np.flatnonzero(self._photos["sha256"] == hashlib.sha256(content).hexdigest())
+        groups = self._products.table["group"].to_numpy()[self._products.product_of_row[copies]]
+        return self._nearest(vector[None], k, self._passing(filters), set(groups.tolist()))
 
     def square(self, content: bytes) -> np.ndarray:
         """A photo as the model sees it, `(S, S, 3) uint8`. Raises MarketplaceError when the bytes are no photo."""
