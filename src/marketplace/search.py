@@ -2,19 +2,19 @@
 
 import difflib
 import hashlib
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from marketplace import image_model
 from marketplace.embeddings import read_embeddings
 from marketplace.errors import MarketplaceError
+from marketplace.image_model import onnx_model
 from marketplace.images import UnreadableImageError, decode, thumbnail
 from marketplace.index import nearest_among, read_index
 from marketplace.products import display_name, products_of
@@ -77,7 +77,10 @@ class Recommender:
     """
 
     def __init__(self, root: Path) -> None:
-        files = [root / name for name in ("data/clean/training_data.parquet", "models/recommendations.index")]
+        files = [
+            root / name
+            for name in ("data/clean/training_data.parquet", "models/recommendations.index", "models/image_model.onnx")
+        ]
         for path in files:
             if not path.is_file():
                 raise MarketplaceError(f"{path} is missing: run `dvc repro` first, or `dvc pull` to get it.")
@@ -88,12 +91,25 @@ class Recommender:
         if self._index.ntotal != len(self._photos) or self._index.d != self._vectors.shape[1]:
             raise MarketplaceError(f"{files[1]} is of other vectors: run `dvc repro recommend`.")
         self._squares = np.load(root / "data/resized/full.npy", mmap_mode="r")
-        self._model_path = root / "models/image_model.pt"
-        self._row_of_image = {image_id: row for row, image_id in enumerate(self._photos["image_id"])}
+        self._model_path = root / "models/image_model.onnx"
+        self._image_ids: list[str] = self._photos["image_id"].tolist()
+        self._row_of_image = {image_id: row for row, image_id in enumerate(self._image_ids)}
+        table = self._products.table
+        self._names = table["product_name"].str.casefold()
+        shown = (
+            "product_id",
+            "product_name",
+            "category_path",
+            "price",
+            "location",
+        )
+        # Row by row from pandas, they would take most of an answer's time.
+        self._facts = list(zip(*(table[column] for column in shown), strict=True))
+        self._one_at_a_time = threading.Lock()  # a photo keeps all cores busy: two at once would take longer than two
 
     @cached_property
-    def _model(self) -> image_model.ImageModel:
-        return image_model.load(self._model_path)[0]
+    def _embed(self) -> Callable[[np.ndarray], np.ndarray]:
+        return onnx_model(self._model_path)
 
     @property
     def categories(self) -> list[str]:
@@ -112,9 +128,8 @@ class Recommender:
     def find(self, words: str, filters: Filters, *, offset: int, limit: int) -> tuple[int, list[Product]]:
         """How many products there are with all of the words in their name, and `limit` of them from `offset` on."""
         mask = self._passing(filters)
-        names = self._products.table["product_name"].str.casefold()
         for word in words.casefold().split():
-            mask &= names.str.contains(word, regex=False).to_numpy()
+            mask &= self._names.str.contains(word, regex=False).to_numpy()
         numbers = np.flatnonzero(mask)
         return len(numbers), [self._product(number) for number in numbers[offset : offset + limit]]
 
@@ -128,10 +143,12 @@ class Recommender:
 
     def similar_to_photo(self, content: bytes, k: int, filters: Filters = Filters()) -> list[Similar]:
         """The `k` products most similar to a photo, given as a file's bytes. Raises MarketplaceError if it is none."""
-        vector = self._model.embed(self.square(content))
+        square = self.square(content)
+        with self._one_at_a_time:
+            vector = self._embed(square[None])
         copies = np.flatnonzero(self._photos["sha256"] == hashlib.sha256(content).hexdigest())
         groups = self._products.table["group"].to_numpy()[self._products.product_of_row[copies]]
-        return self._nearest(vector[None], k, self._passing(filters), set(groups.tolist()))
+        return self._nearest(vector, k, self._passing(filters), set(groups.tolist()))
 
     def square(self, content: bytes) -> np.ndarray:
         """A photo as the model sees it, `(S, S, 3) uint8`. Raises MarketplaceError when the bytes are no photo."""
@@ -200,9 +217,6 @@ class Recommender:
         return known[product_id]
 
     def _product(self, number: int) -> Product:
-        row: Any = self._products.table.iloc[number]
-        images = self._photos["image_id"].iloc[self._products.photos_of(number)]
-        return Product(
-            row["product_id"], display_name(row["product_name"]), row["category_path"], Decimal(row["price"]),
-            row["location"], tuple(images),
-        )  # fmt: skip
+        product_id, name, category, price, location = self._facts[number]
+        images = tuple(self._image_ids[row] for row in self._products.photos_of(number))
+        return Product(product_id, display_name(name), category, price, location, images)
