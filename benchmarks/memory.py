@@ -6,14 +6,13 @@ The array of images is a sparse file of zeros, which is read as any other; what 
 """
 
 import os
-import resource
 import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
 import torch
-from workspace import ROOT, parser, report, table
+from workspace import ROOT, parser, peak_gib, report, table
 
 from marketplace.checkpoints import checkpoint_of
 from marketplace.dataset import Split, TrainingData
@@ -63,11 +62,6 @@ def synthetic(path: Path, n: int, size: int) -> TrainingData:
     train_split, val_split = (Split(chosen, labels[chosen], torch.arange(len(chosen))) for chosen in rows)
     categories = [f"category {index}" for index in range(N_CATEGORIES)]
     return TrainingData(np.load(path, mmap_mode="r"), train_split, val_split, categories)
-
-
-def peak_gib() -> float:
-    """The most memory that this process has held so far, mapped files included."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
 if __name__ == "__main__":

@@ -48,14 +48,14 @@ def most_similar_pair(vectors: np.ndarray, products: Products) -> np.ndarray:
 
 def mean_of_pairs(vectors: np.ndarray, products: Products) -> np.ndarray:
     """The mean over all pairs."""
-    counts = np.diff(products.starts, append=len(vectors))
+    counts = products.ends - products.starts
     scores: np.ndarray = reduced(np.add, vectors @ vectors.T, products) / (counts[:, None] * counts[None, :])
     return scores
 
 
 def mean_of_best(vectors: np.ndarray, products: Products) -> np.ndarray:
     """Each photo's most similar photo of the other product, averaged both ways."""
-    counts = np.diff(products.starts, append=len(vectors))
+    counts = products.ends - products.starts
     best = np.maximum.reduceat(vectors @ vectors.T, products.starts, axis=1)
     one_way = np.add.reduceat(best, products.starts, axis=0) / counts[:, None]
     scores: np.ndarray = (one_way + one_way.T) / 2
@@ -86,8 +86,8 @@ POOLS: dict[str, Pool] = {
 
 def judged(products: Products, scores: np.ndarray) -> dict[str, float]:
     """Shares of the recommended that are of the same root, and of the same leaf; the latter for several photos, too."""
-    facts, groups = products.table, products.table["group"].to_numpy()
-    several = np.diff(products.starts, append=len(products.photos)) > 1
+    facts, groups = products.table, products.groups
+    several = products.ends - products.starts > 1
     root, leaf, leaf_of_several = [], [], []
     for number in np.flatnonzero(facts["split"] == "test"):
         row = scores[number].copy()

@@ -5,7 +5,6 @@
 The vectors are random: what is in them makes no difference to either.
 """
 
-import resource
 import tempfile
 import time
 from decimal import Decimal
@@ -13,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from workspace import ROOT, parser, report, table
+from workspace import ROOT, parser, peak_gib, report, table
 
 from marketplace.products import products_of
 from marketplace.recommend import recommendations, write_recommendations
@@ -58,11 +57,6 @@ def catalogue(n: int, dimensions: int) -> tuple[pd.DataFrame, np.ndarray]:
         }
     )  # fmt: skip
     return photos, normalised(rng.standard_normal((2 * n, dimensions), dtype=np.float32))
-
-
-def peak_gib() -> float:
-    """The most memory that this process has held so far."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
 if __name__ == "__main__":

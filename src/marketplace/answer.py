@@ -3,16 +3,18 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from marketplace.gallery import Card, data_url, write_page
-from marketplace.search import Similar
+from marketplace.gallery import Card, caption, data_url, write_page
+from marketplace.search import SimilarProduct
 
 
-def write_similar(path: Path, heading: str, details: str, query: bytes, found: Sequence[tuple[bytes, Similar]]) -> None:
+def write_similar(
+    path: Path, heading: str, details: str, query: bytes, found: Sequence[tuple[bytes, SimilarProduct]]
+) -> None:
     """Write a page that shows the answer to one question; photos are JPEGs, that of the question is `query`."""
     cards = [
         Card(
             data_url(photo), similar.product.name, f"£{similar.product.price:,}, {similar.product.location}",
-            f"{similar.score:.2f}" + (", same photo" if similar.same_photo else ""), "query",
+            caption(similar.score, similar.same_photo), "query",
         )
         for photo, similar in found
     ]  # fmt: skip

@@ -11,7 +11,7 @@ from marketplace.errors import MarketplaceError
 from marketplace.stage import plain_mistakes, start_logging
 
 if TYPE_CHECKING:
-    from marketplace.search import Similar
+    from marketplace.search import SimilarProduct
 
 
 def main() -> None:
@@ -60,22 +60,25 @@ def _similar(options: argparse.Namespace) -> None:
         max_price=options.max_price,
     )
     if path.is_file():
-        found = recommender.similar_to_photo(path.read_bytes(), options.k, filters)
+        content = path.read_bytes()
+        found = recommender.similar_to_photo(content, options.k, filters)
         heading, details = f"Similar to {path.name}", ""
-        query = thumbnail(recommender.square(path.read_bytes()), THUMBNAIL)
     else:
         found = recommender.similar_to_product(options.what, options.k, filters)
         asked = recommender.product(options.what)
         heading, details = f"Similar to {asked.name}", f"£{asked.price:,}, {asked.category}, {asked.location}"
-        query = recommender.photo(asked.image_ids[0], THUMBNAIL)
     _print(heading, details, found)
     if options.html:
+        if path.is_file():
+            query = thumbnail(recommender.square(content), THUMBNAIL)
+        else:
+            query = recommender.photo(asked.image_ids[0], THUMBNAIL)
         photos = [recommender.photo(similar.product.image_ids[0], THUMBNAIL) for similar in found]
         write_similar(options.html, heading, details, query, list(zip(photos, found, strict=True)))
         logging.getLogger(__name__).info("%s shows them.", options.html)
 
 
-def _print(heading: str, details: str, found: "list[Similar]") -> None:
+def _print(heading: str, details: str, found: "list[SimilarProduct]") -> None:
     from rich.console import Console
     from rich.table import Table
 

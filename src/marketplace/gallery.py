@@ -106,19 +106,23 @@ def _case(kind: str, number: int, products: Products, rows: pd.DataFrame, images
         found = products.table.iloc[other]
         agrees = "leaf" if found["category_path"] == asked["category_path"] else "root"
         agrees = agrees if found["category"] == asked["category"] else "none"
-        caption = f"{row.score:.2f}" + (", same photo" if row.same_photo else "")
-        similar.append(_card(other, products, images, caption, agrees))
+        similar.append(_card(other, products, images, caption(row.score, row.same_photo), agrees))
     right, right_leaf = (sum(card.agrees in kinds for card in similar) for kinds in ({"leaf", "root"}, {"leaf"}))
     query = _card(number, products, images, f"£{asked['price']:,}", "query")
     return Case(kind, right, right_leaf, query, similar)
 
 
-def _card(number: int, products: Products, images: np.ndarray, caption: str, agrees: str) -> Card:
+def _card(number: int, products: Products, images: np.ndarray, text: str, agrees: str) -> Card:
     product = products.table.iloc[number]
     url = data_url(thumbnail(images[products.photos_of(number)[0]], THUMBNAIL))
     path = product["category_path"]
     leaf = path.removeprefix(product["category"]).removeprefix(" / ") or path
-    return Card(url, display_name(product["product_name"]), path if agrees == "none" else leaf, caption, agrees)
+    return Card(url, display_name(product["product_name"]), path if agrees == "none" else leaf, text, agrees)
+
+
+def caption(score: float, same_photo: bool) -> str:
+    """What stands below a similar product's photo."""
+    return f"{score:.2f}" + (", same photo" if same_photo else "")
 
 
 def data_url(jpeg: bytes) -> str:

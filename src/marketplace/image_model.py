@@ -51,12 +51,6 @@ class ImageModel(nn.Module):
         vectors: Tensor = self.projection(outputs)
         return vectors
 
-    @torch.inference_mode()
-    def embed(self, square: np.ndarray) -> np.ndarray:
-        """The vector `(d,) float32` of one photo on its square `(S, S, 3) uint8`."""
-        vector: np.ndarray = self(torch.from_numpy(square)[None])[0].numpy()
-        return vector
-
 
 def joined(outputs: list[Tensor]) -> Tensor:
     """The outputs `(B, D)` of one network as they are; of several, each scaled to length 1, side by side."""

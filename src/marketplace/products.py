@@ -24,18 +24,27 @@ class Products:
         """Product id to its row in `table`."""
         return {product_id: number for number, product_id in enumerate(self.table["product_id"])}
 
+    @property
+    def ends(self) -> np.ndarray:
+        """`(P,) int`, where in `photos` each product's end."""
+        return np.append(self.starts[1:], len(self.photos))
+
+    @property
+    def groups(self) -> np.ndarray:
+        """`(P,) int`, equal for products that share a photo."""
+        groups: np.ndarray = self.table["group"].to_numpy()
+        return groups
+
     @cached_property
     def product_of_row(self) -> np.ndarray:
         """`(N,) int`: for each row of the training data, the row of its product in `table`."""
-        counts = np.diff(self.starts, append=len(self.photos))
         owners = np.empty(len(self.photos), dtype=np.int64)
-        owners[self.photos] = np.repeat(np.arange(len(self.starts)), counts)
+        owners[self.photos] = np.repeat(np.arange(len(self.starts)), self.ends - self.starts)
         return owners
 
     def photos_of(self, number: int) -> np.ndarray:
         """The rows of the training data that show a product."""
-        end = self.starts[number + 1] if number + 1 < len(self.starts) else len(self.photos)
-        return self.photos[self.starts[number] : end]
+        return self.photos[self.starts[number] : self.ends[number]]
 
 
 def display_name(product_name: str) -> str:

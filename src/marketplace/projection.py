@@ -1,7 +1,6 @@
 """What turns a network's outputs into the vectors that are compared: power transform, PCA, whitening, unit length."""
 
 import logging
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -10,15 +9,6 @@ from torch.nn import functional as F
 from marketplace.settings import ExtractSettings
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Basis:
-    """A PCA: where the data lies, its principal directions, and the variance along each, largest first."""
-
-    mean: Tensor  # (D,)
-    directions: Tensor  # (d, D)
-    variances: Tensor  # (d,)
 
 
 class Projection(nn.Module):
@@ -64,17 +54,12 @@ def fit_projection(vectors: Tensor, settings: ExtractSettings) -> Projection:
             "a PCA of %d training photos with %d values each gives %d dimensions, not the %d of extract.dimensions",
             *vectors.shape, most, dimensions,
         )  # fmt: skip
-    basis = principal_axes(powered(vectors, settings.power), min(dimensions, most))
-    scale = basis.variances.clamp_min(1e-12).pow(-settings.whitening / 2)
-    return Projection(settings.power, basis.mean, scale[:, None] * basis.directions)
+    from sklearn.decomposition import PCA  # who only applies a projection need not wait for it
 
-
-def principal_axes(vectors: Tensor, dimensions: int) -> Basis:
-    """The first principal directions of `(N, D)` vectors, by scikit-learn's exact PCA."""
-    from sklearn.decomposition import PCA
-
-    pca = PCA(dimensions, svd_solver="covariance_eigh").fit(vectors.double().numpy())
+    pca = PCA(min(dimensions, most), svd_solver="covariance_eigh")
+    pca.fit(powered(vectors, settings.power).double().numpy())
     mean, directions, variances = (
         torch.from_numpy(values).float() for values in (pca.mean_, pca.components_, pca.explained_variance_)
     )
-    return Basis(mean, directions, variances)
+    scale = variances.clamp_min(1e-12).pow(-settings.whitening / 2)
+    return Projection(settings.power, mean, scale[:, None] * directions)

@@ -1,6 +1,6 @@
 """Similar products for every product."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -32,8 +32,8 @@ def recommendations(products: Products, vectors: np.ndarray, settings: Recommend
     similar pair of photos. Of products that share a photo one is listed, marked where it shares it with the query.
     """
     ordered = np.ascontiguousarray(vectors[products.photos])
-    n_products, n_photos = len(products.table), len(products.photos)
-    ends = np.append(products.starts[1:], n_photos)
+    n_products, n_photos, ends = len(products.table), len(products.photos), products.ends
+    allowed = _rules(products.table, settings)
     first = 0
     with tqdm(total=n_products, desc="recommending", unit="product", mininterval=0.5) as progress:
         while first < n_products:
@@ -44,28 +44,32 @@ def recommendations(products: Products, vectors: np.ndarray, settings: Recommend
             photos = slice(products.starts[first], ends[last - 1])
             by_photo = np.maximum.reduceat(ordered[photos] @ ordered.T, products.starts, axis=1)
             scores = np.maximum.reduceat(by_photo, products.starts[numbers] - products.starts[first], axis=0)
-            scores[~allowed(products.table, numbers, settings)] = -np.inf
-            yield _ranked(products.table, numbers, scores, settings.k)
+            scores[~allowed(numbers)] = -np.inf
+            yield _ranked(products, numbers, scores, settings.k)
             progress.update(len(numbers))
             first = last
 
 
-def allowed(table: pd.DataFrame, numbers: np.ndarray, settings: RecommendSettings) -> np.ndarray:
-    """Which products may be recommended for which: `(len(numbers), P) bool`; never a product for itself."""
-    mask: np.ndarray = numbers[:, None] != np.arange(len(table))[None, :]
-    for column, wanted in (("category", settings.same_category), ("location", settings.same_location)):
-        if wanted:
-            codes = pd.factorize(table[column])[0]
-            mask &= codes[numbers][:, None] == codes[None, :]
-    if settings.price_factor is not None:
-        price = table["price"].astype(float).to_numpy()
-        low, high = price[numbers] / settings.price_factor, price[numbers] * settings.price_factor
-        mask &= (price >= low[:, None]) & (price <= high[:, None])
-    return mask
+def _rules(table: pd.DataFrame, settings: RecommendSettings) -> Callable[[np.ndarray], np.ndarray]:
+    """A function of some products' numbers: which of all P may be recommended for each, `(len(numbers), P) bool`."""
+    wanted = {"category": settings.same_category, "location": settings.same_location}
+    codes = [pd.factorize(table[column])[0] for column in wanted if wanted[column]]
+    price, factor = table["price"].astype(float).to_numpy(), settings.price_factor
+
+    def allowed(numbers: np.ndarray) -> np.ndarray:
+        mask: np.ndarray = numbers[:, None] != np.arange(len(table))[None, :]  # never a product for itself
+        for code in codes:
+            mask &= code[numbers][:, None] == code[None, :]
+        if factor is not None:
+            low, high = price[numbers] / factor, price[numbers] * factor
+            mask &= (price >= low[:, None]) & (price <= high[:, None])
+        return mask
+
+    return allowed
 
 
-def _ranked(table: pd.DataFrame, numbers: np.ndarray, scores: np.ndarray, k: int) -> pa.RecordBatch:
-    ids, groups = table["product_id"].to_numpy(), table["group"].to_numpy()
+def _ranked(products: Products, numbers: np.ndarray, scores: np.ndarray, k: int) -> pa.RecordBatch:
+    ids, groups = products.table["product_id"].to_numpy(), products.groups
     similar: list[int] = []
     lengths: list[int] = []
     for row in scores:

@@ -61,7 +61,7 @@ class Product:
 
 
 @dataclass(frozen=True)
-class Similar:
+class SimilarProduct:
     """A product and how similar it is."""
 
     rank: int
@@ -77,34 +77,24 @@ class Recommender:
     """
 
     def __init__(self, root: Path) -> None:
-        files = [
-            root / name
-            for name in ("data/clean/training_data.parquet", "models/recommendations.index", "models/image_model.onnx")
-        ]
-        for path in files:
+        table = root / "data/clean/training_data.parquet"
+        index, self._model_path = root / "models/recommendations.index", root / "models/image_model.onnx"
+        for path in (table, index, self._model_path):
             if not path.is_file():
                 raise MarketplaceError(f"{path} is missing: run `dvc repro` first, or `dvc pull` to get it.")
-        self._photos = pd.read_parquet(files[0])
+        self._photos = pd.read_parquet(table)
         self._products = products_of(self._photos)
         self._vectors = read_embeddings(root / "data/embeddings.parquet", self._photos)
-        self._index = read_index(files[1])
+        self._index = read_index(index)
         if self._index.ntotal != len(self._photos) or self._index.d != self._vectors.shape[1]:
-            raise MarketplaceError(f"{files[1]} is of other vectors: run `dvc repro recommend`.")
+            raise MarketplaceError(f"{index} is of other vectors: run `dvc repro recommend`.")
         self._squares = np.load(root / "data/resized/full.npy", mmap_mode="r")
-        self._model_path = root / "models/image_model.onnx"
         self._image_ids: list[str] = self._photos["image_id"].tolist()
         self._row_of_image = {image_id: row for row, image_id in enumerate(self._image_ids)}
-        table = self._products.table
-        self._names = table["product_name"].str.casefold()
-        shown = (
-            "product_id",
-            "product_name",
-            "category_path",
-            "price",
-            "location",
-        )
+        self._names = self._products.table["product_name"].str.casefold()
         # Row by row from pandas, they would take most of an answer's time.
-        self._facts = list(zip(*(table[column] for column in shown), strict=True))
+        shown = self._products.table[["product_id", "product_name", "category_path", "price", "location"]]
+        self._facts = list(shown.itertuples(index=False, name=None))
         self._one_at_a_time = threading.Lock()  # a photo keeps all cores busy: two at once would take longer than two
 
     @cached_property
@@ -133,21 +123,21 @@ class Recommender:
         numbers = np.flatnonzero(mask)
         return len(numbers), [self._product(number) for number in numbers[offset : offset + limit]]
 
-    def similar_to_product(self, product_id: str, k: int, filters: Filters = Filters()) -> list[Similar]:
+    def similar_to_product(self, product_id: str, k: int, filters: Filters = Filters()) -> list[SimilarProduct]:
         """The `k` most similar other products. Raises UnknownProductError."""
         number = self._number(product_id)
-        group = self._products.table["group"].iloc[number]
+        group = self._products.groups[number]
         mask = self._passing(filters)
         mask[number] = False
         return self._nearest(self._vectors[self._products.photos_of(number)], k, mask, {int(group)})
 
-    def similar_to_photo(self, content: bytes, k: int, filters: Filters = Filters()) -> list[Similar]:
+    def similar_to_photo(self, content: bytes, k: int, filters: Filters = Filters()) -> list[SimilarProduct]:
         """The `k` products most similar to a photo, given as a file's bytes. Raises MarketplaceError if it is none."""
         square = self.square(content)
         with self._one_at_a_time:
             vector = self._embed(square[None])
         copies = np.flatnonzero(self._photos["sha256"] == hashlib.sha256(content).hexdigest())
-        groups = self._products.table["group"].to_numpy()[self._products.product_of_row[copies]]
+        groups = self._products.groups[self._products.product_of_row[copies]]
         return self._nearest(vector, k, self._passing(filters), set(groups.tolist()))
 
     def square(self, content: bytes) -> np.ndarray:
@@ -162,9 +152,9 @@ class Recommender:
         """A photo of the catalogue as a JPEG of at most `size` pixels a side. Raises KeyError for an unknown id."""
         return thumbnail(self._squares[self._row_of_image[image_id]], size)
 
-    def _nearest(self, vectors: np.ndarray, k: int, mask: np.ndarray, own_groups: set[int]) -> list[Similar]:
+    def _nearest(self, vectors: np.ndarray, k: int, mask: np.ndarray, own_groups: set[int]) -> list[SimilarProduct]:
         """The best `k` of the products in `mask` `(P,)`, one of each group, by their photos' similarity."""
-        groups = self._products.table["group"].to_numpy()
+        groups = self._products.groups
         best: dict[int, tuple[int, float]] = {}  # group -> product, score; the most similar first
         for row, score in self._photos_by_similarity(vectors, mask, k):
             number = int(self._products.product_of_row[row])
@@ -172,7 +162,7 @@ class Recommender:
             if len(best) == k:
                 break
         return [
-            Similar(rank, score, group in own_groups, self._product(number))
+            SimilarProduct(rank, score, group in own_groups, self._product(number))
             for rank, (group, (number, score)) in enumerate(best.items(), start=1)
         ]
 

@@ -10,9 +10,8 @@ from fastapi.responses import FileResponse, JSONResponse
 from pydantic import BaseModel
 from starlette.middleware.gzip import GZipMiddleware
 
-from marketplace import search
 from marketplace.errors import MarketplaceError
-from marketplace.search import Filters, Recommender, UnknownProductError
+from marketplace.search import Filters, Product, Recommender, SimilarProduct, UnknownProductError
 
 WEB = Path(__file__).parent / "web"
 ASSETS = {"app.js": "text/javascript", "style.css": "text/css", "icon.svg": "image/svg+xml"}
@@ -24,26 +23,6 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
 }
-
-
-class Product(BaseModel):
-    """A product."""
-
-    product_id: str
-    name: str
-    category: str
-    price: Decimal
-    location: str
-    image_ids: list[str]
-
-
-class SimilarProduct(BaseModel):
-    """A product and how similar it is: the cosine of the most similar pair of photos."""
-
-    rank: int
-    score: float
-    same_photo: bool
-    product: Product
 
 
 class ProductList(BaseModel):
@@ -131,24 +110,24 @@ def _add_api(app: FastAPI, recommender: Recommender) -> None:
     ) -> ProductList:
         """Products whose name holds all of the words."""
         total, found = recommender.find(words, filters, offset=offset, limit=limit)
-        return ProductList(total=total, products=[_product(product) for product in found])
+        return ProductList(total=total, products=found)
 
     @app.get("/api/products/{product_id}")
     def product(product_id: str) -> Product:
         """One product."""
-        return _product(recommender.product(product_id))
+        return recommender.product(product_id)
 
     @app.get("/api/products/{product_id}/similar")
     def similar_to_product(product_id: str, filters: Filtered, k: Count = 12) -> list[SimilarProduct]:
         """The products most similar to a product."""
-        return _similar(recommender.similar_to_product(product_id, k, filters))
+        return recommender.similar_to_product(product_id, k, filters)
 
     @app.post("/api/similar")
     def similar_to_photo(
         photo: Annotated[UploadFile, File()], filters: Filtered, k: Count = 12
     ) -> list[SimilarProduct]:
         """The products most similar to a photo that is sent along."""
-        return _similar(recommender.similar_to_photo(photo.file.read(MAX_UPLOAD), k, filters))
+        return recommender.similar_to_photo(photo.file.read(MAX_UPLOAD), k, filters)
 
     @app.get("/api/photos/{image_id}", response_class=Response, responses={200: {"content": {"image/jpeg": {}}}})
     def photo(image_id: str, large: bool = False) -> Response:
@@ -158,11 +137,3 @@ def _add_api(app: FastAPI, recommender: Recommender) -> None:
         except KeyError:
             raise HTTPException(404, "there is no such photo") from None
         return Response(content, media_type="image/jpeg", headers={"Cache-Control": "max-age=3600"})
-
-
-def _product(product: search.Product) -> Product:
-    return Product(**{**vars(product), "image_ids": list(product.image_ids)})
-
-
-def _similar(found: list[search.Similar]) -> list[SimilarProduct]:
-    return [SimilarProduct(**{**vars(similar), "product": _product(similar.product)}) for similar in found]
