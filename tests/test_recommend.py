@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from marketplace import recommend
 from marketplace.gallery import write_gallery
 from marketplace.products import Products, display_name, products_of
-from marketplace.recommend import recommendation_metrics, recommendations, write_recommendations
+from marketplace.recommend import highest, recommendation_metrics, recommendations, write_recommendations
 from marketplace.settings import RecommendSettings
 
 ALL = RecommendSettings(
@@ -119,6 +119,13 @@ def test_it_makes_no_difference_how_many_products_are_compared_at_once(monkeypat
     one_by_one = list(recommendations(products, vectors, ALL))
     assert len(one_by_one) == 40
     pd.testing.assert_frame_equal(together(one_by_one), at_once, rtol=1e-5)
+
+
+@given(counts=st.lists(st.integers(1, 5), min_size=1, max_size=8), seed=st.integers(0, 2**32 - 1))
+def test_the_highest_of_each_group_of_rows_is_what_numpy_finds(counts: list[int], seed: int) -> None:
+    values = np.random.default_rng(seed).normal(size=(sum(counts), 3)).astype(np.float32)
+    starts = np.cumsum([0, *counts[:-1]])
+    np.testing.assert_array_equal(highest(values, starts), np.maximum.reduceat(values, starts, axis=0))
 
 
 def test_who_shares_a_photo_is_marked_and_listed_once() -> None:

@@ -42,12 +42,25 @@ def recommendations(products: Products, vectors: np.ndarray, settings: Recommend
             last = max(first + 1, int(np.searchsorted(ends, room, side="right")))
             numbers = np.arange(first, last)
             photos = slice(products.starts[first], ends[last - 1])
-            by_photo = np.maximum.reduceat(ordered[photos] @ ordered.T, products.starts, axis=1)
-            scores = np.maximum.reduceat(by_photo, products.starts[numbers] - products.starts[first], axis=0)
+            by_product = highest(ordered @ ordered[photos].T, products.starts)  # (P, photos)
+            scores = highest(np.ascontiguousarray(by_product.T), products.starts[numbers] - products.starts[first])
             scores[~allowed(numbers)] = -np.inf
             yield _ranked(products, numbers, scores, settings.k)
             progress.update(len(numbers))
             first = last
+
+
+def highest(values: np.ndarray, starts: np.ndarray) -> np.ndarray:
+    """The maxima `(len(starts), M)` of the rows of `values` `(N, M)` from each start up to the next.
+
+    It is what `np.maximum.reduceat` gives, which took ten times as long where few rows belong together.
+    """
+    counts = np.diff(starts, append=len(values))
+    result: np.ndarray = values[starts]
+    for place in range(1, counts.max(initial=1)):
+        longer = np.flatnonzero(counts > place)
+        result[longer] = np.maximum(result[longer], values[starts[longer] + place])
+    return result
 
 
 def _rules(table: pd.DataFrame, settings: RecommendSettings) -> Callable[[np.ndarray], np.ndarray]:
