@@ -24,7 +24,7 @@ from marketplace.embeddings import pooled
 from marketplace.features import FeatureStore
 from marketplace.networks import Network
 from marketplace.projection import fit_projection
-from marketplace.retrieval import retrieval_metrics
+from marketplace.retrieval import neighbours, retrieval_metrics
 from marketplace.settings import ExtractSettings, load_settings
 from marketplace.training import evaluate
 
@@ -111,7 +111,8 @@ class Bench:
         chosen = [checkpoint, None] if settings.vectors == "joined" else [checkpoint]
         outputs: Tensor = pooled([self._network(one) for one in chosen], self._data.images, mirrored=settings.mirrored)
         vectors = fit_projection(outputs[self._train.rows], settings)(outputs).numpy()
-        return retrieval_metrics(vectors, self._table, self._test.rows)
+        found = neighbours(vectors, self._table, self._test.rows)
+        return retrieval_metrics(found, self._table, self._test.rows)
 
     def _network(self, checkpoint: Checkpoint | None) -> Network:
         return checkpoints.network_of(checkpoint or self._start, len(self._data.categories))

@@ -17,20 +17,21 @@ def main() -> None:
     from marketplace.gallery import write_gallery
     from marketplace.index import write_index
     from marketplace.products import products_of
-    from marketplace.recommend import recommendation_metrics, recommendations, write_recommendations
+    from marketplace.recommend import probe, recommendation_metrics, recommendations, write_recommendations
     from marketplace.settings import load_settings
+    from marketplace.summary import summary
 
     settings = load_settings().recommend
     table = pd.read_parquet("data/clean/training_data.parquet")
     vectors = read_embeddings(Path("data/embeddings.parquet"), table)
     products = products_of(table)
     write_index(Path("models/recommendations.index"), vectors, settings.index, settings.index_search)
-    path = Path("data/recommendations.parquet")
-    write_recommendations(path, recommendations(products, vectors, settings))
+    write_recommendations(path := Path("data/recommendations.parquet"), recommendations(products, vectors, settings))
     recommended = pd.read_parquet(path)
     metrics = recommendation_metrics(products, recommended)
-    write_json(Path("metrics/recommend.json"), metrics)
     evaluation = json.loads(Path("metrics/evaluate.json").read_text(encoding="utf-8"))
+    write_json(Path("metrics/summary.json"), summary(evaluation, metrics))
+    write_json(Path("metrics/probe.json"), probe(products, recommended))
     images = np.load("data/resized/full.npy", mmap_mode="r")
     write_gallery(Path("reports/gallery.html"), products, recommended, images, evaluation | {"recommend": metrics})
 

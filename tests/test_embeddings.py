@@ -129,7 +129,12 @@ def test_the_evaluation_is_what_sums_by_hand_give(
     assert result.metrics["macro_f1"] == pytest.approx(np.mean(f1), abs=1e-5)
     np.testing.assert_allclose(result.per_category["f1"], np.round(f1, 4))
     assert result.per_category["images"].sum() == len(test)
-    assert result.confusion["actual"].tolist() == [CATEGORIES[label] for label in labels]
+    counts = result.confusion.set_index(["actual", "predicted"])["images"]
+    for actual, predicted in set(zip(labels, order[:, 0], strict=True)):
+        expected = ((labels == actual) & (order[:, 0] == predicted)).sum()
+        assert counts[CATEGORIES[actual], CATEGORIES[predicted]] == expected
+    assert counts.sum() == len(test)
+    assert result.recall_at_k["tuned"].iloc[9] == result.metrics["same_product_recall_at_10"]
     # The same network stands for tuned and for untouched here.
     untouched = result.metrics["untouched"]
     assert isinstance(untouched, dict)
@@ -137,8 +142,12 @@ def test_the_evaluation_is_what_sums_by_hand_give(
 
     result.write(tmp_path / "evaluate.json", tmp_path / "evaluate")
     assert json.loads((tmp_path / "evaluate.json").read_text()) == result.metrics
-    assert len(pd.read_csv(tmp_path / "evaluate" / "confusion.csv")) == len(test)
-    assert pd.read_csv(tmp_path / "evaluate" / "per_category.csv")["category"].tolist() == CATEGORIES
+    rows = json.loads((tmp_path / "evaluate" / "per_category.json").read_text())
+    assert [row["category"] for row in rows] == CATEGORIES
+    assert [set(row) for row in rows] == [{"category", "images", "precision", "recall", "f1"}] * len(CATEGORIES)
+    assert {path.name for path in (tmp_path / "evaluate").iterdir()} == {
+        "confusion.json", "per_category.json", "recall_at_k.json", "similar.jpg", "mistakes.jpg",
+    }  # fmt: skip
 
 
 def test_probabilities_sum_to_one_and_three_of_three_is_no_feat(checkpoint: Checkpoint, images: np.ndarray) -> None:

@@ -1,7 +1,17 @@
 import numpy as np
 import pandas as pd
 
-from marketplace.pictures import GAP, HEADING, MISS, THUMBNAIL, first_of_each, similar_sheet
+from marketplace.pictures import (
+    GAP,
+    HEADING,
+    MISS,
+    MISTAKE_WIDTH,
+    THUMBNAIL,
+    first_of_each,
+    mistakes_sheet,
+    similar_sheet,
+    worst_mistakes,
+)
 
 
 def test_a_row_shows_the_nearest_photos_of_other_products_and_marks_another_category() -> None:
@@ -31,3 +41,20 @@ def test_queries_are_chosen_without_looking() -> None:
     table = pd.DataFrame({"category": list("aabbccdd"), "split": ["train", "test", "test", "test"] * 2})
     assert first_of_each(table, n=2).tolist() == [1, 6]
     assert first_of_each(table, n=9).tolist() == [1, 2, 5, 6]
+
+
+def test_the_surest_mistakes_come_first_one_a_product_and_are_shown_in_that_order() -> None:
+    table = pd.DataFrame({"product_id": ["a", "b", "c", "c", "d"], "label": [0, 0, 1, 1, 1]})
+    probabilities = np.array([[0.9, 0.1], [0.4, 0.6], [0.8, 0.2], [0.7, 0.3]])  # of the rows 0, 1, 2, 3
+    mistakes = worst_mistakes(table, np.arange(4), probabilities)
+    assert mistakes["row"].tolist() == [2, 1]
+    assert mistakes["taken_for"].tolist() == [0, 1]
+    assert mistakes["probability"].tolist() == [0.8, 0.6]
+    images = np.stack([np.full((32, 32, 3), 50 * i, np.uint8) for i in range(5)])
+    sheet = np.asarray(mistakes_sheet(images, table, mistakes, ["hats", "shoes"]))
+    top = HEADING + GAP + THUMBNAIL // 2
+    shown = [sheet[top, GAP + place * MISTAKE_WIDTH + THUMBNAIL // 2, 0] // 50 for place in range(2)]
+    assert shown == [2, 1]
+    none = worst_mistakes(table, np.arange(1), probabilities[:1])
+    assert len(none) == 0
+    assert mistakes_sheet(images, table, none, ["hats", "shoes"]).size[1] > 0

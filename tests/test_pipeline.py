@@ -46,11 +46,6 @@ def test_it_runs_to_the_end_and_leaves_what_the_contract_says(reproduced: Projec
     assert recommended["rank"].max() == 10
     assert (folder / "reports/gallery.html").stat().st_size > 100_000
     assert all(0 <= value <= 1 for value in figures["untouched"].values())
-    shown = json.loads(reproduced.dvc("metrics", "show", "--json"))[""]["data"]
-    assert set(shown) == {
-        f"metrics/{name}.json"
-        for name in ("clean", "train_small/metrics", "train_full/metrics", "evaluate", "recommend")
-    }
     assert not list(folder.rglob("*.part"))
     assert reproduced.run("git", "status", "--porcelain", "--", "dvc.yaml", "data", "models", "logs") == ""
 

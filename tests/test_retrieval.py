@@ -7,7 +7,17 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from marketplace.retrieval import map_at_r, nearest, normalised, precision_at_k, recall_at_k, retrieval_metrics
+from marketplace.retrieval import (
+    CURVE,
+    map_at_r,
+    nearest,
+    neighbours,
+    normalised,
+    precision_at_k,
+    recall_at_k,
+    recall_curve,
+    retrieval_metrics,
+)
 
 
 def catalogue(seed: int, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -92,23 +102,37 @@ def shop(leaves_of_a_root: int) -> pd.DataFrame:
     )
 
 
+def figures_of(embeddings: np.ndarray, table: pd.DataFrame) -> dict[str, float]:
+    every = np.arange(len(table))
+    return retrieval_metrics(neighbours(embeddings, table, every), table, every)
+
+
 def test_perfect_and_useless_embeddings_get_what_they_deserve() -> None:
     table = shop(leaves_of_a_root=1)
     one_hot = np.eye(3)[np.repeat(np.arange(3), 20)]
     perfect = np.concatenate([one_hot, np.repeat(np.eye(30), 2, axis=0)], axis=1).astype(np.float32)
-    figures = retrieval_metrics(perfect, table, np.arange(60))
+    figures = figures_of(perfect, table)
     assert list(figures.values()) == pytest.approx([1.0] * 5)
     random = np.random.default_rng(0).normal(size=(60, 16)).astype(np.float32)
-    useless = retrieval_metrics(random, table, np.arange(60))
+    useless = figures_of(random, table)
     assert useless["same_product_recall_at_1"] < 0.15
     assert abs(useless["category_precision_at_10"] - 19 / 59) < 0.1
     assert useless["leaf_map_at_r"] < 19 / 59
 
 
+def test_the_curve_rises_through_the_reported_points() -> None:
+    table, every = shop(leaves_of_a_root=1), np.arange(60)
+    found = neighbours(np.random.default_rng(1).normal(size=(60, 8)).astype(np.float32), table, every)
+    curve, figures = recall_curve(found, table, every), retrieval_metrics(found, table, every)
+    assert len(curve) == CURVE
+    assert curve == sorted(curve)
+    assert (curve[0], curve[9]) == (figures["same_product_recall_at_1"], figures["same_product_recall_at_10"])
+
+
 def test_leaves_are_judged_by_the_whole_path() -> None:
     table = shop(leaves_of_a_root=2)
     roots_alone = np.eye(3, dtype=np.float32)[np.repeat(np.arange(3), 20)]
-    figures = retrieval_metrics(roots_alone, table, np.arange(60))
+    figures = figures_of(roots_alone, table)
     assert figures["category_precision_at_10"] == 1.0
     assert figures["leaf_precision_at_10"] < 1.0
 

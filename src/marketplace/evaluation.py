@@ -12,8 +12,8 @@ from sklearn.metrics import accuracy_score, f1_score, precision_recall_fscore_su
 from marketplace import checkpoints
 from marketplace.embeddings import pooled
 from marketplace.files import replacing, write_json
-from marketplace.pictures import first_of_each, similar_sheet
-from marketplace.retrieval import retrieval_metrics
+from marketplace.pictures import first_of_each, mistakes_sheet, similar_sheet, worst_mistakes
+from marketplace.retrieval import CURVE, neighbours, recall_curve, retrieval_metrics
 
 
 @dataclass(frozen=True)
@@ -21,17 +21,19 @@ class Evaluation:
     """The figures, the tables behind them, and a picture."""
 
     metrics: dict[str, float | dict[str, float]]
-    confusion: pd.DataFrame  # actual, predicted: a row per test image
+    confusion: pd.DataFrame  # actual, predicted, images: a row for every pair of categories that occurs
     per_category: pd.DataFrame  # category, images, precision, recall, f1
+    recall_at_k: pd.DataFrame  # k, tuned, untouched: same-product recall
     similar: Image.Image  # some test photos and their nearest neighbours
+    mistakes: Image.Image  # the test photos that were most surely taken for another category
 
     def write(self, metrics: Path, folder: Path) -> None:
-        """Write the figures to `metrics`, the tables and the picture to `folder`."""
-        for name, table in (("confusion", self.confusion), ("per_category", self.per_category)):
-            with replacing(folder / f"{name}.csv") as part:
-                table.to_csv(part, index=False, lineterminator="\n")
-        with replacing(folder / "similar.jpg") as part:
-            self.similar.save(part, format="JPEG", quality=88)
+        """Write the figures to `metrics`, the tables (as lists of rows, in JSON) and the pictures to `folder`."""
+        for name in ("confusion", "per_category", "recall_at_k"):
+            write_json(folder / f"{name}.json", getattr(self, name).to_dict("records"))
+        for name in ("similar", "mistakes"):
+            with replacing(folder / f"{name}.jpg") as part:
+                getattr(self, name).save(part, format="JPEG", quality=88)
         write_json(metrics, self.metrics)
 
 
@@ -59,23 +61,28 @@ def evaluate(
         "top3_accuracy": top3_accuracy(labels, probabilities),
         "macro_f1": f1_score(labels, predicted, labels=every, average="macro", zero_division=0),
     }
+    found, found_untouched = (neighbours(vectors, table, test) for vectors in (embeddings, untouched))
     metrics: dict[str, float | dict[str, float]] = {
-        **_rounded(classified | retrieval_metrics(embeddings, table, test)),
-        "untouched": _rounded(retrieval_metrics(untouched, table, test)),
+        **_rounded(classified | retrieval_metrics(found, table, test)),
+        "untouched": _rounded(retrieval_metrics(found_untouched, table, test)),
     }
-    confusion = pd.DataFrame(
+    curves = {"tuned": recall_curve(found, table, test), "untouched": recall_curve(found_untouched, table, test)}
+    recall_at_k = pd.DataFrame({"k": range(1, CURVE + 1)} | curves).round(5).dropna()
+    pairs = pd.DataFrame(
         {"actual": [names[label] for label in labels], "predicted": [names[label] for label in predicted]}
     )
+    confusion = pairs.value_counts().rename("images").reset_index().sort_values(["actual", "predicted"])
     precision, recall, f1, images_of = precision_recall_fscore_support(labels, predicted, labels=every, zero_division=0)
     per_category = pd.DataFrame(
         {"category": names, "images": images_of, "precision": precision, "recall": recall, "f1": f1}
     )
     similar = similar_sheet(images, table, embeddings, first_of_each(table, n=6))
-    return Evaluation(metrics, confusion, per_category.round(4), similar)
+    mistakes = mistakes_sheet(images, table, worst_mistakes(table, test, probabilities), names)
+    return Evaluation(metrics, confusion, per_category.round(4), recall_at_k, similar, mistakes)
 
 
 def _rounded(figures: dict[str, float]) -> dict[str, float]:
-    return {name: round(float(value), 5) for name, value in figures.items()}
+    return {name: round(float(value), 5) for name, value in figures.items() if np.isfinite(value)}
 
 
 @torch.inference_mode()

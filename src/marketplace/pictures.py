@@ -1,4 +1,4 @@
-"""A picture of the result: some photos and what the model finds most similar to them."""
+"""Pictures of the result: some photos and what the model finds most similar to them, and its worst mistakes."""
 
 import numpy as np
 import pandas as pd
@@ -11,6 +11,7 @@ GAP = 12
 CAPTION = 18
 HEADING = 26
 N_SIMILAR = 6
+N_MISTAKES, MISTAKES_A_ROW, MISTAKE_WIDTH = 12, 4, 220  # how many, and pixels for each
 INK, MISS = (70, 70, 76), (196, 52, 44)
 
 
@@ -34,13 +35,56 @@ def similar_sheet(images: np.ndarray, table: pd.DataFrame, embeddings: np.ndarra
     for line, (query, neighbours) in enumerate(zip(queries, found, strict=True)):
         top = HEADING + GAP + line * (pitch + CAPTION)
         sheet.paste(_thumbnail(images[query]), (GAP, top))
-        draw.text((GAP, top + THUMBNAIL + 3), _shorten(categories[query], draw, font), INK, font)
+        draw.text((GAP, top + THUMBNAIL + 3), _shorten(categories[query], draw, font, THUMBNAIL + GAP), INK, font)
         others = [row for row in neighbours if row >= 0 and products[row] != products[query]][:N_SIMILAR]
         for place, row in enumerate(others):
             left = right + place * pitch
             sheet.paste(_thumbnail(images[row]), (left, top))
             colour = INK if categories[row] == categories[query] else MISS
             draw.text((left, top + THUMBNAIL + 3), f"{cosine(embeddings[query], embeddings[row]):.2f}", colour, font)
+    return sheet
+
+
+def worst_mistakes(table: pd.DataFrame, rows: np.ndarray, probabilities: np.ndarray) -> pd.DataFrame:
+    """The test photos that were taken for another category with the greatest confidence, one a product.
+
+    `rows` `(T,)` number the photos in `table` (training data), `probabilities` `(T, n_categories)` are theirs. Gives
+    row, taken_for (label) and probability, the surest first; fewer than twelve where there are fewer mistakes.
+    """
+    guesses = pd.DataFrame(
+        {
+            "row": rows,
+            "taken_for": probabilities.argmax(axis=1),
+            "probability": probabilities.max(axis=1),
+            "product_id": table["product_id"].to_numpy()[rows],
+        }
+    )
+    mistakes = guesses[guesses["taken_for"].to_numpy() != table["label"].to_numpy()[rows]]
+    surest = mistakes.sort_values("probability", ascending=False, kind="stable").drop_duplicates("product_id")
+    return surest.head(N_MISTAKES).drop(columns="product_id").reset_index(drop=True)
+
+
+def mistakes_sheet(images: np.ndarray, table: pd.DataFrame, mistakes: pd.DataFrame, names: list[str]) -> Image.Image:
+    """Photos with what they are, and in red what they were taken for and how surely.
+
+    `images` `(N, S, S, 3) uint8`, `mistakes` as `worst_mistakes` gives them, `names` of the categories by label.
+    """
+    font = ImageFont.load_default(size=12)
+    n_rows = max(1, -(-len(mistakes) // MISTAKES_A_ROW))
+    pitch = THUMBNAIL + 2 * CAPTION + GAP
+    sheet = Image.new("RGB", (GAP + MISTAKES_A_ROW * MISTAKE_WIDTH, HEADING + GAP + n_rows * pitch), "white")
+    draw = ImageDraw.Draw(sheet)
+    heading = "the worst mistakes: what the photo shows, what it was taken for, and how surely"
+    draw.text((GAP, GAP), heading if len(mistakes) else "no test photo was taken for another category", INK, font)
+    for place, mistake in enumerate(mistakes.itertuples()):
+        left = GAP + place % MISTAKES_A_ROW * MISTAKE_WIDTH
+        top = HEADING + GAP + place // MISTAKES_A_ROW * pitch
+        sheet.paste(_thumbnail(images[mistake.row]), (left, top))
+        room = MISTAKE_WIDTH - GAP
+        truth = _shorten(names[table["label"].iloc[mistake.row]], draw, font, room)
+        guess = _shorten(names[mistake.taken_for], draw, font, room - draw.textlength("0.00  ", font))
+        draw.text((left, top + THUMBNAIL + 3), truth, INK, font)
+        draw.text((left, top + THUMBNAIL + 3 + CAPTION), f"{mistake.probability:.2f}  {guess}", MISS, font)
     return sheet
 
 
@@ -55,7 +99,9 @@ def _thumbnail(image: np.ndarray) -> Image.Image:
     return Image.fromarray(image).resize((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS)
 
 
-def _shorten(text: str, draw: ImageDraw.ImageDraw, font: ImageFont.ImageFont | ImageFont.FreeTypeFont) -> str:
-    while draw.textlength(text, font) > THUMBNAIL + GAP:
+def _shorten(
+    text: str, draw: ImageDraw.ImageDraw, font: ImageFont.ImageFont | ImageFont.FreeTypeFont, room: float
+) -> str:
+    while draw.textlength(text, font) > room:
         text = text.removesuffix("…")[:-1].rstrip(" ,&") + "…"
     return text

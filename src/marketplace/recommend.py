@@ -1,7 +1,9 @@
 """Similar products for every product."""
 
+import hashlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,10 +12,11 @@ import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from marketplace.files import replacing
-from marketplace.products import Products
+from marketplace.products import Products, display_name
 from marketplace.settings import RecommendSettings
 
 SIMILARITIES_AT_ONCE = 2**27  # 512 MiB of float32: what the table takes beside the vectors, however many there are
+PROBES = 50  # products whose recommendations are kept in Git
 SCHEMA = pa.schema(
     [
         ("product_id", pa.string()),
@@ -135,6 +138,25 @@ def recommendation_metrics(products: Products, recommended: pd.DataFrame) -> dic
     }
     figures["coverage"] = recommended["similar_product_id"].nunique() / len(by_id)
     return {name: round(float(value), 5) for name, value in figures.items() if np.isfinite(value)}
+
+
+def probe(products: Products, recommended: pd.DataFrame) -> list[dict[str, Any]]:
+    """What is recommended for a fixed handful of products, small enough for Git: a review compares it over commits.
+
+    Those whose ids hash lowest: they stay the same ones while others come and go.
+    """
+    facts = products.table.set_index("product_id")
+    chosen = sorted(facts.index, key=lambda product_id: hashlib.sha256(product_id.encode()).digest())[:PROBES]
+    similar = recommended.groupby("product_id")["similar_product_id"].agg(list)
+    return [
+        {
+            "product_id": product_id,
+            "name": display_name(facts["product_name"][product_id]),
+            "category": facts["category"][product_id],
+            "similar": similar.get(product_id, []),
+        }
+        for product_id in chosen
+    ]
 
 
 def write_recommendations(path: Path, batches: Iterator[pa.RecordBatch]) -> None:

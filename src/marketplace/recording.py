@@ -1,5 +1,6 @@
-"""What a training leaves beside its weights: DVCLive's metrics and plots, TensorBoard's logs, a table of its epochs."""
+"""What a training leaves beside its weights: DVCLive's metrics, its curves, TensorBoard's logs, all its epochs."""
 
+from math import isfinite
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -9,14 +10,15 @@ from dvclive.live import Live
 from torch.utils.tensorboard import SummaryWriter
 
 from marketplace import checkpoints
-from marketplace.files import remove, replacing
+from marketplace.files import remove, replacing, write_json
 from marketplace.networks import StateDict
 
 
 class Recorder:
     """Records a run.
 
-    `metrics` is for DVC, `logs`/{train,val} for TensorBoard; `epochs` gets epochs.csv and, on request, all weights.
+    `metrics` is for DVC: metrics.json, and the curves that it draws as epochs.json. `logs`/{train,val} are for
+    TensorBoard; `epochs` gets epochs.csv and, on request, all weights.
     """
 
     def __init__(self, metrics: Path, logs: Path, epochs: Path) -> None:
@@ -45,9 +47,11 @@ class Recorder:
     def epoch(self, epoch: int, figures: dict[str, float]) -> None:
         """Record an epoch's train_loss, val_loss and val_accuracy; `epoch` counts from 1."""
         self._table.append({"epoch": epoch, **figures})
+        curves = [{name: value if isfinite(value) else None for name, value in row.items()} for row in self._table]
+        write_json(self._metrics / "epochs.json", curves)
         self._live.step = epoch
         for name, value in figures.items():
-            self._live.log_metric(name.replace("_", "/", 1), value)
+            self._live.log_metric(name.replace("_", "/", 1), value, plot=False)  # epochs.json has the curves
             split, quantity = name.split("_", 1)
             (self._train if split == "train" else self._val).add_scalar(quantity, value, epoch)
         self._live.make_summary()

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 QUERIES_AT_ONCE = 512  # bounds memory to 512 x N similarities
+CURVE = 20  # neighbours that the curve of recall@k goes to
 
 
 def nearest(embeddings: np.ndarray, sha256: np.ndarray, queries: np.ndarray, k: int) -> np.ndarray:
@@ -85,14 +86,29 @@ def map_at_r(found: np.ndarray, keys: np.ndarray, sha256: np.ndarray, queries: n
     return float(((precision * counted).sum(axis=1)[possible] / n_right[possible]).mean())
 
 
-def retrieval_metrics(embeddings: np.ndarray, table: pd.DataFrame, queries: np.ndarray) -> dict[str, float]:
-    """How well the images of `table` (training data) that `queries` `(Q,)` number find what belongs to them.
+def neighbours(embeddings: np.ndarray, table: pd.DataFrame, queries: np.ndarray) -> np.ndarray:
+    """The nearest images of each query, as many as the figures below look at: `(Q, >= CURVE) int` row numbers.
+
+    `embeddings` `(N, D)` of the images of `table` (training data), `queries` `(Q,)` row numbers.
+    """
+    sha256, leaves = table["sha256"].to_numpy(), table["category_path"].to_numpy()
+    most = int(_gallery_counts(leaves, sha256, queries).max())
+    return nearest(embeddings, sha256, queries, k=max(CURVE, most))
+
+
+def recall_curve(found: np.ndarray, table: pd.DataFrame, queries: np.ndarray) -> list[float]:
+    """Same-product recall@1 to @`CURVE`; `found` is what `neighbours` gave."""
+    sha256, products = table["sha256"].to_numpy(), table["product_id"].to_numpy()
+    return [recall_at_k(found, products, sha256, queries, k) for k in range(1, CURVE + 1)]
+
+
+def retrieval_metrics(found: np.ndarray, table: pd.DataFrame, queries: np.ndarray) -> dict[str, float]:
+    """How well queries find what belongs to them; `found` is what `neighbours` gave.
 
     Same-product recall@1 and @10; precision@10 of root categories and of leaves (the whole category path); leaf mAP@R.
     """
     sha256, products = table["sha256"].to_numpy(), table["product_id"].to_numpy()
     roots, leaves = table["category"].to_numpy(), table["category_path"].to_numpy()
-    found = nearest(embeddings, sha256, queries, k=max(10, int(_gallery_counts(leaves, sha256, queries).max())))
     return {
         "same_product_recall_at_1": recall_at_k(found, products, sha256, queries, 1),
         "same_product_recall_at_10": recall_at_k(found, products, sha256, queries, 10),
