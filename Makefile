@@ -7,10 +7,10 @@ READY := $(VENV)/requirements.sha256
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help repro test lint clean
+.PHONY: help repro test lint check noise experiments clean
 
 help:  ## list the targets
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
 
 repro: $(READY)  ## run whatever is not up to date, from the dump to the evaluation
 	dvc repro
@@ -25,6 +25,15 @@ lint: $(READY)  ## ruff and mypy
 	ruff check .
 	ruff format --check .
 	mypy
+
+check: $(READY)  ## tell whether dvc.lock matches code, parameters and data; needs no data
+	marketplace check
+
+noise: $(READY)  ## repeat training with five seeds: how much the metrics move by chance (metrics/noise.json)
+	marketplace noise
+
+experiments: $(READY)  ## what was tried, the best first: the metrics that decide, and what differed
+	dvc exp show --no-pager --only-changed --drop '.*/' --sort-by same_product_recall_at_10 --sort-order desc
 
 clean:  ## remove .venv and the tools' caches; data, models and DVC's cache stay
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis src/*.egg-info

@@ -3,6 +3,8 @@
 import argparse
 import difflib
 import logging
+import os
+import sys
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,8 +20,12 @@ def main() -> None:
     """Run the command line. Exit codes: 0 done, 1 a mistake that stderr explains, 2 wrong usage."""
     options = _parser().parse_args()
     start_logging()
-    with plain_mistakes():
-        options.run(options)
+    try:
+        with plain_mistakes():
+            options.run(options)
+            sys.stdout.flush()
+    except BrokenPipeError:  # whoever read the output has seen enough, like `head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -35,6 +41,23 @@ def _parser() -> argparse.ArgumentParser:
     similar.add_argument("--max-price", type=_pounds, metavar="POUNDS")
     similar.add_argument("--html", type=Path, metavar="OUT", help="write a page with the photos to OUT, too")
     similar.set_defaults(run=_similar)
+
+    check = commands.add_parser("check", help="tell whether dvc.lock matches code, parameters and data; needs no data")
+    check.set_defaults(run=_check)
+
+    review = commands.add_parser("review", help="write what a change does, as Markdown for its pull request")
+    review.add_argument("base", metavar="BASE", help="a commit, branch, tag or experiment to compare with")
+    review.add_argument("head", metavar="HEAD", nargs="?", default="workspace", help="(default: the working tree)")
+    review.set_defaults(run=_review)
+
+    lineage = commands.add_parser("lineage", help="tell what a file, or a recommendation, came from")
+    lineage.add_argument("what", metavar="FILE|PRODUCT_ID", help="a file that the pipeline wrote, or a product's id")
+    lineage.add_argument("similar", metavar="SIMILAR_ID", nargs="?", help="one of its recommendations (default: first)")
+    lineage.set_defaults(run=_lineage)
+
+    noise = commands.add_parser("noise", help="measure how much the metrics move with the random seed alone")
+    noise.add_argument("--seeds", type=_count, default=5, help="how many trainings (default: %(default)s)")
+    noise.set_defaults(run=_noise)
 
     serve = commands.add_parser("serve", help="browse the catalogue and look for similar products in a browser")
     serve.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s, this machine)")
@@ -111,6 +134,67 @@ def _serve(options: argparse.Namespace) -> None:
     log = logging.getLogger(__name__)
     log.info("Serving on http://%s:%d (its API: /openapi.json). Ctrl-C ends it.", options.host, options.port)
     uvicorn.run(application(recommender), host=options.host, port=options.port, log_level="warning")
+
+
+def _check(_: argparse.Namespace) -> None:
+    from marketplace.lock import stale_stages
+
+    stale = stale_stages(Path.cwd())
+    if stale:
+        reasons = "".join(f"\n  {reason}" for reason in stale)
+        raise MarketplaceError(f"dvc.lock does not match; `dvc repro` brings it up to date:{reasons}")
+    logging.getLogger(__name__).info("dvc.lock matches code, parameters and data.")
+
+
+def _review(options: argparse.Namespace) -> None:
+    from marketplace.review import review
+    from marketplace.review_page import markdown
+
+    found = review(Path.cwd(), options.base, options.head)
+    sys.stdout.write(markdown(found))
+    if found.blocking:
+        sys.exit(1)
+
+
+def _lineage(options: argparse.Namespace) -> None:
+    from marketplace.lineage import RECOMMENDATIONS, lineage, recommendation
+
+    root, file = Path.cwd(), Path(options.what)
+    lines: dict[str, object] = {}
+    if not file.is_file() and (file.suffix or len(file.parts) > 1):
+        raise MarketplaceError(f"there is no file {file}.")
+    if not file.is_file():
+        row = recommendation(root, options.what, options.similar)
+        lines |= {
+            "recommended": f"{row.similar_product_id} for {row.product_id}, rank {row.rank}, score {row.score:.4f}",
+            "photos": [f"{image_id}  sha256 {sha256}" for image_id, sha256 in row.photos.items()],
+        }
+        file = root / RECOMMENDATIONS
+    found = lineage(root, file)
+    lines |= {
+        "file": f"{found.path}  md5 {found.md5}",
+        "commit": f"{found.revision.label}  {found.committed}",
+        "first in": found.first,
+        "stage": f"{found.stage}: {found.command}",
+        "epoch": [f"{name} {value}" for name, value in found.epoch.items()],
+        "metrics": [f"{name} {value}" for name, value in found.metrics.items()],
+        "parameters": [f"{name} {value}" for name, value in found.params.items()],
+        "data": [f"{path}  md5 {md5}" for path, md5 in found.data.items()],
+        "code": f"{len(found.code)} files, from {found.code[0]} to {found.code[-1]}, as they are in that commit",
+        "again": found.reproduce,
+    }
+    for name, said in lines.items():
+        for place, line in enumerate(said if isinstance(said, list) else [said]):
+            sys.stdout.write(f"{name if place == 0 else '':<12} {line}\n")
+
+
+def _noise(options: argparse.Namespace) -> None:
+    from marketplace.files import write_json
+    from marketplace.noise import measure_noise
+
+    if options.seeds < 2:
+        raise MarketplaceError("a spread takes two seeds at least: --seeds 2 or more.")
+    write_json(Path("metrics/noise.json"), measure_noise(Path.cwd(), options.seeds))
 
 
 def _known(name: str, value: str | None, known: list[str]) -> str | None:

@@ -1,0 +1,175 @@
+"""Where a file of the pipeline came from: the commit, parameters, data, epoch and metrics behind its bytes."""
+
+import hashlib
+import subprocess
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from marketplace.embeddings import read_embeddings
+from marketplace.errors import MarketplaceError
+from marketplace.revisions import WORKSPACE, Revision
+
+RECOMMENDATIONS = "data/recommendations.parquet"
+SOURCE = "fetch"  # the stage whose outputs are the data that everything came from
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """What dvc.lock and Git know of a file's content."""
+
+    path: str  # as the pipeline calls it
+    md5: str
+    revision: Revision  # the newest whose dvc.lock has this content; the working tree, where no commit has it yet
+    committed: str  # date, author and subject of that commit
+    first: str  # the commit that wrote this content first, and the same of it
+    stage: str
+    command: str
+    params: dict[str, Any]  # of the stage and of all before it
+    data: dict[str, str]  # path to md5: the dump
+    code: list[str]  # the modules and scripts of the stage and of all before it; the commit says what is in them
+    epoch: dict[str, Any]  # the chosen one of train_full: epoch, train_loss, val_loss, val_accuracy
+    metrics: dict[str, float]
+
+    @property
+    def reproduce(self) -> str:
+        """The command that makes the file again."""
+        checkout = f"git checkout {self.revision.commit} && " if self.revision.commit else ""
+        return f"{checkout}dvc repro {self.stage}"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of the recommendations, and the most similar pair of photos that it rests on."""
+
+    product_id: str
+    similar_product_id: str
+    rank: int
+    score: float
+    image_id: str
+    similar_image_id: str
+    photos: dict[str, str]  # image id to sha256 of its file
+
+
+def lineage(root: Path, file: Path) -> Lineage:
+    """The lineage of a file, wherever it lies: it is recognised by its content.
+
+    Raises MarketplaceError when no dvc.lock in this repository's history wrote such a file.
+    """
+    if file.is_dir():
+        raise MarketplaceError(f"{file} is a folder: ask for one of the files that `dvc.lock` lists.")
+    with file.open("rb") as opened:
+        md5 = hashlib.file_digest(opened, "md5").hexdigest()
+    for revision in _revisions_with(root, md5):
+        stages = (revision.yaml("dvc.lock") or {}).get("stages", {})
+        for stage, entry in stages.items():
+            for out in entry.get("outs", []):
+                if out["md5"] == md5:
+                    return _lineage(revision, stages, stage, out)
+    raise MarketplaceError(
+        f"no dvc.lock in this repository's history wrote {file} (md5 {md5}): it was changed since, comes from another "
+        "repository, or from a commit that is not here (`git fetch --unshallow`)."
+    )
+
+
+def recommendation(root: Path, product_id: str, similar_product_id: str | None) -> Row:
+    """A row of the recommendations in the working tree; the first of the product where no other product is named.
+
+    Raises MarketplaceError when there is no such row.
+    """
+    table = pd.read_parquet(root / RECOMMENDATIONS)
+    rows = table[table["product_id"] == product_id]
+    if rows.empty:
+        raise MarketplaceError(f"{product_id!r} is neither a file nor a product with recommendations.")
+    if similar_product_id is not None:
+        rows = rows[rows["similar_product_id"] == similar_product_id]
+        if rows.empty:
+            raise MarketplaceError(f"{similar_product_id!r} is not recommended for {product_id!r}.")
+    row = rows.sort_values("rank").iloc[0]
+    training_data = pd.read_parquet(root / "data/clean/training_data.parquet")
+    vectors = read_embeddings(root / "data/embeddings.parquet", training_data)
+    ours, theirs = (
+        np.flatnonzero(training_data["product_id"] == row[column]) for column in ("product_id", "similar_product_id")
+    )
+    similarity = vectors[ours] @ vectors[theirs].T
+    one, other = np.unravel_index(similarity.argmax(), similarity.shape)
+    pair = training_data.iloc[[ours[one], theirs[other]]]
+    image_id, similar_image_id = pair["image_id"]
+    photos = dict(zip(pair["image_id"], pair["sha256"], strict=True))
+    score = float(row["score"])
+    return Row(product_id, row["similar_product_id"], int(row["rank"]), score, image_id, similar_image_id, photos)
+
+
+def _lineage(revision: Revision, stages: Mapping[str, Any], stage: str, out: Mapping[str, Any]) -> Lineage:
+    upstream = _upstream(stages, stage)
+    params = {
+        name: value
+        for before in upstream
+        for values in stages[before].get("params", {}).values()
+        for name, value in values.items()
+    }
+    written = {item["path"] for entry in stages.values() for item in entry.get("outs", [])}
+    trained = "train_full" in upstream
+    return Lineage(
+        path=out["path"],
+        md5=out["md5"],
+        revision=revision,
+        committed=_committed(revision.root, revision.commit),
+        first=_first_with(revision, out["md5"]),
+        stage=stage,
+        command=stages[stage]["cmd"],
+        params=params,
+        data={dump["path"]: dump["md5"] for dump in stages.get(SOURCE, {}).get("outs", []) if SOURCE in upstream},
+        code=sorted({dep["path"] for before in upstream for dep in stages[before]["deps"]} - written),
+        epoch=(revision.json("metrics/train_full/metrics.json") or {}).get("best", {}) if trained else {},
+        metrics=revision.json("metrics/summary.json") or {} if trained else {},
+    )
+
+
+def _upstream(stages: Mapping[str, Any], stage: str) -> list[str]:
+    """The stage and all that it depends on, in the order of dvc.lock."""
+    writer = {out["path"]: name for name, entry in stages.items() for out in entry.get("outs", [])}
+    found, waiting = set(), [stage]
+    while waiting:
+        name = waiting.pop()
+        found.add(name)
+        deps = {writer[dep["path"]] for dep in stages[name].get("deps", []) if dep["path"] in writer}
+        waiting += deps - found
+    return [name for name in stages if name in found]
+
+
+def _revisions_with(root: Path, md5: str) -> Iterator[Revision]:
+    """Revisions whose dvc.lock may have this hash: HEAD, history, other branches and experiments, the working tree."""
+    names = ["HEAD"]
+    for where in ("HEAD", "--all"):
+        for commit in _commits_about(root, md5, where):  # each brought the hash, or took it away
+            names += [commit, f"{commit}~1"]
+    for name in [*names, WORKSPACE]:
+        try:
+            yield Revision.of(root, name)
+        except MarketplaceError:  # the first commit has no parent, a shallow clone not all
+            continue
+
+
+def _first_with(revision: Revision, md5: str) -> str:
+    if revision.commit is None:
+        return "not committed yet"
+    first = _commits_about(revision.root, md5, revision.commit)[-1]
+    return f"{first[:7]}  {_committed(revision.root, first)}"
+
+
+def _commits_about(root: Path, md5: str, where: str) -> list[str]:
+    """The commits in which dvc.lock gained or lost this hash, newest first."""
+    search = ["git", "log", "--format=%H", f"-S{md5}", where, "--", "dvc.lock"]
+    return subprocess.run(search, cwd=root, capture_output=True, text=True).stdout.split()
+
+
+def _committed(root: Path, commit: str | None) -> str:
+    if commit is None:
+        return "not committed yet"
+    show = ["git", "show", "--no-patch", "--format=%ad, %an: %s", "--date=short", commit]
+    return subprocess.run(show, cwd=root, capture_output=True, text=True, check=True).stdout.strip()

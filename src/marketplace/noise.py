@@ -1,0 +1,77 @@
+"""How much the reviewed metrics move when nothing but the random seed of training changes."""
+
+import logging
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from scipy.stats import t as student_t
+
+from marketplace.errors import MarketplaceError
+from marketplace.revisions import Revision
+
+CONFIDENCE = 0.95
+log = logging.getLogger(__name__)
+
+
+def measure_noise(root: Path, n_seeds: int) -> dict[str, Any]:
+    """Repeat training with the seeds 1 to `n_seeds`, each as a `dvc exp run --temp`: the content of metrics/noise.json.
+
+    The experiments are removed again; what they computed stays in DVC's cache, so that a repetition costs nothing.
+    """
+    seeds = range(1, n_seeds + 1)
+    summaries = []
+    for seed in seeds:
+        log.info("Seed %d of %d.", seed, n_seeds)
+        summaries.append(_summary_with(root, seed))
+    return noise_of(summaries, list(seeds), training_data_hash(root))
+
+
+def noise_of(summaries: list[dict[str, float]], seeds: list[int], training_data: str) -> dict[str, Any]:
+    """Mean and spread (sample standard deviation) of each metric over `summaries`, one for each seed."""
+    metrics = {}
+    for name in summaries[0]:
+        values = [summary[name] for summary in summaries]
+        metrics[name] = {
+            "mean": round(float(np.mean(values)), 5),
+            "spread": round(float(np.std(values, ddof=1)), 5),
+            "values": values,
+        }
+    return {"seeds": seeds, "training_data": training_data, "metrics": metrics}
+
+
+def band_of(noise: dict[str, Any], metric: str) -> float | None:
+    """By how much two trainings that differ in nothing but their seed differ at most, in 95 of 100 cases.
+
+        t(0.975, n - 1) * s * sqrt(2)
+
+    for the spread s over n seeds: each of the two has the variance s^2, which is itself known from n values only. None
+    where the metric was not measured.
+    """
+    measured = noise["metrics"].get(metric)
+    if measured is None:
+        return None
+    quantile = student_t.ppf((1 + CONFIDENCE) / 2, len(measured["values"]) - 1)
+    return float(quantile * measured["spread"] * np.sqrt(2))
+
+
+def training_data_hash(root: Path) -> str:
+    """The hash of the training data in dvc.lock: noise is that of these data."""
+    lock = yaml.safe_load((root / "dvc.lock").read_text(encoding="utf-8"))
+    outs = lock["stages"]["clean"]["outs"]
+    return str(next(out["md5"] for out in outs if out["path"] == "data/clean/training_data.parquet"))
+
+
+def _summary_with(root: Path, seed: int) -> dict[str, float]:
+    name = f"noise-{seed}"
+    dvc = [sys.executable, "-m", "dvc", "exp"]
+    subprocess.run([*dvc, "remove", "--quiet", name], cwd=root, stderr=subprocess.DEVNULL)  # of a run that was cut off
+    run = [*dvc, "run", "--temp", "--name", name, "--set-param", f"train.seed={seed}"]
+    if subprocess.run(run, cwd=root).returncode != 0:
+        raise MarketplaceError(f"the training with train.seed={seed} failed: see above.")
+    summary: dict[str, float] = Revision.of(root, name).json("metrics/summary.json")
+    subprocess.run([*dvc, "remove", "--quiet", name], cwd=root, check=True)
+    return summary

@@ -1,0 +1,167 @@
+"""What a change does to the recommender, as Markdown for its pull request, from what Git tracks alone."""
+
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from marketplace.changes import Change, Drift, StageChange, changed, changed_stages, drift, extremes
+from marketplace.lock import stale_stages
+from marketplace.revisions import Revision
+from marketplace.verdicts import Outcome, Verdict, policy_of, verdicts
+
+METRICS, POLICY, NOISE = "metrics/summary.json", "metrics/policy.yaml", "metrics/noise.json"
+RECOMMENDATIONS = "data/recommendations.parquet"
+
+
+@dataclass
+class Review:
+    """Everything that a review says; `review_page.markdown` writes it down."""
+
+    base: Revision
+    head: Revision
+    verdicts: list[Verdict] = field(default_factory=list)
+    params: list[Change] = field(default_factory=list)
+    stages: list[StageChange] = field(default_factory=list)
+    categories: list[Change] = field(default_factory=list)  # the share of a category's test photos told right
+    test_photos: dict[str, int] = field(default_factory=dict)  # by category, at head
+    counts: list[Change] = field(default_factory=list)  # of rows and files, as cleaning left them
+    probe_drift: Drift | None = None
+    catalogue_drift: Drift | None = None
+    problems: list[str] = field(default_factory=list)  # each of them blocks
+    notes: list[str] = field(default_factory=list)  # what could not be computed, and what the reader should know
+
+    @property
+    def blocking(self) -> list[str]:
+        """Every reason why this must not be merged as it is."""
+        return [*self.problems, *(_blocking_fall(verdict) for verdict in self.verdicts if verdict.blocks)]
+
+
+def review(root: Path, base_name: str, head_name: str) -> Review:
+    """Compare two revisions of the repository at `root`.
+
+    Raises MarketplaceError for an unknown revision, or a policy, metrics or noise file that cannot be read.
+    """
+    base, head = Revision.of(root, base_name), Revision.of(root, head_name)
+    result = Review(base, head)
+    _judge_metrics(result)
+    result.params = changed(base.yaml("params.yaml") or {}, head.yaml("params.yaml") or {})
+    result.stages = changed_stages(_stages(base), _stages(head))
+    result.problems += [f"`dvc.lock` does not match: {reason}" for reason in stale_at(head)]
+    _compare_categories(result)
+    counts = _both(result, "metrics/clean.json", "what cleaning kept and left out")
+    if counts:
+        result.counts = changed(*counts)
+    probes = _both(result, "metrics/probe.json", "the drift of the recommendations")
+    if probes:
+        result.probe_drift = drift(*probes)
+    result.catalogue_drift = _catalogue_drift(result)
+    return result
+
+
+def stale_at(revision: Revision) -> list[str]:
+    """Why stages would run again at a revision; a commit is looked at in a clone without data."""
+    if revision.commit is None:
+        return [str(stale) for stale in stale_stages(revision.root)]
+    with tempfile.TemporaryDirectory() as folder:
+        for command in (
+            ["clone", "--quiet", "--shared", "--no-checkout", str(revision.root.resolve()), folder],
+            ["-C", folder, "checkout", "--quiet", "--detach", revision.commit],
+        ):
+            subprocess.run(["git", *command], check=True, capture_output=True)
+        return [str(stale) for stale in stale_stages(Path(folder))]
+
+
+def _judge_metrics(result: Review) -> None:
+    """Judge by the base's policy and noise, lest a change loosens what it is judged by."""
+    sources = {}
+    for path in (POLICY, NOISE):
+        of_base, of_head = result.base.text(path), result.head.text(path)
+        sources[path] = result.base if of_base is not None else result.head
+        if of_base is not None and of_base != of_head:
+            result.notes.append(f"`{path}` differs: this review went by the base's.")
+    policy = sources[POLICY].yaml(POLICY)
+    if not policy:
+        result.problems.append(f"there is no `{POLICY}`: nothing says what is better")
+        return
+    noise = sources[NOISE].json(NOISE)
+    if noise is None:
+        result.notes.append(f"There is no `{NOISE}` (`make noise` measures it): only the tolerances count as noise.")
+    elif noise["training_data"] not in _data_hashes(_stages(result.base)):
+        result.notes.append(f"`{NOISE}` was measured with other training data: `make noise` measures it again.")
+    both = [revision.json(METRICS) for revision in (result.base, result.head)]
+    for revision, metrics in zip((result.base, result.head), both, strict=True):
+        if not metrics or not isinstance(metrics, Mapping):
+            result.problems.append(f"{revision.label} has no metrics: `{METRICS}` is missing or empty")
+    if not result.problems:
+        result.verdicts = verdicts(both[0], both[1], policy_of(policy), noise)
+
+
+def _compare_categories(result: Review) -> None:
+    tables = _both(result, "metrics/evaluate/per_category.json", "the categories that gained and lost")
+    if not tables:
+        return
+    base, head = ({row["category"]: row for row in table} for table in tables)
+    result.test_photos = {name: row["images"] for name, row in head.items()}
+    shares = [Change(name, base[name]["recall"], head[name]["recall"]) for name in head if name in base]
+    result.categories = extremes(shares)
+    for revision, ours, theirs in ((result.head, head, base), (result.base, base, head)):
+        if only := sorted(set(ours) - set(theirs)):
+            result.notes.append(f"Only {revision.label} has the categories {', '.join(only)}.")
+
+
+def _both(result: Review, path: str, what: str) -> tuple[Any, Any] | None:
+    """A JSON file of both revisions; None, and a problem or a note, where one lacks it or it is empty."""
+    base, head = result.base.json(path), result.head.json(path)
+    if not head:
+        result.problems.append(f"{result.head.label} has no `{path}`, or an empty one: {what} cannot be told")
+    elif not base:
+        result.notes.append(f"Not computed: {what}, as {result.base.label} has no `{path}`.")
+    return (base, head) if base and head else None
+
+
+def _catalogue_drift(result: Review) -> Drift | None:
+    """The drift over all products, where DVC's cache has both tables."""
+    tables = [_recommendations(revision) for revision in (result.base, result.head)]
+    if any(table is None for table in tables):
+        result.notes.append(
+            f"Not computed: the drift over all products, as this machine has not both versions of `{RECOMMENDATIONS}` "
+            "(`dvc fetch recommend` at either revision brings them). The probe products stand for them."
+        )
+        return None
+    return drift(*(table for table in tables if table is not None))
+
+
+def _recommendations(revision: Revision) -> list[dict[str, Any]] | None:
+    from dvc.repo import Repo
+
+    outs = _stages(revision).get("recommend", {}).get("outs", [])
+    hashes = [out["md5"] for out in outs if out["path"] == RECOMMENDATIONS]
+    if not hashes:
+        return None
+    with Repo(str(revision.root)) as repo:
+        cached = Path(repo.cache.local.oid_to_path(hashes[0]))
+    if not cached.is_file():
+        return None
+    similar = pd.read_parquet(cached).groupby("product_id")["similar_product_id"].agg(list)
+    return [{"product_id": key, "name": "", "category": "", "similar": value} for key, value in similar.items()]
+
+
+def _stages(revision: Revision) -> dict[str, Any]:
+    stages: dict[str, Any] = (revision.yaml("dvc.lock") or {}).get("stages", {})
+    return stages
+
+
+def _data_hashes(stages: Mapping[str, Any]) -> set[str]:
+    return {out["md5"] for out in stages.get("clean", {}).get("outs", [])}
+
+
+def _blocking_fall(verdict: Verdict) -> str:
+    if verdict.outcome is not Outcome.WORSE:
+        return f"{verdict.metric} is {verdict.outcome}"
+    change = abs((verdict.head or 0) - (verdict.base or 0))
+    return f"{verdict.metric} got worse by {change:.4f}, more than chance and the policy allow ({verdict.band:.4f})"

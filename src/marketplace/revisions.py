@@ -1,0 +1,82 @@
+"""A revision of the repository: a commit, an experiment or the working tree, and the files that Git has of it."""
+
+import json
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import yaml
+
+from marketplace.errors import MarketplaceError
+
+WORKSPACE = "workspace"
+
+
+@dataclass(frozen=True)
+class Revision:
+    """What `name` was asked for, and the commit behind it; None for the working tree."""
+
+    root: Path
+    name: str
+    commit: str | None
+
+    @classmethod
+    def of(cls, root: Path, name: str) -> Self:
+        """The revision of a commit, branch, tag or experiment, or the working tree for "workspace".
+
+        Raises MarketplaceError when there is none.
+        """
+        if name == WORKSPACE:
+            return cls(root, name, None)
+        commit = _git(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
+        if commit is None:
+            commit = _experiments(root).get(name)
+        if commit is None:
+            raise MarketplaceError(
+                f"{name!r} is no commit, branch, tag or experiment here. `git fetch` brings what the remote has (a CI "
+                "checkout needs its whole history, fetch-depth: 0), `dvc exp pull` experiments."
+            )
+        return cls(root, name, commit.strip())
+
+    @property
+    def label(self) -> str:
+        """The name with the commit's first digits."""
+        if self.commit is None or self.commit.startswith(self.name):
+            return self.name[:10]
+        return f"{self.name} ({self.commit[:7]})"
+
+    def text(self, path: str) -> str | None:
+        """A file's content, None where there is none."""
+        if self.commit is None:
+            file = self.root / path
+            return file.read_text(encoding="utf-8") if file.is_file() else None
+        return _git(self.root, "show", f"{self.commit}:{path}")
+
+    def json(self, path: str) -> Any:
+        """A JSON file's value, None where there is none. Raises MarketplaceError where it is no JSON."""
+        text = self.text(path)
+        try:
+            return None if text is None else json.loads(text)
+        except json.JSONDecodeError as error:
+            raise MarketplaceError(f"{path} of {self.name} is no JSON: {error}.") from error
+
+    def yaml(self, path: str) -> Any:
+        """A YAML file's value, None where there is none. Raises MarketplaceError where it is no YAML."""
+        text = self.text(path)
+        try:
+            return None if text is None else yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise MarketplaceError(f"{path} of {self.name} is no YAML: {error}.") from error
+
+
+def _experiments(root: Path) -> dict[str, str]:
+    """Experiment names to commits: DVC keeps them as refs/exps/<baseline>/<name>."""
+    listed = _git(root, "for-each-ref", "--format=%(objectname) %(refname)", "refs/exps") or ""
+    refs = (line.split(" ", 1) for line in listed.splitlines())
+    return {ref.rpartition("/")[2]: commit for commit, ref in refs}
+
+
+def _git(root: Path, *arguments: str) -> str | None:
+    done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, encoding="utf-8")
+    return done.stdout if done.returncode == 0 else None
