@@ -27,9 +27,9 @@ class Review:
     verdicts: list[Verdict] = field(default_factory=list)
     params: list[Change] = field(default_factory=list)
     stages: list[StageChange] = field(default_factory=list)
-    categories: list[Change] = field(default_factory=list)  # the share of a category's test photos told right
+    categories: list[Change] | None = None  # the share of a category's test photos told right; None: not computed
     test_photos: dict[str, int] = field(default_factory=dict)  # by category, at head
-    counts: list[Change] = field(default_factory=list)  # of rows and files, as cleaning left them
+    counts: list[Change] | None = None  # of rows and files, as cleaning left them; None: not computed
     probe_drift: Drift | None = None
     catalogue_drift: Drift | None = None
     problems: list[str] = field(default_factory=list)  # each of them blocks

@@ -8,6 +8,7 @@ from marketplace.changes import Change, Drift, StageChange
 from marketplace.review import Review
 from marketplace.verdicts import Outcome, Verdict
 
+NOT_COMPUTED = "Not computed: see the end."
 SIGNS = {
     Outcome.BETTER: "🟢 better",
     Outcome.WORSE: "🔴 worse",
@@ -93,6 +94,8 @@ def _reasons(change: StageChange) -> str:
 
 
 def _categories(review: Review) -> str:
+    if review.categories is None:
+        return NOT_COMPUTED
     rows = [
         [escaped(change.name), f"{change.base:.3f}", f"{change.head:.3f}", f"{change.gained:+.3f}",
          str(review.test_photos[change.name])]
@@ -101,7 +104,9 @@ def _categories(review: Review) -> str:
     return table(["category", "base:", "head:", "change:", "test photos:"], rows) if rows else ""
 
 
-def _counts(counts: Sequence[Change]) -> str:
+def _counts(counts: Sequence[Change] | None) -> str:
+    if counts is None:
+        return NOT_COMPUTED
     rows = [[f"`{change.name}`", _value(change.base), _value(change.head), f"{change.gained:+g}"] for change in counts]
     return table(["count", "base:", "head:", "change:"], rows) if rows else ""
 
@@ -118,7 +123,7 @@ def _drift(review: Review) -> str:
         ]
         if rows:
             lines.append(table(["moved most", "category", "id", "stayed:"], rows))
-    return "\n\n".join(lines)
+    return "\n\n".join(lines) or NOT_COMPUTED
 
 
 def _share(drift: Drift, whose: str) -> str:
