@@ -33,7 +33,7 @@ noise: $(READY)  ## repeat training with five seeds: how much the metrics move b
 	marketplace noise
 
 experiments: $(READY)  ## what was tried, the best first: the metrics that decide, and what differed
-	dvc exp show --no-pager --only-changed --drop '.*/' --sort-by same_product_recall_at_10 --sort-order desc
+	dvc exp show --only-changed --drop '.*/' --sort-by same_product_recall_at_10 --sort-order desc
 
 clean:  ## remove .venv and the tools' caches; data, models and DVC's cache stay
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis src/*.egg-info

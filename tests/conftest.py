@@ -2,9 +2,11 @@
 
 import copy
 import os
+import re
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -161,6 +163,9 @@ def own_dump(server: SshServer, raw: Path, tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["rm", "-rf", folder], check=True)
 
 
+# The command of the copy at hand, not of the project that the tests run in.
+COMMAND = "import sys; sys.path.insert(0, 'src'); from marketplace.cli import main; main()"
+
 COLOURS = ["red", "green", "blue"]
 
 
@@ -229,6 +234,15 @@ class Project:
         theirs.folder = folder
         return theirs
 
+    def restore(self) -> None:
+        """Take everything back that is not committed."""
+        self.run("git", "checkout", "-q", ".")
+        self.dvc("checkout", "-q")
+
+    def marketplace(self, *arguments: str, code: int | None = 0) -> str:
+        """Run the project's own command."""
+        return self.run("python", "-c", COMMAND, *arguments, code=code)
+
     def environment(self) -> dict[str, str]:
         """This environment, with this Python's programs first."""
         programs = str(Path(sys.executable).parent)
@@ -270,14 +284,38 @@ def make_project(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Proj
     return make
 
 
-@pytest.fixture
-def copy_of_reproduced(reproduced: "Project", make_project: Callable[..., Project]) -> Project:
-    """Another copy with the same outputs in place, to do with as one likes."""
-    project = make_project()
+def copy_of(reproduced: Project, project: Project) -> Project:
     for name in (".dvc/cache", "dvc.lock", "metrics"):
         subprocess.run(["cp", "-r", reproduced.folder / name, (project.folder / name).parent], check=True)
     project.dvc("checkout")
     return project
+
+
+@pytest.fixture
+def copy_of_reproduced(reproduced: Project, make_project: Callable[..., Project]) -> Project:
+    """Another copy with the same outputs in place, to do with as one likes."""
+    return copy_of(reproduced, make_project())
+
+
+@pytest.fixture(scope="session")
+def experimented(reproduced: Project, make_project: Callable[..., Project]) -> Project:
+    """Another copy, committed on `main`, with experiments: `several`, `rate`, and two of a sweep that was queued.
+
+    Tests that share it leave `main` and the working tree as they found them.
+    """
+    project = copy_of(reproduced, make_project())
+    for command in (["branch", "-M", "main"], ["add", "-A"], ["commit", "-qm", "reproduced"]):
+        project.run("git", *command)
+    project.dvc("exp", "run", "-n", "several", "-S", "recommend.k=8", "-S", "recommend.same_category=true")
+    project.restore()
+    project.dvc("exp", "run", "--temp", "-n", "rate", "-S", "train.lr=1e-5")
+    project.dvc("exp", "run", "--queue", "-S", "recommend.price_factor=1.5,2.5")
+    project.dvc("queue", "start")
+    for _ in range(600):
+        if not re.search("Queued|Running", project.dvc("queue", "status")):
+            return project
+        time.sleep(0.5)
+    raise AssertionError(project.dvc("queue", "status"))
 
 
 @pytest.fixture(scope="session")

@@ -100,10 +100,10 @@ def _params(entry: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def extremes(changes: Iterable[Change]) -> list[Change]:
-    """Those that gained most, then those that lost most, without those that did neither."""
-    ordered = sorted(changes, key=lambda change: -change.gained)
-    gained = [change for change in ordered if change.gained > 0][:MOVED]
-    return gained + [change for change in ordered if change.gained < 0][-MOVED:]
+    """Those that gained most, then those that lost most, the greatest change first in either."""
+    ordered = sorted(changes, key=lambda change: -abs(change.gained))
+    gained, lost = ([change for change in ordered if sign * change.gained > 0] for sign in (1, -1))
+    return gained[:MOVED] + lost[:MOVED]
 
 
 def drift(base: list[dict[str, Any]], head: list[dict[str, Any]]) -> Drift | None:
