@@ -49,6 +49,7 @@ TINY = {
     "resize_images.small": 32,
     "resize_images.full": 48,
     "train.epochs": 2,
+    "train.seed": 1,
 }
 
 

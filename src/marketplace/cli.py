@@ -161,9 +161,9 @@ def _lineage(options: argparse.Namespace) -> None:
 
     root, file = Path.cwd(), Path(options.what)
     lines: dict[str, object] = {}
-    if not file.is_file() and (file.suffix or len(file.parts) > 1):
+    if not file.exists() and (file.suffix or len(file.parts) > 1):
         raise MarketplaceError(f"there is no file {file}.")
-    if not file.is_file():
+    if not file.exists():
         row = recommendation(root, options.what, options.similar)
         lines |= {
             "recommended": f"{row.similar_product_id} for {row.product_id}, rank {row.rank}, score {row.score:.4f}",

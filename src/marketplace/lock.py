@@ -34,7 +34,8 @@ def stale_stages(root: Path) -> list[Stale]:
 
     try:
         with Repo(str(root)) as repo:
-            status = repo.status()
+            # DVC names stages as seen from the working directory: ../clone/dvc.yaml:fetch
+            status = {name.rpartition(":")[2]: entries for name, entries in repo.status().items()}
             pulled = {out.def_path for stage in repo.index.stages for out in stage.outs if out.use_cache}
             stages = [stage.name for stage in repo.index.stages]
     except DvcException as error:
