@@ -5,6 +5,7 @@ VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 READY := $(VENV)/requirements.sha256
 PYTEST_ARGS ?=
+SEEDS ?= 5
 
 .DEFAULT_GOAL := help
 .PHONY: help repro test lint check noise experiments clean
@@ -29,8 +30,8 @@ lint: $(READY)  ## ruff and mypy
 check: $(READY)  ## tell whether dvc.lock matches code, parameters and data; needs no data
 	marketplace check
 
-noise: $(READY)  ## repeat training with five seeds: how much the metrics move by chance (metrics/noise.json)
-	marketplace noise
+noise: $(READY)  ## repeat training with SEEDS=5 seeds: how much the metrics move by chance (metrics/noise.json)
+	marketplace noise --seeds $(SEEDS)
 
 experiments: $(READY)  ## what was tried, the best first: the metrics that decide, and what differed
 	dvc exp show --only-changed --drop '.*/' --sort-by same_product_recall_at_10 --sort-order desc

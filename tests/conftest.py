@@ -244,6 +244,12 @@ class Project:
         """Run the project's own command."""
         return self.run("python", "-c", COMMAND, *arguments, code=code)
 
+    def experiment(self, name: str) -> str:
+        """The commit of an experiment."""
+        refs = self.run("git", "for-each-ref", "--format=%(objectname) %(refname)", "refs/exps")
+        (commit,) = re.findall(rf"^(\w+) \S+/{name}$", refs, re.MULTILINE)
+        return str(commit)
+
     def environment(self) -> dict[str, str]:
         """This environment, with this Python's programs first."""
         programs = str(Path(sys.executable).parent)
@@ -311,7 +317,7 @@ def experimented(reproduced: Project, make_project: Callable[..., Project]) -> P
     project.restore()
     project.dvc("exp", "run", "--temp", "-n", "rate", "-S", "train.lr=1e-5")
     project.dvc("exp", "run", "--queue", "-S", "recommend.price_factor=1.5,2.5")
-    project.dvc("queue", "start")
+    project.dvc("queue", "start", "--jobs", "2")
     for _ in range(600):
         if not re.search("Queued|Running", project.dvc("queue", "status")):
             return project

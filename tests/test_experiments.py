@@ -138,6 +138,16 @@ def test_a_plot_draws_fields_that_its_data_has(experimented: Project, name: str)
     assert fields - made <= set(rows[0])
 
 
+def test_editors_that_fill_the_templates_themselves_get_all_they_need(experimented: Project, tmp_path: Path) -> None:
+    """VS Code asks for templates and data apart."""
+    for name, renderings in plots(experimented, "diff", "main", "rate", "--split", "-o", str(tmp_path)).items():
+        if name in PLOTS:
+            (drawn,) = renderings
+            content = drawn["content"] if isinstance(drawn["content"], str) else json.dumps(drawn["content"])
+            assert "<DVC_METRIC_DATA>" in content
+            assert set(re.findall(r"<DVC_METRIC_\w+>", content)) <= set(drawn["anchor_definitions"])
+
+
 def test_both_trainings_are_in_one_picture(experimented: Project) -> None:
     (drawn,) = plots(experimented, "show")["Training"]
     content = drawn["content"] if isinstance(drawn["content"], dict) else json.loads(drawn["content"])

@@ -16,17 +16,10 @@ from marketplace.review_page import escaped
 @pytest.fixture
 def clone(experimented: Project, tmp_path: Path) -> Project:
     """A clone without data, with the experiment of another rate checked out as the branch `slower`."""
-    experimented.run("git", "branch", "-f", "slower", commit_of(experimented))
+    experimented.run("git", "branch", "-f", "slower", experimented.experiment("rate"))
     theirs = experimented.clone(tmp_path / "clone")
     theirs.run("git", "checkout", "-q", "slower")
     return theirs
-
-
-def commit_of(project: Project) -> str:
-    """The commit of the experiment `rate`."""
-    refs = project.run("git", "for-each-ref", "--format=%(objectname) %(refname)", "refs/exps")
-    (commit,) = re.findall(r"^(\w+) \S+/rate$", refs, re.MULTILINE)
-    return str(commit)
 
 
 def change(project: Project, path: str, edit: Callable[[str], str]) -> None:
@@ -49,7 +42,7 @@ def test_a_review_tells_what_the_files_say(experimented: Project) -> None:
     base, head = (
         {path: json.loads(experimented.run("git", "show", f"{revision}:metrics/{path}.json"))
          for path in ("summary", "probe", "evaluate/per_category")}
-        for revision in ("main", commit_of(experimented))
+        for revision in ("main", experimented.experiment("rate"))
     )  # fmt: skip
     policy = yaml.safe_load((experimented.folder / "metrics/policy.yaml").read_text())
     metrics = rows(page, "**Verdict")

@@ -14,7 +14,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import yaml
-from conftest import ROOT, Project
+from conftest import COMMAND, ROOT, Project
 
 WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
 MARKER = "<!-- review of the recommender -->"
@@ -99,9 +99,8 @@ def checkout(experimented: Project, tmp_path: Path) -> Project:
     theirs.run("git", "checkout", "-q", "--detach")
     bin_folder = theirs.folder / ".venv/bin"
     bin_folder.mkdir(parents=True)
-    command = "import sys; sys.path.insert(0, 'src'); from marketplace.cli import main; main()"
     script = bin_folder / "marketplace"
-    script.write_text(f'#!/bin/sh\nexec {sys.executable} -c "{command}" "$@"\n')
+    script.write_text(f'#!/bin/sh\nexec {sys.executable} -c "{COMMAND}" "$@"\n')
     script.chmod(0o755)
     return theirs
 

@@ -136,10 +136,17 @@ def _serve(options: argparse.Namespace) -> None:
     uvicorn.run(application(recommender), host=options.host, port=options.port, log_level="warning")
 
 
+def _root() -> Path:
+    """The working directory. Raises MarketplaceError where it is not the root of a repository like this one."""
+    if not Path("dvc.yaml").is_file():
+        raise MarketplaceError(f"{Path.cwd()} has no dvc.yaml: run this in the repository's root.")
+    return Path.cwd()
+
+
 def _check(_: argparse.Namespace) -> None:
     from marketplace.lock import stale_stages
 
-    stale = stale_stages(Path.cwd())
+    stale = stale_stages(_root())
     if stale:
         reasons = "".join(f"\n  {reason}" for reason in stale)
         raise MarketplaceError(f"dvc.lock does not match; `dvc repro` brings it up to date:{reasons}")
@@ -150,7 +157,7 @@ def _review(options: argparse.Namespace) -> None:
     from marketplace.review import review
     from marketplace.review_page import markdown
 
-    found = review(Path.cwd(), options.base, options.head)
+    found = review(_root(), options.base, options.head)
     sys.stdout.write(markdown(found))
     if found.blocking:
         sys.exit(1)
@@ -159,7 +166,7 @@ def _review(options: argparse.Namespace) -> None:
 def _lineage(options: argparse.Namespace) -> None:
     from marketplace.lineage import RECOMMENDATIONS, lineage, recommendation
 
-    root, file = Path.cwd(), Path(options.what)
+    root, file = _root(), Path(options.what)
     lines: dict[str, object] = {}
     if not file.exists() and (file.suffix or len(file.parts) > 1):
         raise MarketplaceError(f"there is no file {file}.")
@@ -194,7 +201,7 @@ def _noise(options: argparse.Namespace) -> None:
 
     if options.seeds < 2:
         raise MarketplaceError("a spread takes two seeds at least: --seeds 2 or more.")
-    write_json(Path("metrics/noise.json"), measure_noise(Path.cwd(), options.seeds))
+    write_json(Path("metrics/noise.json"), measure_noise(_root(), options.seeds))
 
 
 def _known(name: str, value: str | None, known: list[str]) -> str | None:
