@@ -9,7 +9,7 @@ import pytest
 from conftest import Project
 
 from marketplace.errors import MarketplaceError
-from marketplace.lineage import recommendation
+from marketplace.review.lineage import recommendation
 from marketplace.shards import read_shard, shard_paths
 
 

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from conftest import Project
 
-from marketplace.review_page import escaped
+from marketplace.review.page import escaped
 
 
 @pytest.fixture

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from marketplace.changes import Change, changed, changed_stages, drift, extremes
 from marketplace.errors import MarketplaceError
-from marketplace.noise import band_of, noise_of
-from marketplace.verdicts import Outcome, Rule, Verdict, policy_of, verdicts
+from marketplace.review.changes import Change, changed, changed_stages, drift, extremes
+from marketplace.review.noise import band_of, noise_of
+from marketplace.review.verdicts import Outcome, Rule, Verdict, policy_of, verdicts
 
 HIGHER = Rule(better="higher", tolerance=0.01, blocks=True)
 LOWER = Rule(better="lower", tolerance=0.01, blocks=False)

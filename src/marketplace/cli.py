@@ -144,7 +144,7 @@ def _root() -> Path:
 
 
 def _check(_: argparse.Namespace) -> None:
-    from marketplace.lock import stale_stages
+    from marketplace.review.lock import stale_stages
 
     stale = stale_stages(_root())
     if stale:
@@ -154,8 +154,8 @@ def _check(_: argparse.Namespace) -> None:
 
 
 def _review(options: argparse.Namespace) -> None:
-    from marketplace.review import review
-    from marketplace.review_page import markdown
+    from marketplace.review.comparison import review
+    from marketplace.review.page import markdown
 
     found = review(_root(), options.base, options.head)
     sys.stdout.write(markdown(found))
@@ -164,7 +164,7 @@ def _review(options: argparse.Namespace) -> None:
 
 
 def _lineage(options: argparse.Namespace) -> None:
-    from marketplace.lineage import RECOMMENDATIONS, lineage, recommendation
+    from marketplace.review.lineage import RECOMMENDATIONS, lineage, recommendation
 
     root, file = _root(), Path(options.what)
     lines: dict[str, object] = {}
@@ -197,7 +197,7 @@ def _lineage(options: argparse.Namespace) -> None:
 
 def _noise(options: argparse.Namespace) -> None:
     from marketplace.files import write_json
-    from marketplace.noise import measure_noise
+    from marketplace.review.noise import measure_noise
 
     if options.seeds < 2:
         raise MarketplaceError("a spread takes two seeds at least: --seeds 2 or more.")

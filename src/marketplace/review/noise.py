@@ -11,7 +11,7 @@ import yaml
 from scipy.stats import t as student_t
 
 from marketplace.errors import MarketplaceError
-from marketplace.revisions import Revision
+from marketplace.review.revisions import Revision
 
 CONFIDENCE = 0.95
 log = logging.getLogger(__name__)

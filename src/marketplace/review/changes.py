@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from marketplace.lock import kind_of
+from marketplace.review.lock import kind_of
 
 MOVED = 5  # categories or products that are named at each end
 

@@ -12,7 +12,7 @@ import pandas as pd
 
 from marketplace.embeddings import read_embeddings
 from marketplace.errors import MarketplaceError
-from marketplace.revisions import WORKSPACE, Revision
+from marketplace.review.revisions import WORKSPACE, Revision
 
 RECOMMENDATIONS = "data/recommendations.parquet"
 SOURCE = "fetch"  # the stage whose outputs are the data that everything came from

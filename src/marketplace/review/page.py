@@ -4,9 +4,9 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from marketplace.changes import Change, Drift, StageChange
-from marketplace.review import Review
-from marketplace.verdicts import Outcome, Verdict
+from marketplace.review.changes import Change, Drift, StageChange
+from marketplace.review.comparison import Review
+from marketplace.review.verdicts import Outcome, Verdict
 
 NOT_COMPUTED = "Not computed: see the end."
 SIGNS = {

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, NonNegativeFloat, TypeAdapter, ValidationError
 
 from marketplace.errors import MarketplaceError
-from marketplace.noise import band_of
+from marketplace.review.noise import band_of
 
 
 class Rule(BaseModel):

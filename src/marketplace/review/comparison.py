@@ -9,10 +9,10 @@ from typing import Any
 
 import pandas as pd
 
-from marketplace.changes import Change, Drift, StageChange, changed, changed_stages, drift, extremes
-from marketplace.lock import stale_stages
-from marketplace.revisions import Revision
-from marketplace.verdicts import Outcome, Verdict, policy_of, verdicts
+from marketplace.review.changes import Change, Drift, StageChange, changed, changed_stages, drift, extremes
+from marketplace.review.lock import stale_stages
+from marketplace.review.revisions import Revision
+from marketplace.review.verdicts import Outcome, Verdict, policy_of, verdicts
 
 METRICS, POLICY, NOISE = "metrics/summary.json", "metrics/policy.yaml", "metrics/noise.json"
 RECOMMENDATIONS = "data/recommendations.parquet"
@@ -20,7 +20,7 @@ RECOMMENDATIONS = "data/recommendations.parquet"
 
 @dataclass
 class Review:
-    """Everything that a review says; `review_page.markdown` writes it down."""
+    """Everything that a review says; `page.markdown` writes it down."""
 
     base: Revision
     head: Revision
