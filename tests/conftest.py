@@ -201,6 +201,11 @@ def train_in(start: Checkpoint, data: TrainingData, settings: TrainSettings, fol
         return train(start, data, settings, recorder)
 
 
+def ran(output: str) -> list[str]:
+    """The stages that a `dvc repro` or `dvc exp run` really ran."""
+    return re.findall(r"Running stage '(\w+)'", output)
+
+
 class Project:
     """A copy of this project, as it stands, in a Git repository of its own."""
 

@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -12,17 +11,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from conftest import STAGES, Project
+import yaml
+from conftest import STAGES, Project, copy_of, ran
 
 from marketplace.settings import Settings
 from marketplace.sources.sample import SampleDump
 
 MakeProject = Callable[..., Project]
-
-
-def ran(output: str) -> list[str]:
-    """The stages that a `dvc repro` or `dvc exp run` really ran."""
-    return re.findall(r"Running stage '(\w+)'", output)
 
 
 def test_it_runs_to_the_end_and_leaves_what_the_contract_says(reproduced: Project) -> None:
@@ -66,23 +61,35 @@ def test_two_clones_give_the_same_hash_for_every_output(
     assert len(other.out_hashes()) >= 20
 
 
-def test_a_new_rate_reruns_the_trainings_and_an_old_one_comes_from_the_run_cache(copy_of_reproduced: Project) -> None:
+def test_what_ran_before_anywhere_comes_from_the_run_cache(experimented: Project) -> None:
+    first = (experimented.out_hashes(), (experimented.folder / "metrics/evaluate.json").read_text())
+    try:
+        output = experimented.dvc(
+            "exp", "run", "-n", "again", "-S", "train.lr=1e-5"
+        )  # as the experiment `rate`, which ran elsewhere
+        assert ran(output) == []
+        assert "Stage 'train_full' is cached - skipping run, checking out outputs" in output
+        assert "lr: 1e-05" in (experimented.folder / "params.yaml").read_text()
+        second = experimented.out_hashes()
+        moved = {path for path in second if second[path] != first[0][path]}
+        assert moved >= {"models/small.pt", "models/full.pt", "data/embeddings.parquet"}
+        assert not [path for path in moved if path.startswith(("data/raw", "data/clean", "data/resized"))]
+        lock = yaml.safe_load(experimented.run("git", "show", f"{experimented.experiment('rate')}:dvc.lock"))
+        outs = [out for stage in lock["stages"].values() for out in stage["outs"]]
+        assert second == {out["path"]: out["md5"] for out in outs}
+        assert ran(experimented.dvc("exp", "run", "-n", "back", "-S", "train.lr=0.001")) == []
+        assert (experimented.out_hashes(), (experimented.folder / "metrics/evaluate.json").read_text()) == first
+    finally:
+        experimented.restore()
+        experimented.dvc("exp", "remove", "again", "back")
+
+
+def test_in_a_copy_of_the_workspace_the_copys_own_code_runs(copy_of_reproduced: Project) -> None:
     project = copy_of_reproduced
+    (project.folder / "src/marketplace/catalogue.py").open("a").write("\nraise SystemExit('the copy spoke')\n")
     project.run("git", "add", "-A")
-    project.run("git", "commit", "-qm", "first")
-    first = (project.out_hashes(), (project.folder / "metrics/evaluate.json").read_text())
-    assert ran(project.dvc("exp", "run", "-S", "train.lr=1e-5")) == STAGES[4:]
-    assert "lr: 1e-05" in (project.folder / "params.yaml").read_text()
-    second = project.out_hashes()
-    assert {path for path in second if second[path] != first[0][path]} >= {"models/small.pt", "models/full.pt"}
-    output = project.dvc("exp", "run", "-S", "train.lr=0.001")
-    assert ran(output) == []
-    assert "Stage 'train_full' is cached - skipping run, checking out outputs" in output
-    assert (project.out_hashes(), (project.folder / "metrics/evaluate.json").read_text()) == first
-    # In a copy of the workspace that DVC makes, the copy's own code runs.
-    (project.folder / "src/marketplace/evaluation.py").open("a").write("\nraise SystemExit('the copy spoke')\n")
-    project.run("git", "commit", "-qam", "break evaluate")
-    assert "the copy spoke" in project.dvc("exp", "run", "--temp", code=None)
+    project.run("git", "commit", "-qm", "break clean")
+    assert "the copy spoke" in project.dvc("exp", "run", "--temp", "clean", code=None)
 
 
 def test_a_warm_start_takes_the_small_trainings_weights_and_a_cold_one_imagenets(
@@ -92,6 +99,7 @@ def test_a_warm_start_takes_the_small_trainings_weights_and_a_cold_one_imagenets
     project = make_project(
         **{"train_full.warm_start": True, "train.lr": 1e-9, "train.epochs": 1, "train.keep_epochs": True}
     )
+    copy_of(reproduced, project)
     project.dvc("repro", "train_full")
     assert project.out_hashes()["models/pretrained.pt"] == reproduced.out_hashes()["models/pretrained.pt"]
     small = torch.load(project.folder / "models/small.pt")["state_dict"]

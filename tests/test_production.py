@@ -4,9 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import STAGES, Project, content_of
+from conftest import STAGES, Project, content_of, ran
 from servers import S3Server, SshServer
-from test_pipeline import ran
 
 from marketplace.shards import image_id_of
 

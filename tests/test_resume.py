@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import COLOURS, Project, train_in
+from conftest import COLOURS, Project, copy_of, train_in
 
 from marketplace import scratch
 from marketplace.checkpoints import Checkpoint, save
@@ -212,9 +212,9 @@ def test_dvc_repro_after_kill_nine_gives_the_same_hashes(killed_project: Project
 
 
 @pytest.fixture(scope="module")
-def killed_project(make_project: Callable[..., Project]) -> Project:
+def killed_project(reproduced: Project, make_project: Callable[..., Project]) -> Project:
     """A project with trainings long enough to be killed, in which nothing was."""
-    project = make_project(**{"train.epochs": 40})
+    project = copy_of(reproduced, make_project(**{"train.epochs": 24}))
     project.dvc("repro", "train_full")
     project.run("git", "add", "-A")
     project.run("git", "commit", "-qm", "undisturbed")

@@ -150,7 +150,7 @@ def test_the_gate_is_the_makefiles(checkout: Project) -> None:
     (step,) = (step for step in load("ci")["jobs"]["test"]["steps"] if "check" in step.get("run", ""))
     assert step["run"] == "make check"
     recipe = subprocess.check_output(["make", "--just-print", "check"], cwd=ROOT, text=True)
-    assert recipe.rstrip().endswith("marketplace check")
+    assert "marketplace check" in recipe.splitlines()
 
 
 class GitHub:
