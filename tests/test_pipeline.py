@@ -64,9 +64,8 @@ def test_two_clones_give_the_same_hash_for_every_output(
 def test_what_ran_before_anywhere_comes_from_the_run_cache(experimented: Project) -> None:
     first = (experimented.out_hashes(), (experimented.folder / "metrics/evaluate.json").read_text())
     try:
-        output = experimented.dvc(
-            "exp", "run", "-n", "again", "-S", "train.lr=1e-5"
-        )  # as the experiment `rate`, which ran elsewhere
+        # As the experiment `rate`, which ran elsewhere.
+        output = experimented.dvc("exp", "run", "-n", "again", "-S", "train.lr=1e-5")
         assert ran(output) == []
         assert "Stage 'train_full' is cached - skipping run, checking out outputs" in output
         assert "lr: 1e-05" in (experimented.folder / "params.yaml").read_text()
