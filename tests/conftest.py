@@ -318,8 +318,7 @@ def experimented(reproduced: Project, make_project: Callable[..., Project]) -> P
     project = copy_of(reproduced, make_project())
     for command in (["branch", "-M", "main"], ["add", "-A"], ["commit", "-qm", "reproduced"]):
         project.run("git", *command)
-    project.dvc("exp", "run", "-n", "several", "-S", "recommend.k=8", "-S", "recommend.same_category=true")
-    project.restore()
+    project.dvc("exp", "run", "--queue", "-n", "several", "-S", "recommend.k=8", "-S", "recommend.same_category=true")
     project.dvc("exp", "run", "--temp", "-n", "rate", "-S", "train.lr=1e-5")
     project.dvc("exp", "run", "--queue", "-S", "recommend.price_factor=1.5,2.5")
     project.dvc("queue", "start", "--jobs", "2")

@@ -158,7 +158,8 @@ def _revisions_with(root: Path, md5: str) -> Iterator[Revision]:
 def _first_with(revision: Revision, md5: str) -> str:
     if revision.commit is None:
         return "not committed yet"
-    first = _commits_about(revision.root, md5, revision.commit)[-1]
+    commits = _commits_about(revision.root, md5, revision.commit)
+    first = commits[-1] if commits else revision.commit  # a shallow clone may know of none
     return f"{first[:7]}  {_committed(revision.root, first)}"
 
 
