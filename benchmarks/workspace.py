@@ -15,6 +15,8 @@ from typing import Any
 
 import yaml
 
+from marketplace.review.page import table as markdown_table
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -82,8 +84,7 @@ def report(results: dict[str, Any], markdown: str, out: Path | None) -> None:
 
 def table(columns: list[str], rows: list[list[str]]) -> str:
     """A Markdown table; all columns but the first are figures."""
-    lines = [columns, ["---", *["---:"] * (len(columns) - 1)], *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return markdown_table([columns[0], *(f"{column}:" for column in columns[1:])], rows)
 
 
 def peak_gib() -> float:

@@ -74,15 +74,15 @@ def test_an_experiment_can_be_applied_branched_and_pushed(experimented: Project,
         assert "up to date" in experimented.dvc("status")
     finally:
         experimented.restore()
-    experimented.dvc("exp", "branch", "rate", "slower")
-    assert "lr: 1e-05" in experimented.run("git", "show", "slower:params.yaml")
+    experimented.dvc("exp", "branch", "rate", "branched")
+    assert "lr: 1e-05" in experimented.run("git", "show", "branched:params.yaml")
 
     experimented.run("git", "init", "-q", "--bare", str(tmp_path / "git"))
     experimented.run("git", "remote", "add", "origin", str(tmp_path / "git"))
     experimented.dvc("remote", "add", "--local", "--default", "storage", str(tmp_path / "dvc"))
     experimented.run("git", "push", "-q", "origin", "main")
     assert "Pushed experiment rate" in experimented.dvc("exp", "push", "origin", "rate")
-    theirs = Project.clone(experimented, tmp_path / "theirs")
+    theirs = experimented.clone(tmp_path / "theirs")
     theirs.run("git", "remote", "set-url", "origin", str(tmp_path / "git"))
     theirs.dvc("remote", "add", "--local", "--default", "storage", str(tmp_path / "dvc"))
     theirs.dvc("exp", "pull", "origin", "rate")
@@ -114,6 +114,12 @@ def plots(project: Project, *command: str) -> dict[str, Any]:
     return {name: renderings for name, renderings in data.items() if renderings}
 
 
+def template_of(drawn: dict[str, Any]) -> dict[str, Any]:
+    """The Vega-Lite specification, which DVC gives as an object or as its text."""
+    content: dict[str, Any] = drawn["content"] if isinstance(drawn["content"], dict) else json.loads(drawn["content"])
+    return content
+
+
 def test_every_plot_is_drawn_once_and_for_both_sides_of_a_diff(experimented: Project) -> None:
     assert sorted(plots(experimented, "show")) == sorted(PLOTS + IMAGES)
     both = plots(experimented, "diff", "main", "rate")
@@ -128,7 +134,7 @@ def test_every_plot_is_drawn_once_and_for_both_sides_of_a_diff(experimented: Pro
 @pytest.mark.parametrize("name", PLOTS)
 def test_a_plot_draws_fields_that_its_data_has(experimented: Project, name: str) -> None:
     (drawn,) = plots(experimented, "diff", "main", "rate")[name]
-    content = drawn["content"] if isinstance(drawn["content"], dict) else json.loads(drawn["content"])
+    content = template_of(drawn)
     assert "<DVC_METRIC" not in json.dumps(content)
     rows = content["data"]["values"]
     assert {row["rev"] for row in rows} == {"main", "rate"}
@@ -143,14 +149,14 @@ def test_editors_that_fill_the_templates_themselves_get_all_they_need(experiment
     for name, renderings in plots(experimented, "diff", "main", "rate", "--split", "-o", str(tmp_path)).items():
         if name in PLOTS:
             (drawn,) = renderings
-            content = drawn["content"] if isinstance(drawn["content"], str) else json.dumps(drawn["content"])
+            content = json.dumps(template_of(drawn))
             assert "<DVC_METRIC_DATA>" in content
             assert set(re.findall(r"<DVC_METRIC_\w+>", content)) <= set(drawn["anchor_definitions"])
 
 
 def test_both_trainings_are_in_one_picture(experimented: Project) -> None:
     (drawn,) = plots(experimented, "show")["Training"]
-    content = drawn["content"] if isinstance(drawn["content"], dict) else json.loads(drawn["content"])
+    content = template_of(drawn)
     curves = {row["filename::field"] for row in content["data"]["values"]}
     assert curves == {
         f"train_{size}/epochs.json::{figure}"

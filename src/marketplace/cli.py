@@ -164,7 +164,8 @@ def _review(options: argparse.Namespace) -> None:
 
 
 def _lineage(options: argparse.Namespace) -> None:
-    from marketplace.review.lineage import RECOMMENDATIONS, lineage, recommendation
+    from marketplace.review.lineage import lineage, recommendation
+    from marketplace.review.revisions import RECOMMENDATIONS
 
     root, file = _root(), Path(options.what)
     lines: dict[str, object] = {}

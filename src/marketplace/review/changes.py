@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from marketplace.review.lock import kind_of
+from marketplace.review.lock import hashes, kind_of, params
 
 MOVED = 5  # categories or products that are named at each end
 
@@ -72,31 +72,23 @@ def changed_stages(base: Mapping[str, Any], head: Mapping[str, Any]) -> list[Sta
     found = []
     for stage, after in head.items():
         before = base.get(stage, {})
-        outputs = [change.name for change in changed(_hashes(before, "outs"), _hashes(after, "outs"))]
+        outputs = [change.name for change in changed(hashes(before, "outs"), hashes(after, "outs"))]
         if outputs:
             found.append(StageChange(stage, outputs, _reasons(before, after) if before else {"new": ["the stage"]}))
     gone = [stage for stage in base if stage not in head]
-    return found + [StageChange(stage, [*_hashes(base[stage], "outs")], {"gone": ["the stage"]}) for stage in gone]
+    return found + [StageChange(stage, [*hashes(base[stage], "outs")], {"gone": ["the stage"]}) for stage in gone]
 
 
 def _reasons(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, list[str]]:
     reasons: dict[str, list[str]] = {}
-    for change in changed(_hashes(before, "deps"), _hashes(after, "deps")):
+    for change in changed(hashes(before, "deps"), hashes(after, "deps")):
         reasons.setdefault(kind_of(change.name), []).append(change.name)
     if before.get("cmd") != after.get("cmd"):
         reasons["command"] = [str(after.get("cmd"))]
-    params = changed(_params(before), _params(after))
-    if params:
-        reasons["params"] = [change.name for change in params]
+    moved = changed(params(before), params(after))
+    if moved:
+        reasons["params"] = [change.name for change in moved]
     return reasons
-
-
-def _hashes(entry: Mapping[str, Any], kind: str) -> dict[str, str]:
-    return {item["path"]: item["md5"] for item in entry.get(kind, [])}
-
-
-def _params(entry: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for file in entry.get("params", {}).values() for name, value in file.items()}
 
 
 def extremes(changes: Iterable[Change]) -> list[Change]:

@@ -1,4 +1,4 @@
-"""What a change does to the recommender, as Markdown for its pull request, from what Git tracks alone."""
+"""What a change does to the recommender, from what Git tracks alone."""
 
 import subprocess
 import tempfile
@@ -10,12 +10,11 @@ from typing import Any
 import pandas as pd
 
 from marketplace.review.changes import Change, Drift, StageChange, changed, changed_stages, drift, extremes
-from marketplace.review.lock import stale_stages
-from marketplace.review.revisions import Revision
+from marketplace.review.lock import hashes, stale_stages, training_data_hash
+from marketplace.review.revisions import RECOMMENDATIONS, Revision
 from marketplace.review.verdicts import Outcome, Verdict, policy_of, verdicts
 
 METRICS, POLICY, NOISE = "metrics/summary.json", "metrics/policy.yaml", "metrics/noise.json"
-RECOMMENDATIONS = "data/recommendations.parquet"
 
 
 @dataclass
@@ -50,7 +49,7 @@ def review(root: Path, base_name: str, head_name: str) -> Review:
     result = Review(base, head)
     _judge_metrics(result)
     result.params = changed(base.yaml("params.yaml") or {}, head.yaml("params.yaml") or {})
-    result.stages = changed_stages(_stages(base), _stages(head))
+    result.stages = changed_stages(base.stages, head.stages)
     result.problems += [f"`dvc.lock` does not match: {reason}" for reason in stale_at(head)]
     _compare_categories(result)
     counts = _both(result, "metrics/clean.json", "what cleaning kept and left out")
@@ -91,7 +90,7 @@ def _judge_metrics(result: Review) -> None:
     noise = sources[NOISE].json(NOISE)
     if noise is None:
         result.notes.append(f"There is no `{NOISE}` (`make noise` measures it): only the tolerances count as noise.")
-    elif noise["training_data"] not in _data_hashes(_stages(result.base)):
+    elif noise["training_data"] != training_data_hash(result.base.stages):
         result.notes.append(f"`{NOISE}` was measured with other training data: `make noise` measures it again.")
     both = [revision.json(METRICS) for revision in (result.base, result.head)]
     for revision, metrics in zip((result.base, result.head), both, strict=True):
@@ -139,25 +138,15 @@ def _catalogue_drift(result: Review) -> Drift | None:
 def _recommendations(revision: Revision) -> list[dict[str, Any]] | None:
     from dvc.repo import Repo
 
-    outs = _stages(revision).get("recommend", {}).get("outs", [])
-    hashes = [out["md5"] for out in outs if out["path"] == RECOMMENDATIONS]
-    if not hashes:
+    md5 = hashes(revision.stages.get("recommend", {}), "outs").get(RECOMMENDATIONS)
+    if md5 is None:
         return None
     with Repo(str(revision.root)) as repo:
-        cached = Path(repo.cache.local.oid_to_path(hashes[0]))
+        cached = Path(repo.cache.local.oid_to_path(md5))
     if not cached.is_file():
         return None
     similar = pd.read_parquet(cached).groupby("product_id")["similar_product_id"].agg(list)
     return [{"product_id": key, "name": "", "category": "", "similar": value} for key, value in similar.items()]
-
-
-def _stages(revision: Revision) -> dict[str, Any]:
-    stages: dict[str, Any] = (revision.yaml("dvc.lock") or {}).get("stages", {})
-    return stages
-
-
-def _data_hashes(stages: Mapping[str, Any]) -> set[str]:
-    return {out["md5"] for out in stages.get("clean", {}).get("outs", [])}
 
 
 def _blocking_fall(verdict: Verdict) -> str:

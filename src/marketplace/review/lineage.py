@@ -1,7 +1,6 @@
 """Where a file of the pipeline came from: the commit, parameters, data, epoch and metrics behind its bytes."""
 
 import hashlib
-import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +11,9 @@ import pandas as pd
 
 from marketplace.embeddings import read_embeddings
 from marketplace.errors import MarketplaceError
-from marketplace.review.revisions import WORKSPACE, Revision
+from marketplace.review.lock import hashes, kind_of, params
+from marketplace.review.revisions import RECOMMENDATIONS, WORKSPACE, Revision, git
 
-RECOMMENDATIONS = "data/recommendations.parquet"
 SOURCE = "fetch"  # the stage whose outputs are the data that everything came from
 
 
@@ -50,8 +49,6 @@ class Row:
     similar_product_id: str
     rank: int
     score: float
-    image_id: str
-    similar_image_id: str
     photos: dict[str, str]  # image id to sha256 of its file
 
 
@@ -65,11 +62,10 @@ def lineage(root: Path, file: Path) -> Lineage:
     with file.open("rb") as opened:
         md5 = hashlib.file_digest(opened, "md5").hexdigest()
     for revision in _revisions_with(root, md5):
-        stages = (revision.yaml("dvc.lock") or {}).get("stages", {})
-        for stage, entry in stages.items():
-            for out in entry.get("outs", []):
-                if out["md5"] == md5:
-                    return _lineage(revision, stages, stage, out)
+        for stage, entry in revision.stages.items():
+            for path, written in hashes(entry, "outs").items():
+                if written == md5:
+                    return _lineage(revision, stage, path, md5)
     raise MarketplaceError(
         f"no dvc.lock in this repository's history wrote {file} (md5 {md5}): it was changed since, comes from another "
         "repository, or from a commit that is not here (`git fetch --unshallow`)."
@@ -98,33 +94,26 @@ def recommendation(root: Path, product_id: str, similar_product_id: str | None) 
     similarity = vectors[ours] @ vectors[theirs].T
     one, other = np.unravel_index(similarity.argmax(), similarity.shape)
     pair = training_data.iloc[[ours[one], theirs[other]]]
-    image_id, similar_image_id = pair["image_id"]
     photos = dict(zip(pair["image_id"], pair["sha256"], strict=True))
-    score = float(row["score"])
-    return Row(product_id, row["similar_product_id"], int(row["rank"]), score, image_id, similar_image_id, photos)
+    return Row(product_id, row["similar_product_id"], int(row["rank"]), float(row["score"]), photos)
 
 
-def _lineage(revision: Revision, stages: Mapping[str, Any], stage: str, out: Mapping[str, Any]) -> Lineage:
-    upstream = _upstream(stages, stage)
-    params = {
-        name: value
-        for before in upstream
-        for values in stages[before].get("params", {}).values()
-        for name, value in values.items()
-    }
-    written = {item["path"] for entry in stages.values() for item in entry.get("outs", [])}
+def _lineage(revision: Revision, stage: str, path: str, md5: str) -> Lineage:
+    stages = revision.stages
+    upstream = {name: stages[name] for name in _upstream(stages, stage)}
+    deps = {dep for entry in upstream.values() for dep in hashes(entry, "deps")}
     trained = "train_full" in upstream
     return Lineage(
-        path=out["path"],
-        md5=out["md5"],
+        path=path,
+        md5=md5,
         revision=revision,
         committed=_committed(revision.root, revision.commit),
-        first=_first_with(revision, out["md5"]),
+        first=_first_with(revision, md5),
         stage=stage,
         command=stages[stage]["cmd"],
-        params=params,
-        data={dump["path"]: dump["md5"] for dump in stages.get(SOURCE, {}).get("outs", []) if SOURCE in upstream},
-        code=sorted({dep["path"] for before in upstream for dep in stages[before]["deps"]} - written),
+        params={name: value for entry in upstream.values() for name, value in params(entry).items()},
+        data=hashes(upstream.get(SOURCE, {}), "outs"),
+        code=sorted(dep for dep in deps if kind_of(dep) == "code"),
         epoch=(revision.json("metrics/train_full/metrics.json") or {}).get("best", {}) if trained else {},
         metrics=revision.json("metrics/summary.json") or {} if trained else {},
     )
@@ -132,12 +121,12 @@ def _lineage(revision: Revision, stages: Mapping[str, Any], stage: str, out: Map
 
 def _upstream(stages: Mapping[str, Any], stage: str) -> list[str]:
     """The stage and all that it depends on, in the order of dvc.lock."""
-    writer = {out["path"]: name for name, entry in stages.items() for out in entry.get("outs", [])}
+    writer = {path: name for name, entry in stages.items() for path in hashes(entry, "outs")}
     found, waiting = set(), [stage]
     while waiting:
         name = waiting.pop()
         found.add(name)
-        deps = {writer[dep["path"]] for dep in stages[name].get("deps", []) if dep["path"] in writer}
+        deps = {writer[path] for path in hashes(stages[name], "deps") if path in writer}
         waiting += deps - found
     return [name for name in stages if name in found]
 
@@ -165,12 +154,10 @@ def _first_with(revision: Revision, md5: str) -> str:
 
 def _commits_about(root: Path, md5: str, where: str) -> list[str]:
     """The commits in which dvc.lock gained or lost this hash, newest first."""
-    search = ["git", "log", "--format=%H", f"-S{md5}", where, "--", "dvc.lock"]
-    return subprocess.run(search, cwd=root, capture_output=True, text=True).stdout.split()
+    return (git(root, "log", "--format=%H", f"-S{md5}", where, "--", "dvc.lock") or "").split()
 
 
 def _committed(root: Path, commit: str | None) -> str:
     if commit is None:
         return "not committed yet"
-    show = ["git", "show", "--no-patch", "--format=%ad, %an: %s", "--date=short", commit]
-    return subprocess.run(show, cwd=root, capture_output=True, text=True, check=True).stdout.strip()
+    return (git(root, "show", "--no-patch", "--format=%ad, %an: %s", "--date=short", commit) or "").strip()

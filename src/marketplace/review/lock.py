@@ -1,13 +1,12 @@
 """Whether dvc.lock still tells the truth about code, parameters and data: known without having the data."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from marketplace.errors import MarketplaceError
+from marketplace.review.revisions import WORKSPACE, Revision
 
 MISSING_DATA = {"deleted", "not in cache"}  # what DVC says of data that nobody has pulled yet
 
@@ -40,8 +39,7 @@ def stale_stages(root: Path) -> list[Stale]:
             stages = [stage.name for stage in repo.index.stages]
     except DvcException as error:
         raise MarketplaceError(f"DVC cannot read this repository's pipeline: {error}") from error
-    lock_file = root / "dvc.lock"
-    lock = yaml.safe_load(lock_file.read_text(encoding="utf-8"))["stages"] if lock_file.is_file() else {}
+    lock = Revision.of(root, WORKSPACE).stages
     return [Stale(stage, reason) for stage in stages for reason in _reasons(stage, status, lock, pulled)]
 
 
@@ -69,11 +67,25 @@ def _reasons(stage: str, status: dict[str, Any], lock: dict[str, Any], pulled: s
 
 def _read_otherwise(stage: str, lock: dict[str, Any]) -> Iterator[str]:
     """Data that the stage read in another state than the one that dvc.lock has its stage write."""
-    written = {out["path"]: out["md5"] for entry in lock.values() for out in entry.get("outs", [])}
-    for dep in lock[stage].get("deps", []):
-        path = dep["path"]
-        if path in written and dep["md5"] != written[path]:
+    written = {path: md5 for entry in lock.values() for path, md5 in hashes(entry, "outs").items()}
+    for path, md5 in hashes(lock[stage], "deps").items():
+        if md5 != written.get(path, md5):
             yield f"data {path} is not what dvc.lock says was written"
+
+
+def hashes(entry: Mapping[str, Any], kind: str) -> dict[str, str]:
+    """The `deps` or `outs` of a stage in dvc.lock, path to md5."""
+    return {item["path"]: item["md5"] for item in entry.get(kind, [])}
+
+
+def params(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters of a stage in dvc.lock, by dotted name."""
+    return {name: value for file in entry.get("params", {}).values() for name, value in file.items()}
+
+
+def training_data_hash(stages: Mapping[str, Any]) -> str | None:
+    """The hash of the training data in dvc.lock."""
+    return hashes(stages.get("clean", {}), "outs").get("data/clean/training_data.parquet")
 
 
 def kind_of(path: str) -> str:

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from scipy.stats import t as student_t
 
 from marketplace.errors import MarketplaceError
-from marketplace.review.revisions import Revision
+from marketplace.review.lock import training_data_hash
+from marketplace.review.revisions import WORKSPACE, Revision
 
 CONFIDENCE = 0.95
 log = logging.getLogger(__name__)
@@ -27,10 +27,10 @@ def measure_noise(root: Path, n_seeds: int) -> dict[str, Any]:
     for seed in seeds:
         log.info("Seed %d of %d.", seed, n_seeds)
         summaries.append(_summary_with(root, seed))
-    return noise_of(summaries, list(seeds), training_data_hash(root))
+    return noise_of(summaries, list(seeds), training_data_hash(Revision.of(root, WORKSPACE).stages))
 
 
-def noise_of(summaries: list[dict[str, float]], seeds: list[int], training_data: str) -> dict[str, Any]:
+def noise_of(summaries: list[dict[str, float]], seeds: list[int], training_data: str | None) -> dict[str, Any]:
     """Mean and spread (sample standard deviation) of each metric over `summaries`, one for each seed."""
     metrics = {}
     for name in summaries[0]:
@@ -56,13 +56,6 @@ def band_of(noise: dict[str, Any], metric: str) -> float | None:
         return None
     quantile = student_t.ppf((1 + CONFIDENCE) / 2, len(measured["values"]) - 1)
     return float(quantile * measured["spread"] * np.sqrt(2))
-
-
-def training_data_hash(root: Path) -> str:
-    """The hash of the training data in dvc.lock: noise is that of these data."""
-    lock = yaml.safe_load((root / "dvc.lock").read_text(encoding="utf-8"))
-    outs = lock["stages"]["clean"]["outs"]
-    return str(next(out["md5"] for out in outs if out["path"] == "data/clean/training_data.parquet"))
 
 
 def _summary_with(root: Path, seed: int) -> dict[str, float]:

@@ -2,7 +2,9 @@
 
 import json
 import subprocess
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
@@ -11,6 +13,7 @@ import yaml
 from marketplace.errors import MarketplaceError
 
 WORKSPACE = "workspace"
+RECOMMENDATIONS = "data/recommendations.parquet"
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,7 @@ class Revision:
         """
         if name == WORKSPACE:
             return cls(root, name, None)
-        commit = _git(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
+        commit = git(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
         if commit is None:
             commit = _experiments(root).get(name)
         if commit is None:
@@ -51,32 +54,38 @@ class Revision:
         if self.commit is None:
             file = self.root / path
             return file.read_text(encoding="utf-8") if file.is_file() else None
-        return _git(self.root, "show", f"{self.commit}:{path}")
+        return git(self.root, "show", f"{self.commit}:{path}")
 
     def json(self, path: str) -> Any:
         """A JSON file's value, None where there is none. Raises MarketplaceError where it is no JSON."""
-        text = self.text(path)
-        try:
-            return None if text is None else json.loads(text)
-        except json.JSONDecodeError as error:
-            raise MarketplaceError(f"{path} of {self.name} is no JSON: {error}.") from error
+        return self._parsed(path, json.loads, "JSON")
 
     def yaml(self, path: str) -> Any:
         """A YAML file's value, None where there is none. Raises MarketplaceError where it is no YAML."""
+        return self._parsed(path, yaml.safe_load, "YAML")
+
+    @cached_property
+    def stages(self) -> dict[str, Any]:
+        """The stages of dvc.lock by name; none where there is no such file."""
+        stages: dict[str, Any] = (self.yaml("dvc.lock") or {}).get("stages", {})
+        return stages
+
+    def _parsed(self, path: str, parse: Callable[[str], Any], language: str) -> Any:
         text = self.text(path)
         try:
-            return None if text is None else yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise MarketplaceError(f"{path} of {self.name} is no YAML: {error}.") from error
+            return None if text is None else parse(text)
+        except (json.JSONDecodeError, yaml.YAMLError) as error:
+            raise MarketplaceError(f"{path} of {self.name} is no {language}: {error}.") from error
 
 
 def _experiments(root: Path) -> dict[str, str]:
     """Experiment names to commits: DVC keeps them as refs/exps/<baseline>/<name>."""
-    listed = _git(root, "for-each-ref", "--format=%(objectname) %(refname)", "refs/exps") or ""
+    listed = git(root, "for-each-ref", "--format=%(objectname) %(refname)", "refs/exps") or ""
     refs = (line.split(" ", 1) for line in listed.splitlines())
     return {ref.rpartition("/")[2]: commit for commit, ref in refs}
 
 
-def _git(root: Path, *arguments: str) -> str | None:
+def git(root: Path, *arguments: str) -> str | None:
+    """What a Git command prints, None where it fails."""
     done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, encoding="utf-8")
     return done.stdout if done.returncode == 0 else None
