@@ -18,17 +18,25 @@ import numpy as np
 import pandas as pd
 from workspace import Workspace, parser, report, table, workspace
 
-from marketplace import checkpoints
-from marketplace.checkpoints import Checkpoint
-from marketplace.dataset import TrainingData, split_of, training_data
-from marketplace.features import FeatureStore
-from marketplace.settings import TrainSettings, load_settings
-from marketplace.training import Training, evaluate
+from marketplace.models import checkpoints
+from marketplace.models.checkpoints import Checkpoint
+from marketplace.models.features import FeatureStore
+from marketplace.settings import load_settings
+from marketplace.training.data import TrainingData, split_of, training_data
+from marketplace.training.trainer import Trainer, TrainSettings
+from marketplace.training.validation import validate
 
 DESCRIBED: dict[str, Any] = {
-    "lr": 1e-3, "schedule": "constant", "batch_size": 16, "epochs": 10, "patience": None, "linear_probe": False,
-    "flip_probability": 0.3, "classifier": "linear", "contrastive_weight": 0.0,
-}  # fmt: skip
+    "lr": 1e-3,
+    "schedule": "constant",
+    "batch_size": 16,
+    "epochs": 10,
+    "patience": None,
+    "linear_probe": False,
+    "flip_probability": 0.3,
+    "classifier": "linear",
+    "contrastive_weight": 0.0,
+}
 STEPS: list[tuple[str, dict[str, Any]]] = [
     ("as described", {}),
     ("as described, stopped after 3 epochs without a better one", {"patience": 3}),
@@ -96,20 +104,24 @@ class Bench:
         seconds += time.perf_counter() - started
         network = checkpoints.network_of(best, len(self._categories))
         features = FeatureStore(network, self._full.images).features(np.arange(len(self._full.images)))
-        _, test_accuracy = evaluate(network, features, self._test)
-        return {"seconds": seconds, "val_accuracy": best["figures"]["val_accuracy"], "test_accuracy": test_accuracy,
-                "epoch": best["epoch"]}  # fmt: skip
+        _, test_accuracy = validate(network, features, self._test)
+        return {
+            "seconds": seconds,
+            "val_accuracy": best["figures"]["val_accuracy"],
+            "test_accuracy": test_accuracy,
+            "epoch": best["epoch"],
+        }
 
     def _data(self, space: Workspace, size: str) -> TrainingData:
         data = training_data(space.path(f"data/resized/{size}.npy"), self._table, self._categories)
         # Stores the features of both views.
-        Training(self._start, data, self.settings.model_copy(update={"flip_probability": 0.5})).begin()
+        Trainer(self._start, data, self.settings.model_copy(update={"flip_probability": 0.5})).begin()
         return data
 
 
 def trained(start: Checkpoint, data: TrainingData, settings: TrainSettings) -> Checkpoint:
     """The chosen epoch of a training that is not recorded."""
-    training = Training(start, data, settings)
+    training = Trainer(start, data, settings)
     training.begin()
     while not training.done:
         training.next_epoch()

@@ -24,14 +24,13 @@ import paramiko
 ROOT = Path(__file__).parents[1]
 sys.path += [str(ROOT / "src"), str(ROOT / "tests")]
 
-from servers import SshServer, free_port, generate_key, ssh_server  # noqa: E402
-from workspace import parser, report, table  # noqa: E402
+from helpers.servers import SshServer, free_port, generate_key, ssh_server
+from workspace import parser, report, table
 
-from marketplace.fetch import fetch  # noqa: E402
-from marketplace.settings import Ec2Settings  # noqa: E402
-from marketplace.sources import ec2  # noqa: E402
-from marketplace.sources.mirror import Mirror  # noqa: E402
-from marketplace.sources.ssh import parse_private_key  # noqa: E402
+from marketplace.sources import ec2
+from marketplace.sources.fetch import fetch
+from marketplace.sources.mirror import Mirror
+from marketplace.sources.ssh import Ec2Settings, parse_private_key
 
 
 def main() -> None:
@@ -91,9 +90,14 @@ def best(bring: Callable[..., None], runs: int, target: Path, server: SshServer,
 def ours(target: Path, server: SshServer, port: int, key: Path) -> None:
     """All that the stage does: list, stream, store, compare checksums, list again, pack into shards."""
     settings = Ec2Settings(
-        host="127.0.0.1", port=port, user=server.user, path=f"{server.folder}/dump", key="local",
-        known_hosts=None, fingerprint=server.fingerprint,
-    )  # fmt: skip
+        host="127.0.0.1",
+        port=port,
+        user=server.user,
+        path=f"{server.folder}/dump",
+        key="local",
+        known_hosts=None,
+        fingerprint=server.fingerprint,
+    )
     # There is no S3 in this comparison.
     vars(ec2)["read_key"] = lambda _: parse_private_key(key.read_text(), None, str(key))
     os.environ["MARKETPLACE_CACHE"] = str(target / "cache")

@@ -25,9 +25,9 @@ from torchvision.io import ImageReadMode, decode_jpeg, read_file
 from torchvision.transforms.v2 import functional as transforms
 from workspace import parser, report, table, workspace
 
-from marketplace.files import allocate
-from marketplace.images import check_shards
-from marketplace.resize import resize_shards
+from marketplace.catalogue.photo_check import check_shards
+from marketplace.common.files import allocate
+from marketplace.photos.squares import resize_shards
 
 COMPARED = 200
 
@@ -71,10 +71,14 @@ def compare(folder: Path, photos: pd.DataFrame, size: int, runs: int) -> list[di
             seconds[name] = min(seconds[name], time.perf_counter() - started)
             pictures[name] = np.array(array[:COMPARED])
     return [
-        {"name": name, "size": size, "photos_per_second": len(paths) / seconds[name],
-         "psnr": psnr(pictures[name], pictures["a Pillow loop"])}
+        {
+            "name": name,
+            "size": size,
+            "photos_per_second": len(paths) / seconds[name],
+            "psnr": psnr(pictures[name], pictures["a Pillow loop"]),
+        }
         for name in ways
-    ]  # fmt: skip
+    ]
 
 
 def ours(folder: Path, image_ids: list[str], size: int) -> np.ndarray:
@@ -166,10 +170,13 @@ def best(work: Callable[[], object], runs: int) -> float:
 def markdown(results: list[dict[str, Any]]) -> str:
     """A row for each way and size."""
     rows = [
-        [result["name"] + (f", {result['size']} px" if result["size"] else ""), f"{result['photos_per_second']:.0f}",
-         f"{result['psnr']:.1f} dB" if np.isfinite(result.get("psnr", np.inf)) else ""]
+        [
+            result["name"] + (f", {result['size']} px" if result["size"] else ""),
+            f"{result['photos_per_second']:.0f}",
+            f"{result['psnr']:.1f} dB" if np.isfinite(result.get("psnr", np.inf)) else "",
+        ]
         for result in results
-    ]  # fmt: skip
+    ]
     return table(["", "photos/s", "PSNR"], rows)
 
 

@@ -14,12 +14,13 @@ import numpy as np
 import torch
 from workspace import ROOT, parser, peak_gib, report, table
 
-from marketplace.checkpoints import checkpoint_of
-from marketplace.dataset import Split, TrainingData
-from marketplace.networks import BACKBONES, pretrained_network
-from marketplace.recording import Recorder
+from marketplace.models.backbones import BACKBONES
+from marketplace.models.checkpoints import checkpoint_of
+from marketplace.models.network import pretrained_network
 from marketplace.settings import load_settings
-from marketplace.training import train
+from marketplace.training.data import Split, TrainingData
+from marketplace.training.recorder import Recorder
+from marketplace.training.trainer import train
 
 N_CATEGORIES = 13
 
@@ -45,12 +46,24 @@ def main() -> None:
         with Recorder(folder / "metrics", folder / "logs", folder / "epochs") as recorder:
             train(start, data, settings, recorder)
         seconds = time.perf_counter() - started
-    results = {"images": options.images, "size": options.size, "backbone": options.backbone,
-               "array_gib": data.images.nbytes / 2**30, "before_gib": before, "peak_gib": peak_gib(),
-               "seconds": seconds}  # fmt: skip
+    results = {
+        "images": options.images,
+        "size": options.size,
+        "backbone": options.backbone,
+        "array_gib": data.images.nbytes / 2**30,
+        "before_gib": before,
+        "peak_gib": peak_gib(),
+        "seconds": seconds,
+    }
     columns = ["images", "size", "the array", "peak before training", "peak", "seconds"]
-    row = [str(options.images), f"{options.size} px", f"{results['array_gib']:.1f} GiB",
-           f"{before:.2f} GiB", f"**{results['peak_gib']:.2f} GiB**", f"{seconds:.0f}"]  # fmt: skip
+    row = [
+        str(options.images),
+        f"{options.size} px",
+        f"{results['array_gib']:.1f} GiB",
+        f"{before:.2f} GiB",
+        f"**{results['peak_gib']:.2f} GiB**",
+        f"{seconds:.0f}",
+    ]
     report(results, table(columns, [row]), options.json)
 
 

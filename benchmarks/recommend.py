@@ -14,9 +14,9 @@ import numpy as np
 import pandas as pd
 from workspace import ROOT, parser, peak_gib, report, table
 
-from marketplace.products import products_of
-from marketplace.recommend import recommendations, write_recommendations
-from marketplace.retrieval import normalised
+from marketplace.evaluation.retrieval import normalised
+from marketplace.recommendation.products import products_of
+from marketplace.recommendation.ranking import recommendations, write_recommendations
 from marketplace.settings import load_settings
 
 N_CATEGORIES = 13
@@ -36,11 +36,24 @@ def main() -> None:
         write_recommendations(path, recommendations(products_of(photos), vectors, settings))
         mib = path.stat().st_size / 2**20
     seconds = time.perf_counter() - started
-    results = {"products": options.products, "dimensions": options.dimensions, "seconds": seconds,
-               "before_gib": before, "peak_gib": peak_gib(), "table_mib": mib}  # fmt: skip
+    results = {
+        "products": options.products,
+        "dimensions": options.dimensions,
+        "seconds": seconds,
+        "before_gib": before,
+        "peak_gib": peak_gib(),
+        "table_mib": mib,
+    }
     columns = ["products", "photos", "dimensions", "time", "peak before", "peak", "the table"]
-    row = [f"{options.products:,}", f"{len(photos):,}", str(options.dimensions), f"{seconds:.0f} s",
-           f"{before:.2f} GiB", f"**{results['peak_gib']:.2f} GiB**", f"{mib:.0f} MiB"]  # fmt: skip
+    row = [
+        f"{options.products:,}",
+        f"{len(photos):,}",
+        str(options.dimensions),
+        f"{seconds:.0f} s",
+        f"{before:.2f} GiB",
+        f"**{results['peak_gib']:.2f} GiB**",
+        f"{mib:.0f} MiB",
+    ]
     report(results, table(columns, [row]), options.json)
 
 
@@ -52,10 +65,15 @@ def catalogue(n: int, dimensions: int) -> tuple[pd.DataFrame, np.ndarray]:
     photos = pd.DataFrame(
         {
             "product_id": [f"{index:036d}" for index in number],
-            "product_name": "thing", "category": category, "category_path": category, "price": Decimal(1),
-            "location": "here", "split": "train", "sha256": np.arange(2 * n).astype(str),
+            "product_name": "thing",
+            "category": category,
+            "category_path": category,
+            "price": Decimal(1),
+            "location": "here",
+            "split": "train",
+            "sha256": np.arange(2 * n).astype(str),
         }
-    )  # fmt: skip
+    )
     return photos, normalised(rng.standard_normal((2 * n, dimensions), dtype=np.float32))
 
 

@@ -20,8 +20,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from marketplace import checkpoints
-from marketplace.networks import BACKBONES
+from marketplace.models import checkpoints
+from marketplace.models.backbones import BACKBONES
 
 BATCH_SIZE = 16
 LEARNING_RATE = 1e-3

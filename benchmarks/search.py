@@ -21,8 +21,8 @@ import numpy as np
 import pandas as pd
 from workspace import ROOT, parser, report, table
 
-from marketplace.index import build_index
-from marketplace.retrieval import normalised
+from marketplace.evaluation.retrieval import normalised
+from marketplace.recommendation.index import build_index
 
 N_QUERIES = 1000
 SINGLE_SECONDS = 20  # no longer is one query after the other asked
@@ -64,10 +64,18 @@ def main() -> None:
             results.append(result)
     columns = ["vectors", "index", "recall@10", "p50", "p99", "queries/s", "build", "bytes/vector"]
     rows = [
-        [f"{result.size:,}", f"`{result.name}`", f"{result.recall:.3f}", f"{result.p50:.2f} ms", f"{result.p99:.2f} ms",
-         f"{result.per_second:,.0f}", f"{result.build:.0f} s", f"{result.bytes_per_vector:,.0f}"]
+        [
+            f"{result.size:,}",
+            f"`{result.name}`",
+            f"{result.recall:.3f}",
+            f"{result.p50:.2f} ms",
+            f"{result.p99:.2f} ms",
+            f"{result.per_second:,.0f}",
+            f"{result.build:.0f} s",
+            f"{result.bytes_per_vector:,.0f}",
+        ]
         for result in results
-    ]  # fmt: skip
+    ]
     report({"results": [asdict(result) for result in results]}, table(columns, rows), options.json)
 
 
@@ -148,9 +156,12 @@ def threads(queries: np.ndarray) -> int:
 
 
 def measure(
-    name: str, build: Callable[[np.ndarray], tuple[Search, float]], vectors: np.ndarray, queries: np.ndarray,
+    name: str,
+    build: Callable[[np.ndarray], tuple[Search, float]],
+    vectors: np.ndarray,
+    queries: np.ndarray,
     exact: np.ndarray,
-) -> Result:  # fmt: skip
+) -> Result:
     """Build an index and ask it all the queries, one by one and in one batch (the best of three)."""
     faiss.omp_set_num_threads(os.cpu_count() or 1)
     started = time.perf_counter()

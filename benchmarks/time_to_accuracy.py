@@ -20,14 +20,14 @@ import pandas as pd
 from reference_loop import reference_loop
 from workspace import Workspace, parser, report, table, workspace
 
-from marketplace import checkpoints
-from marketplace.dataset import training_data
-from marketplace.images import decode
-from marketplace.recording import Recorder
-from marketplace.resize import resize_shards
-from marketplace.settings import TrainSettings, load_settings
-from marketplace.shards import image_id_of, read_shard, shard_paths, write_shards
-from marketplace.training import train
+from marketplace.models import checkpoints
+from marketplace.photos.codec import decode
+from marketplace.photos.squares import resize_shards
+from marketplace.raw.shards import image_id_of, read_shard, shard_paths, write_shards
+from marketplace.settings import load_settings
+from marketplace.training.data import training_data
+from marketplace.training.recorder import Recorder
+from marketplace.training.trainer import TrainSettings, train
 
 
 class Epoch(NamedTuple):
@@ -130,10 +130,16 @@ def compare(size: int, seed: int, loop: list[Epoch], steps: dict[str, float], ep
     """When each reached the loop's best accuracy, and the best of each."""
     target = max(epoch.val_accuracy for epoch in loop)
     return {
-        "size": size, "seed": seed, "loop_seconds": reached(loop, target), "our_seconds": reached(epochs, target),
-        "loop_best": target, "our_best": max(epoch.val_accuracy for epoch in epochs), "of_which": steps,
-        "loop_epochs": loop, "our_epochs": epochs,
-    }  # fmt: skip
+        "size": size,
+        "seed": seed,
+        "loop_seconds": reached(loop, target),
+        "our_seconds": reached(epochs, target),
+        "loop_best": target,
+        "our_best": max(epoch.val_accuracy for epoch in epochs),
+        "of_which": steps,
+        "loop_epochs": loop,
+        "our_epochs": epochs,
+    }
 
 
 def reached(epochs: list[Epoch], target: float) -> float | None:
@@ -149,10 +155,16 @@ def markdown(runs: list[dict[str, Any]]) -> str:
         ratio = run["loop_seconds"] / run["our_seconds"] if run["our_seconds"] else None
         ratios.setdefault(run["size"], []).append(ratio)
         rows.append(
-            [f"{run['size']} px, seed {run['seed']}", f"{run['loop_seconds']:.1f} s",
-             f"{run['our_seconds']:.1f} s" if ratio else "never", f"**{ratio:.1f}**" if ratio else "",
-             f"{run['loop_best']:.3f}", f"{run['our_best']:.3f}", f"{run['of_which']['resize']:.1f} s"]
-        )  # fmt: skip
+            [
+                f"{run['size']} px, seed {run['seed']}",
+                f"{run['loop_seconds']:.1f} s",
+                f"{run['our_seconds']:.1f} s" if ratio else "never",
+                f"**{ratio:.1f}**" if ratio else "",
+                f"{run['loop_best']:.3f}",
+                f"{run['our_best']:.3f}",
+                f"{run['of_which']['resize']:.1f} s",
+            ]
+        )
     columns = ["", "the loop", "ours", "times as fast", "best of the loop", "our best", "of ours: resizing"]
     means = [
         f"{size} px: " + ("not always reached" if None in values else f"{mean(filter(None, values)):.1f} times as fast")

@@ -24,8 +24,9 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torch.utils.flop_counter import FlopCounterMode
 from workspace import parser, report, table
 
-from marketplace.inference import trunk_runner
-from marketplace.networks import BACKBONES, Network, pretrained_network
+from marketplace.models.backbones import BACKBONES
+from marketplace.models.network import Network, pretrained_network
+from marketplace.models.trunk import trunk_runner
 
 BATCH_SIZES = (2, 8, 32)
 Run = Callable[[np.ndarray], object]
@@ -47,8 +48,15 @@ def main() -> None:
             of_image = flops(network, size)
             for name, build in CONTENDERS.items():
                 speed = images_per_second(build, network, size, options.runs)
-                results.append({"backbone": backbone, "size": size, "contender": name, "images_per_second": speed,
-                                "gflops": speed * of_image / 1e9})  # fmt: skip
+                results.append(
+                    {
+                        "backbone": backbone,
+                        "size": size,
+                        "contender": name,
+                        "images_per_second": speed,
+                        "gflops": speed * of_image / 1e9,
+                    }
+                )
                 print(f"{backbone} at {size} px, {name}: {speed:.0f} images/s", file=sys.stderr)
     report({"matrix_product_gflops": peak / 1e9, "results": results}, markdown(peak, results), options.json)
 
@@ -84,7 +92,7 @@ def compiled(network: Network, size: int) -> Run:
 
 
 def torch_runner(network: Network, trunk: Callable[[Tensor], Tensor]) -> Run:
-    """From images to float16 features, as marketplace.inference gives them."""
+    """From images to float16 features, as marketplace.models.trunk computes them."""
 
     @torch.inference_mode()
     def run(images: np.ndarray) -> object:
@@ -100,9 +108,13 @@ def onnx_runtime(network: Network, size: int) -> Run:
     axes = {"pixels": {0: "n"}}
     with tempfile.NamedTemporaryFile(suffix=".onnx") as file:
         torch.onnx.export(
-            network.trunk, (torch.zeros(1, 3, size, size),), file.name, dynamo=False, input_names=["pixels"],
+            network.trunk,
+            (torch.zeros(1, 3, size, size),),
+            file.name,
+            dynamo=False,
+            input_names=["pixels"],
             dynamic_axes=axes,
-        )  # fmt: skip
+        )
         content = Path(file.name).read_bytes()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
@@ -163,10 +175,14 @@ def markdown(peak: float, results: list[dict[str, Any]]) -> str:
     for result in results:
         base = next(r for r in results if (r["backbone"], r["size"]) == (result["backbone"], result["size"]))
         rows.append(
-            [f"{result['backbone']}, {result['size']} px: {result['contender']}", f"{result['images_per_second']:.0f}",
-             f"{result['images_per_second'] / base['images_per_second']:.2f}", f"{result['gflops']:.0f}",
-             f"{1e9 * result['gflops'] / peak:.2f}"]
-        )  # fmt: skip
+            [
+                f"{result['backbone']}, {result['size']} px: {result['contender']}",
+                f"{result['images_per_second']:.0f}",
+                f"{result['images_per_second'] / base['images_per_second']:.2f}",
+                f"{result['gflops']:.0f}",
+                f"{1e9 * result['gflops'] / peak:.2f}",
+            ]
+        )
     columns = ["float32", "images/s", "times eager", "GFLOP/s", "of the matrix product"]
     return f"float32 matrix product: {peak / 1e9:.0f} GFLOP/s\n\n" + table(columns, rows)
 

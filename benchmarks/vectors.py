@@ -17,16 +17,16 @@ from ablation import trained, with_seed
 from torch import Tensor
 from workspace import Workspace, parser, report, table, workspace
 
-from marketplace import checkpoints
-from marketplace.checkpoints import Checkpoint
-from marketplace.dataset import split_of, training_data
-from marketplace.embeddings import pooled
-from marketplace.features import FeatureStore
-from marketplace.networks import Network
-from marketplace.projection import fit_projection
-from marketplace.retrieval import neighbours, retrieval_metrics
-from marketplace.settings import ExtractSettings, load_settings
-from marketplace.training import evaluate
+from marketplace.embedding.outputs import pooled
+from marketplace.embedding.projection import ExtractSettings, fit_projection
+from marketplace.evaluation.retrieval import neighbours, retrieval_metrics
+from marketplace.models import checkpoints
+from marketplace.models.checkpoints import Checkpoint
+from marketplace.models.features import FeatureStore
+from marketplace.models.network import Network
+from marketplace.settings import load_settings
+from marketplace.training.data import split_of, training_data
+from marketplace.training.validation import validate
 
 PLAIN: dict[str, Any] = {"vectors": "tuned", "mirrored": False, "power": 1.0, "dimensions": None, "whitening": 0.0}
 TRAININGS: dict[str, dict[str, Any]] = {
@@ -43,16 +43,22 @@ VECTORS: dict[str, dict[str, Any]] = {
     "mirrored, PCA 256, whitening 0.5": {"mirrored": True, "dimensions": 256, "whitening": 0.5},
     "mirrored, PCA 256, whitening 1": {"mirrored": True, "dimensions": 256, "whitening": 1.0},
     "mirrored, square root, PCA 256, whitening 0.5": {
-        "mirrored": True, "power": 0.5, "dimensions": 256, "whitening": 0.5,
+        "mirrored": True,
+        "power": 0.5,
+        "dimensions": 256,
+        "whitening": 0.5,
     },
     "mirrored, PCA 128": {"mirrored": True, "dimensions": 128},
     "mirrored, PCA 64": {"mirrored": True, "dimensions": 64},
-}  # fmt: skip
+}
 COLUMNS = {
-    "same_product_recall_at_1": "recall@1", "same_product_recall_at_10": "recall@10",
-    "category_precision_at_10": "root p@10", "leaf_precision_at_10": "leaf p@10", "leaf_map_at_r": "leaf mAP@R",
+    "same_product_recall_at_1": "recall@1",
+    "same_product_recall_at_10": "recall@10",
+    "category_precision_at_10": "root p@10",
+    "leaf_precision_at_10": "leaf p@10",
+    "leaf_map_at_r": "leaf mAP@R",
     "accuracy": "accuracy",
-}  # fmt: skip
+}
 
 
 def main() -> None:
@@ -102,7 +108,7 @@ class Bench:
         """Test accuracy of a network, and the retrieval figures of one kind of its vectors."""
         network = self._network(checkpoint)
         features = FeatureStore(network, self._data.images).features(np.arange(len(self._table)))
-        _, accuracy = evaluate(network, features, self._test)
+        _, accuracy = validate(network, features, self._test)
         return {**self.vectors(checkpoint, PLAIN | changes), "accuracy": accuracy}
 
     def vectors(self, checkpoint: Checkpoint | None, extract: dict[str, Any]) -> dict[str, float]:

@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from marketplace.review.page import table as markdown_table
+from marketplace.review.markdown import table as markdown_table
 
 ROOT = Path(__file__).parents[1]
 

@@ -1,16 +1,16 @@
-"""Repair the tables, open every photo, join, encode and split; what is not kept goes to rejects.csv with its reason."""
+"""Repair the tables, open every photo, join, encode and split; rejects.csv lists what is not kept, with the reason."""
 
 from pathlib import Path
 
-from marketplace.stage import run_stage
+from marketplace.common.console import run_stage
 
 
 def main() -> None:
     """Run the stage."""
-    from marketplace.clean import clean
-    from marketplace.settings import load_settings
+    from marketplace.catalogue.clean import CleanSettings, clean
+    from marketplace.common.params import load_section
 
-    dump = clean(Path("data/raw"), load_settings().clean)
+    dump = clean(Path("data/raw"), load_section("clean", CleanSettings))
     dump.write(Path("data/clean"), metrics=Path("metrics/clean.json"))
 
 

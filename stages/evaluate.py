@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from marketplace.stage import run_stage
+from marketplace.common.console import run_stage
 
 
 def main() -> None:
@@ -10,14 +10,14 @@ def main() -> None:
     import numpy as np
     import pandas as pd
 
-    from marketplace import checkpoints
-    from marketplace.embeddings import read_embeddings
-    from marketplace.evaluation import evaluate
+    from marketplace.embedding.vectors import read_embeddings
+    from marketplace.evaluation.report import evaluate
+    from marketplace.models import checkpoints
 
     table = pd.read_parquet("data/clean/training_data.parquet")
     embeddings = read_embeddings(Path("data/embeddings.parquet"), table)
     images = np.load("data/resized/full.npy", mmap_mode="r")
-    tuned, pretrained = (checkpoints.load(Path(f"models/{name}.pt")) for name in ("full", "pretrained"))
+    tuned, pretrained = checkpoints.load(Path("models/full.pt")), checkpoints.load(Path("models/pretrained.pt"))
     evaluation = evaluate(tuned, pretrained, table, embeddings, images)
     evaluation.write(Path("metrics/evaluate.json"), Path("metrics/evaluate"))
 

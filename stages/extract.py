@@ -1,8 +1,8 @@
-"""Strip the classifier from the fine-tuned network, and give every image its vector."""
+"""Strip the classifier from the fine-tuned network, and give every photo its vector."""
 
 from pathlib import Path
 
-from marketplace.stage import run_stage
+from marketplace.common.console import run_stage
 
 
 def main() -> None:
@@ -10,25 +10,25 @@ def main() -> None:
     import numpy as np
     import pandas as pd
 
-    from marketplace import checkpoints, image_model
-    from marketplace.embeddings import chosen_checkpoint, pooled, write_embeddings
-    from marketplace.projection import fit_projection
-    from marketplace.settings import load_settings
+    from marketplace.common.params import load_section
+    from marketplace.embedding import image_model
+    from marketplace.embedding.onnx import export_onnx
+    from marketplace.embedding.outputs import chosen_checkpoint, networks_of, pooled
+    from marketplace.embedding.projection import ExtractSettings, fit_projection
+    from marketplace.embedding.vectors import write_embeddings
+    from marketplace.models import checkpoints
 
-    settings = load_settings().extract
+    settings = load_section("extract", ExtractSettings)
     tuned_path = Path("models/full.pt")
     tuned = chosen_checkpoint(tuned_path, Path("metrics/train_full/metrics.json"))
-    untouched = checkpoints.load(Path("models/pretrained.pt"))
-    chosen = {"tuned": [tuned], "untouched": [untouched], "joined": [tuned, untouched]}[settings.vectors]
-    networks = [checkpoints.network_of(checkpoint, len(tuned["categories"])) for checkpoint in chosen]
-
+    networks = networks_of(settings.vectors, tuned, checkpoints.load(Path("models/pretrained.pt")))
     table = pd.read_parquet("data/clean/training_data.parquet", columns=["image_id", "product_id", "split"])
     outputs = pooled(networks, np.load("data/resized/full.npy", mmap_mode="r"), mirrored=settings.mirrored)
     projection = fit_projection(outputs[np.flatnonzero(table["split"] == "train")], settings)
     model = image_model.ImageModel(networks, projection, mirrored=settings.mirrored)
     sha256 = checkpoints.sha256_of(tuned_path)
     image_model.save(Path("models/image_model.pt"), model, tuned, vectors=settings.vectors, checkpoint_sha256=sha256)
-    image_model.export_onnx(Path("models/image_model.onnx"), model.eval(), tuned["size"])
+    export_onnx(Path("models/image_model.onnx"), model.eval(), tuned["size"])
     write_embeddings(Path("data/embeddings.parquet"), table, projection(outputs).numpy())
 
 

@@ -1,17 +1,17 @@
-"""Bring the dump here: products.csv, images.csv and the photos, packed into tar shards."""
+"""Fetch the dump: products.csv, images.csv and the photos, packed into tar shards."""
 
 from pathlib import Path
 
-from marketplace.stage import run_stage
+from marketplace.common.console import run_stage
 
 
 def main() -> None:
     """Run the stage."""
-    from marketplace.fetch import fetch
-    from marketplace.settings import load_settings
-    from marketplace.sources import open_dump
+    from marketplace.common.params import load_section
+    from marketplace.sources.dump import FetchSettings, open_dump
+    from marketplace.sources.fetch import fetch
 
-    settings = load_settings().fetch
+    settings = load_section("fetch", FetchSettings)
     fetch(open_dump(settings), Path("data/raw"), settings.shards, settings.limit)
 
 

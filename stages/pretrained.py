@@ -1,20 +1,21 @@
-"""Get the ImageNet weights once, so that they are versioned and no later stage needs a network connection."""
+"""Save the ImageNet weights once, so that they are versioned and no later stage needs a network connection."""
 
 from pathlib import Path
 
-from marketplace.stage import run_stage
+from marketplace.common.console import run_stage
 
 
 def main() -> None:
     """Run the stage."""
     import torch
 
-    from marketplace.checkpoints import save_pretrained
-    from marketplace.networks import pretrained_network
-    from marketplace.settings import load_settings
+    from marketplace.common.params import load_section
+    from marketplace.models.backbones import ModelSettings
+    from marketplace.models.checkpoints import save_pretrained
+    from marketplace.models.network import pretrained_network
 
-    settings = load_settings().model
-    torch.manual_seed(0)  # weights of `none` are random, but the same in every clone
+    settings = load_section("model", ModelSettings)
+    torch.manual_seed(0)  # the weights `none` are random, but the same in every clone
     network = pretrained_network(settings.backbone, settings.weights)
     save_pretrained(Path("models/pretrained.pt"), network, settings.weights)
 

@@ -1,19 +1,19 @@
-"""Lay every kept photo, upright and whole, on a small and a full-sized square: data/resized/{small,full}.npy."""
+"""Scale every kept photo, upright and whole, onto a small and a full-sized square: data/resized/{small,full}.npy."""
 
 from pathlib import Path
 
-from marketplace.stage import run_stage
+from marketplace.common.console import run_stage
 
 
 def main() -> None:
     """Run the stage."""
     import pandas as pd
 
-    from marketplace.files import replacing
-    from marketplace.resize import resize_shards
-    from marketplace.settings import load_settings
+    from marketplace.common.files import replacing
+    from marketplace.common.params import load_section
+    from marketplace.photos.squares import ResizeSettings, resize_shards
 
-    settings = load_settings().resize_images
+    settings = load_section("resize_images", ResizeSettings)
     image_ids = pd.read_parquet("data/clean/training_data.parquet", columns=["image_id"])["image_id"].tolist()
     folder = Path("data/resized")
     with replacing(folder / "small.npy") as small, replacing(folder / "full.npy") as full:

@@ -1,30 +1,30 @@
 """Fine-tune the last stage and the classifier, and keep the best epoch.
 
-`small` starts from the ImageNet weights and sees small images; `full` sees full-sized ones and starts from the small
-training's chosen epoch, unless train_full.warm_start is false.
+`small` trains on small images from the ImageNet weights; `full` on full-sized images, from the ImageNet weights or, if
+train_full.warm_start is on, from the chosen epoch of `small`.
 """
 
 import json
 from pathlib import Path
 
-from marketplace.stage import run_stage
+from marketplace.common.console import run_stage
 
 
 def main(size: str) -> None:
     """Run the stage for the images of `size`."""
-    from marketplace import checkpoints
-    from marketplace.dataset import training_data
-    from marketplace.recording import Recorder
-    from marketplace.settings import load_settings
-    from marketplace.training import train
+    from marketplace.common.params import load_section
+    from marketplace.models import checkpoints
+    from marketplace.training.data import training_data
+    from marketplace.training.recorder import Recorder
+    from marketplace.training.trainer import TrainFullSettings, TrainSettings, train
 
-    settings = load_settings()
-    warm = size == "full" and settings.train_full.warm_start
+    settings = load_section("train", TrainSettings)
+    warm = size == "full" and load_section("train_full", TrainFullSettings).warm_start
     start = checkpoints.load(Path("models/small.pt" if warm else "models/pretrained.pt"))
     categories = json.loads(Path("data/clean/categories.json").read_text(encoding="utf-8"))["decode"]
     data = training_data(Path(f"data/resized/{size}.npy"), Path("data/clean/training_data.parquet"), categories)
     with Recorder(Path(f"metrics/train_{size}"), Path(f"logs/train_{size}"), Path(f"models/epochs/{size}")) as recorder:
-        best = train(start, data, settings.train, recorder)
+        best = train(start, data, settings, recorder)
     checkpoints.save(Path(f"models/{size}.pt"), best)
 
 

@@ -1,17 +1,17 @@
-"""What differs between two revisions: values, stages and why they gave something else, recommendations."""
+"""The differences between two revisions: values, stages with the reasons for their outputs, recommendations."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from marketplace.review.lock import hashes, kind_of, params
+from marketplace.review.lock import flattened, hashes, kind_of, params
 
 MOVED = 5  # categories or products that are named at each end
 
 
 @dataclass(frozen=True)
 class Change:
-    """A value by name, before and after; None where there is none."""
+    """A value by name, before and after; None if it does not exist."""
 
     name: str
     base: Any
@@ -19,13 +19,13 @@ class Change:
 
     @property
     def gained(self) -> float:
-        """What a number gained, a missing one counting as 0."""
+        """How much a number gained; a missing one counts as 0."""
         return float((self.head or 0) - (self.base or 0))
 
 
 @dataclass
 class StageChange:
-    """A stage that gave other outputs, and what was other about what it took."""
+    """A stage whose outputs differ, and what differed in its inputs."""
 
     stage: str
     outputs: list[str]
@@ -34,7 +34,7 @@ class StageChange:
 
 @dataclass(frozen=True)
 class Moved:
-    """A probe product and the share of its recommendations that stayed."""
+    """A tracked product and the share of its recommendations that stayed."""
 
     product_id: str
     name: str
@@ -57,14 +57,6 @@ def changed(base: Mapping[str, Any], head: Mapping[str, Any]) -> list[Change]:
     before, after = flattened(base), flattened(head)
     names = [*after, *(name for name in before if name not in after)]
     return [Change(name, before.get(name), after.get(name)) for name in names if before.get(name) != after.get(name)]
-
-
-def flattened(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """`{"a": {"b": 1}}` as `{"a.b": 1}`."""
-    flat: dict[str, Any] = {}
-    for name, value in values.items():
-        flat |= flattened(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
-    return flat
 
 
 def changed_stages(base: Mapping[str, Any], head: Mapping[str, Any]) -> list[StageChange]:
@@ -92,17 +84,17 @@ def _reasons(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, l
 
 
 def extremes(changes: Iterable[Change]) -> list[Change]:
-    """Those that gained most, then those that lost most, the greatest change first in either."""
+    """Those that gained most, then those that lost most, each with the greatest change first."""
     ordered = sorted(changes, key=lambda change: -abs(change.gained))
     gained, lost = ([change for change in ordered if sign * change.gained > 0] for sign in (1, -1))
     return gained[:MOVED] + lost[:MOVED]
 
 
 def drift(base: list[dict[str, Any]], head: list[dict[str, Any]]) -> Drift | None:
-    """Compare what `recommend.probe` kept at two revisions; None where no product is in both.
+    """Compare the recommendations of the same products at two revisions; None if no product is in both.
 
-    The share that stayed is |before and after| / |before|; a product that had no recommendations stayed as it was if it
-    still has none.
+    The share that stayed is |before and after| / |before|; for a product that had no recommendations it is 1 if it
+    still has none, else 0.
     """
     before = {entry["product_id"]: set(entry["similar"]) for entry in base}
     moved = []

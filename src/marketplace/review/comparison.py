@@ -1,4 +1,4 @@
-"""What a change does to the recommender, from what Git tracks alone."""
+"""The comparison of two revisions, from what Git tracks alone."""
 
 import subprocess
 import tempfile
@@ -12,24 +12,24 @@ import pandas as pd
 from marketplace.review.changes import Change, Drift, StageChange, changed, changed_stages, drift, extremes
 from marketplace.review.lock import hashes, stale_stages, training_data_hash
 from marketplace.review.revisions import RECOMMENDATIONS, Revision
-from marketplace.review.verdicts import Outcome, Verdict, policy_of, verdicts
+from marketplace.review.verdicts import POLICY, Outcome, Verdict, policy_of, verdicts
 
-METRICS, POLICY, NOISE = "metrics/summary.json", "metrics/policy.yaml", "metrics/noise.json"
+METRICS, NOISE, TRACKED = "metrics/summary.json", "metrics/noise.json", "metrics/tracked_products.json"
 
 
 @dataclass
 class Review:
-    """Everything that a review says; `page.markdown` writes it down."""
+    """Everything that a review says; `markdown` writes it down."""
 
     base: Revision
     head: Revision
     verdicts: list[Verdict] = field(default_factory=list)
     params: list[Change] = field(default_factory=list)
     stages: list[StageChange] = field(default_factory=list)
-    categories: list[Change] | None = None  # the share of a category's test photos told right; None: not computed
+    categories: list[Change] | None = None  # a category's accuracy on its test photos; None: not computed
     test_photos: dict[str, int] = field(default_factory=dict)  # by category, at head
     counts: list[Change] | None = None  # of rows and files, as cleaning left them; None: not computed
-    probe_drift: Drift | None = None
+    tracked_drift: Drift | None = None
     catalogue_drift: Drift | None = None
     problems: list[str] = field(default_factory=list)  # each of them blocks
     notes: list[str] = field(default_factory=list)  # what could not be computed, and what the reader should know
@@ -43,7 +43,7 @@ class Review:
 def review(root: Path, base_name: str, head_name: str) -> Review:
     """Compare two revisions of the repository at `root`.
 
-    Raises MarketplaceError for an unknown revision, or a policy, metrics or noise file that cannot be read.
+    Raises MarketplaceError for an unknown revision, or if a policy, metrics or noise file cannot be read.
     """
     base, head = Revision.of(root, base_name), Revision.of(root, head_name)
     result = Review(base, head)
@@ -55,9 +55,9 @@ def review(root: Path, base_name: str, head_name: str) -> Review:
     counts = _both(result, "metrics/clean.json", "what cleaning kept and left out")
     if counts:
         result.counts = changed(*counts)
-    probes = _both(result, "metrics/probe.json", "the drift of the recommendations")
-    if probes:
-        result.probe_drift = drift(*probes)
+    tracked = _both(result, TRACKED, "the drift of the recommendations")
+    if tracked:
+        result.tracked_drift = drift(*tracked)
     result.catalogue_drift = _catalogue_drift(result)
     return result
 
@@ -76,13 +76,13 @@ def stale_at(revision: Revision) -> list[str]:
 
 
 def _judge_metrics(result: Review) -> None:
-    """Judge by the base's policy and noise, lest a change loosens what it is judged by."""
+    """Judge by the base's policy and noise, so that a change cannot loosen its own limits."""
     sources = {}
     for path in (POLICY, NOISE):
         of_base, of_head = result.base.text(path), result.head.text(path)
         sources[path] = result.base if of_base is not None else result.head
         if of_base is not None and of_base != of_head:
-            result.notes.append(f"`{path}` differs: this review went by the base's.")
+            result.notes.append(f"`{path}` differs: this review used the base's.")
     policy = sources[POLICY].yaml(POLICY)
     if not policy:
         result.problems.append(f"there is no `{POLICY}`: nothing says what is better")
@@ -114,7 +114,7 @@ def _compare_categories(result: Review) -> None:
 
 
 def _both(result: Review, path: str, what: str) -> tuple[Any, Any] | None:
-    """A JSON file of both revisions; None, and a problem or a note, where one lacks it or it is empty."""
+    """A JSON file of both revisions; None, with a problem or a note, if one lacks it or it is empty."""
     base, head = result.base.json(path), result.head.json(path)
     if not head:
         result.problems.append(f"{result.head.label} has no `{path}`, or an empty one: {what} cannot be told")
@@ -124,12 +124,13 @@ def _both(result: Review, path: str, what: str) -> tuple[Any, Any] | None:
 
 
 def _catalogue_drift(result: Review) -> Drift | None:
-    """The drift over all products, where DVC's cache has both tables."""
+    """The drift over all products, if DVC's cache has both tables."""
     tables = [_recommendations(revision) for revision in (result.base, result.head)]
     if any(table is None for table in tables):
         result.notes.append(
-            f"Not computed: the drift over all products, as this machine has not both versions of `{RECOMMENDATIONS}` "
-            "(`dvc fetch recommend` at either revision brings them). The probe products stand for them."
+            "Not computed: the drift over all products, as this machine does not have both versions of "
+            f"`{RECOMMENDATIONS}` (`dvc fetch recommend` at either revision brings them). The tracked products are "
+            "compared instead."
         )
         return None
     return drift(*(table for table in tables if table is not None))

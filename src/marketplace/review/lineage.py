@@ -1,4 +1,4 @@
-"""Where a file of the pipeline came from: the commit, parameters, data, epoch and metrics behind its bytes."""
+"""The lineage of a file: the commit, parameters, data, epoch and metrics behind its bytes."""
 
 import hashlib
 from collections.abc import Iterator, Mapping
@@ -9,28 +9,28 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from marketplace.embeddings import read_embeddings
-from marketplace.errors import MarketplaceError
+from marketplace.common.errors import MarketplaceError
+from marketplace.embedding.vectors import read_embeddings
 from marketplace.review.lock import hashes, kind_of, params
 from marketplace.review.revisions import RECOMMENDATIONS, WORKSPACE, Revision, git
 
-SOURCE = "fetch"  # the stage whose outputs are the data that everything came from
+SOURCE = "fetch"  # the stage whose outputs are the data that everything is made from
 
 
 @dataclass(frozen=True)
 class Lineage:
-    """What dvc.lock and Git know of a file's content."""
+    """What dvc.lock and Git know about a file's content."""
 
     path: str  # as the pipeline calls it
     md5: str
-    revision: Revision  # the newest whose dvc.lock has this content; the working tree, where no commit has it yet
+    revision: Revision  # the newest whose dvc.lock has this content; the working tree, if no commit has it yet
     committed: str  # date, author and subject of that commit
-    first: str  # the commit that wrote this content first, and the same of it
+    first: str  # the first commit with this content: date, author and subject
     stage: str
     command: str
     params: dict[str, Any]  # of the stage and of all before it
     data: dict[str, str]  # path to md5: the dump
-    code: list[str]  # the modules and scripts of the stage and of all before it; the commit says what is in them
+    code: list[str]  # scripts, and folders of modules, of the stage and of all before it
     epoch: dict[str, Any]  # the chosen one of train_full: epoch, train_loss, val_loss, val_accuracy
     metrics: dict[str, float]
 
@@ -40,10 +40,25 @@ class Lineage:
         checkout = f"git checkout {self.revision.commit} && " if self.revision.commit else ""
         return f"{checkout}dvc repro {self.stage}"
 
+    def described(self) -> dict[str, str | list[str]]:
+        """The lines to show for it, by heading."""
+        return {
+            "file": f"{self.path}  md5 {self.md5}",
+            "commit": f"{self.revision.label}  {self.committed}",
+            "first in": self.first,
+            "stage": f"{self.stage}: {self.command}",
+            "epoch": [f"{name} {value}" for name, value in self.epoch.items()],
+            "metrics": [f"{name} {value}" for name, value in self.metrics.items()],
+            "parameters": [f"{name} {value}" for name, value in self.params.items()],
+            "data": [f"{path}  md5 {md5}" for path, md5 in self.data.items()],
+            "code": [*self.code, "(as they are in that commit)"],
+            "again": self.reproduce,
+        }
+
 
 @dataclass(frozen=True)
 class Row:
-    """A row of the recommendations, and the most similar pair of photos that it rests on."""
+    """A row of the recommendations, and the most similar pair of photos behind it."""
 
     product_id: str
     similar_product_id: str
@@ -53,9 +68,9 @@ class Row:
 
 
 def lineage(root: Path, file: Path) -> Lineage:
-    """The lineage of a file, wherever it lies: it is recognised by its content.
+    """The lineage of a file, wherever it is: it is recognised by its content.
 
-    Raises MarketplaceError when no dvc.lock in this repository's history wrote such a file.
+    Raises MarketplaceError if no dvc.lock in this repository's history has such a file.
     """
     if file.is_dir():
         raise MarketplaceError(f"{file} is a folder: ask for one of the files that `dvc.lock` lists.")
@@ -73,9 +88,9 @@ def lineage(root: Path, file: Path) -> Lineage:
 
 
 def recommendation(root: Path, product_id: str, similar_product_id: str | None) -> Row:
-    """A row of the recommendations in the working tree; the first of the product where no other product is named.
+    """A row of the recommendations in the working tree; the first one of the product if no other product is named.
 
-    Raises MarketplaceError when there is no such row.
+    Raises MarketplaceError if there is no such row.
     """
     table = pd.read_parquet(root / RECOMMENDATIONS)
     rows = table[table["product_id"] == product_id]
@@ -120,7 +135,7 @@ def _lineage(revision: Revision, stage: str, path: str, md5: str) -> Lineage:
 
 
 def _upstream(stages: Mapping[str, Any], stage: str) -> list[str]:
-    """The stage and all that it depends on, in the order of dvc.lock."""
+    """The stage and all stages that it depends on, in the order of dvc.lock."""
     writer = {path: name for name, entry in stages.items() for path in hashes(entry, "outs")}
     found, waiting = set(), [stage]
     while waiting:

@@ -1,14 +1,14 @@
-"""Whether dvc.lock still tells the truth about code, parameters and data: known without having the data."""
+"""Check that dvc.lock is up to date, without needing the data."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from marketplace.errors import MarketplaceError
+from marketplace.common.errors import MarketplaceError
 from marketplace.review.revisions import WORKSPACE, Revision
 
-MISSING_DATA = {"deleted", "not in cache"}  # what DVC says of data that nobody has pulled yet
+MISSING_DATA = {"deleted", "not in cache"}  # DVC's words for data that has not been pulled yet
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,8 @@ class Stale:
 def stale_stages(root: Path) -> list[Stale]:
     """Every reason why a stage of the repository at `root` would run again, in the order of the pipeline.
 
-    Missing data is none; that a stage read other data than another one wrote, as after a careless merge, is. Raises
-    MarketplaceError when dvc.yaml or dvc.lock cannot be read.
+    Missing data is not a reason; a stage that read other data than the stage before it wrote, as after a careless
+    merge, is one. Raises MarketplaceError if dvc.yaml or dvc.lock cannot be read.
     """
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
@@ -66,7 +66,7 @@ def _reasons(stage: str, status: dict[str, Any], lock: dict[str, Any], pulled: s
 
 
 def _read_otherwise(stage: str, lock: dict[str, Any]) -> Iterator[str]:
-    """Data that the stage read in another state than the one that dvc.lock has its stage write."""
+    """Data that the stage read in another state than dvc.lock says was written."""
     written = {path: md5 for entry in lock.values() for path, md5 in hashes(entry, "outs").items()}
     for path, md5 in hashes(lock[stage], "deps").items():
         if md5 != written.get(path, md5):
@@ -79,8 +79,16 @@ def hashes(entry: Mapping[str, Any], kind: str) -> dict[str, str]:
 
 
 def params(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """The parameters of a stage in dvc.lock, by dotted name."""
-    return {name: value for file in entry.get("params", {}).values() for name, value in file.items()}
+    """The parameters of a stage in dvc.lock, by dotted name: sections as a whole are taken apart."""
+    return {name: value for file in entry.get("params", {}).values() for name, value in flattened(file).items()}
+
+
+def flattened(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """`{"a": {"b": 1}}` as `{"a.b": 1}`."""
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        flat |= flattened(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
+    return flat
 
 
 def training_data_hash(stages: Mapping[str, Any]) -> str | None:

@@ -1,4 +1,4 @@
-"""How much the reviewed metrics move when nothing but the random seed of training changes."""
+"""The noise of the reviewed metrics: how much they move if only the random seed of training changes."""
 
 import logging
 import subprocess
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import t as student_t
 
-from marketplace.errors import MarketplaceError
+from marketplace.common.errors import MarketplaceError
 from marketplace.review.lock import training_data_hash
 from marketplace.review.revisions import WORKSPACE, Revision
 
@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 def measure_noise(root: Path, n_seeds: int) -> dict[str, Any]:
     """Repeat training with the seeds 1 to `n_seeds`, each as a `dvc exp run --temp`: the content of metrics/noise.json.
 
-    The experiments are removed again; what they computed stays in DVC's cache, so that a repetition costs nothing.
+    The experiments are removed again; their results stay in DVC's cache, so that repeating them costs nothing.
     """
     seeds = range(1, n_seeds + 1)
     summaries = []
@@ -44,12 +44,12 @@ def noise_of(summaries: list[dict[str, float]], seeds: list[int], training_data:
 
 
 def band_of(noise: dict[str, Any], metric: str) -> float | None:
-    """By how much two trainings that differ in nothing but their seed differ at most, in 95 of 100 cases.
+    """The largest difference, in 95 of 100 cases, between two training runs that differ only in their seed.
 
         t(0.975, n - 1) * s * sqrt(2)
 
     for the spread s over n seeds: each of the two has the variance s^2, which is itself known from n values only. None
-    where the metric was not measured.
+    if the metric was not measured.
     """
     measured = noise["metrics"].get(metric)
     if measured is None:
@@ -61,10 +61,10 @@ def band_of(noise: dict[str, Any], metric: str) -> float | None:
 def _summary_with(root: Path, seed: int) -> dict[str, float]:
     name = f"noise-{seed}"
     dvc = [sys.executable, "-m", "dvc", "exp"]
-    subprocess.run([*dvc, "remove", "--quiet", name], cwd=root, stderr=subprocess.DEVNULL)  # of a run that was cut off
+    subprocess.run([*dvc, "remove", "--quiet", name], cwd=root, stderr=subprocess.DEVNULL)  # of an interrupted run
     run = [*dvc, "run", "--temp", "--name", name, "--set-param", f"train.seed={seed}"]
     if subprocess.run(run, cwd=root).returncode != 0:
-        raise MarketplaceError(f"the training with train.seed={seed} failed: see above.")
+        raise MarketplaceError(f"the training run with train.seed={seed} failed: see above.")
     summary: dict[str, float] = Revision.of(root, name).json("metrics/summary.json")
     subprocess.run([*dvc, "remove", "--quiet", name], cwd=root, check=True)
     return summary

@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import yaml
 
-from marketplace.errors import MarketplaceError
+from marketplace.common.errors import MarketplaceError
 
 WORKSPACE = "workspace"
 RECOMMENDATIONS = "data/recommendations.parquet"
@@ -18,7 +18,7 @@ RECOMMENDATIONS = "data/recommendations.parquet"
 
 @dataclass(frozen=True)
 class Revision:
-    """What `name` was asked for, and the commit behind it; None for the working tree."""
+    """A revision by the name it was asked for, and its commit; None for the working tree."""
 
     root: Path
     name: str
@@ -28,7 +28,7 @@ class Revision:
     def of(cls, root: Path, name: str) -> Self:
         """The revision of a commit, branch, tag or experiment, or the working tree for "workspace".
 
-        Raises MarketplaceError when there is none.
+        Raises MarketplaceError if there is none.
         """
         if name == WORKSPACE:
             return cls(root, name, None)
@@ -37,8 +37,8 @@ class Revision:
             commit = _experiments(root).get(name)
         if commit is None:
             raise MarketplaceError(
-                f"{name!r} is no commit, branch, tag or experiment here. `git fetch` brings what the remote has (a CI "
-                "checkout needs its whole history, fetch-depth: 0), `dvc exp pull` experiments."
+                f"{name!r} is not a commit, branch, tag or experiment here. `git fetch` brings what the remote has (a "
+                "CI checkout needs its whole history, fetch-depth: 0), `dvc exp pull` experiments."
             )
         return cls(root, name, commit.strip())
 
@@ -50,23 +50,23 @@ class Revision:
         return f"{self.name} ({self.commit[:7]})"
 
     def text(self, path: str) -> str | None:
-        """A file's content, None where there is none."""
+        """A file's content, None if it does not exist."""
         if self.commit is None:
             file = self.root / path
             return file.read_text(encoding="utf-8") if file.is_file() else None
         return git(self.root, "show", f"{self.commit}:{path}")
 
     def json(self, path: str) -> Any:
-        """A JSON file's value, None where there is none. Raises MarketplaceError where it is no JSON."""
+        """A JSON file's value, None if it does not exist. Raises MarketplaceError if it is not JSON."""
         return self._parsed(path, json.loads, "JSON")
 
     def yaml(self, path: str) -> Any:
-        """A YAML file's value, None where there is none. Raises MarketplaceError where it is no YAML."""
+        """A YAML file's value, None if it does not exist. Raises MarketplaceError if it is not YAML."""
         return self._parsed(path, yaml.safe_load, "YAML")
 
     @cached_property
     def stages(self) -> dict[str, Any]:
-        """The stages of dvc.lock by name; none where there is no such file."""
+        """The stages of dvc.lock by name; empty if there is no such file."""
         stages: dict[str, Any] = (self.yaml("dvc.lock") or {}).get("stages", {})
         return stages
 
@@ -75,7 +75,7 @@ class Revision:
         try:
             return None if text is None else parse(text)
         except (json.JSONDecodeError, yaml.YAMLError) as error:
-            raise MarketplaceError(f"{path} of {self.name} is no {language}: {error}.") from error
+            raise MarketplaceError(f"{path} of {self.name} is not {language}: {error}.") from error
 
 
 def _experiments(root: Path) -> dict[str, str]:
@@ -86,6 +86,6 @@ def _experiments(root: Path) -> dict[str, str]:
 
 
 def git(root: Path, *arguments: str) -> str | None:
-    """What a Git command prints, None where it fails."""
+    """The output of a Git command, None if it fails."""
     done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, encoding="utf-8")
     return done.stdout if done.returncode == 0 else None

@@ -1,4 +1,4 @@
-"""Whether a metric's change matters: the policy says what is better and what blocks, noise what is chance."""
+"""The verdict on a metric's change: the policy says what is better and what blocks, the noise what is chance."""
 
 import math
 from collections.abc import Mapping
@@ -8,12 +8,12 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, NonNegativeFloat, TypeAdapter, ValidationError
 
-from marketplace.errors import MarketplaceError
+from marketplace.common.errors import MarketplaceError
 from marketplace.review.noise import band_of
 
 
 class Rule(BaseModel):
-    """What metrics/policy.yaml says of one metric."""
+    """What policy.yaml says about one metric."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -23,10 +23,11 @@ class Rule(BaseModel):
 
 
 Policy = dict[str, Rule]
+POLICY = "policy.yaml"
 
 
 class Outcome(StrEnum):
-    """What became of a metric."""
+    """What happened to a metric."""
 
     BETTER = "better"
     WORSE = "worse"
@@ -39,7 +40,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True)
 class Verdict:
-    """A metric at both revisions (None where it is missing), and what the policy makes of it."""
+    """A metric at both revisions (None if it is missing), and what the policy says about the change."""
 
     metric: str
     base: float | None
@@ -50,12 +51,12 @@ class Verdict:
 
 
 def policy_of(values: Any) -> Policy:
-    """The rules of a parsed metrics/policy.yaml. Raises MarketplaceError naming what is wrong."""
+    """The rules of a parsed policy.yaml. Raises MarketplaceError that names what is wrong."""
     try:
         return TypeAdapter(Policy).validate_python(values)
     except ValidationError as error:
         where = ".".join(map(str, error.errors()[0]["loc"]))
-        raise MarketplaceError(f"metrics/policy.yaml: {where}: {error.errors()[0]['msg']}.") from error
+        raise MarketplaceError(f"{POLICY}: {where}: {error.errors()[0]['msg']}.") from error
 
 
 def verdicts(
@@ -63,8 +64,8 @@ def verdicts(
 ) -> list[Verdict]:
     """A verdict on each metric of the policy, in its order, then on those that it does not know.
 
-    A metric that is missing or no finite number at `head` blocks, whatever the policy says; one that `base` does not
-    have is new.
+    A metric that is missing or not finite at `head` blocks, whatever the policy says; one that `base` does not have is
+    new.
     """
     unknown = [name for name in head if name not in policy]
     rules = [*policy.items(), *((name, Rule(better="higher", tolerance=0, blocks=False)) for name in unknown)]
@@ -90,7 +91,7 @@ def _verdict(name: str, base: float | None, head: float | None, rule: Rule, nois
 
 
 def _number(metrics: Mapping[str, Any], name: str) -> float | None:
-    """None where the metric is missing, NaN where it is no number."""
+    """None if the metric is missing, NaN if it is not a number."""
     value = metrics.get(name)
     if value is None:
         return math.nan if name in metrics else None

@@ -1,7 +1,7 @@
-"""A dump on an EC2 machine, or any other that answers SSH; the private key that opens it lies in an S3 bucket.
+"""A dump on an EC2 machine, or any other that answers SSH; the private key for it is in an S3 bucket.
 
-Where the machine has a shell and GNU tar, photos come as one tar stream, so that a small file costs no round trip.
-Where it allows SFTP alone, several channels ask at once.
+If the machine has a shell and GNU tar, photos come as one tar stream, so that a small file costs no round trip.
+If it allows SFTP alone, several channels read at once.
 """
 
 import contextlib
@@ -17,13 +17,13 @@ from typing import Any
 
 import paramiko
 
-from marketplace.errors import MarketplaceError
-from marketplace.parallel import held_interrupts
-from marketplace.settings import Ec2Settings
+from marketplace.common.errors import MarketplaceError
+from marketplace.raw.parallel import held_interrupts
 from marketplace.sources import ssh
 from marketplace.sources.mirror import RemoteInterrupted
+from marketplace.sources.photo_store import Stamp
 from marketplace.sources.s3 import read_key
-from marketplace.sources.store import Stamp
+from marketplace.sources.ssh import Ec2Settings
 
 SFTP_CHANNELS = 8  # sshd allows ten sessions on a connection
 READ_AHEAD = 2**18
@@ -45,7 +45,7 @@ class Ec2Dump:
 
     @property
     def identity(self) -> str:
-        """What tells this dump from others."""
+        """What distinguishes this dump from others."""
         return f"ssh://{self._settings.user}@{self._settings.host}:{self._settings.port}/{self._settings.path}"
 
     def table(self, name: str) -> bytes:
@@ -62,7 +62,7 @@ class Ec2Dump:
             return content
 
     def list_photos(self) -> dict[str, Stamp]:
-        """See Remote. Whatever is no regular file (folders, links) is not listed."""
+        """See Remote. Anything but a regular file (folders, links) is not listed."""
         with self._connected():
             with self._sftp() as sftp:
                 self._exists(sftp, f"{self._folder}/images", "the folder images")
@@ -99,11 +99,11 @@ class Ec2Dump:
                         if member.name not in wanted:
                             raise self._unasked(member.name)
                         if not member.isfile() or member.size != wanted[member.name].size:
-                            return  # it changed since it was listed; no more of what may be a lie
+                            return  # it changed since it was listed: what follows may be wrong too
                         content = tar.extractfile(member)
                         assert content is not None  # it is a file
                         yield member.name, content.read()
-                        del wanted[member.name]  # a second one of that name is one that nobody asked for
+                        del wanted[member.name]  # a second one of that name was not asked for
             except tarfile.ReadError as error:
                 if str(error) == "empty file" and channel.recv_exit_status() == 2:
                     return  # tar found none of them: all have vanished
@@ -111,7 +111,7 @@ class Ec2Dump:
 
     def _unasked(self, name: str) -> MarketplaceError:
         return MarketplaceError(
-            f"{self._settings.host} sent {name!r}, which nobody asked for: nothing of it was kept. "
+            f"{self._settings.host} sent {name!r}, which was not asked for: nothing of it was kept. "
             "Is the `tar` there the real one?"
         )
 
@@ -166,7 +166,7 @@ class Ec2Dump:
 
     @contextlib.contextmanager
     def _connected(self) -> Iterator[None]:
-        """Connect if need be; whatever breaks the connection on the way closes it, and is told as RemoteInterrupted."""
+        """Connect if necessary; an error on the way closes the connection and is raised as RemoteInterrupted."""
         try:
             if self._client is None:
                 self._client = ssh.connect(self._settings, read_key(str(self._settings.key)))
@@ -212,7 +212,7 @@ class Ec2Dump:
 
 
 class _Stream:
-    """What a channel sends, as a file that gives what has come and does not wait for more."""
+    """A channel's output as a file whose read() returns what has arrived and does not wait for more."""
 
     def __init__(self, channel: paramiko.Channel) -> None:
         self._channel = channel

@@ -1,13 +1,19 @@
-"""A dump that lies in a folder: products.csv, images.csv and images/."""
+"""A dump in a local folder: products.csv, images.csv and images/."""
 
 import logging
 from collections.abc import Iterator
 from pathlib import Path
 
-from marketplace.errors import MarketplaceError
-from marketplace.settings import LocalSettings
+from marketplace.common.errors import MarketplaceError
+from marketplace.common.params import Section
 
 log = logging.getLogger(__name__)
+
+
+class LocalSettings(Section):
+    """The folder of a dump on this machine."""
+
+    path: str
 
 
 class LocalDump:
@@ -17,12 +23,12 @@ class LocalDump:
         self.folder = Path(settings.path).expanduser()
         if not self.folder.is_dir():
             raise MarketplaceError(
-                f"fetch.local.path = {settings.path!r} is no folder (looked in {self.folder.absolute()})."
+                f"fetch.local.path = {settings.path!r} is not a folder (looked in {self.folder.absolute()})."
             )
         for name in ("products.csv", "images.csv", "images"):
             if not (self.folder / name).exists():
                 raise MarketplaceError(
-                    f"{self.folder / name} is missing: fetch.local.path must name a folder that holds "
+                    f"{self.folder / name} is missing: fetch.local.path must name a folder with "
                     "products.csv, images.csv and a folder images/."
                 )
 
@@ -31,11 +37,11 @@ class LocalDump:
         return (self.folder / name).read_bytes()
 
     def photo_names(self) -> list[str]:
-        """The names of all files in images/; folders in it are left alone, with a warning."""
+        """The names of all files in images/; folders in it are left behind, with a warning."""
         entries = list((self.folder / "images").iterdir())
         names = [entry.name for entry in entries if entry.is_file()]
         if len(names) < len(entries):
-            log.warning("%d entries of %s are no files and stay behind", len(entries) - len(names), self.folder)
+            log.warning("%d entries of %s are not files and are left behind", len(entries) - len(names), self.folder)
         return names
 
     def read_photos(self, names: list[str]) -> Iterator[tuple[str, bytes]]:

@@ -1,4 +1,4 @@
-"""A local mirror of a remote dump's photos: what is already here, whole and unchanged, is not transferred again."""
+"""A local mirror of a remote dump's photos: those already here, whole and unchanged, are not transferred again."""
 
 import hashlib
 import logging
@@ -9,9 +9,9 @@ from typing import Protocol, TypeVar
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
-from marketplace.errors import MarketplaceError
-from marketplace.files import user_cache
-from marketplace.sources.store import PhotoStore, Stamp, file_of
+from marketplace.common.errors import MarketplaceError
+from marketplace.common.files import user_cache
+from marketplace.sources.photo_store import PhotoStore, Stamp, file_of
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +22,7 @@ PAUSES = (1.0, 2.0, 4.0)
 Result = TypeVar("Result")
 
 
-class RemoteInterrupted(Exception):  # noqa: N818  # it is what happened, and no mistake of anybody
+class RemoteInterrupted(Exception):  # noqa: N818  # an event, not an error that somebody made
     """The connection broke, stalled or was refused: trying again may help."""
 
 
@@ -47,7 +47,7 @@ class Remote(Protocol):
 
 
 class Mirror:
-    """A Dump (see `marketplace.sources`) that brings a remote one here, and only what is new or changed in it."""
+    """A Dump (see `marketplace.sources.dump`) that copies a remote one here, but only what is new or changed."""
 
     def __init__(self, remote: Remote) -> None:
         self._remote = remote
@@ -59,14 +59,14 @@ class Mirror:
         return _trying(lambda: self._remote.table(name))
 
     def photo_names(self) -> list[str]:
-        """The names of all photos that are there now, but for those that no file here could safely bear."""
+        """The names of all photos that are there now, except those that are not safe as file names here."""
         self._listing = self._list()
         return list(self._listing)
 
     def read_photos(self, names: list[str]) -> Iterator[tuple[str, bytes]]:
         """Transfer what is missing, then yield (name, content) of the named photos, in the order given.
 
-        Photos that vanished in the meantime are left out.
+        Photos that have vanished in the meantime are left out.
         """
         folder = user_cache("dumps") / self._name
         folder.mkdir(exist_ok=True)
@@ -90,7 +90,7 @@ class Mirror:
         listing = _trying(self._remote.list_photos)
         unsafe = [name for name in listing if not is_safe(name)]
         if unsafe:
-            log.warning("%d files stay behind, since no image id can be named like %r", len(unsafe), unsafe[0])
+            log.warning("%d files are left behind, since no image id can be named like %r", len(unsafe), unsafe[0])
         return {name: stamp for name, stamp in listing.items() if is_safe(name)}
 
     def _sync(self, store: PhotoStore, names: list[str]) -> None:
@@ -115,8 +115,8 @@ class Mirror:
             example, stamp = next(iter(missing.items()))
             raise MarketplaceError(
                 f"{len(missing)} photos are listed but do not come as listed, such as {example!r} ({stamp.size} "
-                "bytes): they cannot be read there, or keep changing. What did come is kept; run the stage again "
-                "when that is mended."
+                "bytes): they cannot be read there, or keep changing. What did come is kept; fix that and run the "
+                "stage again."
             )
         store.compact(self._listing)
 
@@ -137,7 +137,7 @@ class Mirror:
 
 
 def is_safe(name: str) -> bool:
-    """Whether a file may be called so: no path, no control character, valid Unicode."""
+    """Whether a file may have this name: not a path, no control characters, valid Unicode."""
     return name not in ("", ".", "..") and "/" not in name and name.isprintable()
 
 

@@ -16,22 +16,32 @@ import paramiko
 from botocore import exceptions
 from botocore.config import Config
 
-from marketplace.errors import MarketplaceError
-from marketplace.parallel import held_interrupts
-from marketplace.settings import S3Settings
+from marketplace.common.errors import MarketplaceError
+from marketplace.common.params import Section
+from marketplace.raw.parallel import held_interrupts
 from marketplace.sources.mirror import RemoteInterrupted
+from marketplace.sources.photo_store import Stamp
 from marketplace.sources.ssh import PASSPHRASE, parse_private_key
-from marketplace.sources.store import Stamp
 
 CONNECTIONS = 32
 LARGEST_KEY = 64 * 1024
 CONFIG = Config(
-    connect_timeout=10, read_timeout=30, retries={"mode": "standard", "max_attempts": 3},
+    connect_timeout=10,
+    read_timeout=30,
+    retries={"mode": "standard", "max_attempts": 3},
     max_pool_connections=CONNECTIONS,
     # Stores that speak S3 but are not AWS stumble over the checksums that newer botocores add by themselves.
-    request_checksum_calculation="when_required", response_checksum_validation="when_required",
-)  # fmt: skip
+    request_checksum_calculation="when_required",
+    response_checksum_validation="when_required",
+)
 MISSING = {"404", "NoSuchKey", "NoSuchBucket", "NotFound"}
+
+
+class S3Settings(Section):
+    """The dump under a prefix of an S3 bucket."""
+
+    url: str | None
+    endpoint_url: str | None
 
 
 class S3Dump:
@@ -47,7 +57,7 @@ class S3Dump:
 
     @property
     def identity(self) -> str:
-        """What tells this dump from others."""
+        """What distinguishes this dump from others."""
         return f"{self._endpoint_url or ''} {self._url}"
 
     def table(self, name: str) -> bytes:
@@ -120,7 +130,7 @@ def read_key(url: str) -> paramiko.PKey:
 def _parse(url: str, setting: str) -> tuple[str, str]:
     bucket, _, key = url.removeprefix("s3://").partition("/")
     if not url.startswith("s3://") or not bucket:
-        raise MarketplaceError(f"{setting} = {url!r} is no S3 address: it must look like s3://bucket/path.")
+        raise MarketplaceError(f"{setting} = {url!r} is not an S3 address: it must look like s3://bucket/path.")
     return bucket, key
 
 

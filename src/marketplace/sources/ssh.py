@@ -3,11 +3,13 @@
 import io
 import logging
 from pathlib import Path
+from typing import Annotated
 
 import paramiko
+from pydantic import Field
 
-from marketplace.errors import MarketplaceError
-from marketplace.settings import Ec2Settings
+from marketplace.common.errors import MarketplaceError
+from marketplace.common.params import Section
 from marketplace.sources.mirror import RemoteInterrupted
 
 CONNECT_SECONDS = 15.0
@@ -21,13 +23,25 @@ PASSPHRASE = "MARKETPLACE_KEY_PASSPHRASE"
 logging.getLogger("paramiko").setLevel(logging.CRITICAL)  # it logs what it also raises, with tracebacks
 
 
+class Ec2Settings(Section):
+    """The dump on a machine reached over SSH, and the S3 address of the private key."""
+
+    host: str | None
+    port: Annotated[int, Field(ge=1, le=65535)]
+    user: str
+    path: str | None
+    key: str | None
+    known_hosts: str | None
+    fingerprint: Annotated[str, Field(pattern="^SHA256:[A-Za-z0-9+/]{43}$")] | None
+
+
 def parse_private_key(text: str, passphrase: str | None, where: str) -> paramiko.PKey:
     """An Ed25519, ECDSA or RSA private key from its text.
 
-    Raises MarketplaceError, which never quotes the text, when it is none, or the passphrase is missing or wrong.
+    Raises MarketplaceError, which never quotes the text, if it is not one, or the passphrase is missing or wrong.
     """
     if "PRIVATE KEY-----" not in text:
-        raise MarketplaceError(f"{where} is no private key: it should begin with -----BEGIN … PRIVATE KEY-----.")
+        raise MarketplaceError(f"{where} is not a private key: it should begin with -----BEGIN … PRIVATE KEY-----.")
     encrypted = False
     for kind in KEY_TYPES:
         try:
@@ -40,13 +54,13 @@ def parse_private_key(text: str, passphrase: str | None, where: str) -> paramiko
         raise MarketplaceError(f"the private key {where} is encrypted: put its passphrase into ${PASSPHRASE}.")
     if encrypted:
         raise MarketplaceError(f"the passphrase in ${PASSPHRASE} does not open the private key {where}.")
-    raise MarketplaceError(f"{where} is no Ed25519, ECDSA or RSA private key in OpenSSH or PEM format.")
+    raise MarketplaceError(f"{where} is not an Ed25519, ECDSA or RSA private key in OpenSSH or PEM format.")
 
 
 def connect(settings: Ec2Settings, key: paramiko.PKey) -> paramiko.SSHClient:
-    """Log in. The host key must be the pinned one, or stand in the known_hosts file; it is never added by itself.
+    """Log in. The host key must be the pinned one or be in the known_hosts file; it is never added automatically.
 
-    Raises MarketplaceError when host or user are refused, RemoteInterrupted when trying again may help.
+    Raises MarketplaceError if the host or user is refused, RemoteInterrupted if trying again may help.
     """
     host, where = str(settings.host), f"{settings.host}:{settings.port}"
     client = paramiko.SSHClient()
@@ -55,10 +69,17 @@ def connect(settings: Ec2Settings, key: paramiko.PKey) -> paramiko.SSHClient:
     client.set_missing_host_key_policy(_PinnedKey(settings.fingerprint, where))
     try:
         client.connect(
-            host, settings.port, settings.user, pkey=key, look_for_keys=False, allow_agent=False,
-            timeout=CONNECT_SECONDS, banner_timeout=CONNECT_SECONDS, auth_timeout=CONNECT_SECONDS,
+            host,
+            settings.port,
+            settings.user,
+            pkey=key,
+            look_for_keys=False,
+            allow_agent=False,
+            timeout=CONNECT_SECONDS,
+            banner_timeout=CONNECT_SECONDS,
+            auth_timeout=CONNECT_SECONDS,
             transport_factory=_transport,
-        )  # fmt: skip
+        )
     except MarketplaceError:
         client.close()
         raise
@@ -66,7 +87,7 @@ def connect(settings: Ec2Settings, key: paramiko.PKey) -> paramiko.SSHClient:
         client.close()
         raise MarketplaceError(
             f"the host key of {where} has CHANGED: known_hosts has {error.expected_key.fingerprint}, the machine shows "
-            f"{error.key.fingerprint}. Somebody may be listening in. If the machine was set up anew, remove the old "
+            f"{error.key.fingerprint}. Somebody may be listening in. If the machine was set up again, remove the old "
             f"line (ssh-keygen -R '[{host}]:{settings.port}') and pin the new key: fetch.ec2.fingerprint="
             f"{error.key.fingerprint}"
         ) from None
@@ -74,7 +95,7 @@ def connect(settings: Ec2Settings, key: paramiko.PKey) -> paramiko.SSHClient:
         client.close()
         raise MarketplaceError(
             f"{where} refused the user {settings.user!r} with the key {settings.key}: check fetch.ec2.user, and that "
-            "the key's public half stands in that user's authorized_keys."
+            "the key's public half is in that user's authorized_keys."
         ) from None
     except (paramiko.SSHException, EOFError, OSError) as error:
         client.close()
@@ -98,7 +119,7 @@ def _load_known_hosts(client: paramiko.SSHClient, path: str | None) -> None:
     if known_hosts.is_file():
         client.load_host_keys(str(known_hosts))
     elif path is not None:
-        raise MarketplaceError(f"fetch.ec2.known_hosts = {path!r} is no file.")
+        raise MarketplaceError(f"fetch.ec2.known_hosts = {path!r} is not a file.")
 
 
 class _PinnedKey(paramiko.MissingHostKeyPolicy):  # type: ignore[misc]  # paramiko is not typed

@@ -1,4 +1,4 @@
-"""Spoil a made-up marketplace as real ones are spoilt, and keep the answer sheet: what must become of each defect."""
+"""The defects of real marketplaces planted in a made-up one, with an answer sheet: what must happen to each."""
 
 import io
 import struct

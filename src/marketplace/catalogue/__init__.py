@@ -1,0 +1,1 @@
+"""From the raw dump to training data: repair, check, group, split."""

@@ -1,0 +1,102 @@
+"""The raw dump turned into training data; every row and file that is not kept is recorded with its reason."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import Field
+
+from marketplace.catalogue import repair
+from marketplace.catalogue.groups import photo_groups
+from marketplace.catalogue.photo_check import check_shards
+from marketplace.catalogue.splits import assign_splits
+from marketplace.common.errors import MarketplaceError
+from marketplace.common.files import replacing, write_json
+from marketplace.common.params import Section
+from marketplace.raw.tables import read_table
+
+Share = Annotated[float, Field(gt=0, lt=1)]
+
+
+class CleanSettings(Section):
+    """The splits."""
+
+    test: Share
+    val: Share
+    seed: Annotated[int, Field(ge=0)]
+
+
+SCHEMA = pa.schema(
+    [
+        ("image_id", pa.string()),
+        ("product_id", pa.string()),
+        ("product_name", pa.string()),
+        ("category", pa.string()),
+        ("category_path", pa.string()),
+        ("label", pa.int64()),
+        ("price", pa.decimal128(12, 2)),
+        ("location", pa.string()),
+        ("split", pa.string()),
+        ("sha256", pa.string()),
+        ("group", pa.int64()),  # equal for photos that must stay together
+    ]
+)
+
+
+@dataclass(frozen=True)
+class CleanDump:
+    """The result of cleaning: the kept photos, the label encoder, the rejects, and counts of all three."""
+
+    training_data: pd.DataFrame
+    categories: dict[str, dict[str, int] | list[str]]
+    rejects: pd.DataFrame
+    counts: dict[str, Any]
+
+    def write(self, folder: Path, metrics: Path) -> None:
+        """Write training_data.parquet, categories.json and rejects.csv to `folder`, the counts to `metrics`."""
+        with replacing(folder / "training_data.parquet") as part:
+            pq.write_table(pa.Table.from_pandas(self.training_data, SCHEMA, preserve_index=False), part)
+        write_json(folder / "categories.json", self.categories)
+        with replacing(folder / "rejects.csv") as part:
+            self.rejects.to_csv(part, index=False, lineterminator="\n")
+        write_json(metrics, self.counts)
+
+
+def clean(raw: Path, settings: CleanSettings) -> CleanDump:
+    """Clean the dump in `raw` (products.csv, images.csv, images/NNN.tar)."""
+    product_rows = read_table((raw / "products.csv").read_bytes(), "products.csv")
+    image_rows = read_table((raw / "images.csv").read_bytes(), "images.csv")
+    files = check_shards(raw / "images")
+
+    rejects = repair.Rejects()
+    products = repair.clean_products(product_rows, rejects)
+    images = repair.clean_images(image_rows, product_rows["id"], products["id"], rejects)
+    images = repair.join_files(images, files, image_rows["id"], rejects)
+    table = repair.join_products(images, products, rejects)
+    if table.empty:
+        raise MarketplaceError("no photo is left after cleaning: no product has a row in images.csv with a sound file.")
+
+    categories = repair.label_encoder(table["category"])
+    table["label"] = table["category"].map(categories["encode"])
+    table["group"] = photo_groups(table["product_id"], table["sha256"])
+    table["split"] = assign_splits(table, settings.test, settings.val, settings.seed)
+    rejected = rejects.table()
+    counts = _count({"products": len(product_rows), "images": len(image_rows), "files": len(files)}, table, rejected)
+    return CleanDump(table[SCHEMA.names], categories, rejected, counts)
+
+
+def _count(rows_in: dict[str, int], table: pd.DataFrame, rejects: pd.DataFrame) -> dict[str, Any]:
+    kept = {"products": table["product_id"].nunique(), "images": len(table), "files": len(table)}
+    counts: dict[str, Any] = {}
+    for name, n_in in rows_in.items():
+        reasons = rejects["reason"][rejects["table"] == name].value_counts().sort_index()
+        assert n_in == kept[name] + reasons.sum(), f"{name}: {n_in} in, {kept[name]} kept, {reasons.sum()} rejected"
+        counts[name] = {"in": n_in, "kept": kept[name], "rejected": int(reasons.sum())}
+        counts[name] |= {str(reason): int(n) for reason, n in reasons.items()}
+    counts["splits"] = {name: int((table["split"] == name).sum()) for name in ("train", "val", "test")}
+    counts["categories"] = table["category"].nunique()
+    counts["images_without_price"] = int(table["price"].isna().sum())
+    return counts

@@ -1,0 +1,66 @@
+"""What every command has in common: `--help`, logging, and one clear sentence when a user's mistake ends a run."""
+
+import argparse
+import errno
+import logging
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from marketplace.common.errors import MarketplaceError
+
+DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+def run_stage(main: Callable[..., None], description: str | None, **arguments: Sequence[str]) -> None:
+    """Run a stage's `main` as a command.
+
+    `arguments` are its positional arguments, each with the values it may take.
+    Exit codes: 0 done, 1 a mistake that the last line on stderr explains, 2 wrong usage, 130 interrupted.
+    """
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name, choices in arguments.items():
+        parser.add_argument(name, choices=choices)
+    values = vars(parser.parse_args())
+    start_logging()
+    with plain_mistakes():
+        main(**values)
+
+
+def start_logging() -> None:
+    """Send this package's messages to stderr, and warnings from all others."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    logging.getLogger("marketplace").setLevel(logging.INFO)
+
+
+@contextmanager
+def plain_mistakes() -> Iterator[None]:
+    """When a user's mistake, Ctrl-C or a full disk ends the program, print a sentence instead of a traceback."""
+    try:
+        yield
+    except MarketplaceError as error:
+        sys.exit(f"ERROR: {error}")
+    except KeyboardInterrupt:
+        print("\nInterrupted: nothing half-written is left.", file=sys.stderr)
+        sys.exit(130)
+    except FileNotFoundError as error:
+        sys.exit(
+            f"ERROR: {error.filename or error} is missing (looked in {Path.cwd()}). Run this in the repository's root; "
+            "`dvc repro` makes what a stage needs, `dvc pull` fetches it."
+        )
+    except OSError as error:
+        if error.errno not in DISK_FULL:
+            raise
+        where = f" while writing {error.filename}" if error.filename else ""
+        sys.exit(
+            f"ERROR: the disk is full{where} ({error.strerror}). Nothing half-written is left: free some space "
+            "(`dvc gc -w` drops cached results that this workspace does not use) and run `dvc repro` again."
+        )
+
+
+def count(text: str) -> int:
+    """An option's value that is a number from 1 to 1000. Raises ArgumentTypeError."""
+    if not text.isdecimal() or not 1 <= int(text) <= 1000:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to 1000")
+    return int(text)

@@ -1,0 +1,10 @@
+"""The exception for mistakes that a user can fix."""
+
+
+class MarketplaceError(Exception):
+    """What is wrong, where, and what to do about it, in one sentence that can be shown without a traceback."""
+
+
+def first_line(error: Exception) -> str:
+    """The first line of an error's text, or its type if it has none: libraries like to add pages."""
+    return str(error).strip().partition("\n")[0] or type(error).__name__

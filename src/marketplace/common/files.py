@@ -1,0 +1,77 @@
+"""Files that appear whole or not at all."""
+
+import json
+import mmap
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import platformdirs
+
+
+def remove(path: Path) -> None:
+    """Delete a file or a folder, if it exists."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+@contextmanager
+def replacing(path: Path, *, shared: bool = False) -> Iterator[Path]:
+    """Yield a path beside `path` to write a file or a folder to; it replaces `path` only if the block succeeds.
+
+    A crash leaves at most `<name>.part`, which the next run replaces. If several processes may write the same file at
+    once (`shared`), each writes its own `<name>.<process>.part`.
+    """
+    part = path.with_name(f"{path.name}.{os.getpid()}.part" if shared else f"{path.name}.part")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    remove(part)
+    try:
+        yield part
+        if part.is_dir():
+            remove(path)  # rename() does not replace a folder that holds something
+        part.replace(path)
+    except BaseException:
+        remove(part)
+        raise
+
+
+def user_cache(name: str) -> Path:
+    """A folder outside any repository for what can be computed again: in $MARKETPLACE_CACHE, or the user's cache."""
+    folder = Path(os.environ.get("MARKETPLACE_CACHE") or platformdirs.user_cache_dir("marketplace")) / name
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` as indented JSON; NaN and infinities raise ValueError, since JSON has none."""
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    with replacing(path) as part:
+        part.write_text(text, encoding="utf-8")
+
+
+def allocate(path: Path, shape: tuple[int, ...], dtype: type[np.generic]) -> None:
+    """Create a `.npy` file with its disk space reserved, to be filled through `np.load(mmap_mode="r+")`.
+
+    Raises OSError if the disk cannot hold it: in a mapped file, that would be a crash (SIGBUS) later.
+    """
+    array = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
+    nbytes = array.nbytes + array.offset
+    del array
+    if hasattr(os, "posix_fallocate"):
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, nbytes)
+
+
+def release(array: np.ndarray) -> None:
+    """Give back the pages of a mapped file that were read or written: they would count as this process's memory.
+
+    Nothing is lost: what was read is in the file, and what was written is on its way there.
+    """
+    if isinstance(array.base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        array.base.madvise(mmap.MADV_DONTNEED)

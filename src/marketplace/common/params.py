@@ -1,0 +1,161 @@
+"""params.yaml, read one section at a time.
+
+A stage loads the sections that it reads, each as a frozen, typed model that is defined beside the code that uses it.
+The whole file is checked against params.schema.json first, so that a mistake in any section ends the first stage that
+runs. `marketplace.settings` generates that schema from the models.
+"""
+
+import difflib
+import json
+import math
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import jsonschema
+import yaml
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, WithJsonSchema
+
+from marketplace.common.errors import MarketplaceError
+
+PARAMS = Path("params.yaml")
+SCHEMA = "params.schema.json"  # beside params.yaml
+
+
+class Section(BaseModel):
+    """A section of params.yaml."""
+
+    # strict: `epochs: true` is not 1, and `batch_size: "16"` is not 16.
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+AnySection = TypeVar("AnySection", bound=Section)
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads `1e-05`, which is how DVC writes `-S train.lr=1e-5`, as a float; PyYAML itself reads a string."""
+
+
+_Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"^[-+]?\d+[eE][-+]?\d+$"), list("-+0123456789"))
+
+
+def _is_finite_number(_: Any, value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+# JSON Schema itself takes NaN and infinities for numbers.
+_Validator = jsonschema.validators.extend(  # type: ignore[no-untyped-call]
+    jsonschema.Draft202012Validator,
+    type_checker=jsonschema.Draft202012Validator.TYPE_CHECKER.redefine("number", _is_finite_number),
+)
+
+
+def load_section(name: str, section: type[AnySection], path: Path = PARAMS) -> AnySection:
+    """Check all of params.yaml and return one of its sections.
+
+    Raises MarketplaceError: one line that names the key, its value and what is allowed.
+    """
+    return validated(checked_params(path)[name], section, path, name)
+
+
+def checked_params(path: Path = PARAMS) -> dict[str, Any]:
+    """The content of params.yaml, checked against the schema beside it. Raises MarketplaceError, see `load_section`."""
+    values = read_params(path)
+    schema = json.loads(path.with_name(SCHEMA).read_text(encoding="utf-8"))
+    mistakes = [_explain(mistake) for mistake in _Validator(schema).iter_errors(values)]
+    if mistakes:
+        # Each of several missing keys gives the same text, which names them all.
+        raise MarketplaceError(f"{path}: " + "; ".join(dict.fromkeys(mistakes)))
+    checked: dict[str, Any] = values
+    return checked
+
+
+def read_params(path: Path = PARAMS) -> Any:
+    """The parsed content of params.yaml. Raises MarketplaceError if it is missing or is not valid YAML."""
+    try:
+        return yaml.load(path.read_text(encoding="utf-8"), _Loader)  # a SafeLoader: no code runs
+    except FileNotFoundError:
+        raise MarketplaceError(f"there is no {path} in {Path.cwd()}: run this from the repository's root.") from None
+    except yaml.YAMLError as error:
+        raise MarketplaceError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+
+
+def validated(values: Any, section: type[AnySection], path: Path, *prefix: str) -> AnySection:
+    """The values as a model; `prefix` is their place in the file. Raises MarketplaceError for what is not allowed."""
+    try:
+        return section.model_validate(values)
+    except ValidationError as error:
+        said = []
+        for detail in error.errors():
+            key = ".".join([*prefix, *map(str, detail["loc"])])
+            allowed = detail["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
+            said.append(f"{key} = {detail['input']!r} is not allowed: it must be {allowed}")
+        raise MarketplaceError(f"{path}: " + "; ".join(said)) from None
+
+
+def one_of(choices: Iterable[str]) -> Any:
+    """Metadata for an `Annotated[str, *one_of(...)]` field: only these texts, for instance the keys of a registry."""
+    known = list(choices)
+
+    def check(value: str) -> str:
+        if value not in known:
+            raise ValueError(_either(known))
+        return value
+
+    return AfterValidator(check), WithJsonSchema({"type": "string", "enum": known})
+
+
+def _explain(mistake: jsonschema.ValidationError) -> str:
+    key = ".".join(str(part) for part in mistake.absolute_path)
+    where = f"{key}." if key else ""
+    schema: Any = mistake.schema
+    value: Any = mistake.instance
+    match mistake.validator:
+        case "additionalProperties":
+            known = list(schema["properties"])
+            unknown = [name for name in value if name not in known]
+            return "; ".join(_unknown(f"{where}{name}", value[name], name, known) for name in unknown)
+        case "required":
+            return "; ".join(f"{where}{name} is missing" for name in schema["required"] if name not in value)
+        case _:
+            return f"{key or 'the file'} = {value!r} is not allowed: it must be {_allowed(schema)}"
+
+
+def _unknown(key: str, value: Any, name: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean {close[0]}? " if close else ""
+    return f"{key} = {value!r} is not a setting; {hint}known here: {', '.join(known)}"
+
+
+_BOUNDS = {
+    "minimum": "at least {}",
+    "exclusiveMinimum": "greater than {}",
+    "maximum": "at most {}",
+    "exclusiveMaximum": "less than {}",
+    "pattern": "of the form {}",
+}
+_TYPES = {
+    "integer": "a whole number",
+    "number": "a number",
+    "string": "a text",
+    "boolean": "true or false",
+    "null": "null",
+    "object": "a section with keys",
+}
+
+
+def _allowed(schema: dict[str, Any]) -> str:
+    """What a value may be, in words: 'a number, greater than 0 and at most 1'."""
+    if "anyOf" in schema:
+        return " or ".join(_allowed(choice) for choice in schema["anyOf"])
+    if "enum" in schema:
+        return _either(schema["enum"])
+    bounds = [words.format(schema[name]) for name, words in _BOUNDS.items() if name in schema]
+    kind = _TYPES.get(schema.get("type", "object"), "something else")
+    return f"{kind}, {' and '.join(bounds)}" if bounds else kind
+
+
+def _either(choices: list[str]) -> str:
+    *most, last = [repr(choice) for choice in choices]
+    return f"{', '.join(most)} or {last}" if most else last

@@ -1,0 +1,1 @@
+"""From a fine-tuned network to a vector for every photo."""

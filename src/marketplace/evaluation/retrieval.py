@@ -1,0 +1,132 @@
+"""Retrieval metrics: whether an image's nearest neighbours are what a shopper would call similar.
+
+Similarity is the cosine of two embeddings. A query's gallery is the whole catalogue without the query itself and
+without its byte-identical copies: finding the same file again does not count.
+"""
+
+import numpy as np
+import pandas as pd
+
+QUERIES_AT_ONCE = 512  # bounds memory to 512 x N similarities
+CURVE = 20  # neighbours that the curve of recall@k goes to
+
+
+def nearest(embeddings: np.ndarray, sha256: np.ndarray, queries: np.ndarray, k: int) -> np.ndarray:
+    """The `k` nearest images of each query, nearest first: `(Q, k) int` row numbers.
+
+    `embeddings` `(N, D)`, `sha256` `(N,)` of the files, `queries` `(Q,)` row numbers. Equal similarities are ordered by
+    row number. If fewer than k images are left in a gallery, the rest is -1.
+    """
+    unit = normalised(embeddings)
+    photo = np.unique(sha256, return_inverse=True)[1]
+    found = np.full((len(queries), k), -1, dtype=np.int64)
+    for start in range(0, len(queries), QUERIES_AT_ONCE):
+        rows = queries[start : start + QUERIES_AT_ONCE]
+        similarity: np.ndarray = unit[rows] @ unit.T
+        similarity[photo[rows][:, None] == photo[None, :]] = -np.inf
+        order: np.ndarray = np.argsort(-similarity, axis=1, kind="stable")[:, :k]
+        missing: np.ndarray = np.take_along_axis(similarity, order, axis=1) == -np.inf
+        found[start : start + len(rows), : order.shape[1]] = np.where(missing, -1, order)
+    return found
+
+
+def normalised(embeddings: np.ndarray) -> np.ndarray:
+    """Embeddings `(..., D)` scaled to length 1; a zero vector stays zero."""
+    unit: np.ndarray = embeddings / np.maximum(np.linalg.norm(embeddings, axis=-1, keepdims=True), 1e-12)
+    return unit
+
+
+def cosine(one: np.ndarray, other: np.ndarray) -> float:
+    """The cosine similarity of two embeddings `(D,)`."""
+    return float(normalised(one) @ normalised(other))
+
+
+def recall_at_k(found: np.ndarray, keys: np.ndarray, sha256: np.ndarray, queries: np.ndarray, k: int) -> float:
+    """Share of queries with an image of the same key (say, product) among their first `k` neighbours.
+
+        recall@k = 1/|Q'| * sum over q in Q' of [some i <= k has key(neighbour_i(q)) = key(q)]
+
+    Q' are the queries for which the gallery has such an image at all; NaN if there are none. This is the recall@k
+    of image retrieval (e.g. Oh Song et al., 2016, arXiv:1511.06452, section 5), where one hit is enough.
+    `found` `(Q, >= k)` comes from `nearest`; `keys` and `sha256` are `(N,)`.
+    """
+    photos_of = pd.Series(sha256).groupby(keys).nunique()
+    possible = photos_of[keys[queries]].to_numpy() > 1
+    if not possible.any():
+        return float("nan")
+    return float(_same(found[:, :k], keys, queries)[possible].any(axis=1).mean())
+
+
+def precision_at_k(found: np.ndarray, keys: np.ndarray, queries: np.ndarray, k: int) -> float:
+    """Share of the first `k` neighbours that have the query's key (say, category).
+
+        precision@k = 1/|Q| * sum over q of 1/k * |{i <= k : key(neighbour_i(q)) = key(q)}|
+
+    An empty place counts as a miss.
+    """
+    return float(_same(found[:, :k], keys, queries).mean())
+
+
+def map_at_r(found: np.ndarray, keys: np.ndarray, sha256: np.ndarray, queries: np.ndarray) -> float:
+    """Mean average precision at R, where R is the number of photos in the gallery that have the query's key.
+
+        MAP@R = 1/|Q'| * sum over q of 1/R_q * sum over i <= R_q of [neighbour_i(q) is right] * precision@i(q)
+
+    Musgrave et al., 2020, arXiv:2003.08505, section 3.2; Q' are the queries with R > 0, NaN if there are none.
+    `found` `(Q, >= max R)` comes from `nearest`.
+    """
+    right = _same(found, keys, queries)
+    n_right = _gallery_counts(keys, sha256, queries)
+    place = np.arange(1, found.shape[1] + 1)
+    counted = right & (place <= n_right[:, None])
+    precision = np.cumsum(counted, axis=1) / place
+    possible = n_right > 0
+    if not possible.any():
+        return float("nan")
+    return float(((precision * counted).sum(axis=1)[possible] / n_right[possible]).mean())
+
+
+def neighbours(embeddings: np.ndarray, table: pd.DataFrame, queries: np.ndarray) -> np.ndarray:
+    """The nearest images of each query, as many as the metrics below look at: `(Q, >= CURVE) int` row numbers.
+
+    `embeddings` `(N, D)` of the images of `table` (training data), `queries` `(Q,)` row numbers.
+    """
+    sha256, leaves = table["sha256"].to_numpy(), table["category_path"].to_numpy()
+    most = int(_gallery_counts(leaves, sha256, queries).max())
+    return nearest(embeddings, sha256, queries, k=max(CURVE, most))
+
+
+def recall_curve(found: np.ndarray, table: pd.DataFrame, queries: np.ndarray) -> list[float]:
+    """Same-product recall@1 to @`CURVE`; `found` comes from `neighbours`."""
+    sha256, products = table["sha256"].to_numpy(), table["product_id"].to_numpy()
+    return [recall_at_k(found, products, sha256, queries, k) for k in range(1, CURVE + 1)]
+
+
+def retrieval_metrics(found: np.ndarray, table: pd.DataFrame, queries: np.ndarray) -> dict[str, float]:
+    """The retrieval metrics of a split's queries; `found` comes from `neighbours`.
+
+    Same-product recall@1 and @10; precision@10 of root categories and of leaves (the whole category path); leaf mAP@R.
+    """
+    sha256, products = table["sha256"].to_numpy(), table["product_id"].to_numpy()
+    roots, leaves = table["category"].to_numpy(), table["category_path"].to_numpy()
+    return {
+        "same_product_recall_at_1": recall_at_k(found, products, sha256, queries, 1),
+        "same_product_recall_at_10": recall_at_k(found, products, sha256, queries, 10),
+        "category_precision_at_10": precision_at_k(found, roots, queries, 10),
+        "leaf_precision_at_10": precision_at_k(found, leaves, queries, 10),
+        "leaf_map_at_r": map_at_r(found, leaves, sha256, queries),
+    }
+
+
+def _gallery_counts(keys: np.ndarray, sha256: np.ndarray, queries: np.ndarray) -> np.ndarray:
+    """For each query, the number `(Q,) int` of photos with its key that are not copies of the query itself."""
+    codes, photo = (np.unique(column, return_inverse=True)[1] for column in (keys, sha256))
+    pairs = pd.Series(1, index=range(len(keys))).groupby([codes, photo]).sum()
+    copies = pairs.loc[list(zip(codes[queries], photo[queries], strict=True))].to_numpy()
+    counts: np.ndarray = np.bincount(codes)[codes[queries]] - copies
+    return counts
+
+
+def _same(found: np.ndarray, keys: np.ndarray, queries: np.ndarray) -> np.ndarray:
+    same: np.ndarray = (keys[found] == keys[queries][:, None]) & (found >= 0)
+    return same

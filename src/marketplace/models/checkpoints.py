@@ -1,0 +1,96 @@
+"""The files that hold networks: plain dictionaries that `torch.load(..., weights_only=True)` reads."""
+
+import hashlib
+import io
+from pathlib import Path
+from typing import Any, TypedDict, Unpack
+
+import torch
+
+from marketplace.common.errors import MarketplaceError, first_line
+from marketplace.common.files import replacing
+from marketplace.models.backbones import StateDict
+from marketplace.models.network import Network
+
+CATEGORIES = "head.categories"  # the layer that a pretrained network does not have yet
+
+
+class Provenance(TypedDict):
+    """Where a network came from."""
+
+    weights: str  # the pretrained weights it started from
+    size: int  # pixels a side of the images it was trained on; 0 before any training
+    categories: list[str]  # label -> name; empty before any training
+    epoch: int  # the chosen one, from 1; 0 before any training
+    figures: dict[str, float]  # train_loss, val_loss and val_accuracy of that epoch
+
+
+class Checkpoint(Provenance):
+    """A network with all three parts, and where it came from."""
+
+    backbone: str
+    classifier: str  # linear or cosine
+    state_dict: StateDict
+
+
+def save(path: Path, content: Any, *, shared: bool = False) -> None:
+    """Write a dictionary of tensors and plain values; the same content gives the same bytes.
+
+    `shared`: several processes may write this file at once. Raises OSError if the disk cannot hold it.
+    """
+    # In memory first: torch writes a path's name into the file, and hides the error of a full disk.
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    with replacing(path, shared=shared) as part:
+        part.write_bytes(buffer.getbuffer())
+
+
+def save_pretrained(path: Path, network: Network, weights: str) -> None:
+    """Write the checkpoint of a network before any training, without the layer that predicts categories."""
+    checkpoint = checkpoint_of(network, weights=weights, size=0, categories=[], epoch=0, figures={})
+    state = checkpoint["state_dict"]
+    checkpoint["state_dict"] = {name: state[name] for name in state if not name.startswith(CATEGORIES)}
+    save(path, checkpoint)
+
+
+def load(path: Path) -> Any:
+    """Read what `save` wrote. Raises MarketplaceError if it is missing or damaged."""
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise MarketplaceError(f"{path} is missing: run `dvc repro`, or `dvc pull` to get it.") from None
+    except Exception as error:  # whatever unpickling a damaged file brings up
+        why = first_line(error)
+        raise MarketplaceError(f"{path} cannot be read ({why}): delete it and run `dvc repro`.") from None
+
+
+def checkpoint_of(network: Network, **provenance: Unpack[Provenance]) -> Checkpoint:
+    """The checkpoint of a network as it is now, its tensors copied."""
+    state = state_of(network)
+    return Checkpoint(backbone=network.backbone, classifier=network.classifier, state_dict=state, **provenance)
+
+
+def state_of(network: Network) -> StateDict:
+    """A network's weights as they are now, copied."""
+    return {name: value.detach().cpu().clone().contiguous() for name, value in network.state_dict().items()}
+
+
+def network_of(checkpoint: Checkpoint, n_categories: int, classifier: str | None = None) -> Network:
+    """The network of a checkpoint, in evaluation mode.
+
+    The layer that predicts categories starts at random if the checkpoint does not have one (it is from before any
+    training), or if `classifier` differs from the checkpoint's.
+    """
+    network = Network(checkpoint["backbone"], n_categories, classifier or checkpoint["classifier"])
+    layer = network.get_submodule(CATEGORIES).state_dict()
+    state = {f"{CATEGORIES}.{name}": value for name, value in layer.items()} | checkpoint["state_dict"]
+    if network.classifier == "cosine":  # which has no ImageNet layer
+        state = {name: value for name, value in state.items() if not name.startswith("head.imagenet.")}
+    network.load_state_dict(state)
+    return network.eval()
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,1 @@
+"""Photos decoded from a seller's file and scaled onto squares."""

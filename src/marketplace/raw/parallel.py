@@ -1,0 +1,67 @@
+"""A process pool that Ctrl-C cannot deadlock."""
+
+import gc
+import signal
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from tqdm import tqdm
+
+Result = TypeVar("Result")
+
+
+@contextmanager
+def held_interrupts() -> Iterator[Callable[[], None]]:
+    """Hold Ctrl-C back in the block: it is raised when the yielded function is called, or at the block's end.
+
+    Python raises KeyboardInterrupt between any two instructions, even right after `concurrent.futures` took a lock and
+    before it arranged to release it. The pool then waits for that lock forever.
+    """
+    pending = False
+
+    def hold(*_: object) -> None:
+        nonlocal pending
+        pending = True
+
+    def let_through() -> None:
+        nonlocal pending
+        if pending:
+            pending = False
+            raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, hold)
+    try:
+        yield let_through
+    finally:
+        signal.signal(signal.SIGINT, before)
+    let_through()
+
+
+def in_parallel(work: Callable[..., Result], tasks: Iterable[tuple[Any, ...]]) -> Iterator[Result]:
+    """Yield `work(*task)` for every task, in the order of the tasks, from one process per core.
+
+    An error, Ctrl-C or a caller that stops iterating drops the tasks that have not begun, and waits for those that
+    have. Ctrl-C reaches every process of a terminal; workers ignore it and leave it to this one.
+    """
+    pool = ProcessPoolExecutor(initializer=_begin_worker)
+    with held_interrupts() as let_through:
+        try:
+            for future in [pool.submit(work, *task) for task in tasks]:
+                result = future.result()
+                let_through()
+                yield result
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def each_shard(work: Callable[..., Result], tasks: list[tuple[Any, ...]], description: str) -> Iterator[Result]:
+    """Yield `work(*task)` for every shard's task, with a progress bar."""
+    return iter(tqdm(in_parallel(work, tasks), total=len(tasks), desc=description, unit="shard", mininterval=0.5))
+
+
+def _begin_worker() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Never destroy what a worker inherited: a compiled network would wait for threads that were not forked.
+    gc.freeze()

@@ -1,0 +1,66 @@
+"""Photos packed into tar shards, the unit that is cached, transferred and handed to a worker.
+
+The same photos always give the same bytes: members are sorted, and carry no times, owners or modes of their own.
+A photo's id alone decides its shard, so one new photo changes one shard.
+"""
+
+import hashlib
+import io
+import tarfile
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+from marketplace.common.errors import MarketplaceError
+
+
+def image_id_of(name: str) -> str:
+    """The image id of a file: the name is `<image_id>.jpg`, whatever format the file has."""
+    return name.removesuffix(".jpg")
+
+
+def shard_of(image_id: str, n_shards: int) -> int:
+    """The shard that a photo belongs to: the SHA-256 of its id, modulo the number of shards."""
+    return int.from_bytes(hashlib.sha256(image_id.encode()).digest()[:8]) % n_shards
+
+
+def write_shards(files: Iterable[tuple[str, bytes]], folder: Path, n_shards: int) -> None:
+    """Pack files, given as (name, content) in ascending order of name, into `folder`/000.tar and so on.
+
+    All shards are written at once, in one pass, so memory holds one photo at a time.
+    Raises ValueError if names repeat or are out of order, since the bytes would then depend on the order.
+    """
+    folder.mkdir(parents=True)
+    with ExitStack() as stack:
+        tars = [
+            stack.enter_context(tarfile.open(folder / f"{index:03}.tar", "w", format=tarfile.PAX_FORMAT))
+            for index in range(n_shards)
+        ]
+        last = ""
+        for name, content in files:
+            if name <= last:
+                raise ValueError(f"{name!r} came after {last!r}: names must be distinct and ascending")
+            last = name
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            tars[shard_of(image_id_of(name), n_shards)].addfile(member, io.BytesIO(content))
+
+
+def shard_paths(folder: Path) -> list[Path]:
+    """The shards of a folder in order. Raises MarketplaceError if there are none."""
+    paths = sorted(folder.glob("*.tar"))
+    if not paths:
+        raise MarketplaceError(f"{folder} has no tar shards: run `dvc repro fetch`, or `dvc pull` to get them.")
+    return paths
+
+
+def read_shard(path: Path) -> Iterator[tuple[str, bytes]]:
+    """Yield (name, content) of every photo in a shard. Raises MarketplaceError if the shard is damaged."""
+    try:
+        with tarfile.open(path) as tar:
+            for member in tar:
+                content = tar.extractfile(member)
+                if content is not None:
+                    yield member.name, content.read()
+    except tarfile.TarError as error:
+        raise MarketplaceError(f"{path} is damaged ({error}): delete it and run `dvc repro fetch`.") from None

@@ -1,0 +1,1 @@
+"""From vectors to similar products: filters, ranking, the index, metrics and reports."""

@@ -1,0 +1,105 @@
+"""Filters on recommended products: one definition for the table, the command line, the API and the page.
+
+To add a filter, add a field to `Filters`, compare it in `FilteredTable.passing`, and add an input with the field's name
+to the page (`serving/web/index.html`). The command line and the API read the fields from here.
+"""
+
+import argparse
+import difflib
+from dataclasses import dataclass, field, fields, replace
+from decimal import Decimal, InvalidOperation
+from typing import TYPE_CHECKING, Annotated, Any, Self
+
+from annotated_types import Ge
+
+from marketplace.common.errors import MarketplaceError
+
+if TYPE_CHECKING:  # imported where they are needed, so that `marketplace --help` is fast
+    import numpy as np
+    import pandas as pd
+
+NAMES = ("category", "location")  # filters by the name in a column
+
+
+def pounds(text: str) -> Decimal:
+    """An amount of pounds, such as "£1,250" or "12.50". Raises ArgumentTypeError."""
+    try:
+        amount = Decimal(text.removeprefix("£").replace(",", ""))
+    except InvalidOperation:
+        raise argparse.ArgumentTypeError(f"{text!r} is not an amount of pounds") from None
+    if not amount.is_finite() or amount < 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not an amount of pounds")
+    return amount
+
+
+Price = Annotated[Decimal | None, Ge(0)]
+
+
+@dataclass(frozen=True)
+class Filters:
+    """What a recommended product must be; None: anything. A product without a price passes no price filter.
+
+    The metadata of each field describe its option to argparse.
+    """
+
+    category: str | None = field(default=None, metadata={"metavar": "NAME", "help": "only this root category"})
+    location: str | None = field(default=None, metadata={"metavar": "PLACE", "help": "only this place"})
+    min_price: Price = field(default=None, metadata={"metavar": "POUNDS", "type": pounds, "help": "at least this"})
+    max_price: Price = field(default=None, metadata={"metavar": "POUNDS", "type": pounds, "help": "at most this"})
+
+    @classmethod
+    def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
+        """Add an option for each filter."""
+        for one in fields(cls):
+            parser.add_argument(f"--{one.name.replace('_', '-')}", **one.metadata)
+
+    @classmethod
+    def from_arguments(cls, options: argparse.Namespace) -> Self:
+        """The filters that those options were set to."""
+        return cls(**{one.name: getattr(options, one.name) for one in fields(cls)})
+
+
+class FilteredTable:
+    """The columns of a table of products that filters look at, converted once."""
+
+    def __init__(self, products: "pd.DataFrame") -> None:
+        self._names = {name: products[name].to_numpy() for name in NAMES}
+        self._price = products["price"].map(lambda price: float("nan") if price is None else float(price)).to_numpy()
+
+    def passing(self, filters: Filters) -> "np.ndarray":
+        """Which products pass: `(P,) bool`."""
+        import numpy as np
+
+        mask = np.ones(len(self._price), dtype=bool)
+        for name, values in self._names.items():
+            wanted = getattr(filters, name)
+            if wanted is not None:
+                mask &= values == wanted
+        if filters.min_price is not None:
+            mask &= self._price >= float(filters.min_price)
+        if filters.max_price is not None:
+            mask &= self._price <= float(filters.max_price)
+        return mask
+
+    def known(self, name: str) -> list[str]:
+        """The values that the filter `category` or `location` can have, sorted."""
+        return sorted(set(self._names[name]))
+
+    def spelled(self, filters: Filters) -> Filters:
+        """The same filters with names spelled as in the table, whatever case they were given in.
+
+        Raises MarketplaceError if no product has such a name.
+        """
+        given = {name: getattr(filters, name) for name in NAMES}
+        spelled: dict[str, Any] = {name: self._spelling(name, value) for name, value in given.items() if value}
+        return replace(filters, **spelled)
+
+    def _spelling(self, name: str, value: str) -> str:
+        spellings = {text.casefold(): text for text in self.known(name)}
+        if value.casefold() not in spellings:
+            close = difflib.get_close_matches(value.casefold(), spellings, n=3) or list(spellings)[:20]
+            raise MarketplaceError(
+                f"no product has the {name} {value!r}; there are, for instance: "
+                f"{'; '.join(spellings[text] for text in close)}."
+            )
+        return spellings[value.casefold()]

@@ -1,0 +1,67 @@
+"""The metrics of a table of recommendations, the summary that decides, and the products that a review tracks."""
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from marketplace.recommendation.products import Products, display_name
+
+TRACKED = 50  # products whose recommendations are kept in Git
+FROM_EVALUATION = (
+    "same_product_recall_at_10",
+    "same_product_recall_at_1",
+    "leaf_precision_at_10",
+    "category_precision_at_10",
+    "accuracy",
+    "macro_f1",
+)
+
+
+def recommendation_metrics(products: Products, recommended: pd.DataFrame) -> dict[str, float]:
+    """How good a table of recommendations is for the products of the test split.
+
+    Precision is the share of recommended products of the same root category, or of the same leaf; products that share a
+    photo with the one asked about are not counted. Coverage is the share of all products that are recommended at all.
+    """
+    by_id = products.table.set_index("product_id")
+    tested = recommended[recommended["product_id"].map(by_id["split"]).eq("test") & ~recommended["same_photo"]]
+    figures = {
+        name: (tested["product_id"].map(by_id[column]) == tested["similar_product_id"].map(by_id[column])).mean()
+        for name, column in (("category_precision", "category"), ("leaf_precision", "category_path"))
+    }
+    figures["coverage"] = recommended["similar_product_id"].nunique() / len(by_id)
+    return {name: round(float(value), 5) for name, value in figures.items() if np.isfinite(value)}
+
+
+def summary(evaluation: Mapping[str, Any], recommendation: Mapping[str, float]) -> dict[str, float]:
+    """The metrics that decide, the most important first: the content of metrics/summary.json.
+
+    First the photo metrics of `metrics/evaluate.json`, then the product metrics of `recommendation_metrics`. What could
+    not be measured (recall, if no product has two photos) is left out.
+    """
+    photos = {name: float(evaluation[name]) for name in FROM_EVALUATION if name in evaluation}
+    names = {"recommended_leaf_precision": "leaf_precision", "coverage": "coverage"}
+    products = {name: recommendation[key] for name, key in names.items() if key in recommendation}
+    return photos | products
+
+
+def tracked_products(products: Products, recommended: pd.DataFrame) -> list[dict[str, Any]]:
+    """The recommendations of a fixed handful of products, small enough for Git: a review compares them over commits.
+
+    The products are those whose ids hash lowest: they stay the same while others come and go.
+    """
+    table = products.table.set_index("product_id")
+    chosen = sorted(table.index, key=lambda product_id: hashlib.sha256(product_id.encode()).digest())[:TRACKED]
+    similar = recommended.groupby("product_id")["similar_product_id"].agg(list)
+    return [
+        {
+            "product_id": product_id,
+            "name": display_name(table["product_name"][product_id]),
+            "category": table["category"][product_id],
+            "similar": similar.get(product_id, []),
+        }
+        for product_id in chosen
+    ]

@@ -1,0 +1,184 @@
+"""The one ranking of similar products, for the table of recommendations and for single questions.
+
+Two products are as similar as their most similar pair of photos. Of products that share a photo, only the best is
+listed, marked if the product that was asked about shares it too.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import Field
+from tqdm import tqdm
+
+from marketplace.common.files import replacing
+from marketplace.common.params import Section
+from marketplace.recommendation.filters import FilteredTable, Filters
+from marketplace.recommendation.index import nearest_among
+from marketplace.recommendation.products import Products
+
+SIMILARITIES_AT_ONCE = 2**27  # 512 MiB of float32: the memory of the table, besides the vectors
+SCHEMA = pa.schema(
+    [
+        ("product_id", pa.string()),
+        ("rank", pa.int32()),  # 1 … recommend.k
+        ("similar_product_id", pa.string()),
+        ("score", pa.float32()),  # cosine of the two most similar photos
+        ("same_photo", pa.bool_()),  # both products show the same file, or are linked by others that do
+    ]
+)
+
+
+class RecommendSettings(Section):
+    """What is recommended, how much of it, and the index for new photos."""
+
+    k: Annotated[int, Field(ge=1)]
+    same_category: bool
+    same_location: bool
+    price_factor: Annotated[float, Field(ge=1)] | None
+    index: Annotated[str, Field(min_length=1)]
+    index_search: Annotated[str, Field(min_length=1)] | None
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """A similar product: its number in the table of products, its score, and whether it shares a photo."""
+
+    number: int
+    score: float
+    same_photo: bool
+
+
+def nearest_products(
+    products: Products, index: Any, vectors: np.ndarray, k: int, passing: np.ndarray, own_groups: set[int]
+) -> list[Ranked]:
+    """The `k` products most similar to the photos whose vectors `(Q, d)` are given.
+
+    `index` holds the vectors of all photos, `passing` `(P,) bool` says which products may be listed, `own_groups` are
+    the groups of the product or photo that was asked about. The index is asked for more and more photos until there are
+    k products.
+    """
+    among = passing[products.product_of_row]
+    n_photos = int(among.sum())
+    depth = min(4 * k, n_photos)
+    while depth:
+        scores, rows = nearest_among(index, vectors, among, depth)
+        complete = depth == n_photos
+        # A vector's list is complete down to its last score; below the highest of these, something may be missing.
+        found = (rows >= 0) & (complete | (scores >= scores[:, -1].max()))
+        numbers, place = np.unique(products.product_of_row[rows[found]], return_inverse=True)
+        best = np.full(len(numbers), -np.inf, dtype=np.float32)
+        np.maximum.at(best, place, scores[found])
+        chosen = one_per_group(best, products.groups[numbers], k)
+        if complete or len(chosen) == k:
+            groups = products.groups[numbers[chosen]].tolist()
+            ranked = zip(numbers[chosen].tolist(), best[chosen].tolist(), groups, strict=True)
+            return [Ranked(number, score, group in own_groups) for number, score, group in ranked]
+        depth = min(4 * depth, n_photos)
+    return []
+
+
+def recommendations(products: Products, vectors: np.ndarray, settings: RecommendSettings) -> Iterator[pa.RecordBatch]:
+    """For every product its `settings.k` most similar other products, block by block, compared with all others.
+
+    `vectors` `(N, d)`, of unit length, are in the order of the training data.
+    """
+    ordered = np.ascontiguousarray(vectors[products.photos])
+    n_products, n_photos, ends = len(products.table), len(products.photos), products.ends
+    table = FilteredTable(products.table)
+    first = 0
+    with tqdm(total=n_products, desc="recommending", unit="product", mininterval=0.5) as progress:
+        while first < n_products:
+            # As many whole products as fit, but at least one.
+            room = products.starts[first] + SIMILARITIES_AT_ONCE // n_photos
+            last = max(first + 1, int(np.searchsorted(ends, room, side="right")))
+            numbers = np.arange(first, last)
+            photos = slice(products.starts[first], ends[last - 1])
+            by_product = highest(ordered @ ordered[photos].T, products.starts)  # (P, photos)
+            scores = highest(np.ascontiguousarray(by_product.T), products.starts[numbers] - products.starts[first])
+            for row, number in zip(scores, numbers.tolist(), strict=True):
+                row[~table.passing(_filters_for(products, number, settings))] = -np.inf
+                row[number] = -np.inf  # never a product for itself
+            yield _record_batch(products, numbers, scores, settings.k)
+            progress.update(len(numbers))
+            first = last
+
+
+def _filters_for(products: Products, number: int, settings: RecommendSettings) -> Filters:
+    """What may be recommended for a product under `recommend.same_*` and `recommend.price_factor`.
+
+    For a product without a price, that is any price.
+    """
+    product = products.product(number)
+    lowest = highest_price = None
+    if settings.price_factor is not None and product.price is not None:
+        factor = Decimal(settings.price_factor)
+        lowest, highest_price = product.price / factor, product.price * factor
+    return Filters(
+        category=products.categories[number] if settings.same_category else None,
+        location=product.location if settings.same_location else None,
+        min_price=lowest,
+        max_price=highest_price,
+    )
+
+
+def highest(values: np.ndarray, starts: np.ndarray) -> np.ndarray:
+    """The maxima `(len(starts), M)` of the rows of `values` `(N, M)` from each start up to the next.
+
+    The same as `np.maximum.reduceat`, which takes ten times as long if few rows belong together.
+    """
+    counts = np.diff(starts, append=len(values))
+    result: np.ndarray = values[starts]
+    for place in range(1, counts.max(initial=1)):
+        longer = np.flatnonzero(counts > place)
+        result[longer] = np.maximum(result[longer], values[starts[longer] + place])
+    return result
+
+
+def one_per_group(scores: np.ndarray, groups: np.ndarray, k: int) -> np.ndarray:
+    """The places `(<= k,)` of the highest finite scores `(P,)`, highest first, each of another group.
+
+    Equal scores are ordered by place.
+    """
+    looked_at = min(len(scores), 4 * k)
+    while True:
+        candidates = np.arange(len(scores))
+        if looked_at < len(scores):
+            # All that reach the lowest score of the highest few, so that a tie is not cut at random.
+            candidates = np.flatnonzero(scores >= -np.partition(-scores, looked_at - 1)[looked_at - 1])
+        order = candidates[np.argsort(-scores[candidates], kind="stable")]
+        order = order[np.isfinite(scores[order])]
+        chosen: np.ndarray = order[np.sort(np.unique(groups[order], return_index=True)[1])][:k]
+        if len(chosen) == k or len(candidates) == len(scores):
+            return chosen
+        looked_at = len(scores)
+
+
+def _record_batch(products: Products, numbers: np.ndarray, scores: np.ndarray, k: int) -> pa.RecordBatch:
+    ids, groups = products.table["product_id"].to_numpy(), products.groups
+    ranked = [one_per_group(row, groups, k) for row in scores]
+    lengths = [len(chosen) for chosen in ranked]
+    similar = np.concatenate(ranked)
+    queries = np.repeat(np.arange(len(numbers)), lengths)
+    return pa.record_batch(
+        {
+            "product_id": ids[numbers[queries]],
+            "rank": np.concatenate([np.arange(1, length + 1) for length in lengths]).astype(np.int32),
+            "similar_product_id": ids[similar],
+            "score": scores[queries, similar].astype(np.float32),
+            "same_photo": groups[similar] == groups[numbers[queries]],
+        },
+        schema=SCHEMA,
+    )
+
+
+def write_recommendations(path: Path, batches: Iterator[pa.RecordBatch]) -> None:
+    """Write the table, block after block."""
+    with replacing(path) as part, pq.ParquetWriter(part, SCHEMA) as writer:
+        for batch in batches:
+            writer.write_batch(batch)

@@ -1,0 +1,164 @@
+"""A review as Markdown: first the verdict, then what explains it."""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from marketplace.review.changes import Change, Drift, StageChange
+from marketplace.review.comparison import Review
+from marketplace.review.verdicts import Outcome, Verdict
+
+NOT_COMPUTED = "Not computed: see the end."
+SIGNS = {
+    Outcome.BETTER: "🟢 better",
+    Outcome.WORSE: "🔴 worse",
+    Outcome.NOISE: "⚪ within noise",
+    Outcome.SAME: "unchanged",
+    Outcome.NEW: "new",
+    Outcome.MISSING: "🔴 missing",
+    Outcome.NOT_A_NUMBER: "🔴 not a number",
+}
+
+
+def markdown(review: Review) -> str:
+    """The whole page."""
+    sections = [
+        f"## Review of `{review.head.label}` against `{review.base.label}`",
+        _headline(review),
+        _list(f"⛔ {reason}" for reason in review.blocking),
+        _metrics(review.verdicts),
+        _section("Parameters", _params(review.params), "No parameter changed."),
+        _section("Stages whose outputs changed, and why", _stages(review.stages), "No stage has other outputs."),
+        _section("Categories that gained and lost most", _categories(review), "No category's accuracy changed."),
+        _section("Data", _counts(review.counts), "Cleaning kept and left out the same."),
+        _section("Drift of the recommendations", _drift(review), ""),
+        _section("Good to know", _list(review.notes), ""),
+    ]
+    return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def escaped(text: str) -> str:
+    """Text of a listing escaped, so that Markdown shows it literally, on one line, and it mentions nobody."""
+    unlinked = re.sub(r"([@#])", "\\1\N{ZERO WIDTH SPACE}", " ".join(text.split()))
+    return re.sub(r"([\\`*_{}\[\]()#+!|<>~$&-])", r"\\\1", unlinked)
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table; columns whose name ends with `:` are aligned to the right."""
+    titles = [column.removesuffix(":") for column in columns]
+    marks = ["---:" if column.endswith(":") else "---" for column in columns]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in (titles, marks, *rows))
+
+
+def _headline(review: Review) -> str:
+    counts = Counter(verdict.outcome for verdict in review.verdicts)
+    said = ", ".join(f"{counts[outcome]} {outcome}" for outcome in Outcome if counts[outcome])
+    better, worse = counts[Outcome.BETTER], counts[Outcome.WORSE]
+    if review.blocking:
+        word = "blocked"
+    elif better and worse:
+        word = "better and worse"
+    else:
+        moved = "within noise" if counts[Outcome.NOISE] else "unchanged"
+        word = "better" if better else "worse, though nothing blocks" if worse else moved
+    return f"**Verdict: {word}.**" + (f" Of {len(review.verdicts)} metrics: {said}." if said else "")
+
+
+def _metrics(verdicts: Sequence[Verdict]) -> str:
+    if not verdicts:
+        return ""
+    rows = [
+        [
+            f"`{verdict.metric}`",
+            _figure(verdict.base),
+            _figure(verdict.head),
+            _gain(verdict),
+            f"±{verdict.band:.4f}",
+            SIGNS[verdict.outcome] + (" ⛔" if verdict.blocks else ""),
+        ]
+        for verdict in verdicts
+    ]
+    return table(["metric", "base:", "head:", "change:", "band:", "verdict"], rows)
+
+
+def _params(params: Sequence[Change]) -> str:
+    rows = [[f"`{change.name}`", _value(change.base), _value(change.head)] for change in params]
+    return table(["parameter", "base", "head"], rows) if rows else ""
+
+
+def _stages(stages: Sequence[StageChange]) -> str:
+    rows = [
+        [f"`{change.stage}`", ", ".join(f"`{path}`" for path in change.outputs), _reasons(change)] for change in stages
+    ]
+    return table(["stage", "outputs", "because of"], rows) if rows else ""
+
+
+def _reasons(change: StageChange) -> str:
+    if not change.reasons:
+        return "nothing that `dvc.lock` records: other libraries or another machine"
+    return "; ".join(f"{kind} {', '.join(f'`{name}`' for name in names)}" for kind, names in change.reasons.items())
+
+
+def _categories(review: Review) -> str:
+    if review.categories is None:
+        return NOT_COMPUTED
+    rows = [
+        [
+            escaped(change.name),
+            f"{change.base:.3f}",
+            f"{change.head:.3f}",
+            f"{change.gained:+.3f}",
+            str(review.test_photos[change.name]),
+        ]
+        for change in review.categories
+    ]
+    return table(["category", "base:", "head:", "change:", "test photos:"], rows) if rows else ""
+
+
+def _counts(counts: Sequence[Change] | None) -> str:
+    if counts is None:
+        return NOT_COMPUTED
+    rows = [[f"`{change.name}`", _value(change.base), _value(change.head), f"{change.gained:+g}"] for change in counts]
+    return table(["count", "base:", "head:", "change:"], rows) if rows else ""
+
+
+def _drift(review: Review) -> str:
+    lines = []
+    if review.catalogue_drift:
+        lines.append(_share(review.catalogue_drift, "all"))
+    if review.tracked_drift:
+        lines.append(_share(review.tracked_drift, "the tracked"))
+        rows = [
+            [escaped(moved.name), escaped(moved.category), f"`{moved.product_id}`", f"{moved.stayed:.0%}"]
+            for moved in review.tracked_drift.moved_most
+        ]
+        if rows:
+            lines.append(table(["moved most", "category", "id", "stayed:"], rows))
+    return "\n\n".join(lines) or NOT_COMPUTED
+
+
+def _share(drift: Drift, whose: str) -> str:
+    return (
+        f"Of {whose} {drift.products:,} products, **{drift.stayed:.1%}** of their recommendations stayed the same; "
+        f"{drift.unchanged:,} products kept all of them."
+    )
+
+
+def _section(title: str, body: str, otherwise: str) -> str:
+    return f"### {title}\n\n{body or otherwise}" if body or otherwise else ""
+
+
+def _list(items: Iterable[str]) -> str:
+    return "\n".join(f"- {item}" for item in items)
+
+
+def _figure(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4f}"
+
+
+def _gain(verdict: Verdict) -> str:
+    return "–" if verdict.base is None or verdict.head is None else f"{verdict.head - verdict.base:+.4f}"
+
+
+def _value(value: object) -> str:
+    return "–" if value is None else f"`{value}`"

@@ -1,0 +1,98 @@
+"""The commands that answer questions: `similar` in the terminal, `serve` in a browser."""
+
+import argparse
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from marketplace.common.console import count
+from marketplace.common.errors import MarketplaceError
+from marketplace.recommendation.filters import Filters
+
+if TYPE_CHECKING:
+    from marketplace.serving.recommender import SimilarProduct
+
+log = logging.getLogger(__name__)
+
+
+def add_commands(commands: Any) -> None:
+    """Add these commands to the subparsers of `marketplace`."""
+    similar = commands.add_parser("similar", help="list what is similar to a product or a photo")
+    similar.add_argument("what", metavar="PRODUCT_ID|PHOTO", help="the id of a product, or the path of a photo")
+    similar.add_argument("-k", type=count, default=10, help="how many products (default: %(default)s)")
+    Filters.add_arguments(similar)
+    similar.add_argument("--html", type=Path, metavar="OUT", help="also write a page with the photos to OUT")
+    similar.set_defaults(run=_similar)
+
+    serve = commands.add_parser("serve", help="browse the catalogue and look for similar products in a browser")
+    serve.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s, this machine)")
+    serve.add_argument("--port", type=int, default=8000, help="(default: %(default)s)")
+    serve.set_defaults(run=_serve)
+
+
+def _similar(options: argparse.Namespace) -> None:
+    from marketplace.photos.codec import thumbnail
+    from marketplace.recommendation.pages import THUMBNAIL
+    from marketplace.recommendation.products import price_text
+    from marketplace.serving.recommender import Recommender
+    from marketplace.serving.similar_page import write_similar
+
+    path = Path(options.what)
+    if not path.is_file() and (path.suffix or len(path.parts) > 1):
+        raise MarketplaceError(f"there is no file {path}.")
+    recommender = Recommender(Path.cwd())
+    filters = recommender.filtered.spelled(Filters.from_arguments(options))
+    if path.is_file():
+        content = path.read_bytes()
+        found = recommender.similar_to_photo(content, options.k, filters)
+        heading, details = f"Similar to {path.name}", ""
+    else:
+        found = recommender.similar_to_product(options.what, options.k, filters)
+        asked = recommender.product(options.what)
+        heading = f"Similar to {asked.name}"
+        details = f"{price_text(asked.price)}, {asked.category}, {asked.location}"
+    _print(heading, details, found)
+    if options.html:
+        if path.is_file():
+            query = thumbnail(recommender.square(content), THUMBNAIL)
+        else:
+            query = recommender.photo(asked.image_ids[0], THUMBNAIL)
+        photos = [recommender.photo(similar.product.image_ids[0], THUMBNAIL) for similar in found]
+        write_similar(options.html, heading, details, query, list(zip(photos, found, strict=True)))
+        log.info("%s shows them.", options.html)
+
+
+def _print(heading: str, details: str, found: "list[SimilarProduct]") -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from marketplace.recommendation.products import price_text
+
+    console = Console(markup=False, highlight=False)
+    if not console.is_terminal:
+        console.width = 240  # a pipe has no width: nothing is cut there
+    roomy = console.width >= 140
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("", "score", "price"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for column in ("name", "category", "location", *(["id"] if roomy else [])):
+        table.add_column(column, no_wrap=True, overflow="ellipsis")
+    for similar in found:
+        product = similar.product
+        score = f"{similar.score:.3f}" + (" same photo" if similar.same_photo else "")
+        category = product.category if roomy else product.category.rpartition(" / ")[2]
+        cells = [str(similar.rank), score, price_text(product.price), product.name, category, product.location]
+        table.add_row(*cells, *([product.product_id] if roomy else []))
+    console.print(f"{heading}\n{details}".strip() + "\n")
+    console.print(table if found else "Nothing in the catalogue passes these filters.")
+
+
+def _serve(options: argparse.Namespace) -> None:
+    import uvicorn
+
+    from marketplace.serving.api import application
+    from marketplace.serving.recommender import Recommender
+
+    recommender = Recommender(Path.cwd())
+    log.info("Serving on http://%s:%d (its API: /openapi.json). Ctrl-C ends it.", options.host, options.port)
+    uvicorn.run(application(recommender), host=options.host, port=options.port, log_level="warning")

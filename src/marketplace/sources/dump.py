@@ -1,0 +1,55 @@
+"""Where a dump comes from: the protocol of a source, and the registry of all sources.
+
+To add a source, write a class with the methods of `Dump` in a module of its own, and register it here.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Annotated, Protocol
+
+from pydantic import Field
+
+from marketplace.common.params import Section, one_of
+from marketplace.sources.ec2 import Ec2Dump
+from marketplace.sources.local import LocalDump, LocalSettings
+from marketplace.sources.mirror import Mirror
+from marketplace.sources.s3 import S3Dump, S3Settings
+from marketplace.sources.sample.dump import SampleDump, SampleSettings
+from marketplace.sources.ssh import Ec2Settings
+
+
+class Dump(Protocol):
+    """A marketplace's dump: two tables and a folder of photos, wherever they are."""
+
+    def table(self, name: str) -> bytes:
+        """The bytes of `products.csv` or `images.csv`."""
+
+    def photo_names(self) -> list[str]:
+        """The names of all files in the folder of photos, in any order."""
+
+    def read_photos(self, names: list[str]) -> Iterator[tuple[str, bytes]]:
+        """Yield (name, content) of the named photos, in the order given."""
+
+
+SOURCES: dict[str, Callable[["FetchSettings"], Dump]] = {
+    "sample": lambda settings: SampleDump(settings.sample),
+    "local": lambda settings: LocalDump(settings.local),
+    "s3": lambda settings: Mirror(S3Dump(settings.s3)),
+    "ec2": lambda settings: Mirror(Ec2Dump(settings.ec2)),
+}
+
+
+class FetchSettings(Section):
+    """Where the dump comes from, how much of it to fetch, and how it is packed."""
+
+    source: Annotated[str, *one_of(SOURCES)]
+    limit: Annotated[int, Field(ge=1)] | None
+    shards: Annotated[int, Field(ge=1, le=999)]
+    sample: SampleSettings
+    local: LocalSettings
+    s3: S3Settings
+    ec2: Ec2Settings
+
+
+def open_dump(settings: FetchSettings) -> Dump:
+    """The dump that `fetch.source` names."""
+    return SOURCES[settings.source](settings)

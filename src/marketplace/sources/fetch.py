@@ -1,0 +1,53 @@
+"""A dump copied here byte for byte: the two tables as they are, the photos packed into shards."""
+
+import io
+import logging
+from pathlib import Path
+
+import pandas as pd
+from tqdm import tqdm
+
+from marketplace.common.errors import MarketplaceError
+from marketplace.common.files import replacing
+from marketplace.raw.shards import image_id_of, write_shards
+from marketplace.raw.tables import read_table
+from marketplace.sources.dump import Dump
+
+log = logging.getLogger(__name__)
+
+
+def fetch(dump: Dump, target: Path, n_shards: int, limit: int | None) -> None:
+    """Write `target`/products.csv, images.csv and images/NNN.tar.
+
+    With a `limit`, only that many products are fetched, with their rows in images.csv and those rows' files.
+    """
+    products, images = dump.table("products.csv"), dump.table("images.csv")
+    names = sorted(dump.photo_names())
+    if not names:
+        raise MarketplaceError("the dump's folder of photos is empty.")
+    if limit is not None:
+        products, images, names = _first_products(products, images, names, limit)
+    photos = tqdm(dump.read_photos(names), total=len(names), desc="photos", unit="photo", mininterval=0.5)
+    with replacing(target / "images") as folder:
+        write_shards(photos, folder, n_shards)
+    for name, content in (("products.csv", products), ("images.csv", images)):
+        with replacing(target / name) as part:
+            part.write_bytes(content)
+    log.info("fetched %d photos into %d shards", len(names), n_shards)
+
+
+def _first_products(
+    products_csv: bytes, images_csv: bytes, names: list[str], limit: int
+) -> tuple[bytes, bytes, list[str]]:
+    products, images = read_table(products_csv, "products.csv"), read_table(images_csv, "images.csv")
+    kept = set(products["id"].drop_duplicates().head(limit))
+    products = products[products["id"].isin(kept)]
+    images = images[images["product_id"].isin(kept)]
+    ids = set(images["id"])
+    return _csv(products), _csv(images), [name for name in names if image_id_of(name) in ids]
+
+
+def _csv(table: pd.DataFrame) -> bytes:
+    text = io.StringIO()
+    table.to_csv(text, index=False, lineterminator="\n")
+    return text.getvalue().encode()

@@ -1,0 +1,1 @@
+"""Fine-tuning: data, losses, the loop, its records, and resuming after an interruption."""

@@ -1,0 +1,70 @@
+"""The records of a training run: DVCLive's metrics, curves, TensorBoard logs and, on request, every epoch."""
+
+from math import isfinite
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import pandas as pd
+from dvclive.live import Live
+from torch.utils.tensorboard import SummaryWriter
+
+from marketplace.common.files import remove, replacing, write_json
+from marketplace.models import checkpoints
+from marketplace.models.backbones import StateDict
+
+
+class Recorder:
+    """Records a training run.
+
+    `metrics` is for DVC: metrics.json, and the curves that it draws as epochs.json. `logs`/{train,val} are for
+    TensorBoard; `epochs` gets epochs.csv and, on request, the weights of every epoch.
+    """
+
+    def __init__(self, metrics: Path, logs: Path, epochs: Path) -> None:
+        remove(logs)  # a run with other settings would be drawn over this one
+        remove(epochs)
+        epochs.mkdir(parents=True)
+        self._metrics, self._epochs = metrics, epochs
+        self._table: list[dict[str, float]] = []
+        # Without these settings DVCLive rewrites dvc.yaml and saves an experiment of its own.
+        self._live = Live(str(metrics), dvcyaml=None, save_dvc_exp=False, report=None)
+        self._train, self._val = SummaryWriter(str(logs / "train")), SummaryWriter(str(logs / "val"))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._train.close()
+        self._val.close()
+        self._live.end()
+        if error is not None:  # TensorBoard's logs stay, to see what went wrong
+            remove(self._metrics)
+            remove(self._epochs)
+
+    def epoch(self, epoch: int, figures: dict[str, float]) -> None:
+        """Record an epoch's train_loss, val_loss and val_accuracy; `epoch` counts from 1."""
+        self._table.append({"epoch": epoch, **figures})
+        curves = [{name: value if isfinite(value) else None for name, value in row.items()} for row in self._table]
+        write_json(self._metrics / "epochs.json", curves)
+        self._live.step = epoch
+        for name, value in figures.items():
+            self._live.log_metric(name.replace("_", "/", 1), value, plot=False)  # epochs.json has the curves
+            split, quantity = name.split("_", 1)
+            (self._train if split == "train" else self._val).add_scalar(quantity, value, epoch)
+        self._live.make_summary()
+
+    def best(self, epoch: int, figures: dict[str, float]) -> None:
+        """Record which epoch was chosen and its figures, as best/epoch, best/train_loss and so on."""
+        table = pd.DataFrame(self._table)
+        table["chosen"] = table["epoch"] == epoch
+        with replacing(self._epochs / "epochs.csv") as part:
+            table.to_csv(part, index=False, lineterminator="\n")
+        self._live.summary["best"] = {"epoch": epoch, **figures}
+        self._live.make_summary()
+
+    def weights(self, epoch: int, state: StateDict) -> None:
+        """Keep an epoch's weights."""
+        checkpoints.save(self._epochs / f"epoch-{epoch:02}.pt", state)

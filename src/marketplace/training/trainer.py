@@ -1,0 +1,281 @@
+"""The training loop: fine-tune the tail and the head on frozen features, and keep the best epoch.
+
+One function, `train`, serves both stages: small images from the pretrained network, and full-sized ones, from the
+small run's chosen epoch if `train_full.warm_start` is on.
+"""
+
+import ctypes
+import logging
+import math
+import os
+import sys
+from typing import Annotated, Literal, TypedDict
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch.optim.lr_scheduler import ConstantLR, LRScheduler, OneCycleLR
+from torch.optim.swa_utils import update_bn
+from tqdm import tqdm
+
+from marketplace.common.errors import MarketplaceError
+from marketplace.common.params import Section
+from marketplace.models import checkpoints
+from marketplace.models.backbones import StateDict
+from marketplace.models.checkpoints import Checkpoint
+from marketplace.models.features import Features, FeatureStore, digest
+from marketplace.training.data import TrainingData, Views, batches, shuffled
+from marketplace.training.linear_probe import linear_probe
+from marketplace.training.losses import TrainingLoss
+from marketplace.training.recorder import Recorder
+from marketplace.training.resume import ResumeState
+from marketplace.training.validation import BATCH, outputs, prefers, validate
+
+log = logging.getLogger(__name__)
+
+Count = Annotated[int, Field(ge=1)]
+
+
+class TrainSettings(Section):
+    """Both training stages."""
+
+    lr: Annotated[float, Field(gt=0, le=1)]
+    schedule: Literal["constant", "one_cycle"]
+    batch_size: Annotated[int, Field(ge=2)]
+    epochs: Count
+    patience: Count | None
+    linear_probe: bool
+    classifier: Literal["linear", "cosine"]
+    contrastive_weight: Annotated[float, Field(ge=0)]
+    temperature: Annotated[float, Field(gt=0)]
+    flip_probability: Annotated[float, Field(ge=0, le=1)]
+    select: Literal["val_accuracy", "val_loss"]
+    seed: Annotated[int, Field(ge=0)]
+    keep_epochs: bool
+    feature_cache_gib: Annotated[float, Field(ge=0)]
+
+
+class TrainFullSettings(Section):
+    """The stage on full-sized images alone."""
+
+    warm_start: bool
+
+
+class State(TypedDict):
+    """Everything that a training run consists of after an epoch: `train` continues from it as if never interrupted."""
+
+    history: list[dict[str, float]]  # train_loss, val_loss and val_accuracy of every epoch so far
+    best: Checkpoint | None
+    network: StateDict  # of tail and head
+    optimiser: dict[str, object]
+    schedule: dict[str, object]
+
+
+def train(start: Checkpoint, data: TrainingData, settings: TrainSettings, recorder: Recorder) -> Checkpoint:
+    """Train from a checkpoint for at most `settings.epochs` epochs and return the checkpoint of the chosen one.
+
+    The optimiser is Adam and updates the tail and the head only; losses.py defines what it minimises. Everything random
+    (the order of the images, the flips, a new classifier's weights) comes from `settings.seed`, epoch by epoch. A
+    training run that was interrupted continues after its last finished epoch, with the same result.
+
+    Raises MarketplaceError if the data cannot be trained on, or the loss is no longer finite.
+    """
+    data.check(settings.batch_size)
+    if settings.linear_probe and settings.classifier != "linear":
+        raise MarketplaceError("train.linear_probe = true works with train.classifier = linear only: set one of them.")
+    trainer = Trainer(start, data, settings)
+    resume_state = ResumeState(trainer.cache_key)
+    state = resume_state.load()
+    if state is None:
+        trainer.begin()
+    else:
+        trainer.resume(state)
+        log.info("resuming an interrupted training run after epoch %d", len(trainer.history))
+        for epoch, figures in enumerate(trainer.history, start=1):
+            recorder.epoch(epoch, figures)
+            if settings.keep_epochs:
+                recorder.weights(epoch, resume_state.weights(epoch))
+    while not trainer.done:
+        figures = trainer.next_epoch()
+        epoch = len(trainer.history)
+        recorder.epoch(epoch, figures)
+        losses = (figures["train_loss"], figures["val_loss"], figures["val_accuracy"])
+        log.info("epoch %d/%d: train_loss %.3f, val_loss %.3f, val_accuracy %.3f", epoch, settings.epochs, *losses)
+        if settings.keep_epochs:
+            weights = checkpoints.state_of(trainer.network)
+            recorder.weights(epoch, weights)
+            resume_state.keep_weights(epoch, weights)
+        resume_state.save(trainer.state())
+    best = trainer.best
+    assert best is not None  # there is at least one epoch
+    recorder.best(best["epoch"], best["figures"])
+    resume_state.clear()
+    return best
+
+
+class Trainer:
+    """A network in training: `begin` or `resume`, then `next_epoch` until `done`."""
+
+    def __init__(self, start: Checkpoint, data: TrainingData, settings: TrainSettings) -> None:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # CUDA's matrix products are deterministic with it
+        _keep_freed_memory()
+        torch.manual_seed(settings.seed)
+        torch.use_deterministic_algorithms(True)
+        # Filling what is overwritten anyway would take 7 % of a step.
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.network = checkpoints.network_of(start, len(data.categories), settings.classifier).to(self.device)
+        self._loss = TrainingLoss(settings.contrastive_weight, settings.temperature)
+        self._start, self._data, self._settings = start, data, settings
+        self._store = FeatureStore(self.network, data.images)
+        trainable = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
+        self._optimiser = torch.optim.Adam(trainable, lr=settings.lr, fused=True)
+        steps = settings.epochs * len(batches(data.train.rows, settings.batch_size))
+        self._schedule = _schedule(self._optimiser, settings, steps)
+        self.history: list[dict[str, float]] = []
+        self.best: Checkpoint | None = None
+
+    @property
+    def cache_key(self) -> dict[str, object]:
+        """Everything that determines the result."""
+        data, tuned = self._data, self._tuned()
+        arrays = [np.asarray(column) for split in (data.train, data.val) for column in split]
+        names = set(TrainSettings.model_fields) - {"feature_cache_gib"}
+        return {
+            **self._store.cache_key,
+            "start": [digest(value.cpu().numpy()) for value in tuned.values()],
+            "splits": [digest(array) for array in arrays],
+            "categories": data.categories,
+            "settings": {name: getattr(self._settings, name) for name in sorted(names)},
+        }
+
+    def begin(self) -> None:
+        """Compute or find the features, and fit the linear probe if it is on."""
+        self._views, self._plain = self._features()
+        if self._settings.linear_probe:
+            self._fit_probe()
+
+    def resume(self, state: State) -> None:
+        """Continue from what `state` returned."""
+        self._views, self._plain = self._features()
+        self.history, self.best = state["history"], state["best"]
+        self.network.load_state_dict(state["network"], strict=False)  # the trunk never moved
+        self._optimiser.load_state_dict(state["optimiser"])
+        self._schedule.load_state_dict(state["schedule"])
+
+    def state(self) -> State:
+        """The state that `resume` continues from."""
+        schedule = self._schedule.state_dict()
+        return State(
+            history=self.history,
+            best=self.best,
+            network=self._tuned(),
+            optimiser=self._optimiser.state_dict(),
+            schedule={name: value for name, value in schedule.items() if not name.startswith("_")},
+        )
+
+    @property
+    def done(self) -> bool:
+        """Whether all epochs are finished, or too many have brought no improvement."""
+        settings, epoch = self._settings, len(self.history)
+        waited = epoch - self.best["epoch"] if self.best else 0
+        return epoch >= settings.epochs or (settings.patience is not None and waited >= settings.patience)
+
+    def next_epoch(self) -> dict[str, float]:
+        """Train on every image once, validate, and remember this epoch if it is the best; returns its figures."""
+        epoch = len(self.history) + 1
+        train_loss = self._train_epoch(epoch)
+        val_loss, val_accuracy = validate(self.network, self._plain, self._data.val)
+        if not math.isfinite(val_loss):
+            raise MarketplaceError(
+                f"the validation loss became {val_loss} in epoch {epoch}: lower train.lr (now {self._settings.lr:g})."
+            )
+        figures = {"train_loss": train_loss, "val_loss": val_loss, "val_accuracy": val_accuracy}
+        self.history.append(figures)
+        if self.best is None or prefers(self._settings.select, figures, self.best["figures"]):
+            self.best = checkpoints.checkpoint_of(
+                self.network,
+                weights=self._start["weights"],
+                size=self._data.images.shape[1],
+                categories=self._data.categories,
+                epoch=epoch,
+                figures=figures,
+            )
+        return figures
+
+    def _tuned(self) -> StateDict:
+        state = self.network.state_dict()
+        return {name: value for name, value in state.items() if not name.startswith("trunk.")}
+
+    def _features(self) -> tuple[Views, Features]:
+        # Of all splits: `extract` and `evaluate` then find them stored.
+        every = np.arange(len(self._data.images))
+        room = self._settings.feature_cache_gib
+        plain = self._store.features(every, room_gib=room)
+        if self._settings.flip_probability == 0:
+            return Views(plain, None), plain
+        return Views(plain, self._store.features(every, mirrored=True, room_gib=room)), plain
+
+    def _fit_probe(self) -> None:
+        """Fit the classifier to the embeddings, with BatchNorm statistics of these images instead of ImageNet's.
+
+        Training normalises by the statistics of its batches, so a probe on others would be wrong from the first step.
+        """
+        train, val = self._data.train, self._data.val
+        in_batches = np.array_split(train.rows, max(1, len(train.rows) // BATCH))
+        update_bn((self._plain(rows).to(self.device) for rows in in_batches), self.network.tail)
+        imagenet = self.network.get_submodule("head.imagenet")
+        inputs = outputs(self.network, imagenet, self._plain, train)
+        val_inputs = outputs(self.network, imagenet, self._plain, val)
+        weight, bias = linear_probe(inputs, train.labels, val_inputs, val.labels)
+        layer = self.network.get_submodule(checkpoints.CATEGORIES)
+        layer.load_state_dict({"weight": weight, "bias": bias})
+        loss, accuracy = validate(self.network, self._plain, val)
+        log.info("linear probe: val_loss %.3f, val_accuracy %.3f", loss, accuracy)
+
+    def _train_epoch(self, epoch: int) -> float:
+        """Train on every image once; the mean loss over the images, each as it was when its batch was seen."""
+        network, split, settings = self.network.train(), self._data.train, self._settings
+        rng = np.random.default_rng([settings.seed, epoch])
+        order = shuffled(split, rng, products_together=settings.contrastive_weight > 0)
+        flips = rng.random(len(split.rows)) < settings.flip_probability
+        total = torch.zeros((), device=self.device)
+        with tqdm(total=len(order), desc=f"epoch {epoch}/{settings.epochs}", unit="image", mininterval=0.5) as progress:
+            for batch in batches(order, settings.batch_size):
+                features = self._views(split.rows[batch], flips[batch]).to(self.device)
+                with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
+                    embeddings = network.tail(features)
+                    labels, products = split.labels[batch].to(self.device), split.products[batch].to(self.device)
+                    loss = self._loss(embeddings, network.head(embeddings), labels, products)
+                self._optimiser.zero_grad(set_to_none=True)
+                loss.backward()
+                self._optimiser.step()
+                self._schedule.step()
+                total += loss.detach() * len(batch)
+                progress.update(len(batch))
+        mean = total.item() / len(order)
+        if not math.isfinite(mean):
+            raise MarketplaceError(
+                f"the training loss became {mean} in epoch {epoch}: lower train.lr (now {settings.lr:g})."
+            )
+        return mean
+
+
+def _keep_freed_memory() -> None:
+    """Have glibc keep freed memory: otherwise the system takes it back and zeroes it for the next batch's layers.
+
+    That took a tenth to a quarter of an epoch. https://man7.org/linux/man-pages/man3/mallopt.3.html
+    """
+    if sys.platform != "linux":
+        return
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "mallopt"):
+        trim_threshold, mmap_threshold = -1, -3
+        libc.mallopt(trim_threshold, 2**30)
+        libc.mallopt(mmap_threshold, 2**30)
+
+
+def _schedule(optimiser: torch.optim.Optimizer, settings: TrainSettings, steps: int) -> LRScheduler:
+    if settings.schedule == "one_cycle":  # https://arxiv.org/abs/1708.07120
+        return OneCycleLR(optimiser, max_lr=settings.lr, total_steps=steps)
+    return ConstantLR(optimiser, factor=1.0)

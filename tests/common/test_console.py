@@ -1,0 +1,64 @@
+import errno
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from helpers.paths import ROOT
+
+from marketplace.common.console import run_stage
+from marketplace.common.errors import MarketplaceError
+
+STAGES = sorted((ROOT / "stages").glob("*.py"))
+
+
+def ended(error: BaseException, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
+    """Exit code and what stderr says when a stage's `main` raises `error`."""
+
+    def main() -> None:
+        raise error
+
+    monkeypatch.setattr(sys, "argv", ["stage.py"])
+    with pytest.raises(SystemExit) as caught:
+        run_stage(main, "A stage.")
+    if isinstance(caught.value.code, str):  # Python prints it and exits with 1
+        return 1, caught.value.code
+    return int(caught.value.code or 0), capsys.readouterr().err
+
+
+def test_each_kind_of_end_has_its_sentence_and_code(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ended(MarketplaceError("no folder."), monkeypatch, capsys) == (1, "ERROR: no folder.")
+    code, said = ended(KeyboardInterrupt(), monkeypatch, capsys)
+    assert (code, "nothing half-written" in said) == (130, True)
+    code, said = ended(OSError(errno.ENOSPC, "No space left on device", "x.npy"), monkeypatch, capsys)
+    assert code == 1
+    assert "the disk is full while writing x.npy" in said
+    assert "dvc gc -w" in said
+
+
+def test_a_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def main() -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", "x")
+
+    monkeypatch.setattr(sys, "argv", ["stage.py"])
+    with pytest.raises(PermissionError):
+        run_stage(main, "A stage.")
+
+
+@pytest.mark.parametrize("stage", STAGES, ids=lambda path: path.stem)
+def test_every_stage_is_short_and_has_help(stage: Path) -> None:
+    done = subprocess.run([sys.executable, stage, "--help"], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert len(done.stdout) > 100
+    assert len(stage.read_text().splitlines()) <= 40
+
+
+@pytest.mark.parametrize("stage", STAGES, ids=lambda path: path.stem)
+def test_a_stage_run_elsewhere_says_where_it_belongs(stage: Path, tmp_path: Path) -> None:
+    arguments = ["small"] if stage.stem == "train" else []
+    done = subprocess.run([sys.executable, stage, *arguments], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert done.stderr.startswith("ERROR: ")
+    assert not list(tmp_path.iterdir())

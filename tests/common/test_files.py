@@ -1,0 +1,86 @@
+import errno
+import json
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from marketplace.common.files import allocate, release, replacing, write_json
+
+
+@contextmanager
+def largest_file(nbytes: int) -> Iterator[None]:
+    """Let no file of this process grow beyond `nbytes`, as a full disk would not (EFBIG in place of ENOSPC)."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (nbytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def names(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir()]
+
+
+def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "file"
+    with replacing(path) as part:
+        part.write_text("first")
+        assert not path.exists()
+    assert path.read_text() == "first"
+    with pytest.raises(KeyboardInterrupt), replacing(path) as part:
+        part.write_text("half")
+        raise KeyboardInterrupt
+    assert path.read_text() == "first"
+    assert names(path.parent) == ["file"]
+
+
+def test_a_folder_takes_the_place_of_another_and_of_what_a_crash_left(tmp_path: Path) -> None:
+    path, left = tmp_path / "folder", tmp_path / "folder.part"
+    for folder in (path, left):
+        folder.mkdir()
+        (folder / "old").write_text("old")
+    with replacing(path) as part:
+        part.mkdir()
+        (part / "new").write_text("new")
+    assert names(path) == ["new"]
+    assert names(tmp_path) == ["folder"]
+
+
+def test_json_has_no_nan(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json(tmp_path / "x.json", {"loss": float("nan")})
+    assert not list(tmp_path.iterdir())
+    write_json(tmp_path / "x.json", {"name": "Café", "loss": 1.5})
+    assert json.loads((tmp_path / "x.json").read_text()) == {"name": "Café", "loss": 1.5}
+
+
+def test_an_array_that_the_disk_cannot_hold_is_refused_at_once(tmp_path: Path) -> None:
+    with largest_file(1 << 20), pytest.raises(OSError) as caught:
+        allocate(tmp_path / "large.npy", (1 << 22,), np.uint8)
+    assert caught.value.errno in (errno.EFBIG, errno.ENOSPC)
+    allocate(tmp_path / "small.npy", (3, 5), np.float16)
+    array = np.load(tmp_path / "small.npy")
+    assert (array.shape, array.dtype) == ((3, 5), np.float16)
+
+
+def resident() -> int:
+    """Bytes of this process that are in memory, mapped files included."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+
+def test_pages_of_a_mapped_file_are_given_back_and_lose_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "array.npy"
+    allocate(path, (64, 2**20), np.uint8)
+    array = np.load(path, mmap_mode="r+")
+    array[:] = 7
+    written = resident()
+    release(array)
+    assert written - resident() > 50 * 2**20
+    assert (array == 7).all()
+    release(np.zeros(3))  # nothing is mapped, nothing to do
+    assert (np.load(path) == 7).all()

@@ -1,0 +1,137 @@
+"""params.yaml and its schema: what is read, and what a mistake says."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from helpers.paths import ROOT
+
+from marketplace.common.errors import MarketplaceError
+from marketplace.common.params import SCHEMA, checked_params, load_section
+from marketplace.models.backbones import BACKBONES, ModelSettings
+from marketplace.settings import load_settings, schema_text
+from marketplace.sources.dump import FetchSettings
+from marketplace.training.trainer import TrainSettings
+
+PARAMS = ROOT / "params.yaml"
+
+
+def changed(tmp_path: Path, key: str, value: str) -> Path:
+    """params.yaml with one key set to a literal piece of YAML."""
+    values = yaml.safe_load(PARAMS.read_text())
+    *sections, last = key.split(".")
+    section = values
+    for name in sections:
+        section = section[name]
+    section[last] = "PLACE"
+    return written(tmp_path, yaml.safe_dump(values).replace("PLACE", value))
+
+
+def written(tmp_path: Path, text: str) -> Path:
+    """A params.yaml with this content, beside the schema."""
+    path = tmp_path / "params.yaml"
+    path.write_text(text)
+    (tmp_path / SCHEMA).write_text((ROOT / SCHEMA).read_text())
+    return path
+
+
+@pytest.mark.parametrize(("text", "value"), [("1e-05", 1e-5), ("3E-4", 3e-4), ("0.5", 0.5), ("1", 1.0)])
+def test_a_rate_is_a_float_however_it_is_written(tmp_path: Path, text: str, value: float) -> None:
+    lr = load_section("train", TrainSettings, changed(tmp_path, "train.lr", text)).lr
+    assert lr == value
+    assert isinstance(lr, float)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("clean.test", "1.2", "less than 1"),
+        ("clean.val", "0", "greater than 0"),
+        ("resize_images.small", "0", "a whole number, at least 32 and at most 1024"),
+        ("model.backbone", "resnet51", "'efficientnet_lite0', 'resnet18', 'resnet34' or 'resnet50'"),
+        ("train.batch_size", "'16'", "a whole number, at least 2"),
+        ("train.epochs", "true", "a whole number, at least 1"),
+        ("train.epochs", "0", "at least 1"),
+        ("train.lr", "fast", "a number, greater than 0 and at most 1"),
+        ("train.lr", ".nan", "a number, greater than 0"),
+        ("train.flip_probability", "-0.1", "at least 0 and at most 1"),
+        ("train.select", "accuracy", "'val_accuracy' or 'val_loss'"),
+        ("fetch.source", "ftp", "'sample', 'local', 's3' or 'ec2'"),
+        ("fetch.limit", "0", "a whole number, at least 1 or null"),
+        ("train_full.warm_start", "maybe", "true or false"),
+        ("fetch.ec2.fingerprint", "MD5:aa", "a text, of the form ^SHA256"),
+    ],
+)
+def test_an_impossible_value_in_any_section_is_refused_by_key_value_and_what_is_allowed(
+    tmp_path: Path, key: str, value: str, said: str
+) -> None:
+    """By the first stage that runs, which reads another section."""
+    with pytest.raises(MarketplaceError) as caught:
+        load_section("fetch", FetchSettings, changed(tmp_path, key, value))
+    message = str(caught.value)
+    assert f"{key} = " in message
+    assert said in message
+    assert "\n" not in message
+
+
+def test_an_unknown_key_is_refused_with_the_one_that_was_meant(tmp_path: Path) -> None:
+    with pytest.raises(MarketplaceError, match=r"train\.ephocs = 3 is not a setting; did you mean epochs\?"):
+        checked_params(changed(tmp_path, "train.ephocs", "3"))
+    with pytest.raises(MarketplaceError, match=r"trian = 1 is not a setting; did you mean train\?"):
+        checked_params(changed(tmp_path, "trian", "1"))
+
+
+def test_all_mistakes_are_named_at_once(tmp_path: Path) -> None:
+    values = yaml.safe_load(PARAMS.read_text())
+    values["train"]["lr"] = 2
+    del values["train"]["epochs"], values["train"]["seed"], values["extract"]
+    with pytest.raises(MarketplaceError) as caught:
+        checked_params(written(tmp_path, yaml.safe_dump(values)))
+    for said in ("train.lr = 2", "train.epochs is missing; train.seed is missing", "extract is missing"):
+        assert str(caught.value).count(said) == 1
+
+
+def test_a_missing_key_broken_yaml_and_a_missing_file_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    with pytest.raises(MarketplaceError, match=r"there is no .*params\.yaml.* repository's root"):
+        checked_params(path)
+    for text, said in (
+        ("train: [", "not valid YAML"),
+        (PARAMS.read_text().replace("  epochs: ", "  # epochs: "), r"train\.epochs is missing"),
+        ("", "the file = None is not allowed: it must be a section with keys"),
+    ):
+        with pytest.raises(MarketplaceError, match=said):
+            checked_params(written(tmp_path, text))
+
+
+def test_a_section_is_checked_by_its_own_model_too(tmp_path: Path) -> None:
+    """For what a schema cannot express: `16.0` is a whole number there."""
+    with pytest.raises(MarketplaceError, match=r"train\.batch_size = 16\.0 is not allowed: it must be a valid integer"):
+        load_section("train", TrainSettings, changed(tmp_path, "train.batch_size", "16.0"))
+
+
+def test_the_whole_file_is_what_the_models_say() -> None:
+    assert load_settings(PARAMS).model_dump() == checked_params(PARAMS)
+
+
+def test_the_committed_schema_is_that_of_the_models() -> None:
+    assert (ROOT / SCHEMA).read_text() == schema_text(), "run `python -m marketplace.settings`"
+    assert PARAMS.read_text().startswith(f"# yaml-language-server: $schema={SCHEMA}\n")
+
+
+def test_the_backbones_that_settings_allow_are_those_that_exist() -> None:
+    allowed = ModelSettings.model_json_schema()["properties"]["backbone"]["enum"]
+    assert allowed == list(BACKBONES)
+
+
+def test_every_key_of_the_real_file_is_explained() -> None:
+    keys = [line for line in PARAMS.read_text().splitlines() if line.startswith("  ") and not line.endswith(":")]
+    bare = [line for line in keys if "#" not in line]
+    # Those whose section or neighbour already says it.
+    assert [line.split(":")[0].strip() for line in bare] == [
+        "seed",
+        "port",
+        "user",
+        "seed",
+        "seed",
+    ]

@@ -1,0 +1,159 @@
+import copy
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from marketplace.common.errors import MarketplaceError
+from marketplace.embedding.outputs import chosen_checkpoint, pooled
+from marketplace.embedding.vectors import read_embeddings, write_embeddings
+from marketplace.evaluation.report import category_probabilities, evaluate, top3_accuracy
+from marketplace.models.checkpoints import CATEGORIES as CATEGORIES_LAYER
+from marketplace.models.checkpoints import Checkpoint, checkpoint_of, save
+from marketplace.models.network import Network
+
+FIGURES = {"train_loss": 0.5, "val_loss": 0.75, "val_accuracy": 0.625}
+CATEGORIES = ["a", "b", "c", "d"]
+
+
+@pytest.fixture(scope="module")
+def network() -> Network:
+    torch.manual_seed(0)
+    return Network("resnet18", n_categories=4).eval()
+
+
+@pytest.fixture(scope="module")
+def checkpoint(network: Network) -> Checkpoint:
+    return checkpoint_of(network, weights="none", size=64, categories=CATEGORIES, epoch=3, figures=FIGURES)
+
+
+@pytest.fixture(scope="module")
+def images() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (40, 64, 64, 3), dtype=np.uint8)
+
+
+@pytest.fixture(scope="module")
+def table() -> pd.DataFrame:
+    index = np.arange(40)
+    return pd.DataFrame(
+        {
+            "image_id": [f"i{i:02}" for i in index],
+            "product_id": [f"p{i // 2}" for i in index],
+            "category": [CATEGORIES[i // 2 % 4] for i in index],
+            "category_path": [f"{CATEGORIES[i // 2 % 4]} / {i // 20}" for i in index],
+            "label": index // 2 % 4,
+            "split": np.where(index % 5 < 2, "test", "train"),
+            "sha256": [f"s{i}" for i in index],
+        }
+    )
+
+
+def written(folder: Path, checkpoint: Checkpoint, **best: float) -> tuple[Path, Path]:
+    save(folder / "full.pt", checkpoint)
+    (folder / "metrics.json").write_text(json.dumps({"best": {"epoch": 3, **FIGURES, **best}}))
+    return folder / "full.pt", folder / "metrics.json"
+
+
+def test_a_checkpoint_that_is_not_the_chosen_epoch_is_refused(tmp_path: Path, checkpoint: Checkpoint) -> None:
+    assert chosen_checkpoint(*written(tmp_path, checkpoint))["epoch"] == 3
+    with pytest.raises(MarketplaceError, match=r"'epoch': 4.* was chosen: one of them is stale"):
+        chosen_checkpoint(*written(tmp_path, checkpoint, epoch=4))
+    with pytest.raises(MarketplaceError, match=r"one of them is stale"):
+        chosen_checkpoint(*written(tmp_path, checkpoint, val_loss=0.7))
+
+
+def test_outputs_are_pooled_image_by_image(network: Network, images: np.ndarray) -> None:
+    outputs = pooled([network], images)
+    assert outputs.dtype == torch.float32
+    torch.testing.assert_close(outputs, one_by_one(network, images), rtol=2e-2, atol=2e-3)
+
+
+def test_joined_and_mirrored_outputs_are_what_each_network_gives_for_both_views(
+    network: Network, images: np.ndarray
+) -> None:
+    other = copy.deepcopy(network)
+    torch.nn.init.uniform_(next(other.tail.parameters()), -0.1, 0.1)
+    views = images, np.ascontiguousarray(images[:, :, ::-1])
+    parts = [torch.cat([F.normalize(one_by_one(part, view)) for part in (network, other)], dim=1) for view in views]
+    outputs = pooled([network, other], images, mirrored=True)
+    torch.testing.assert_close(outputs, (parts[0] + parts[1]) / 2, rtol=2e-2, atol=2e-3)
+
+
+def one_by_one(network: Network, images: np.ndarray) -> Tensor:
+    with torch.inference_mode():
+        return torch.cat([network.tail(network.trunk(network.pixels(images[[i]]))) for i in range(len(images))])
+
+
+def test_embeddings_come_back_with_their_ids(tmp_path: Path, table: pd.DataFrame) -> None:
+    values = np.random.default_rng(0).normal(size=(40, 6)).astype(np.float32)
+    path = tmp_path / "embeddings.parquet"
+    write_embeddings(path, table, values)
+    assert (read_embeddings(path, table) == values).all()
+    schema = pq.read_schema(path)
+    assert schema.field("embedding").type == pa.list_(pa.float32(), 6)
+    assert schema.names == ["image_id", "product_id", "embedding"]
+    frame = pd.read_parquet(path)
+    assert frame["product_id"].tolist() == table["product_id"].tolist()
+    assert (np.stack(frame["embedding"]) == values).all()
+    with pytest.raises(MarketplaceError, match="for other photos"):
+        read_embeddings(path, table.iloc[::-1])
+
+
+def test_the_evaluation_is_what_sums_by_hand_give(
+    tmp_path: Path, network: Network, checkpoint: Checkpoint, images: np.ndarray, table: pd.DataFrame
+) -> None:
+    embeddings = pooled([network], images).numpy()
+    state = {name: value for name, value in checkpoint["state_dict"].items() if not name.startswith(CATEGORIES_LAYER)}
+    result = evaluate(checkpoint, {**checkpoint, "state_dict": state}, table, embeddings, images)
+    test = np.flatnonzero(table["split"] == "test")
+    with torch.inference_mode():
+        logits = torch.cat([network(network.pixels(images[[i]])) for i in test])
+    labels = table["label"].to_numpy()[test]
+    order = logits.argsort(dim=1, descending=True).numpy()
+    assert result.metrics["accuracy"] == pytest.approx((order[:, 0] == labels).mean(), abs=1e-5)
+    assert result.metrics["top3_accuracy"] == pytest.approx(
+        (order[:, :3] == labels[:, None]).any(axis=1).mean(), abs=1e-5
+    )
+    f1 = []
+    for label in range(4):
+        hits = ((order[:, 0] == label) & (labels == label)).sum()
+        f1.append(2 * hits / ((order[:, 0] == label).sum() + (labels == label).sum()))
+    assert result.metrics["macro_f1"] == pytest.approx(np.mean(f1), abs=1e-5)
+    np.testing.assert_allclose(result.per_category["f1"], np.round(f1, 4))
+    assert result.per_category["images"].sum() == len(test)
+    counts = result.confusion.set_index(["actual", "predicted"])["images"]
+    for actual, predicted in set(zip(labels, order[:, 0], strict=True)):
+        expected = ((labels == actual) & (order[:, 0] == predicted)).sum()
+        assert counts[CATEGORIES[actual], CATEGORIES[predicted]] == expected
+    assert counts.sum() == len(test)
+    assert result.recall_at_k["tuned"].iloc[9] == result.metrics["same_product_recall_at_10"]
+    # The same network stands for tuned and for untouched here.
+    untouched = result.metrics["untouched"]
+    assert isinstance(untouched, dict)
+    assert untouched == pytest.approx({name: result.metrics[name] for name in untouched}, abs=0.05)
+
+    result.write(tmp_path / "evaluate.json", tmp_path / "evaluate")
+    assert json.loads((tmp_path / "evaluate.json").read_text()) == result.metrics
+    rows = json.loads((tmp_path / "evaluate" / "per_category.json").read_text())
+    assert [row["category"] for row in rows] == CATEGORIES
+    assert [set(row) for row in rows] == [{"category", "images", "precision", "recall", "f1"}] * len(CATEGORIES)
+    assert {path.name for path in (tmp_path / "evaluate").iterdir()} == {
+        "confusion.json",
+        "per_category.json",
+        "recall_at_k.json",
+        "similar.jpg",
+        "mistakes.jpg",
+    }
+
+
+def test_probabilities_sum_to_one_and_three_of_three_is_no_feat(checkpoint: Checkpoint, images: np.ndarray) -> None:
+    probabilities = category_probabilities(checkpoint, images[:5])
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
+    assert top3_accuracy(np.array([0, 1]), np.array([[0.2, 0.3, 0.5], [0.9, 0.1, 0.0]])) == 1.0

@@ -1,0 +1,161 @@
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from marketplace.evaluation.retrieval import (
+    CURVE,
+    map_at_r,
+    nearest,
+    neighbours,
+    normalised,
+    precision_at_k,
+    recall_at_k,
+    recall_curve,
+    retrieval_metrics,
+)
+
+
+def catalogue(seed: int, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Embeddings, product ids, categories and file hashes; some files are copies, some vectors are equal."""
+    rng = np.random.default_rng(seed)
+    embeddings = rng.integers(-2, 3, (n, 4)).astype(np.float32)
+    products = rng.integers(0, max(1, n // 2), n).astype(str)
+    categories = rng.integers(0, 3, n).astype(str)
+    sha256 = np.arange(n).astype(str)
+    for _ in range(n // 4):
+        copy, original = rng.integers(0, n, 2)
+        sha256[copy], embeddings[copy] = sha256[original], embeddings[original]
+    return embeddings, products, categories, sha256
+
+
+def ranking(embeddings: np.ndarray, sha256: np.ndarray, query: int) -> list[int]:
+    """All of a query's gallery, nearest first, one pair at a time."""
+
+    def cosine(a: np.ndarray, b: np.ndarray) -> float:
+        norms = math.sqrt(float(a @ a)) * math.sqrt(float(b @ b))
+        return float(a @ b) / norms if norms else 0.0
+
+    gallery = [i for i in range(len(embeddings)) if sha256[i] != sha256[query]]
+    return sorted(gallery, key=lambda i: (-round(cosine(embeddings[query], embeddings[i]), 5), i))
+
+
+@given(seed=st.integers(0, 10_000), n=st.integers(2, 40), k=st.integers(1, 12))
+@hypothesis_settings(max_examples=60, deadline=None)
+def test_the_metrics_are_those_of_a_ranking_made_one_pair_at_a_time(seed: int, n: int, k: int) -> None:
+    embeddings, products, categories, sha256 = catalogue(seed, n)
+    queries = np.arange(0, n, 2)
+    found = nearest(embeddings, sha256, queries, k)
+    assert found.shape == (len(queries), k)
+
+    hits, precisions = [], []
+    for query, row in zip(queries.tolist(), found.tolist(), strict=True):
+        expected = ranking(embeddings, sha256, query)
+        kept = [i for i in row if i >= 0]
+        assert len(kept) == min(k, len(expected))
+        # Equal vectors may swap within float32's precision: the similarities in order must agree.
+        assert [round(float(_cosine(embeddings, query, i)), 5) for i in kept] == [
+            round(float(_cosine(embeddings, query, i)), 5) for i in expected[:k]
+        ]
+        if any(products[i] == products[query] for i in expected):
+            hits.append(any(products[i] == products[query] for i in kept))
+        precisions.append(sum(categories[i] == categories[query] for i in kept) / k)
+    recall = recall_at_k(found, products, sha256, queries, k)
+    assert recall == pytest.approx(np.mean(hits)) if hits else math.isnan(recall)
+    assert precision_at_k(found, categories, queries, k) == pytest.approx(np.mean(precisions))
+
+
+def _cosine(embeddings: np.ndarray, a: int, b: int) -> float:
+    norms = np.linalg.norm(embeddings[a]) * np.linalg.norm(embeddings[b])
+    return float(embeddings[a] @ embeddings[b] / norms) if norms else 0.0
+
+
+def test_many_queries_are_answered_as_one_by_one() -> None:
+    rng = np.random.default_rng(0)
+    embeddings, sha256 = rng.normal(size=(1200, 8)).astype(np.float32), np.arange(1200)
+    together = nearest(embeddings, sha256, np.arange(1200), 3)
+    alone = np.concatenate([nearest(embeddings, sha256, np.array([query]), 3) for query in range(0, 1200, 50)])
+    assert (together[::50] == alone).all()
+
+
+def test_a_copy_of_the_query_is_no_success() -> None:
+    embeddings = np.array([[1, 0], [1, 0], [0, 1]], dtype=np.float32)
+    products, sha256 = np.array(["a", "a", "b"]), np.array(["same", "same", "other"])
+    found = nearest(embeddings, sha256, np.array([0]), 2)
+    assert found.tolist() == [[2, -1]]
+    assert math.isnan(recall_at_k(found, products, sha256, np.array([0]), 1))
+
+
+def shop(leaves_of_a_root: int) -> pd.DataFrame:
+    """30 products with two photos each, in three root categories."""
+    return pd.DataFrame(
+        {
+            "product_id": np.repeat([f"p{i}" for i in range(30)], 2),
+            "category": np.repeat([f"c{i}" for i in range(3)], 20),
+            "category_path": np.repeat([f"l{i}" for i in range(3 * leaves_of_a_root)], 20 // leaves_of_a_root),
+            "sha256": np.arange(60).astype(str),
+        }
+    )
+
+
+def figures_of(embeddings: np.ndarray, table: pd.DataFrame) -> dict[str, float]:
+    every = np.arange(len(table))
+    return retrieval_metrics(neighbours(embeddings, table, every), table, every)
+
+
+def test_perfect_and_useless_embeddings_get_what_they_deserve() -> None:
+    table = shop(leaves_of_a_root=1)
+    one_hot = np.eye(3)[np.repeat(np.arange(3), 20)]
+    perfect = np.concatenate([one_hot, np.repeat(np.eye(30), 2, axis=0)], axis=1).astype(np.float32)
+    figures = figures_of(perfect, table)
+    assert list(figures.values()) == pytest.approx([1.0] * 5)
+    random = np.random.default_rng(0).normal(size=(60, 16)).astype(np.float32)
+    useless = figures_of(random, table)
+    assert useless["same_product_recall_at_1"] < 0.15
+    assert abs(useless["category_precision_at_10"] - 19 / 59) < 0.1
+    assert useless["leaf_map_at_r"] < 19 / 59
+
+
+def test_the_curve_rises_through_the_reported_points() -> None:
+    table, every = shop(leaves_of_a_root=1), np.arange(60)
+    found = neighbours(np.random.default_rng(1).normal(size=(60, 8)).astype(np.float32), table, every)
+    curve, figures = recall_curve(found, table, every), retrieval_metrics(found, table, every)
+    assert len(curve) == CURVE
+    assert curve == sorted(curve)
+    assert (curve[0], curve[9]) == (figures["same_product_recall_at_1"], figures["same_product_recall_at_10"])
+
+
+def test_leaves_are_judged_by_the_whole_path() -> None:
+    table = shop(leaves_of_a_root=2)
+    roots_alone = np.eye(3, dtype=np.float32)[np.repeat(np.arange(3), 20)]
+    figures = figures_of(roots_alone, table)
+    assert figures["category_precision_at_10"] == 1.0
+    assert figures["leaf_precision_at_10"] < 1.0
+
+
+def map_at_r_by_hand(similarity: np.ndarray, keys: np.ndarray, sha256: np.ndarray) -> float:
+    """The formula, word by word."""
+    values = []
+    for query in range(len(keys)):
+        gallery = [i for i in range(len(keys)) if sha256[i] != sha256[query]]
+        ranked = sorted(gallery, key=lambda i: (-similarity[query, i], i))
+        n_right = sum(keys[i] == keys[query] for i in gallery)
+        if not n_right:
+            continue
+        right = [keys[i] == keys[query] for i in ranked[:n_right]]
+        values.append(sum(hit * sum(right[: place + 1]) / (place + 1) for place, hit in enumerate(right)) / n_right)
+    return float(np.mean(values)) if values else math.nan
+
+
+@given(seed=st.integers(0, 1000), n=st.integers(2, 14), n_keys=st.integers(1, 4), n_photos=st.integers(1, 14))
+def test_map_at_r_is_its_formula(seed: int, n: int, n_keys: int, n_photos: int) -> None:
+    rng = np.random.default_rng(seed)
+    keys, sha256 = rng.integers(0, n_keys, n).astype(str), rng.integers(0, n_photos, n).astype(str)
+    vectors = normalised(rng.normal(size=(n, 5)).astype(np.float32))
+    queries = np.arange(n)
+    computed = map_at_r(nearest(vectors, sha256, queries, n), keys, sha256, queries)
+    assert computed == pytest.approx(map_at_r_by_hand(vectors @ vectors.T, keys, sha256), nan_ok=True)

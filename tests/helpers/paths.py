@@ -1,0 +1,7 @@
+"""Where things are."""
+
+import os
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+LISTINGS = Path(os.environ.get("MARKETPLACE_LISTINGS", ROOT.parent / "shared" / "listings"))

@@ -1,0 +1,16 @@
+"""Training runs in a folder of their own."""
+
+from pathlib import Path
+
+from marketplace.models.checkpoints import Checkpoint
+from marketplace.training.data import TrainingData
+from marketplace.training.recorder import Recorder
+from marketplace.training.trainer import TrainSettings, train
+
+COLOURS = ["red", "green", "blue"]  # the categories of the fixture `data`
+
+
+def train_in(start: Checkpoint, data: TrainingData, settings: TrainSettings, folder: Path) -> Checkpoint:
+    """Train, and record in metrics/, logs/ and epochs/ of a folder."""
+    with Recorder(folder / "metrics", folder / "logs", folder / "epochs") as recorder:
+        return train(start, data, settings, recorder)

@@ -1,0 +1,37 @@
+import numpy as np
+import pytest
+import torch
+
+from marketplace.models.network import Network, pretrained_network
+from marketplace.models.trunk import trunk_runner
+
+
+@pytest.fixture(scope="module", params=["efficientnet_lite0", "resnet18"])
+def network(request: pytest.FixtureRequest) -> Network:
+    torch.manual_seed(0)
+    weights = "IMAGENET1K_V1" if request.param == "efficientnet_lite0" else "none"
+    return pretrained_network(request.param, weights).eval()
+
+
+@pytest.mark.parametrize("size", [32, 70])
+def test_it_gives_what_the_network_gives(network: Network, size: int) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (7, size, size, 3), dtype=np.uint8)
+    features = trunk_runner(network, size)(images)
+    assert features.dtype == np.float16
+    trunk = network.trunk.double()  # the same sums, nearly without rounding
+    with torch.inference_mode():
+        expected = trunk(network.pixels(images).double()).permute(0, 2, 3, 1).numpy()
+    network.trunk.float()
+    # float16 keeps 11 bits; the sums before it were float32.
+    np.testing.assert_allclose(features, expected, rtol=2**-10, atol=1e-4 * np.abs(expected).max())
+
+
+def test_an_images_features_do_not_depend_on_its_neighbours_or_its_layout(network: Network) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (5, 64, 64, 3), dtype=np.uint8)
+    run = trunk_runner(network, 64)
+    together = run(images)
+    for index in range(len(images)):
+        assert (run(images[[index]]) == together[index]).all()
+    mirrored = images[:, :, ::-1]
+    assert (run(mirrored) == run(mirrored.copy())).all()
+    assert not (run(mirrored) == together).all()

@@ -1,0 +1,173 @@
+"""What DVC's own commands do with experiments of this project, and what they show of them."""
+
+import csv
+import io
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from helpers.paths import ROOT
+from helpers.project import STAGES, Project, ran
+
+PLOTS = ["Training", "Same-product recall@k", "Accuracy by category", "Confusion"]
+IMAGES = ["metrics/evaluate/mistakes.jpg", "metrics/evaluate/similar.jpg"]
+
+
+def shown(project: Project, *options: str) -> list[dict[str, str]]:
+    """The rows of `dvc exp show`."""
+    return list(csv.DictReader(io.StringIO(project.dvc("exp", "show", "--csv", *options))))
+
+
+def test_every_way_to_run_an_experiment_leaves_a_row_with_its_parameters_and_metrics(experimented: Project) -> None:
+    rows = shown(experimented)
+    by_name = {row["Experiment"] or row["rev"]: row for row in rows}
+    assert len(rows) == 2 + 4  # the working tree, main and the experiments
+    assert by_name["several"]["recommend.k"] == "8"
+    assert by_name["several"]["recommend.same_category"] == "True"
+    sweep = [row["recommend.price_factor"] for name, row in by_name.items() if "-" in name]  # DVC named these itself
+    assert sorted(sweep) == ["1.5", "2.5"]
+    metrics = list(yaml.safe_load((ROOT / "metrics/policy.yaml").read_text()))
+    assert all(row[metric] for row in rows for metric in metrics)
+    # Of eight within a root category more are of the same leaf than of ten anywhere.
+    assert by_name["several"]["recommended_leaf_precision"] > by_name["main"]["recommended_leaf_precision"]
+
+
+def test_a_rate_in_scientific_notation_stays_a_number(experimented: Project) -> None:
+    revisions = json.loads(experimented.dvc("exp", "show", "--json"))
+    experiments = [experiment["revs"][0] for revision in revisions for experiment in revision["experiments"] or []]
+    (rate,) = (experiment for experiment in experiments if experiment["name"] == "rate")
+    assert rate["data"]["params"]["params.yaml"]["data"]["train"]["lr"] == 1e-5
+    difference = json.loads(experimented.dvc("params", "diff", "main", "rate", "--json"))
+    assert list(difference["params.yaml"]) == ["train.lr"]
+    assert (difference["params.yaml"]["train.lr"]["old"], difference["params.yaml"]["train.lr"]["new"]) == (1e-3, 1e-5)
+
+
+def test_a_reader_sees_the_deciding_columns_first_and_a_dozen_at_most(experimented: Project) -> None:
+    metrics = list(yaml.safe_load((ROOT / "metrics/policy.yaml").read_text()))
+    columns = [name for name in shown(experimented)[0] if name not in {"State", "Executor"}]  # of queued ones
+    first = columns.index("parent") + 1
+    assert columns[first : first + len(metrics)] == metrics
+    assert "." in columns[first + len(metrics)]  # a parameter: there are no other metrics
+    command = re.search(r"^experiments:.*\n\tdvc exp show (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert command is not None
+    options = command[1].replace("'", "").split()
+    few = shown(experimented, *options, "--rev", "main")
+    told = [name for name in few[0] if name not in {"rev", "typ", "parent", "State", "Executor"}]
+    assert "train.lr" in told
+    assert len(told) <= 2 + len(metrics) + 4  # the name, the date; what the four experiments changed
+
+
+def test_a_sweep_queues_one_experiment_for_each_value(experimented: Project) -> None:
+    experimented.dvc("exp", "run", "--queue", "-S", "train.lr=1e-4,3e-4,1e-3")
+    try:
+        assert experimented.dvc("queue", "status").count("Queued") == 3
+    finally:
+        experimented.dvc("queue", "remove", "--queued")
+
+
+def test_an_experiment_can_be_applied_branched_and_pushed(experimented: Project, tmp_path: Path) -> None:
+    experimented.dvc("exp", "apply", "rate")
+    try:
+        assert yaml.safe_load((experimented.folder / "params.yaml").read_text())["train"]["lr"] in (1e-5, "1e-05")
+        assert "up to date" in experimented.dvc("status")
+    finally:
+        experimented.restore()
+    experimented.dvc("exp", "branch", "rate", "branched")
+    assert "lr: 1e-05" in experimented.run("git", "show", "branched:params.yaml")
+
+    experimented.run("git", "init", "-q", "--bare", str(tmp_path / "git"))
+    experimented.run("git", "remote", "add", "origin", str(tmp_path / "git"))
+    experimented.dvc("remote", "add", "--local", "--default", "storage", str(tmp_path / "dvc"))
+    experimented.run("git", "push", "-q", "origin", "main")
+    assert "Pushed experiment rate" in experimented.dvc("exp", "push", "origin", "rate")
+    theirs = experimented.clone(tmp_path / "theirs")
+    theirs.run("git", "remote", "set-url", "origin", str(tmp_path / "git"))
+    theirs.dvc("remote", "add", "--local", "--default", "storage", str(tmp_path / "dvc"))
+    theirs.dvc("exp", "pull", "origin", "rate")
+    theirs.dvc("exp", "apply", "rate")
+    assert (theirs.folder / "models/image_model.pt").exists()
+
+
+def test_noise_is_measured_by_training_with_other_seeds(experimented: Project) -> None:
+    before = experimented.dvc("exp", "list")
+    try:
+        output = experimented.marketplace("noise", "--seeds", "2")
+        noise = json.loads((experimented.folder / "metrics/noise.json").read_text())
+    finally:
+        experimented.restore()
+    assert "Seed 2 of 2." in output
+    assert ran(output) == STAGES[4:]  # for the second: with the first main was trained
+    summary = json.loads((experimented.folder / "metrics/summary.json").read_text())
+    assert {name: figures["values"][0] for name, figures in noise["metrics"].items()} == summary
+    assert any(figures["spread"] > 0 for figures in noise["metrics"].values())
+    assert noise["seeds"] == [1, 2]
+    assert noise["training_data"] == experimented.out_hashes()["data/clean/training_data.parquet"]
+    assert experimented.dvc("exp", "list") == before
+
+
+def plots(project: Project, *command: str) -> dict[str, Any]:
+    answer = json.loads(project.dvc("plots", *command, "--json"))
+    assert not answer.get("errors")
+    data: dict[str, Any] = answer["data"]
+    return {name: renderings for name, renderings in data.items() if renderings}
+
+
+def template_of(drawn: dict[str, Any]) -> dict[str, Any]:
+    """The Vega-Lite specification, which DVC gives as an object or as its text."""
+    content: dict[str, Any] = drawn["content"] if isinstance(drawn["content"], dict) else json.loads(drawn["content"])
+    return content
+
+
+def test_every_plot_is_drawn_once_and_for_both_sides_of_a_diff(experimented: Project) -> None:
+    assert sorted(plots(experimented, "show")) == sorted(PLOTS + IMAGES)
+    both = plots(experimented, "diff", "main", "rate")
+    assert sorted(both) == sorted(PLOTS + IMAGES)
+    for name in PLOTS:
+        (drawn,) = both[name]
+        assert set(drawn["revisions"]) == {"main", "rate"}
+    for name in IMAGES:
+        assert {rendering["revisions"][0] for rendering in both[name]} == {"main", "rate"}
+
+
+@pytest.mark.parametrize("name", PLOTS)
+def test_a_plot_draws_fields_that_its_data_has(experimented: Project, name: str) -> None:
+    (drawn,) = plots(experimented, "diff", "main", "rate")[name]
+    content = template_of(drawn)
+    assert "<DVC_METRIC" not in json.dumps(content)
+    rows = content["data"]["values"]
+    assert {row["rev"] for row in rows} == {"main", "rate"}
+    made = set(re.findall(r'"as": "(\w+)"', json.dumps(content)))
+    fields = set(re.findall(r'"field": "((?:[^"\\]|\\.)+)"', json.dumps(content)))
+    assert fields
+    assert fields - made <= set(rows[0])
+
+
+def test_editors_that_fill_the_templates_themselves_get_all_they_need(experimented: Project, tmp_path: Path) -> None:
+    """VS Code asks for templates and data apart."""
+    for name, renderings in plots(experimented, "diff", "main", "rate", "--split", "-o", str(tmp_path)).items():
+        if name in PLOTS:
+            (drawn,) = renderings
+            content = json.dumps(template_of(drawn))
+            assert "<DVC_METRIC_DATA>" in content
+            assert set(re.findall(r"<DVC_METRIC_\w+>", content)) <= set(drawn["anchor_definitions"])
+
+
+def test_both_trainings_are_in_one_picture(experimented: Project) -> None:
+    (drawn,) = plots(experimented, "show")["Training"]
+    content = template_of(drawn)
+    curves = {row["filename::field"] for row in content["data"]["values"]}
+    assert curves == {
+        f"train_{size}/epochs.json::{figure}"
+        for size in ("small", "full")
+        for figure in ("train_loss", "val_loss", "val_accuracy")
+    }
+    epochs = json.loads((experimented.folder / "metrics/train_full/epochs.json").read_text())
+    drawn_losses = [
+        row["dvc_inferred_y_value"]
+        for row in content["data"]["values"]
+        if row["filename::field"] == "train_full/epochs.json::val_loss"
+    ]
+    assert drawn_losses == [epoch["val_loss"] for epoch in epochs]

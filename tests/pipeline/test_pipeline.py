@@ -1,0 +1,224 @@
+"""The real `dvc` on copies of this project: what it runs, what it leaves alone, and what a stage really touches."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+import yaml
+from helpers.project import STAGES, Project, copy_of, ran
+
+from marketplace.settings import Settings
+from marketplace.sources.sample.dump import SampleDump
+
+MakeProject = Callable[..., Project]
+
+
+def test_it_runs_to_the_end_and_leaves_what_the_contract_says(reproduced: Project) -> None:
+    folder = reproduced.folder
+    table = pd.read_parquet(folder / "data/clean/training_data.parquet")
+    embeddings = pd.read_parquet(folder / "data/embeddings.parquet")
+    assert embeddings["image_id"].tolist() == table["image_id"].tolist()
+    model = torch.load(folder / "models/image_model.pt", weights_only=True)
+    assert model["backbone"] == "efficientnet_lite0"
+    assert len(embeddings["embedding"].iloc[0]) == model["dimensions"]
+    best = json.loads((folder / "metrics/train_full/metrics.json").read_text())["best"]
+    assert model["epoch"] == best["epoch"]
+    figures = json.loads((folder / "metrics/evaluate.json").read_text())
+    assert set(figures) == {
+        "accuracy",
+        "top3_accuracy",
+        "macro_f1",
+        "same_product_recall_at_1",
+        "same_product_recall_at_10",
+        "category_precision_at_10",
+        "leaf_precision_at_10",
+        "leaf_map_at_r",
+        "untouched",
+    }
+    assert set(figures["untouched"]) == {name for name in figures if "_at_" in name}
+    recommended = pd.read_parquet(folder / "data/recommendations.parquet")
+    assert set(recommended["product_id"]) == set(table["product_id"])
+    assert recommended["rank"].max() == 10
+    assert (folder / "reports/gallery.html").stat().st_size > 100_000
+    assert all(0 <= value <= 1 for value in figures["untouched"].values())
+    assert not list(folder.rglob("*.part"))
+    assert reproduced.run("git", "status", "--porcelain", "--", "dvc.yaml", "data", "models", "logs") == ""
+
+
+def test_a_second_repro_runs_nothing(reproduced: Project) -> None:
+    output = reproduced.dvc("repro")
+    assert ran(output) == []
+    assert "Data and pipelines are up to date" in output
+
+
+def test_two_clones_give_the_same_hash_for_every_output(
+    reproduced: Project, make_project: MakeProject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MARKETPLACE_CACHE", str(tmp_path))  # nothing that the first clone computed
+    other = make_project()
+    assert ran(other.dvc("repro")) == STAGES
+    assert other.out_hashes() == reproduced.out_hashes()
+    assert len(other.out_hashes()) >= 20
+
+
+def test_what_ran_before_anywhere_comes_from_the_run_cache(experimented: Project) -> None:
+    first = (experimented.out_hashes(), (experimented.folder / "metrics/evaluate.json").read_text())
+    try:
+        # As the experiment `rate`, which ran elsewhere.
+        output = experimented.dvc("exp", "run", "-n", "again", "-S", "train.lr=1e-5")
+        assert ran(output) == []
+        assert "Stage 'train_full' is cached - skipping run, checking out outputs" in output
+        assert "lr: 1e-05" in (experimented.folder / "params.yaml").read_text()
+        second = experimented.out_hashes()
+        moved = {path for path in second if second[path] != first[0][path]}
+        assert moved >= {"models/small.pt", "models/full.pt", "data/embeddings.parquet"}
+        assert not [path for path in moved if path.startswith(("data/raw", "data/clean", "data/resized"))]
+        lock = yaml.safe_load(experimented.run("git", "show", f"{experimented.experiment('rate')}:dvc.lock"))
+        outs = [out for stage in lock["stages"].values() for out in stage["outs"]]
+        assert second == {out["path"]: out["md5"] for out in outs}
+        assert ran(experimented.dvc("exp", "run", "-n", "back", "-S", "train.lr=0.001")) == []
+        assert (experimented.out_hashes(), (experimented.folder / "metrics/evaluate.json").read_text()) == first
+    finally:
+        experimented.restore()
+        experimented.dvc("exp", "remove", "again", "back")
+
+
+def test_in_a_copy_of_the_workspace_the_copys_own_code_runs(copy_of_reproduced: Project) -> None:
+    project = copy_of_reproduced
+    (project.folder / "src/marketplace/catalogue/clean.py").open("a").write("\nraise SystemExit('the copy spoke')\n")
+    project.run("git", "add", "-A")
+    project.run("git", "commit", "-qm", "break clean")
+    assert "the copy spoke" in project.dvc("exp", "run", "--temp", "clean", code=None)
+
+
+def test_a_warm_start_takes_the_small_trainings_weights_and_a_cold_one_imagenets(
+    reproduced: Project, make_project: MakeProject
+) -> None:
+    # Too slow to move from where it starts.
+    project = make_project(
+        **{"train_full.warm_start": True, "train.lr": 1e-9, "train.epochs": 1, "train.keep_epochs": True}
+    )
+    copy_of(reproduced, project)
+    project.dvc("repro", "train_full")
+    assert project.out_hashes()["models/pretrained.pt"] == reproduced.out_hashes()["models/pretrained.pt"]
+    small = torch.load(project.folder / "models/small.pt")["state_dict"]
+    full = torch.load(project.folder / "models/epochs/full/epoch-01.pt")
+    for name in ("head.categories.weight", "tail.conv_head.weight"):
+        torch.testing.assert_close(full[name], small[name], rtol=0, atol=1e-6)
+    small, full = (torch.load(reproduced.folder / f"models/{size}.pt")["state_dict"] for size in ("small", "full"))
+    assert (full["tail.conv_head.weight"] - small["tail.conv_head.weight"]).abs().max() > 1e-3
+
+
+def test_the_real_listings_go_through(make_project: MakeProject, listings: Path) -> None:
+    project = make_project(
+        **{
+            "fetch.source": "local",
+            "fetch.local.path": str(listings),
+            "fetch.limit": 300,
+            "resize_images.full": 96,
+            "train.epochs": 3,
+        },
+    )
+    assert ran(project.dvc("repro")) == STAGES
+    counts = json.loads((project.folder / "metrics/clean.json").read_text())
+    assert counts["products"]["in"] - counts["products"].get("repeated_row", 0) == 300
+    figures = json.loads((project.folder / "metrics/evaluate.json").read_text())
+    assert figures["accuracy"] > 0.3  # four times chance
+    assert figures["category_precision_at_10"] > 0.3
+
+
+def test_the_samples_answer_sheet_is_not_part_of_the_dump(reproduced: Project, settings: Settings) -> None:
+    answers = SampleDump(settings.fetch.sample.model_copy(update={"products": 65})).answers
+    kinds = set(answers["kind"]) - {"bomb", "cmyk"}
+    raw = b"".join(path.read_bytes() for path in (reproduced.folder / "data/raw").rglob("*") if path.is_file())
+    assert not [kind for kind in kinds if kind.encode() in raw]
+
+
+# What goes wrong
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"train.lr": "fast"}, "train.lr = 'fast' is not allowed: it must be a number, greater than 0 and at most 1"),
+        ({"resize_images.full": 0}, "resize_images.full = 0 is not allowed"),
+        ({"fetch.sample.products": 20}, "group(s) of photos that can be split"),
+        ({"fetch.sample.products": 1}, "1 root category"),
+        ({"fetch.source": "local", "fetch.local.path": "nowhere"}, "fetch.local.path = 'nowhere' is not a folder"),
+        ({"model.weights": "weights.pt"}, "model.weights = 'weights.pt' is neither a file nor weights"),
+    ],
+)
+def test_a_mistake_ends_with_a_sentence_and_nothing_half_written(
+    make_project: MakeProject, change: dict[str, object], said: str
+) -> None:
+    project = make_project(**change)
+    output = project.dvc("repro", code=255)
+    assert said in output
+    assert "Traceback" not in output
+    assert not list(project.folder.rglob("*.part"))
+
+
+def test_outside_the_root_dvc_says_what_is_missing(reproduced: Project) -> None:
+    output = subprocess.run(
+        ["dvc", "repro"], cwd=reproduced.folder / "src", env=reproduced.environment(), capture_output=True, text=True
+    )
+    assert output.returncode != 0
+    assert "dvc.yaml" in output.stderr
+    assert "Traceback" not in output.stderr
+
+
+@pytest.mark.parametrize(
+    ("stage", "progress"),
+    [
+        ("fetch", "photos:"),
+        ("clean", "checking photos:"),
+        ("resize_images", "resizing photos:"),
+        ("train_full", "epoch 1/2:"),
+        ("evaluate", "embedding:"),
+    ],
+)
+def test_ctrl_c_leaves_nothing_half_written_and_the_next_repro_recovers(
+    reproduced: Project, copy_of_reproduced: Project, stage: str, progress: str
+) -> None:
+    project = copy_of_reproduced
+    process = subprocess.Popen(
+        ["dvc", "repro", "--force", "--single-item", stage],
+        cwd=project.folder,
+        env=project.environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    output = b""
+    while progress.encode() not in output:  # the stage is at work
+        output += os.read(process.stdout.fileno(), 1 << 16)
+        assert process.poll() is None, output.decode()
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: DVC, the stage and its workers all get it
+    output += process.stdout.read()
+    assert process.wait(timeout=60) != 0
+    assert "Interrupted: nothing half-written is left" in output.decode()
+    assert "Traceback" not in output.decode()
+    assert not list(project.folder.rglob("*.part"))
+    project.dvc("repro")
+    assert project.out_hashes() == reproduced.out_hashes()
+
+
+def test_a_full_disk_is_a_sentence_and_space_is_all_it_takes(make_project: MakeProject) -> None:
+    project = make_project()
+    project.dvc("repro", "resize_images")
+    shutil.rmtree(project.folder / "data/resized")
+    script = "import resource as r; r.setrlimit(r.RLIMIT_FSIZE, (200_000, 200_000)); import runpy, sys; "
+    script += "sys.argv = ['stages/resize_images.py']; runpy.run_path(sys.argv[0], run_name='__main__')"
+    output = project.run("python", "-c", script, code=1)
+    assert "ERROR: the disk is full" in output
+    assert not list((project.folder / "data/resized").iterdir())
+    project.dvc("repro", "resize_images")
+    assert (project.folder / "data/resized/full.npy").exists()

@@ -1,0 +1,100 @@
+import gc
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from helpers.paths import ROOT
+
+from marketplace.raw.parallel import held_interrupts, in_parallel
+
+PROGRAM = """
+import sys
+from marketplace.raw.parallel import in_parallel
+print("ready", flush=True)
+try:
+    for _ in in_parallel(pow, [(3, 20_000 + i) for i in range(3000)]):
+        pass
+except KeyboardInterrupt:
+    sys.exit(130)
+"""
+
+
+def test_results_come_in_the_order_of_the_tasks() -> None:
+    assert list(in_parallel(pow, [(i, 2) for i in range(50)])) == [i**2 for i in range(50)]
+
+
+class Inherited:
+    """Something whose end a worker must leave to the process that made it, like a network with threads."""
+
+    def __init__(self, note: Path) -> None:
+        self.note, self.itself = note, self  # a cycle: garbage that waits for a collection
+
+    def __del__(self) -> None:
+        with self.note.open("a") as file:
+            file.write(f"{os.getpid()}\n")
+
+
+def test_workers_do_not_destroy_what_they_inherit(tmp_path: Path) -> None:
+    gc.disable()
+    try:
+        Inherited(tmp_path / "note")
+        list(in_parallel(gc.collect, [()] * 8))
+        assert not (tmp_path / "note").exists()
+    finally:
+        gc.enable()
+    gc.collect()
+    assert (tmp_path / "note").read_text() == f"{os.getpid()}\n"
+
+
+def test_a_workers_error_is_raised_and_the_rest_is_not_waited_for() -> None:
+    started = time.monotonic()
+    with pytest.raises(ZeroDivisionError):
+        list(in_parallel(divmod_or_sleep, [(0,), *[(1,)] * 100]))
+    assert time.monotonic() - started < 20
+
+
+def divmod_or_sleep(seconds: int) -> None:
+    divmod(1, seconds)
+    time.sleep(seconds)
+
+
+def test_an_interrupt_waits_for_a_safe_place_and_is_not_lost() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    reached = []
+    with pytest.raises(KeyboardInterrupt), held_interrupts() as let_through:
+        signal.raise_signal(signal.SIGINT)
+        reached.append("held")
+        let_through()
+        reached.append("too far")
+    with pytest.raises(KeyboardInterrupt), held_interrupts():
+        signal.raise_signal(signal.SIGINT)
+        reached.append("until the end")
+    assert reached == ["held", "until the end"]
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_ctrl_c_ends_it_whenever_it_comes() -> None:
+    """An interrupt that finds this process among a pool's locks must not leave one held."""
+    for _ in range(25):
+        process = subprocess.Popen(
+            [sys.executable, "-c", PROGRAM],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={"PYTHONPATH": str(ROOT / "src")},
+            start_new_session=True,
+        )
+        assert process.stdout is not None
+        process.stdout.readline()
+        time.sleep(random.uniform(0, 0.2))
+        process.send_signal(signal.SIGINT)
+        try:
+            _, errors = process.communicate(timeout=20)
+        finally:
+            process.kill()
+        assert process.returncode in (0, 130, -signal.SIGINT), errors

@@ -1,0 +1,62 @@
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from marketplace.common.errors import MarketplaceError
+from marketplace.raw.shards import read_shard, shard_of, shard_paths, write_shards
+
+PHOTOS = st.dictionaries(st.from_regex(r"[a-zé0-9-]{1,40}\.jpg", fullmatch=True), st.binary(max_size=2000), max_size=20)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in shard_paths(folder)}
+
+
+@given(photos=PHOTOS, n_shards=st.integers(1, 5))
+@hypothesis_settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_what_goes_in_comes_out(
+    tmp_path_factory: pytest.TempPathFactory, photos: dict[str, bytes], n_shards: int
+) -> None:
+    folder = tmp_path_factory.mktemp("shards") / "images"
+    write_shards(sorted(photos.items()), folder, n_shards)
+    read = [item for path in shard_paths(folder) for item in read_shard(path)]
+    assert dict(read) == photos
+    assert len(read) == len(photos)
+    assert len(shard_paths(folder)) == n_shards
+    for index, path in enumerate(shard_paths(folder)):
+        names = [name for name, _ in read_shard(path)]
+        assert names == sorted(names)
+        assert all(shard_of(name.removesuffix(".jpg"), n_shards) == index for name in names)
+
+
+@given(photos=PHOTOS.filter(bool), data=st.data())
+@hypothesis_settings(max_examples=30, deadline=None)
+def test_one_new_photo_changes_one_shard(
+    tmp_path_factory: pytest.TempPathFactory, photos: dict[str, bytes], data: st.DataObject
+) -> None:
+    folder = tmp_path_factory.mktemp("shards")
+    without = dict(photos)
+    del without[data.draw(st.sampled_from(sorted(photos)))]
+    for name, some in (("all", photos), ("again", photos), ("without", without)):
+        write_shards(sorted(some.items()), folder / name, 4)
+    assert contents(folder / "all") == contents(folder / "again")
+    same = [contents(folder / "all")[name] == contents(folder / "without")[name] for name in contents(folder / "all")]
+    assert same.count(False) == 1
+
+
+def test_order_is_the_callers_promise(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="distinct and ascending"):
+        write_shards([("b.jpg", b""), ("a.jpg", b"")], tmp_path / "images", 1)
+    with pytest.raises(ValueError, match="distinct"):
+        write_shards([("b.jpg", b""), ("b.jpg", b"")], tmp_path / "again", 1)
+
+
+def test_missing_and_damaged_shards_say_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(MarketplaceError, match="dvc repro fetch"):
+        shard_paths(tmp_path)
+    (tmp_path / "000.tar").write_bytes(b"no tar" * 200)
+    with pytest.raises(MarketplaceError, match=r"000\.tar is damaged"):
+        list(read_shard(tmp_path / "000.tar"))

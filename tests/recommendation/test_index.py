@@ -1,0 +1,63 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from marketplace.common.errors import MarketplaceError
+from marketplace.recommendation.index import build_index, nearest_among, read_index, write_index
+
+
+@pytest.fixture(scope="module")
+def vectors() -> np.ndarray:
+    values = np.random.default_rng(0).normal(size=(400, 16)).astype(np.float32)
+    unit: np.ndarray = values / np.linalg.norm(values, axis=1, keepdims=True)
+    return unit
+
+
+@pytest.mark.parametrize("factory", ["Flat", "HNSW16", "IVF4,Flat", "SQ8"])
+def test_an_index_finds_a_photo_by_its_vector_and_is_the_same_every_time(
+    tmp_path: Path, vectors: np.ndarray, factory: str
+) -> None:
+    for name in ("one", "two"):
+        write_index(tmp_path / name, vectors, factory)
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+    scores, rows = read_index(tmp_path / "one").search(vectors, 1)
+    assert rows[:, 0].tolist() == list(range(len(vectors)))
+    np.testing.assert_allclose(scores[:, 0], 1, atol=0.02)
+
+
+@pytest.mark.parametrize(
+    ("factory", "search"), [("Flat", None), ("HNSW16", "efSearch=400"), ("IVF4,Flat", "nprobe=4"), ("PCA16,SQ8", None)]
+)
+def test_among_some_rows_it_finds_what_sorting_their_similarities_does(
+    vectors: np.ndarray, factory: str, search: str | None
+) -> None:
+    index = build_index(vectors, factory, search)
+    among = np.random.default_rng(1).random(len(vectors)) < 0.4
+    scores, rows = nearest_among(index, vectors[:20], among, k=10)
+    similarities = np.where(among, vectors[:20] @ vectors.T, -2)
+    expected = np.argsort(-similarities, axis=1)[:, :10]
+    overlap = np.mean([len(set(one) & set(other)) / 10 for one, other in zip(rows, expected, strict=True)])
+    assert overlap == 1 if factory == "Flat" else overlap > 0.85
+    assert among[rows].all()
+    np.testing.assert_allclose(
+        scores, np.take_along_axis(similarities, rows, axis=1), atol=0.1 if "SQ" in factory else 1e-5
+    )
+
+
+def test_search_parameters_stay_with_the_index(tmp_path: Path, vectors: np.ndarray) -> None:
+    write_index(tmp_path / "index", vectors, "IVF8,Flat", "nprobe=5")
+    assert read_index(tmp_path / "index").nprobe == 5
+
+
+@pytest.mark.parametrize(
+    ("factory", "search"), [("Nonsense", None), ("IVF4096,Flat", None), ("PQ7", None), ("Flat", "nonsense=1")]
+)
+def test_an_index_that_cannot_be_built_is_a_clear_sentence(
+    tmp_path: Path, vectors: np.ndarray, factory: str, search: str | None
+) -> None:
+    with pytest.raises(
+        MarketplaceError, match=rf"recommend\.index = '{factory}' .* does not work for 400 vectors of 16"
+    ):
+        write_index(tmp_path / "index", vectors, factory, search)
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,206 @@
+from collections.abc import Iterable
+from decimal import Decimal
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from marketplace.catalogue.groups import photo_groups
+from marketplace.recommendation import ranking
+from marketplace.recommendation.gallery import write_gallery
+from marketplace.recommendation.metrics import recommendation_metrics
+from marketplace.recommendation.products import Products, display_name, products_of
+from marketplace.recommendation.ranking import RecommendSettings, highest, recommendations, write_recommendations
+
+ALL = RecommendSettings(
+    k=5, same_category=False, same_location=False, price_factor=None, index="Flat", index_search=None
+)
+CATEGORIES, LOCATIONS = ["Hats", "Shoes", "Tops"], ["Leeds", "York"]
+
+
+def shop(seed: int = 0, n_products: int = 12) -> tuple[pd.DataFrame, np.ndarray]:
+    """Training data with one to three photos a product, some files in two products, and their vectors."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for number in rng.permutation(n_products):
+        facts = {
+            "product_id": f"p{number:02}",
+            "product_name": f"thing {number}",
+            "category": CATEGORIES[number % 3],
+            "category_path": f"{CATEGORIES[number % 3]} / {number % 2}",
+            "location": LOCATIONS[number % 2],
+            "price": Decimal(int(rng.integers(1, 100))),
+            "split": ["train", "val", "test"][number % 3],
+        }
+        rows += [facts] * int(rng.integers(1, 4))
+    table = pd.DataFrame(rows)
+    table["sha256"] = np.arange(len(table)).astype(str)
+    vectors = rng.normal(size=(len(table), 6)).astype(np.float32)
+    for _ in range(n_products // 6):
+        copy, original = rng.integers(0, len(table), 2)
+        table.loc[copy, "sha256"], vectors[copy] = table.loc[original, "sha256"], vectors[original]
+    order = rng.permutation(len(table))
+    table, vectors = table.iloc[order].reset_index(drop=True), vectors[order]
+    table["image_id"] = [f"i{row:03}" for row in range(len(table))]
+    table["group"] = photo_groups(table["product_id"], table["sha256"])
+    return table, vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def recommended(products: Products, vectors: np.ndarray, settings: RecommendSettings) -> pd.DataFrame:
+    return together(recommendations(products, vectors, settings))
+
+
+def together(batches: Iterable[pa.RecordBatch]) -> pd.DataFrame:
+    return pd.concat((batch.to_pandas() for batch in batches), ignore_index=True)
+
+
+Answer = tuple[list[float], dict[str, float], dict[str, set[str]]]
+
+
+def by_hand(table: pd.DataFrame, vectors: np.ndarray, settings: RecommendSettings) -> dict[str, Answer]:
+    """Product by product and pair by pair: the best scores, those of all that may be listed, and who shares photos."""
+    photos = {name: group.index.to_numpy() for name, group in table.groupby("product_id")}
+    facts = table.drop_duplicates("product_id").set_index("product_id")
+    linked = {name: {name} for name in photos}
+    for names in table.groupby("sha256")["product_id"].unique():
+        together = set().union(*(linked[name] for name in names))
+        for name in together:
+            linked[name] = together
+    answers: dict[str, Answer] = {}
+    for query in sorted(photos):
+        scores = {}
+        for other in sorted(photos):
+            factor, price, theirs = settings.price_factor, *(float(facts["price"][name]) for name in (query, other))
+            if (
+                other != query
+                and (not settings.same_category or facts["category"][other] == facts["category"][query])
+                and (not settings.same_location or facts["location"][other] == facts["location"][query])
+                and (factor is None or price / factor <= theirs <= price * factor)
+            ):
+                scores[other] = float(max(vectors[a] @ vectors[b] for a in photos[query] for b in photos[other]))
+        answer: list[str] = []
+        for other in sorted(scores, key=lambda name: (-scores[name], name)):
+            if not any(other in linked[earlier] for earlier in answer):
+                answer.append(other)
+        answers[query] = [scores[other] for other in answer[: settings.k]], scores, linked
+    return answers
+
+
+@given(
+    st.integers(0, 10_000),
+    st.integers(1, 14),
+    st.booleans(),
+    st.booleans(),
+    st.sampled_from([None, 1.0, 2.0]),
+    st.integers(1, 20),
+)
+@hypothesis_settings(deadline=None)
+def test_every_product_gets_what_a_search_pair_by_pair_finds(
+    seed: int, n: int, category: bool, location: bool, factor: float | None, k: int
+) -> None:
+    table, vectors = shop(seed, n)
+    settings = ALL.model_copy(
+        update={"k": k, "same_category": category, "same_location": location, "price_factor": factor}
+    )
+    found = recommended(products_of(table), vectors, settings)
+    listed = {str(name): rows for name, rows in found.groupby("product_id")}
+    for query, (best, scores, linked) in by_hand(table, vectors, settings).items():
+        rows = listed.get(query, found.iloc[:0])
+        names = rows["similar_product_id"].tolist()
+        # By score, not by name: which of two equal ones comes first is a matter of rounding.
+        np.testing.assert_allclose(rows["score"], best, atol=1e-5)
+        np.testing.assert_allclose(rows["score"], [scores[name] for name in names], atol=1e-5)
+        assert len({frozenset(linked[name]) for name in names}) == len(names)
+        assert rows["same_photo"].tolist() == [query in linked[name] for name in names]
+        assert rows["rank"].tolist() == list(range(1, len(rows) + 1))
+
+
+def test_it_makes_no_difference_how_many_products_are_compared_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    table, vectors = shop(n_products=40)
+    products = products_of(table)
+    at_once = recommended(products, vectors, ALL)
+    monkeypatch.setattr(ranking, "SIMILARITIES_AT_ONCE", 1)  # one product after the other
+    one_by_one = list(recommendations(products, vectors, ALL))
+    assert len(one_by_one) == 40
+    pd.testing.assert_frame_equal(together(one_by_one), at_once, rtol=1e-5)
+
+
+@given(counts=st.lists(st.integers(1, 5), min_size=1, max_size=8), seed=st.integers(0, 2**32 - 1))
+def test_the_highest_of_each_group_of_rows_is_what_numpy_finds(counts: list[int], seed: int) -> None:
+    values = np.random.default_rng(seed).normal(size=(sum(counts), 3)).astype(np.float32)
+    starts = np.cumsum([0, *counts[:-1]])
+    np.testing.assert_array_equal(highest(values, starts), np.maximum.reduceat(values, starts, axis=0))
+
+
+def test_who_shares_a_photo_is_marked_and_listed_once() -> None:
+    rows = [("a", "1"), ("b", "1"), ("c", "1"), ("d", "2"), ("e", "2"), ("f", "3")]
+    table = pd.DataFrame(rows, columns=["product_id", "sha256"]).assign(
+        image_id="", product_name="", category="c", category_path="c", price=Decimal(1), location="", split="test"
+    )
+    table["group"] = photo_groups(table["product_id"], table["sha256"])
+    vectors = np.array([[1, 0], [1, 0], [1, 0], [0.8, 0.6], [0.8, 0.6], [0.6, 0.8]], dtype=np.float32)
+    found = recommended(products_of(table), vectors, ALL)
+    rows_of_a = found[found["product_id"] == "a"]
+    assert rows_of_a["similar_product_id"].tolist() == ["b", "d", "f"]
+    assert rows_of_a["same_photo"].tolist() == [True, False, False]
+    np.testing.assert_allclose(rows_of_a["score"], [1, 0.8, 0.6], rtol=1e-6)
+    figures = recommendation_metrics(products_of(table), found)
+    assert figures["category_precision"] == 1.0
+
+
+def test_the_figures_are_those_of_test_products_and_leave_shared_photos_out() -> None:
+    table, vectors = shop(n_products=30)
+    products = products_of(table)
+    found = recommended(products, vectors, ALL)
+    facts = products.table.set_index("product_id")
+    hits = [
+        facts["category_path"][row.product_id] == facts["category_path"][row.similar_product_id]
+        for row in found.itertuples()
+        if facts["split"][row.product_id] == "test" and not row.same_photo
+    ]
+    figures = recommendation_metrics(products, found)
+    assert figures["leaf_precision"] == pytest.approx(np.mean(hits), abs=1e-5)
+    assert figures["coverage"] == pytest.approx(len(set(found["similar_product_id"])) / 30, abs=1e-5)
+
+
+def test_the_table_is_written_with_its_types(tmp_path: Path) -> None:
+    table, vectors = shop()
+    path = tmp_path / "recommendations.parquet"
+    write_recommendations(path, recommendations(products_of(table), vectors, ALL))
+    assert pq.read_schema(path).equals(ranking.SCHEMA)
+    assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
+
+
+def test_texts_of_products_are_only_text_in_a_gallery(tmp_path: Path) -> None:
+    table, vectors = shop()
+    table["product_name"] = "<script>alert(1)</script>"
+    products = products_of(table)
+    images = np.zeros((len(table), 8, 8, 3), np.uint8)
+    figures = {"accuracy": 0.5, "leaf_precision_at_10": 0.5}
+    metrics = {**figures, "untouched": figures, "recommend": {"coverage": 1.0}}
+    write_gallery(tmp_path / "gallery.html", products, recommended(products, vectors, ALL), images, metrics)
+    page = (tmp_path / "gallery.html").read_text()
+    assert "<script>" not in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+
+
+def test_products_know_their_photos() -> None:
+    table, _ = shop()
+    products = products_of(table)
+    assert products.table["product_id"].tolist() == sorted(set(table["product_id"]))
+    for number, product_id in enumerate(products.table["product_id"]):
+        rows = np.flatnonzero(table["product_id"] == product_id)
+        assert products.photos_of(number).tolist() == rows.tolist()
+        assert (products.product_of_row[rows] == number).all()
+
+
+def test_names_lose_what_marketplaces_append() -> None:
+    assert display_name("Boots | in Leeds | Listings") == "Boots"
+    assert display_name("Plain boots") == "Plain boots"
+    assert display_name(" | in Leeds") == " | in Leeds"

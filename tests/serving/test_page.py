@@ -1,0 +1,243 @@
+"""The page in a real browser: headless Chromium, driven by Playwright, against the real server."""
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from helpers.project import Project
+from PIL import Image
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+
+
+@pytest.fixture(scope="module")
+def url(reproduced: Project) -> Iterator[str]:
+    """The address of `marketplace serve` over a reproduced pipeline."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    server = subprocess.Popen(
+        [sys.executable, "-c", "from marketplace.cli import main; main()", "serve", "--port", str(port)],
+        cwd=reproduced.folder,
+        env=reproduced.environment(),
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    address = f"http://127.0.0.1:{port}"
+    for _ in range(600):
+        try:
+            urllib.request.urlopen(address).close()
+            break
+        except urllib.error.URLError:
+            assert server.poll() is None, server.stderr and server.stderr.read()
+            time.sleep(0.1)
+    yield address
+    server.terminate()
+    server.wait()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    if CHROMIUM is None:
+        pytest.skip("there is no Chromium on the PATH (Debian: apt-get install chromium)")
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox"] if os.geteuid() == 0 else []
+        )
+        yield running
+        running.close()
+
+
+@pytest.fixture
+def page(browser: Browser, url: str) -> Iterator[Page]:
+    """The catalogue, just opened. Whatever the browser complains of fails the test."""
+    context = browser.new_context(viewport={"width": 1200, "height": 900})
+    page = context.new_page()
+    complaints: list[str] = []
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("request", lambda request: complaints.append(request.url) if not local(request.url, url) else None)
+    page.goto(url)
+    expect(page.locator("#results li")).not_to_have_count(0)
+    yield page
+    context.close()
+    assert not complaints
+
+
+def local(address: str, url: str) -> bool:
+    return address.startswith((url, "blob:", "data:"))
+
+
+@pytest.fixture(scope="module")
+def table(reproduced: Project) -> pd.DataFrame:
+    return pd.read_parquet(reproduced.folder / "data/clean/training_data.parquet")
+
+
+@pytest.fixture
+def photo(reproduced: Project, tmp_path: Path) -> Path:
+    """The first photo of the catalogue, as a file."""
+    images = np.load(reproduced.folder / "data/resized/full.npy", mmap_mode="r")
+    Image.fromarray(images[0]).save(tmp_path / "mine.png")
+    return tmp_path / "mine.png"
+
+
+def test_the_catalogue_is_there_with_its_photos(page: Page, table: pd.DataFrame) -> None:
+    expect(page.locator("#status")).to_have_text(re.compile(rf"^{table['product_id'].nunique()} products$"))
+    photos = page.locator("#results img")
+    expect(photos.first).to_be_visible()
+    for place in range(6):
+        expect(photos.nth(place)).not_to_have_js_property("naturalWidth", 0)  # loaded
+
+
+def test_show_more_brings_the_rest(page: Page, table: pd.DataFrame) -> None:
+    page.get_by_role("button", name="Show more").click()
+    expect(page.locator("#results li")).to_have_count(min(96, table["product_id"].nunique()))
+
+
+def test_a_click_on_a_product_shows_it_and_what_is_similar(page: Page, reproduced: Project, url: str) -> None:
+    listed = pd.read_parquet(reproduced.folder / "data/recommendations.parquet")
+    card = page.locator("#results a").first
+    name = card.locator(".name").inner_text()
+    card.click()
+    expect(page.locator("#asked h2")).to_have_text(name)
+    asked = page.locator("#asked p").last.inner_text().removeprefix("id ")
+    expect(page.locator("#heading")).to_have_text("Similar")
+    links = page.locator("#results a").evaluate_all(
+        "links => links.map((link) => new URL(link).searchParams.get('product'))"
+    )
+    assert links[:10] == listed.loc[listed["product_id"] == asked, "similar_product_id"].tolist()
+    page.reload()  # the address says it all
+    expect(page.locator("#asked h2")).to_have_text(name)
+    page.go_back()
+    expect(page.locator("#heading")).to_have_text("Catalogue")
+    expect(page.locator("#asked")).to_be_hidden()
+
+
+def test_words_and_filters_narrow_the_catalogue(page: Page, table: pd.DataFrame) -> None:
+    category = table["category"].iloc[0]
+    page.get_by_label("Category").select_option(category)
+    expected = table[table["category"] == category]["product_id"].nunique()
+    expect(page.locator("#status")).to_have_text(f"{expected} products")
+    page.get_by_label("Lowest price in pounds").fill("£10")
+    dearer = table[(table["category"] == category) & (table["price"] >= 10)]["product_id"].nunique()
+    expect(page.locator("#status")).to_have_text(re.compile(rf"^{dearer} product|^Nothing here"))
+    page.get_by_role("button", name="Clear").click()
+    page.get_by_label("Search by name").fill("nothing is called this")
+    expect(page.locator("#status")).to_have_text("Nothing here. Try fewer words or filters.")
+    expect(page.locator("#results li")).to_have_count(0)
+
+
+def test_filters_hold_for_what_is_similar(page: Page, table: pd.DataFrame) -> None:
+    page.locator("#results a").first.click()
+    expect(page.locator("#heading")).to_have_text("Similar")
+    location = table["location"].value_counts().index[0]
+    page.get_by_label("Location").select_option(location)
+    expect(page.locator("#results .place").first).to_have_text(location)
+    assert set(page.locator("#results .place").all_inner_texts()) == {location}
+
+
+def test_an_uploaded_photo_finds_its_product(page: Page, photo: Path, table: pd.DataFrame) -> None:
+    page.locator("#photo").set_input_files(photo)
+    expect(page.locator("#asked h2")).to_have_text("Your photo")
+    href = page.locator("#results a").first.get_attribute("href") or ""
+    same = table.loc[table["sha256"] == table["sha256"][0], "product_id"]
+    assert any(product_id in href for product_id in same)
+    page.get_by_label("Category").select_option(index=1)  # the photo stays
+    expect(page.locator("#asked h2")).to_have_text("Your photo")
+
+
+def test_a_dropped_photo_is_taken_like_a_chosen_one(page: Page, photo: Path) -> None:
+    script = """async (bytes) => {
+        const transfer = new DataTransfer();
+        transfer.items.add(new File([new Uint8Array(bytes)], 'mine.png', { type: 'image/png' }));
+        dispatchEvent(new DragEvent('drop', { dataTransfer: transfer, cancelable: true }));
+    }"""
+    page.evaluate(script, list(photo.read_bytes()))
+    expect(page.locator("#asked h2")).to_have_text("Your photo")
+    expect(page.locator("#results li")).to_have_count(24)
+
+
+def test_what_is_no_photo_is_explained_and_the_page_goes_on(page: Page, tmp_path: Path) -> None:
+    (tmp_path / "page.jpg").write_text("<script>alert(1)</script>")
+    page.locator("#photo").set_input_files(tmp_path / "page.jpg")
+    expect(page.get_by_role("alert")).to_contain_text("the photo cannot be read: it is not an image")
+    page.get_by_role("link", name="Similar products").click()
+    expect(page.get_by_role("alert")).to_be_hidden()
+    expect(page.locator("#heading")).to_have_text("Catalogue")
+
+
+def test_an_unknown_product_is_explained(page: Page, url: str) -> None:
+    page.goto(f"{url}/?product=nothing")
+    expect(page.get_by_role("alert")).to_contain_text("no product has the id 'nothing'")
+
+
+def test_it_works_by_keyboard_alone(page: Page) -> None:
+    page.keyboard.press("/")
+    expect(page.get_by_label("Search by name")).to_be_focused()
+    page.locator("#results").focus()
+    page.keyboard.press("Tab")
+    expect(page.locator("#results a").first).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.locator("#asked")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.locator("#asked")).to_be_hidden()
+
+
+def test_nothing_sticks_out_on_a_phone(page: Page) -> None:
+    page.set_viewport_size({"width": 360, "height": 720})
+    page.locator("#results a").first.click()
+    expect(page.locator("#asked")).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+
+
+def test_texts_of_products_are_never_run(page: Page, url: str) -> None:
+    evil = '<img src=x onerror="document.title=1">'
+    answer = {
+        "total": 1,
+        "products": [
+            {
+                "product_id": evil,
+                "name": evil,
+                "category": evil,
+                "price": "1",
+                "location": evil,
+                "image_ids": ["x"],
+            }
+        ],
+    }
+    page.route("**/api/products?*", lambda route: route.fulfill(json=answer))
+    page.goto(f"{url}/?words=evil")
+    expect(page.locator("#results .name")).to_have_text(evil)
+    expect(page.locator("#results .name img")).to_have_count(0)
+    expect(page).to_have_title("Similar products")
+
+
+def test_the_gallery_is_one_file_that_needs_nothing_else(browser: Browser, reproduced: Project) -> None:
+    recommended = pd.read_parquet(reproduced.folder / "data/recommendations.parquet")
+    facts = pd.read_parquet(reproduced.folder / "data/clean/training_data.parquet").drop_duplicates("product_id")
+    facts = facts.set_index("product_id")
+    page = browser.new_page()
+    requested: list[str] = []
+    page.on("request", lambda request: requested.append(request.url))
+    page.goto((reproduced.folder / "reports/gallery.html").as_uri())
+    assert [address for address in requested if not address.startswith("data:")] == [page.url]
+    assert page.evaluate("[...document.images].every((image) => image.complete && image.naturalWidth > 0)")
+    assert page.locator("h2").all_inner_texts() == sorted(set(facts["category"]))
+
+    rows = recommended[recommended["product_id"].map(facts["split"]).eq("test")]
+    same = rows["product_id"].map(facts["category_path"]) == rows["similar_product_id"].map(facts["category_path"])
+    best = same.groupby(rows["product_id"].map(facts["category"])).sum().index[0]
+    shares = same[rows["product_id"].map(facts["category"]) == best].groupby(rows["product_id"]).sum()
+    assert page.locator(".case .kind").first.inner_text().split()[:2] == ["Best", str(shares.max())]
+    page.close()

@@ -1,0 +1,237 @@
+"""A training that is killed goes on after its last finished epoch, and ends as if nothing had happened."""
+
+import contextlib
+import os
+import random
+import resource
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from helpers.project import Project, copy_of
+from helpers.training_runs import COLOURS, train_in
+
+from marketplace.common.files import user_cache
+from marketplace.models.checkpoints import Checkpoint, save
+from marketplace.settings import Settings
+from marketplace.training import resume
+from marketplace.training.data import TrainingData
+from marketplace.training.recorder import Recorder
+from marketplace.training.trainer import TrainSettings, train
+
+EPOCHS = 6
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MARKETPLACE_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def train_settings(settings: Settings) -> TrainSettings:
+    changes = {"epochs": EPOCHS, "schedule": "one_cycle", "linear_probe": True, "keep_epochs": True, "patience": None}
+    changes |= {"classifier": "linear", "contrastive_weight": 0.5}
+    return settings.train.model_copy(update=changes)
+
+
+class Killed(BaseException):
+    """Stands for a kill: nothing but `finally` runs after it."""
+
+
+class KilledRecorder(Recorder):
+    """Ends the run in the middle of an epoch."""
+
+    last: int
+
+    def epoch(self, epoch: int, figures: dict[str, float]) -> None:
+        if epoch > self.last:
+            raise Killed
+        super().epoch(epoch, figures)
+
+
+def run_and_kill(start: Checkpoint, data: TrainingData, settings: TrainSettings, folder: Path, after: int) -> None:
+    record = KilledRecorder(folder / "metrics", folder / "logs", folder / "epochs")
+    record.last = after
+    with pytest.raises(Killed), record:
+        train(start, data, settings, record)
+
+
+def everything(folder: Path, best: Checkpoint) -> dict[str, bytes]:
+    """All that a training leaves, byte by byte; TensorBoard's logs hold times, and are no output."""
+    save(folder / "best.pt", best)
+    files = [path for path in folder.rglob("*") if path.is_file() and "logs" not in path.parts]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+@pytest.mark.parametrize("schedule", ["constant", "one_cycle"])
+@pytest.mark.parametrize("after", [0, 1, 4, EPOCHS])
+def test_it_ends_as_an_undisturbed_run_does(
+    start: Checkpoint, data: TrainingData, train_settings: TrainSettings, tmp_path: Path, after: int, schedule: str
+) -> None:
+    settings = train_settings.model_copy(update={"schedule": schedule})
+    undisturbed = everything(tmp_path / "a", train_in(start, data, settings, tmp_path / "a"))
+    if after < EPOCHS:
+        run_and_kill(start, data, settings, tmp_path / "b", after)
+    assert [path.name for path in user_cache("trainings").rglob("state.pt")] == ["state.pt"] * (0 < after < EPOCHS)
+    assert everything(tmp_path / "b", train_in(start, data, settings, tmp_path / "b")) == undisturbed
+    assert not list(user_cache("trainings").iterdir())
+
+
+def test_only_the_epochs_that_were_lost_are_trained_again(
+    start: Checkpoint,
+    data: TrainingData,
+    train_settings: TrainSettings,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    run_and_kill(start, data, train_settings, tmp_path, after=4)
+    caplog.set_level("INFO")
+    caplog.clear()
+    train_in(start, data, train_settings, tmp_path)
+    assert "resuming an interrupted training run after epoch 4" in caplog.text
+    trained = [message for message in caplog.messages if message.startswith("epoch ")]
+    assert [message.split(":")[0] for message in trained] == ["epoch 5/6", "epoch 6/6"]
+
+
+def test_no_other_run_finds_the_state(
+    start: Checkpoint,
+    data: TrainingData,
+    train_settings: TrainSettings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    run_and_kill(start, data, train_settings, tmp_path, after=2)
+    other_start: Checkpoint = {**start, "state_dict": {**start["state_dict"]}}
+    other_start["state_dict"]["head.imagenet.bias"] = start["state_dict"]["head.imagenet.bias"] + 1
+    other_labels = data.train._replace(labels=torch.flip(data.train.labels, (0,)))
+    others = [
+        (start, data, train_settings.model_copy(update={"lr": 5e-3})),
+        (start, data, train_settings.model_copy(update={"seed": 5})),
+        (start, TrainingData(data.images + np.uint8(1), data.train, data.val, COLOURS), train_settings),
+        (start, TrainingData(data.images, other_labels, data.val, COLOURS), train_settings),
+        (start, TrainingData(data.images, data.train, data.val, [*COLOURS[:2], "azure"]), train_settings),
+        (other_start, data, train_settings),
+    ]
+    caplog.set_level("INFO")
+    for index, (checkpoint, other, settings) in enumerate(others):
+        run_and_kill(checkpoint, other, settings, tmp_path / str(index), after=1)
+    monkeypatch.setattr(resume, "_code", lambda: "an edited loop")
+    run_and_kill(start, data, train_settings, tmp_path / "code", after=1)
+    assert "resuming" not in caplog.text
+    assert len(list(user_cache("trainings").iterdir())) == len(others) + 2
+
+
+def test_a_damaged_state_is_no_state_and_an_old_one_is_cleared(
+    start: Checkpoint, data: TrainingData, train_settings: TrainSettings, tmp_path: Path
+) -> None:
+    run_and_kill(start, data, train_settings, tmp_path, after=2)
+    (state,) = user_cache("trainings").rglob("state.pt")
+    state.write_bytes(state.read_bytes()[:1000])
+    old = user_cache("trainings") / "of-last-month"
+    old.mkdir()
+    os.utime(old, (time.time() - 2 * resume.STALE_SECONDS,) * 2)
+    train_in(start, data, train_settings, tmp_path)
+    assert not list(user_cache("trainings").iterdir())
+
+
+def test_a_full_disk_costs_the_state_and_not_the_training(
+    start: Checkpoint,
+    data: TrainingData,
+    train_settings: TrainSettings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def save_on_full_disk(*args: Any, **kwargs: Any) -> None:
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, limits[1]))
+        try:
+            save(*args, **kwargs)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+    settings = train_settings.model_copy(update={"keep_epochs": False})
+    undisturbed = train_in(start, data, settings, tmp_path / "a")
+    with monkeypatch.context() as patch:
+        patch.setattr("marketplace.models.checkpoints.save", save_on_full_disk)
+        best = train_in(start, data, settings, tmp_path / "b")
+    assert "cannot hold the resume state (File too large)" in caplog.text
+    assert caplog.text.count("cannot hold") == 1
+    assert not list(user_cache("trainings").iterdir())
+    assert everything(tmp_path / "b", best) == everything(tmp_path / "a", undisturbed)
+
+
+def test_early_stopping_counts_the_epochs_before_the_kill(
+    start: Checkpoint, data: TrainingData, train_settings: TrainSettings, tmp_path: Path
+) -> None:
+    settings = train_settings.model_copy(update={"patience": 2, "lr": 1e-9, "epochs": 9})  # nothing improves
+    undisturbed = train_in(start, data, settings, tmp_path / "a")
+    run_and_kill(start, data, settings, tmp_path / "b", after=2)
+    resumed = train_in(start, data, settings, tmp_path / "b")
+    assert everything(tmp_path / "b", resumed) == everything(tmp_path / "a", undisturbed)
+
+
+def states() -> dict[str, int]:
+    """The interrupted trainings, and how many epochs of each are saved."""
+    found = {}
+    for folder in user_cache("trainings").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # not yet there, or gone by now
+            found[folder.name] = len(torch.load(folder / "state.pt", weights_only=True)["history"])
+    return found
+
+
+def kill_when(project: Project, ready: Callable[[dict[str, int]], bool], *command: str) -> None:
+    """Start a command in the project, and kill it and its children a random while after `states()` are as wanted."""
+    process = subprocess.Popen(
+        command,
+        cwd=project.folder,
+        env=project.environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    while not ready(states()):
+        assert process.poll() is None, "it ended before it could be killed"
+        time.sleep(0.02)
+    time.sleep(random.uniform(0, 0.2))
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+@pytest.mark.parametrize("temp", [False, True])
+def test_dvc_repro_after_kill_nine_gives_the_same_hashes(killed_project: Project, temp: bool) -> None:
+    project, undisturbed = killed_project, killed_project.out_hashes()
+    # An edit that changes no result, so that the run cache knows no answer.
+    with (project.folder / "src/marketplace/training/data.py").open("a") as file:
+        file.write(f"\n# {temp}\n")
+    project.run("git", "commit", "-qam", "edit")
+    command = ("dvc", "exp", "run", "--temp", "train_full") if temp else ("dvc", "repro", "train_full")
+    kill_when(project, lambda found: max(found.values(), default=0) >= 2, *command)
+    if not temp:  # twice in one training, and in the next one
+        kill_when(project, lambda found: max(found.values(), default=0) >= 6, *command)
+        (small,) = states()
+        kill_when(project, lambda found: any(found[name] >= 3 for name in found.keys() - {small}), *command)
+    output = project.dvc(*command[1:])
+    assert "resuming an interrupted training run after epoch" in output
+    if temp:  # the experiment's own dvc.lock
+        (ref,) = project.run("git", "for-each-ref", "--format=%(refname)", "refs/exps/[0-9a-f][0-9a-f]/**").split()
+        (project.folder / "dvc.lock").write_text(project.run("git", "show", f"{ref}:dvc.lock"))
+    assert project.out_hashes() == undisturbed
+    assert not states()
+
+
+@pytest.fixture(scope="module")
+def killed_project(reproduced: Project, make_project: Callable[..., Project]) -> Project:
+    """A project with trainings long enough to be killed, in which nothing was."""
+    project = copy_of(reproduced, make_project(**{"train.epochs": 24}))
+    project.dvc("repro", "train_full")
+    project.run("git", "add", "-A")
+    project.run("git", "commit", "-qm", "undisturbed")
+    return project
