@@ -182,6 +182,8 @@ class S3Server:
                 "-volume.max=50",
                 "-master.volumeSizeLimitMB=64",
                 f"-s3.port={self.port}",
+                "-s3.port.iceberg=0",  # it and Lance would listen on fixed ports, which a second server cannot have
+                "-s3.port.lance=0",
                 f"-s3.config={folder}/s3.json",
                 *ports,
                 *grpc,

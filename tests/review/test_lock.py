@@ -42,16 +42,16 @@ def other_small_model(project: Project) -> None:
 
 
 def test_what_was_reproduced_matches(clone: Project, experimented: Project) -> None:
-    assert "dvc.lock matches" in clone.marketplace("check")
-    assert "dvc.lock matches" in experimented.marketplace("check")
+    assert "dvc.lock is up to date" in clone.marketplace("check")
+    assert "dvc.lock is up to date" in experimented.marketplace("check")
 
 
 @pytest.mark.parametrize(
     ("edit", "reasons"),
     [
         (
-            replace("src/marketplace/losses.py", "import", "\nimport"),
-            [f"train_{size}: code src/marketplace/losses.py is modified" for size in ("small", "full")],
+            replace("src/marketplace/training/losses.py", "import", "\nimport"),
+            [f"train_{size}: code src/marketplace/training is modified" for size in ("small", "full")],
         ),
         (replace("params.yaml", "k: 10", "k: 7"), ["recommend: parameter recommend.k is modified"]),
         (replace("dvc.yaml", "python stages/clean.py", "python -u stages/clean.py"), ["clean: its command changed"]),
@@ -60,8 +60,8 @@ def test_what_was_reproduced_matches(clone: Project, experimented: Project) -> N
         (other_small_model, ["train_full: data models/small.pt is not what dvc.lock says was written"]),
         (replace("dvc.lock", "  pretrained:", "  another:"), ["pretrained: it is not in dvc.lock: it never ran"]),
         (
-            replace("dvc.yaml", "- extract.power\n", "- extract.power\n      - train.seed\n"),
-            ["extract: parameter train.seed is new"],
+            replace("dvc.yaml", "params: [extract]", "params: [extract, train_full]"),
+            ["extract: parameter train_full.warm_start is new"],
         ),
     ],
     ids=["code", "params", "command", "metric", "no metric", "merge", "never ran", "new parameter"],
@@ -69,7 +69,7 @@ def test_what_was_reproduced_matches(clone: Project, experimented: Project) -> N
 def test_the_gate_names_the_stage_and_the_reason(clone: Project, edit: Edit, reasons: list[str]) -> None:
     edit(clone)
     output = clone.marketplace("check", code=1)
-    assert output.startswith("ERROR: dvc.lock does not match")
+    assert output.startswith("ERROR: dvc.lock is not up to date")
     for reason in reasons:
         assert reason in output
     assert "Traceback" not in output

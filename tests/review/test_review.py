@@ -42,11 +42,11 @@ def test_a_review_tells_what_the_files_say(experimented: Project) -> None:
     base, head = (
         {
             path: json.loads(experimented.run("git", "show", f"{revision}:metrics/{path}.json"))
-            for path in ("summary", "probe", "evaluate/per_category")
+            for path in ("summary", "tracked_products", "evaluate/per_category")
         }
         for revision in ("main", experimented.experiment("rate"))
     )
-    policy = yaml.safe_load((experimented.folder / "metrics/policy.yaml").read_text())
+    policy = yaml.safe_load((experimented.folder / "policy.yaml").read_text())
     metrics = rows(page, "**Verdict")
     assert [row[0] for row in metrics] == [f"`{name}`" for name in policy]
     for name, row in zip(policy, metrics, strict=True):
@@ -71,9 +71,9 @@ def test_a_review_tells_what_the_files_say(experimented: Project) -> None:
         now = next(one["recall"] for one in head["evaluate/per_category"] if one["category"] == name)
         assert row[1:4] == [f"{recall[name]:.3f}", f"{now:.3f}", f"{now - recall[name]:+.3f}"]
 
-    before = {entry["product_id"]: entry["similar"] for entry in base["probe"]}
-    stayed = [len(set(before[entry["product_id"]]) & set(entry["similar"])) / 10 for entry in head["probe"]]
-    assert f"Of the probe's 50 products, **{sum(stayed) / 50:.1%}** of their recommendations stayed the same" in page
+    before = {entry["product_id"]: entry["similar"] for entry in base["tracked_products"]}
+    stayed = [len(set(before[entry["product_id"]]) & set(entry["similar"])) / 10 for entry in head["tracked_products"]]
+    assert f"Of the tracked 50 products, **{sum(stayed) / 50:.1%}** of their recommendations stayed the same" in page
     moved = rows(page, "### Drift")
     assert [row[3] for row in moved] == [f"{share:.0%}" for share in sorted(stayed)[: len(moved)]]
     assert "Of all 65 products" in page
@@ -120,11 +120,11 @@ def nothing(text: str) -> str:
         ("metrics/summary.json", of_metric("accuracy", ""), "accuracy is missing"),
         ("metrics/summary.json", nothing, "has no metrics: `metrics/summary.json` is missing or empty"),
         ("metrics/evaluate/per_category.json", nothing, "has no `metrics/evaluate/per_category.json`, or an empty one"),
-        ("metrics/probe.json", nothing, "has no `metrics/probe.json`, or an empty one"),
+        ("metrics/tracked_products.json", nothing, "has no `metrics/tracked_products.json`, or an empty one"),
         (
-            "src/marketplace/losses.py",
+            "src/marketplace/training/losses.py",
             lambda text: text + "\n",
-            "train_full: code src/marketplace/losses.py is",
+            "train_full: code src/marketplace/training is",
         ),
         ("params.yaml", lambda text: text.replace("k: 10", "k: 7"), "recommend: parameter recommend.k is modified"),
     ],
@@ -140,27 +140,27 @@ def test_what_must_not_be_merged_blocks(clone: Project, path: str, edit: Edit, s
 
 def test_a_missing_file_of_metrics_blocks_and_one_that_is_new_does_not(clone: Project) -> None:
     clone.run("git", "checkout", "-q", "-b", "change", "origin/main")
-    clone.run("git", "rm", "-q", "metrics/summary.json", "metrics/probe.json")
+    clone.run("git", "rm", "-q", "metrics/summary.json", "metrics/tracked_products.json")
     clone.run("git", "commit", "-qm", "without")
     page = clone.marketplace("review", "origin/main", "HEAD", code=1)
     assert "HEAD" in page
     assert "`metrics/summary.json` is missing or empty" in page
     clone.run("git", "checkout", "-q", "-b", "back")
-    clone.run("git", "checkout", "-q", "origin/main", "--", "metrics/probe.json")
-    clone.run("git", "commit", "-qm", "with a probe")
+    clone.run("git", "checkout", "-q", "origin/main", "--", "metrics/tracked_products.json")
+    clone.run("git", "commit", "-qm", "with tracked products")
     page = clone.marketplace("review", "change", "back", code=1)  # still without metrics
     assert "Not computed: the drift of the recommendations" in page
 
 
 def test_a_change_cannot_loosen_what_it_is_judged_by(clone: Project) -> None:
     clone.run("git", "checkout", "-q", "-b", "change", "origin/main")
-    change(clone, "metrics/policy.yaml", lambda text: text.replace("blocks: true", "blocks: false"))
+    change(clone, "policy.yaml", lambda text: text.replace("blocks: true", "blocks: false"))
     change(clone, "metrics/noise.json", lambda text: re.sub(r'"spread": [\d.]+', '"spread": 9.0', text))
     change(clone, "metrics/summary.json", of_metric("accuracy", "0.001"))
     page = clone.marketplace("review", "origin/main", "HEAD", code=1)
     assert "accuracy got worse" in page
-    assert "`metrics/policy.yaml` differs: this review went by the base's." in page
-    assert "`metrics/noise.json` differs: this review went by the base's." in page
+    assert "`policy.yaml` differs: this review used the base's." in page
+    assert "`metrics/noise.json` differs: this review used the base's." in page
 
 
 def test_noise_of_other_data_and_no_noise_are_told(clone: Project) -> None:
@@ -209,7 +209,7 @@ def test_the_summary_is_what_the_policy_and_the_noise_are_about(experimented: Pr
     folder = experimented.folder
     names = [
         list(json.loads((folder / "metrics/summary.json").read_text())),
-        list(yaml.safe_load((folder / "metrics/policy.yaml").read_text())),
+        list(yaml.safe_load((folder / "policy.yaml").read_text())),
         list(json.loads((folder / "metrics/noise.json").read_text())["metrics"]),
     ]
     assert names[0] == names[1] == names[2]
@@ -217,6 +217,6 @@ def test_the_summary_is_what_the_policy_and_the_noise_are_about(experimented: Pr
     summary = json.loads((folder / "metrics/summary.json").read_text())
     assert all(summary[name] == evaluation[name] for name in names[0] if name in evaluation)
     recommended = pd.read_parquet(folder / "data/recommendations.parquet")
-    for probe in json.loads((folder / "metrics/probe.json").read_text()):
+    for probe in json.loads((folder / "metrics/tracked_products.json").read_text()):
         rows_of = recommended[recommended["product_id"] == probe["product_id"]].sort_values("rank")
         assert rows_of["similar_product_id"].tolist() == probe["similar"]

@@ -110,7 +110,7 @@ def commits(project: Project) -> dict[str, str]:
     """BASE and HEAD of a pull request whose base moved on after the branch began."""
     head = project.run("git", "rev-parse", "HEAD").strip()
     project.run("git", "checkout", "-q", "origin/main")
-    (project.folder / "metrics/policy.yaml").write_text("{}\n")  # were this the base, there would be no verdict
+    (project.folder / "policy.yaml").write_text("{}\n")  # were this the base, there would be no verdict
     project.run("git", "commit", "-qam", "main moved on")
     base = project.run("git", "rev-parse", "HEAD").strip()
     project.run("git", "checkout", "-q", head)

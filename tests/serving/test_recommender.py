@@ -178,7 +178,9 @@ def test_the_command_explains_mistakes(reproduced: Project, table: pd.DataFrame,
     assert f"The nearest ids: {query}" in command(reproduced, "similar", query[:-2], code=1)
     assert "there is no file nowhere/photo.jpg" in command(reproduced, "similar", "nowhere/photo.jpg", code=1)
     (tmp_path / "page.jpg").write_text("<html>")
-    assert "the photo cannot be read: it is not an image" in command(reproduced, "similar", tmp_path / "page.jpg", code=1)
+    assert "the photo cannot be read: it is not an image" in command(
+        reproduced, "similar", tmp_path / "page.jpg", code=1
+    )
     assert "no product has the category 'Nothing'" in command(
         reproduced, "similar", query, "--category", "Nothing", code=1
     )

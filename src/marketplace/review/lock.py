@@ -39,11 +39,14 @@ def stale_stages(root: Path) -> list[Stale]:
             stages = [stage.name for stage in repo.index.stages]
     except DvcException as error:
         raise MarketplaceError(f"DVC cannot read this repository's pipeline: {error}") from error
-    lock = Revision.of(root, WORKSPACE).stages
-    return [Stale(stage, reason) for stage in stages for reason in _reasons(stage, status, lock, pulled)]
+    workspace = Revision.of(root, WORKSPACE)
+    lock, now = workspace.stages, flattened(workspace.yaml("params.yaml") or {})
+    return [Stale(stage, reason) for stage in stages for reason in _reasons(stage, status, lock, now, pulled)]
 
 
-def _reasons(stage: str, status: dict[str, Any], lock: dict[str, Any], pulled: set[str]) -> Iterator[str]:
+def _reasons(
+    stage: str, status: dict[str, Any], lock: dict[str, Any], now: dict[str, Any], pulled: set[str]
+) -> Iterator[str]:
     if stage not in lock:
         yield "it is not in dvc.lock: it never ran"
         return
@@ -56,13 +59,23 @@ def _reasons(stage: str, status: dict[str, Any], lock: dict[str, Any], pulled: s
             continue
         for path, what in entry.get("changed deps", {}).items():
             if isinstance(what, dict):
-                yield from (f"parameter {name} is {how}" for name, how in what.items())
+                yield from _changed_params(list(what), params(lock[stage]), now)
             elif not (path in pulled and what in MISSING_DATA):
                 yield f"{kind_of(path)} {path} is {what}"
         for path, what in entry.get("changed outs", {}).items():
             if not (path in pulled and what in MISSING_DATA):
                 yield f"output {path} is {what}"
     yield from _read_otherwise(stage, lock)
+
+
+def _changed_params(sections: list[str], before: dict[str, Any], now: dict[str, Any]) -> Iterator[str]:
+    """The parameters behind the changed sections, which are all that DVC names."""
+    for name in dict.fromkeys([*before, *now]):
+        if name.partition(".")[0] in {section.partition(".")[0] for section in sections}:
+            if name not in before or name not in now:
+                yield f"parameter {name} is {'new' if name in now else 'deleted'}"
+            elif before[name] != now[name]:
+                yield f"parameter {name} is modified"
 
 
 def _read_otherwise(stage: str, lock: dict[str, Any]) -> Iterator[str]:
