@@ -1,4 +1,4 @@
-# `make help` lists the targets. Each sets up .venv first, if it does not fit requirements.txt yet.
+# `make help` lists the targets. Each sets up .venv first if it does not match requirements.txt yet.
 
 PYTHON ?= python3
 VENV := .venv
@@ -13,7 +13,7 @@ SEEDS ?= 5
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
 
-repro: $(READY)  ## run whatever is not up to date, from the dump to the evaluation
+repro: $(READY)  ## run the stages that are not up to date, from the dump to the recommendations
 	dvc repro
 	@echo
 	@echo "On the test split, and for the untouched ImageNet features beside it (metrics/evaluate.json):"
@@ -27,13 +27,13 @@ lint: $(READY)  ## ruff and mypy
 	ruff format --check .
 	mypy
 
-check: $(READY)  ## tell whether dvc.lock matches code, parameters and data; needs no data
+check: $(READY)  ## check that dvc.lock is up to date with code, parameters and data, without the data
 	marketplace check
 
-noise: $(READY)  ## repeat training with SEEDS=5 seeds: how much the metrics move by chance (metrics/noise.json)
+noise: $(READY)  ## repeat training with SEEDS=5 seeds to measure how much the metrics move by chance (metrics/noise.json)
 	marketplace noise --seeds $(SEEDS)
 
-experiments: $(READY)  ## what was tried, the best first: the metrics that decide, and what differed
+experiments: $(READY)  ## list experiments, the best first: the metrics that decide, and what differed
 	dvc exp show --only-changed --drop '.*/' --sort-by same_product_recall_at_10 --sort-order desc
 
 clean:  ## remove .venv and the tools' caches; data, models and DVC's cache stay

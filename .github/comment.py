@@ -1,4 +1,4 @@
-"""Keep one comment on a pull request up to date with its review, which is text that nobody vouches for.
+"""One comment on a pull request, kept up to date with its review, which is untrusted text.
 
     python3 .github/comment.py REVIEW.md
 
@@ -70,7 +70,7 @@ def comment(path: Path) -> str:
 
 
 def harmless(text: str) -> str:
-    """Text that mentions nobody, links no issue, shows no picture, holds no HTML and is not too long."""
+    """The text without mentions, links to issues, images and HTML, and cut if it is too long."""
     text = "".join(letter for letter in text if letter.isprintable() or letter == "\n")
     text = text.replace("&", "&amp;").replace("<", "&lt;").replace("![", "!\\[")
     text = re.sub(r"(@|#(?=\d))", "\\1\N{ZERO WIDTH SPACE}", text)

@@ -1,11 +1,11 @@
-"""What each choice of the training is worth: validation and test accuracy and seconds, over several seeds, one by one.
+"""The worth of each training choice: validation and test accuracy and seconds, over several seeds.
 
     python benchmarks/ablation.py -S fetch.source=local -S fetch.local.path=../shared/listings -S resize_images.full=160
         [--seeds 3] [--json OUT]
 
-Begins with the loop as it was first described, and changes one thing after the other, each row on top of the row above
-where it says "+". Seconds are those of the epochs and the probe; the frozen layers' features are stored beforehand, and
-the same for all. The last rows compare a small training followed by a full one with a full one alone.
+Starts with the settings of the reference loop and changes one thing after the other, each row on top of the row above
+if it says "+". Seconds are those of the epochs and the probe; the frozen layers' features are stored beforehand, and
+are the same for all. The last rows compare small images followed by full-sized ones with full-sized ones alone.
 """
 
 import json
@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from reference_loop import PARAMS
 from workspace import Workspace, parser, report, table, workspace
 
 from marketplace.models import checkpoints
@@ -26,21 +27,10 @@ from marketplace.training.data import TrainingData, split_of, training_data
 from marketplace.training.trainer import Trainer, TrainSettings
 from marketplace.training.validation import validate
 
-DESCRIBED: dict[str, Any] = {
-    "lr": 1e-3,
-    "schedule": "constant",
-    "batch_size": 16,
-    "epochs": 10,
-    "patience": None,
-    "linear_probe": False,
-    "flip_probability": 0.3,
-    "classifier": "linear",
-    "contrastive_weight": 0.0,
-}
 STEPS: list[tuple[str, dict[str, Any]]] = [
-    ("as described", {}),
-    ("as described, stopped after 3 epochs without a better one", {"patience": 3}),
-    ("as described + schedule: one_cycle", {"patience": None, "schedule": "one_cycle"}),
+    ("the loop's settings", {}),
+    ("the loop's settings, stopped after 3 epochs without a better one", {"patience": 3}),
+    ("the loop's settings + schedule: one_cycle", {"patience": None, "schedule": "one_cycle"}),
     ("+ batch_size: 32, lr: 0.002", {"batch_size": 32, "lr": 2e-3}),
     ("+ epochs: 6", {"epochs": 6}),
     ("+ linear_probe: true", {"linear_probe": True}),
@@ -59,7 +49,7 @@ def main() -> None:
         for stage in ("fetch", "clean", "resize_images", "pretrained"):
             space.run(stage)
         bench = Bench(space)
-        settings = bench.settings.model_copy(update=DESCRIBED)
+        settings = bench.settings.model_copy(update=PARAMS)
         for name, changes in STEPS:
             settings = settings.model_copy(update=changes)
             rows.append(show(name, [bench.full_alone(with_seed(settings, seed)) for seed in range(options.seeds)]))
@@ -78,7 +68,7 @@ def with_seed(settings: TrainSettings, seed: int) -> TrainSettings:
 
 
 class Bench:
-    """The two arrays, the pretrained network, and trainings on them."""
+    """The two arrays, the pretrained network, and training runs on them."""
 
     def __init__(self, space: Workspace) -> None:
         self.settings = load_settings(space.path("params.yaml")).train
@@ -120,7 +110,7 @@ class Bench:
 
 
 def trained(start: Checkpoint, data: TrainingData, settings: TrainSettings) -> Checkpoint:
-    """The chosen epoch of a training that is not recorded."""
+    """The chosen epoch of a training run that is not recorded."""
     training = Trainer(start, data, settings)
     training.begin()
     while not training.done:

@@ -1,9 +1,9 @@
-"""What an experiment with another learning rate costs, against the first run of the same trainings.
+"""The cost of an experiment with another learning rate, against the first run of both training stages.
 
     python benchmarks/experiment.py [-S KEY=VALUE …] [--json OUT]
 
-A clone of this project is prepared as far as the photos are resized. Then both trainings run three times: at first,
-with another rate, and with another rate after the frozen layers' stored output was deleted.
+A clone of this project is prepared up to the resized photos. Then train_small and train_full run three times: first,
+with another rate, and with another rate after the frozen layers' stored features were deleted.
 """
 
 import shutil

@@ -1,10 +1,10 @@
-"""Bring many small photos over SSH: this project's fetch against scp -r, rsync -a and paramiko's get, file by file.
+"""Many small photos fetched over SSH: this project's fetch against scp -r, rsync -a and paramiko's get, file by file.
 
     python benchmarks/fetch.py --folder DIR [--files 1000] [--delay 20] [--runs 3] [--json OUT]
 
-Starts an sshd of its own on this machine (as the tests do) and lets each contender bring the same files, in turn, best
-of --runs (file by file runs once: it takes that long). `--delay` milliseconds are added to each round trip by a relay
-that holds every chunk back for half of them in either direction; where the kernel has netem, tc can do the same.
+Starts an sshd of its own on this machine (as the tests do) and lets each contender fetch the same files, in turn, best
+of --runs (file by file runs once, since it takes so long). A relay adds `--delay` milliseconds to each round trip: it holds every
+chunk back for half of them in either direction; if the kernel has netem, tc can do the same.
 """
 
 import argparse

@@ -1,11 +1,11 @@
-"""Photos per second from JPEGs on disk to squares: our resize stage against other ways; and our clean stage's check.
+"""Photos per second from JPEGs on disk to squares: resize_images against other ways, and the check in clean.
 
     python benchmarks/images.py -S fetch.source=local -S fetch.local.path=../shared/listings
         [--sizes 256] [--runs 3] [--json OUT]
 
-All get the same cleaned JPEGs and a process for each core; best of --runs, taking turns. Every way but vipsthumbnail
-ends in one array on disk; vipsthumbnail (Debian's libvips-tools, left out where it is absent) writes uncompressed
-files, and scales with its own kernel. PSNR is that of the pictures against the Pillow loop's, over 200 photos.
+All get the same cleaned JPEGs and one process per core; best of --runs, taking turns. Every way except vipsthumbnail
+writes one array to disk; vipsthumbnail (Debian's libvips-tools, left out if it is not installed) writes uncompressed
+files, and scales with its own kernel. PSNR compares the images with the Pillow loop's, over 200 photos.
 """
 
 import shutil
@@ -63,26 +63,26 @@ def compare(folder: Path, photos: pd.DataFrame, size: int, runs: int) -> list[di
     if shutil.which("vipsthumbnail"):
         ways["vipsthumbnail"] = lambda: vipsthumbnail(paths, size, folder / "thumbnails")
     seconds = dict.fromkeys(ways, float("inf"))
-    pictures: dict[str, np.ndarray] = {}
+    images: dict[str, np.ndarray] = {}
     for _ in range(runs):
         for name, way in ways.items():
             started = time.perf_counter()
             array = way()
             seconds[name] = min(seconds[name], time.perf_counter() - started)
-            pictures[name] = np.array(array[:COMPARED])
+            images[name] = np.array(array[:COMPARED])
     return [
         {
             "name": name,
             "size": size,
             "photos_per_second": len(paths) / seconds[name],
-            "psnr": psnr(pictures[name], pictures["a Pillow loop"]),
+            "psnr": psnr(images[name], images["a Pillow loop"]),
         }
         for name in ways
     ]
 
 
 def ours(folder: Path, image_ids: list[str], size: int) -> np.ndarray:
-    """What the stage does."""
+    """The library call of the stage."""
     resize_shards(folder / "shards", image_ids, [(size, folder / "ours.npy")])
     array: np.ndarray = np.load(folder / "ours.npy", mmap_mode="r")
     return array
@@ -104,10 +104,10 @@ def with_pillow(paths: list[Path], first: int, size: int, out: Path) -> None:
     """Open, scale to fit (bicubic, antialiased), paste on white."""
     array = np.load(out, mmap_mode="r+")
     for row, path in enumerate(paths, start=first):
-        with Image.open(path) as picture:
-            width, height = fitted(*picture.size, size)
+        with Image.open(path) as image:
+            width, height = fitted(*image.size, size)
             square = Image.new("RGB", (size, size), (255, 255, 255))
-            scaled = picture.convert("RGB").resize((width, height), Image.Resampling.BICUBIC)
+            scaled = image.convert("RGB").resize((width, height), Image.Resampling.BICUBIC)
             square.paste(scaled, ((size - width) // 2, (size - height) // 2))
             array[row] = np.asarray(square)
 
@@ -117,10 +117,10 @@ def with_torchvision(paths: list[Path], first: int, size: int, out: Path) -> Non
     torch.set_num_threads(1)
     array = np.load(out, mmap_mode="r+")
     for row, path in enumerate(paths, start=first):
-        picture = decode_jpeg(read_file(str(path)), mode=ImageReadMode.RGB)
-        width, height = fitted(picture.shape[2], picture.shape[1], size)
+        image = decode_jpeg(read_file(str(path)), mode=ImageReadMode.RGB)
+        width, height = fitted(image.shape[2], image.shape[1], size)
         scaled = transforms.resize(
-            picture, [height, width], transforms.InterpolationMode.BICUBIC, antialias=True
+            image, [height, width], transforms.InterpolationMode.BICUBIC, antialias=True
         ).permute(1, 2, 0)
         left, top = (size - width) // 2, (size - height) // 2
         array[row] = 255
@@ -138,10 +138,10 @@ def vipsthumbnail(paths: list[Path], size: int, folder: Path) -> np.ndarray:
             raise RuntimeError("vipsthumbnail failed")
     squares = np.full((COMPARED, size, size, 3), 255, dtype=np.uint8)
     for square, path in zip(squares, paths, strict=False):
-        picture = np.asarray(Image.open(folder / f"{path.stem}.ppm"))
-        height, width = picture.shape[:2]
+        image = np.asarray(Image.open(folder / f"{path.stem}.ppm"))
+        height, width = image.shape[:2]
         left, top = (size - width) // 2, (size - height) // 2
-        square[top : top + height, left : left + width] = picture
+        square[top : top + height, left : left + width] = image
     return squares
 
 
@@ -151,9 +151,9 @@ def fitted(width: int, height: int, size: int) -> tuple[int, int]:
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 
-def psnr(pictures: np.ndarray, others: np.ndarray) -> float:
-    """Peak signal-to-noise ratio in dB, the mean over the pictures' squared errors taken first."""
-    error = np.square(pictures.astype(np.float64) - others).mean()
+def psnr(images: np.ndarray, others: np.ndarray) -> float:
+    """Peak signal-to-noise ratio in dB, the mean over the images' squared errors taken first."""
+    error = np.square(images.astype(np.float64) - others).mean()
     return float("inf") if error == 0 else float(10 * np.log10(255**2 / error))
 
 

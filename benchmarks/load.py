@@ -1,4 +1,4 @@
-"""How the page's server bears up: 20 clients at once, latency and errors of each kind of question.
+"""The server under load: 20 clients at once, latency and errors of each kind of question.
 
     python benchmarks/load.py [--clients 20] [--seconds 20] [--json OUT]
 

@@ -1,8 +1,8 @@
-"""Peak memory (resident set) of a training on N synthetic images, one epoch, frozen layers' features included.
+"""Peak memory (resident set) of one epoch of training on N synthetic images, frozen layers' features included.
 
     python benchmarks/memory.py [--images 12600] [--size 256] [--backbone efficientnet_lite0] [--json OUT]
 
-The array of images is a sparse file of zeros, which is read as any other; what is in an image makes no difference here.
+The array of images is a sparse file of zeros, read like any other; the content of an image makes no difference here.
 """
 
 import os

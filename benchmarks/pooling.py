@@ -1,8 +1,8 @@
-"""How to make one score of two products from the similarities of all pairs of their photos: four ways, compared.
+"""Four ways to turn the similarities of all pairs of photos into one score of two products.
 
     python benchmarks/pooling.py [-S KEY=VALUE …] [--json OUT]
 
-Runs the pipeline as far as the vectors, and measures the ten most similar products of every test product.
+Runs the pipeline up to the vectors, and measures the ten most similar products of every test product.
 """
 
 from collections.abc import Callable
@@ -91,7 +91,7 @@ def judged(products: Products, scores: np.ndarray) -> dict[str, float]:
     root, leaf, leaf_of_several = [], [], []
     for number in np.flatnonzero(facts["split"] == "test"):
         row = scores[number].copy()
-        row[groups == groups[number]] = -np.inf  # itself, and who shows the same file
+        row[groups == groups[number]] = -np.inf  # itself, and products that share a photo with it
         found = facts.iloc[one_per_group(row, groups, K)]
         root.append((found["category"] == facts["category"][number]).mean())
         leaf.append((found["category_path"] == facts["category_path"][number]).mean())

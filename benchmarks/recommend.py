@@ -2,7 +2,7 @@
 
     python benchmarks/recommend.py [--products 100000] [--dimensions 256] [--json OUT]
 
-The vectors are random: what is in them makes no difference to either.
+The vectors are random: their content makes no difference to time or memory.
 """
 
 import tempfile

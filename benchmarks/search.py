@@ -1,9 +1,9 @@
-"""Which index to use from which size on: recall, latency, throughput, build time and size, for several libraries.
+"""Indexes of several libraries at several sizes: recall, latency, throughput, build time and size.
 
     python benchmarks/search.py [--sizes 10000 100000 1000000] [--only NAME] [--json OUT]
 
 The vectors are those of data/embeddings.parquet (`dvc repro extract` makes them), multiplied to any number by adding to
-one of them a part of the difference of two others: noise with the spectrum of the real thing. Queries are made alike.
+one of them a part of the difference of two others: noise with a real spectrum. Queries are made the same way.
 One query at a time runs on one core, as on a busy server; building and batches use all cores. hnswlib and usearch are
 measured if they are installed (`pip install hnswlib usearch`).
 """
@@ -25,7 +25,7 @@ from marketplace.evaluation.retrieval import normalised
 from marketplace.recommendation.index import build_index
 
 N_QUERIES = 1000
-SINGLE_SECONDS = 20  # no longer is one query after the other asked
+SINGLE_SECONDS = 20  # at most this long for single queries
 K = 10
 NOISE = 0.5  # of the difference of two real vectors
 Search = Callable[[np.ndarray], np.ndarray]
@@ -33,7 +33,7 @@ Search = Callable[[np.ndarray], np.ndarray]
 
 @dataclass
 class Result:
-    """What one index did at one size."""
+    """The figures of one index at one size."""
 
     size: int
     name: str
@@ -108,7 +108,7 @@ def contenders(size: int) -> dict[str, Callable[[np.ndarray], tuple[Search, floa
 
 
 def ours(vectors: np.ndarray, factory: str, search: str | None) -> tuple[Search, float]:
-    """What `recommend.index` and `recommend.index_search` would give."""
+    """The index that `recommend.index` and `recommend.index_search` describe."""
     index = build_index(vectors, factory, search)
     return nearest(index), float(faiss.serialize_index(index).nbytes)
 

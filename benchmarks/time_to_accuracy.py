@@ -1,11 +1,11 @@
-"""How long until the reference loop's best validation accuracy is reached: by that loop, and by this project.
+"""The time until the reference loop's best validation accuracy is reached, by that loop and by this project.
 
     python benchmarks/time_to_accuracy.py -S fetch.source=local -S fetch.local.path=../shared/listings
         [--sizes 64 160] [--epochs 10] [--seeds 1] [--json OUT]
 
 Both start from the same cleaned photos on disk (JPEGs, one file each for the loop, in shards for us), with the same
 split, weights and threads, in one process, one after the other. Our seconds include decoding, resizing, the frozen
-layers and all that training records; nothing was computed before. The loop is reference_loop.py.
+layers and everything that training records; nothing was computed before. The loop is reference_loop.py.
 """
 
 import io
@@ -79,14 +79,14 @@ def cleaned(space: Workspace) -> pd.DataFrame:
 
 
 def jpeg(content: bytes) -> bytes:
-    """A photo as it would lie in a folder of cleaned images."""
+    """A photo as it would be in a folder of cleaned images."""
     out = io.BytesIO()
     decode(content).save(out, format="JPEG", quality=95)
     return out.getvalue()
 
 
 def reference(space: Workspace, photos: pd.DataFrame, size: int, epochs: int, seed: int) -> list[Epoch]:
-    """The loop, as described."""
+    """The reference loop."""
     started = time.perf_counter()
     figures: Iterator[dict[str, float]] = reference_loop(
         space.path("photos"), photos, space.path("models/pretrained.pt"), size=size, epochs=epochs, seed=seed

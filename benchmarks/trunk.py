@@ -3,8 +3,8 @@
     python benchmarks/trunk.py [--backbones efficientnet_lite0 resnet50] [--sizes 64 160 256] [--runs 5] [--json OUT]
 
 Each gets float32 and the batch size that suits it best (of 2, 8 and 32); best of --runs. GFLOP/s count a multiply-add
-as two, and stand beside what PyTorch's float32 matrix product of 2048 by 2048 reaches in this process. ONNX Runtime
-takes part where it is installed (pip install onnx onnxruntime).
+as two, and are compared with PyTorch's float32 matrix product of 2048 by 2048 in this process. ONNX Runtime takes part
+if it is installed (pip install onnx onnxruntime).
 """
 
 import copy

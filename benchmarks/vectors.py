@@ -1,4 +1,4 @@
-"""What each choice of training and of vector is worth for retrieval, over several seeds, in one run.
+"""The worth of each choice of training and of vector for retrieval, over several seeds, in one run.
 
     python benchmarks/vectors.py -S fetch.source=local -S fetch.local.path=../shared/listings [--seeds 3] [--json OUT]
 
@@ -86,7 +86,7 @@ def main() -> None:
 
 
 class Bench:
-    """The photos, the pretrained network, and what is made of them."""
+    """The photos, the pretrained network, and training runs and vectors on them."""
 
     def __init__(self, space: Workspace) -> None:
         self._settings = load_settings(space.path("params.yaml")).train
@@ -101,7 +101,7 @@ class Bench:
             FeatureStore(self._network(None), self._data.images).features(every, mirrored=mirrored, room_gib=1e6)
 
     def train(self, changes: dict[str, Any], seed: int) -> Checkpoint:
-        """The chosen epoch of a training with other settings."""
+        """The chosen epoch of a training run with other settings."""
         return trained(self._start, self._data, with_seed(self._settings.model_copy(update=changes), seed))
 
     def measured(self, checkpoint: Checkpoint, changes: dict[str, Any]) -> dict[str, float]:
@@ -112,7 +112,7 @@ class Bench:
         return {**self.vectors(checkpoint, PLAIN | changes), "accuracy": accuracy}
 
     def vectors(self, checkpoint: Checkpoint | None, extract: dict[str, Any]) -> dict[str, float]:
-        """The retrieval figures of vectors; of the untouched network where there is no checkpoint."""
+        """The retrieval figures of vectors; of the untouched network if there is no checkpoint."""
         settings = ExtractSettings(**extract)
         chosen = [checkpoint, None] if settings.vectors == "joined" else [checkpoint]
         outputs: Tensor = pooled([self._network(one) for one in chosen], self._data.images, mirrored=settings.mirrored)

@@ -1,4 +1,4 @@
-"""What the benchmarks share: a clone of this project to measure in, the machine's name, the common options."""
+"""Shared by the benchmarks: a clone of this project to measure in, the machine's name, the common options."""
 
 import argparse
 import json
@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[1]
 
 
 class Workspace:
-    """A clone of what is committed, with parameters of one's choice and caches of its own."""
+    """A clone of what is committed, with its own parameters and caches."""
 
     def __init__(self, folder: Path, assignments: list[str]) -> None:
         self.folder = folder / "clone"
@@ -45,7 +45,7 @@ class Workspace:
 
 @contextmanager
 def workspace(assignments: list[str]) -> Iterator[Workspace]:
-    """Yield a workspace that is gone afterwards; this process's own caches lie in it, too."""
+    """Yield a workspace that is deleted afterwards; this process's own caches are in it, too."""
     with tempfile.TemporaryDirectory() as folder:
         space = Workspace(Path(folder), assignments)
         os.environ["MARKETPLACE_CACHE"] = space.environment["MARKETPLACE_CACHE"]

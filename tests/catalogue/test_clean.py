@@ -26,9 +26,9 @@ def check_answers(answers: pd.DataFrame, raw: Path, dump: CleanDump) -> None:
         context = f"{kind} {image_id} {product_id}: {expected}"
         if expected == "image kept: upright, 3-channel RGB":
             assert image_id in kept.index, context
-            picture = decode(files[f"{image_id}.jpg"])
-            assert picture.mode == "RGB", context
-            assert 0x0112 not in picture.getexif(), context
+            image = decode(files[f"{image_id}.jpg"])
+            assert image.mode == "RGB", context
+            assert 0x0112 not in image.getexif(), context
         elif expected == "image rejected, counted and reported; the run goes on":
             assert image_id not in kept.index, context
             assert {("images", image_id), ("files", image_id)} <= rejects, context

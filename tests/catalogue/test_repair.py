@@ -108,7 +108,7 @@ def test_every_price_survives_its_dirt(pence: int, mojibake: bool, comma: bool) 
 
 
 @pytest.mark.parametrize(
-    ("text", "mended"),
+    ("text", "repaired"),
     [
         ("CafÃ© chair", "Café chair"),
         ("Arlagårdar", "Arlagårdar"),
@@ -118,8 +118,8 @@ def test_every_price_survives_its_dirt(pence: int, mojibake: bool, comma: bool) 
         ("Â£5 &amp; more", "£5 &amp; more"),
     ],
 )
-def test_only_the_encoding_of_a_text_is_mended(text: str, mended: str) -> None:
-    assert repair_text(text) == mended
+def test_only_the_encoding_of_a_text_is_repaired(text: str, repaired: str) -> None:
+    assert repair_text(text) == repaired
 
 
 @given(st.text(alphabet=st.characters(min_codepoint=32, max_codepoint=0x2FFF, exclude_categories=["Cs", "Zs", "Cc"])))

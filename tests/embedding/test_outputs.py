@@ -134,7 +134,7 @@ def test_the_evaluation_is_what_sums_by_hand_give(
         assert counts[CATEGORIES[actual], CATEGORIES[predicted]] == expected
     assert counts.sum() == len(test)
     assert result.recall_at_k["tuned"].iloc[9] == result.metrics["same_product_recall_at_10"]
-    # The same network stands for tuned and for untouched here.
+    # Here, tuned and untouched are the same network.
     untouched = result.metrics["untouched"]
     assert isinstance(untouched, dict)
     assert untouched == pytest.approx({name: result.metrics[name] for name in untouched}, abs=0.05)

@@ -46,7 +46,7 @@ def ran(output: str) -> list[str]:
 
 
 class Project:
-    """A copy of this project, as it stands, in a Git repository of its own."""
+    """A copy of this project's working tree, in a Git repository of its own."""
 
     def __init__(self, folder: Path, **params: object) -> None:
         self.folder = folder

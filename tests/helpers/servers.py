@@ -57,7 +57,7 @@ def generate_key(path: Path, kind: str = "ed25519", passphrase: str = "") -> str
 
 
 class SshServer:
-    """An sshd of its own on a high port of this machine, run by an ordinary user; `folder` is where data may lie."""
+    """An sshd of its own on a high port of this machine, run by an ordinary user; `folder` is for its data."""
 
     def __init__(self, *options: str) -> None:
         sshd = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin")

@@ -17,14 +17,14 @@ from marketplace.sources.sample.defects import _bomb
 
 
 def scene(width: int = 60, height: int = 40) -> Image.Image:
-    """A smooth picture whose four corners differ: red, green, blue and grey."""
+    """A smooth image whose four corners differ: red, green, blue and grey."""
     corners = np.array([[[200, 30, 30], [30, 180, 40]], [[30, 40, 210], [120, 120, 120]]], dtype=np.uint8)
     return Image.fromarray(corners).resize((width, height), Image.Resampling.BILINEAR)
 
 
-def saved(picture: Image.Image, **options: object) -> bytes:
+def saved(image: Image.Image, **options: object) -> bytes:
     content = io.BytesIO()
-    picture.save(content, **options)  # type: ignore[arg-type]
+    image.save(content, **options)  # type: ignore[arg-type]
     return content.getvalue()
 
 
@@ -68,11 +68,11 @@ def test_every_exif_orientation_comes_out_upright(orientation: int) -> None:
     ],
 )
 def test_every_format_and_mode_comes_out_as_the_same_rgb_picture(options: dict[str, object], convert: str) -> None:
-    picture = scene()
-    stored = picture.quantize(256) if convert == "P" else picture.convert(convert)
+    image = scene()
+    stored = image.quantize(256) if convert == "P" else image.convert(convert)
     result = decode(saved(stored, **options))
     assert result.mode == "RGB"
-    assert difference(result, picture) < 6
+    assert difference(result, image) < 6
 
 
 def test_transparency_is_laid_on_white() -> None:
@@ -146,9 +146,9 @@ def test_the_whole_picture_lies_centred_on_a_white_square(width: int, height: in
 
 
 def test_arrays_hold_the_listed_images_in_order_whatever_the_shards(tmp_path: Path) -> None:
-    pictures = {f"id{i:02}": scene(40 + i, 90 - i) for i in range(12)}
-    files = sorted((f"{name}.jpg", saved(picture, format="PNG")) for name, picture in pictures.items())
-    wanted = sorted(pictures)[1::2]
+    photos = {f"id{i:02}": scene(40 + i, 90 - i) for i in range(12)}
+    files = sorted((f"{name}.jpg", saved(image, format="PNG")) for name, image in photos.items())
+    wanted = sorted(photos)[1::2]
     arrays = []
     for n_shards in (1, 5):
         folder = tmp_path / str(n_shards)
@@ -157,11 +157,11 @@ def test_arrays_hold_the_listed_images_in_order_whatever_the_shards(tmp_path: Pa
         resize_shards(folder / "images", wanted, targets)
         arrays.append([np.load(path) for _, path in targets])
         for size, path in targets:
-            expected = np.stack([letterbox(pictures[image_id], size) for image_id in wanted])
+            expected = np.stack([letterbox(photos[image_id], size) for image_id in wanted])
             assert (np.load(path) == expected).all()
     assert all((a == b).all() for a, b in zip(*arrays, strict=True))
     with pytest.raises(ValueError, match="have 12 of the 13"):
-        resize_shards(tmp_path / "1" / "images", [*sorted(pictures), "stranger"], [(32, tmp_path / "x.npy")])
+        resize_shards(tmp_path / "1" / "images", [*sorted(photos), "stranger"], [(32, tmp_path / "x.npy")])
 
 
 def test_check_opens_every_file(raw: Path) -> None:
@@ -189,11 +189,11 @@ def test_a_large_jpeg_is_decoded_smaller_and_looks_the_same(orientation: int) ->
 
 def test_scaling_is_pillows_bicubic(tmp_path: Path) -> None:
     for width, height in ((300, 200), (200, 300), (40, 30)):
-        picture = scene(width, height)
-        square = letterbox(picture, 96)
+        image = scene(width, height)
+        square = letterbox(image, 96)
         used = (96, round(96 * height / width)) if width > height else (round(96 * width / height), 96)
         left, top = (96 - used[0]) // 2, (96 - used[1]) // 2
-        expected = np.asarray(picture.resize(used, Image.Resampling.BICUBIC)).astype(int)
+        expected = np.asarray(image.resize(used, Image.Resampling.BICUBIC)).astype(int)
         assert np.abs(square[top : top + used[1], left : left + used[0]] - expected).max() <= 2
 
 

@@ -1,4 +1,4 @@
-"""The real `dvc` on copies of this project: what it runs, what it leaves alone, and what a stage really touches."""
+"""The real `dvc` on copies of this project: which stages it runs and skips, and how it recovers."""
 
 import json
 import os

@@ -41,9 +41,9 @@ def client(recommender: Recommender) -> Iterator[TestClient]:
 
 
 def png_of(reproduced: Project, row: int) -> bytes:
-    picture = Image.fromarray(np.load(reproduced.folder / "data/resized/full.npy", mmap_mode="r")[row])
+    image = Image.fromarray(np.load(reproduced.folder / "data/resized/full.npy", mmap_mode="r")[row])
     buffer = io.BytesIO()
-    picture.save(buffer, "PNG")
+    image.save(buffer, "PNG")
     return buffer.getvalue()
 
 
@@ -184,8 +184,8 @@ def test_the_command_explains_mistakes(reproduced: Project, table: pd.DataFrame,
     assert "no product has the category 'Nothing'" in command(
         reproduced, "similar", query, "--category", "Nothing", code=1
     )
-    assert "is no amount of pounds" in command(reproduced, "similar", query, "--max-price", "cheap", code=2)
-    assert "is no number from 1 to 1000" in command(reproduced, "similar", query, "-k", "0", code=2)
+    assert "is not an amount of pounds" in command(reproduced, "similar", query, "--max-price", "cheap", code=2)
+    assert "is not a number from 1 to 1000" in command(reproduced, "similar", query, "-k", "0", code=2)
 
 
 def test_the_lines_of_the_readme_embed_a_photo_without_this_package(

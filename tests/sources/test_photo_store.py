@@ -98,7 +98,7 @@ def test_a_verdict_outlives_the_run(tmp_path: Path) -> None:
     assert again.unchecked == rest
     assert first in again
     assert second not in again
-    again.add(second, stamp(PHOTOS[second]), PHOTOS[second])  # a new version is to be checked anew
+    again.add(second, stamp(PHOTOS[second]), PHOTOS[second])  # a new version has to be checked again
     again.close()
     assert PhotoStore(tmp_path).unchecked == [*rest, second]
 

@@ -67,7 +67,7 @@ def use_storage(project: Project, keys: dict[str, str]) -> None:
 def test_what_one_pushed_another_pulls_and_need_not_run(
     copy_of_reproduced: Project, s3: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in (*S3Server.owner, "AWS_ENDPOINT_URL"):  # what counts stands in DVC's configuration
+    for name in (*S3Server.owner, "AWS_ENDPOINT_URL"):  # DVC's configuration has what counts
         monkeypatch.delenv(name)
     s3.upload("cache", {})
     s3.refuse_strangers("cache")

@@ -1,4 +1,4 @@
-"""What a training minimises, and what the contrastive term does to the vectors."""
+"""The training loss, and the effect of the contrastive term on the vectors."""
 
 import math
 from itertools import pairwise

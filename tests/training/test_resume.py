@@ -1,4 +1,4 @@
-"""A training that is killed goes on after its last finished epoch, and ends as if nothing had happened."""
+"""A training run that is killed resumes after its last finished epoch, with the same result."""
 
 import contextlib
 import os
@@ -41,7 +41,7 @@ def train_settings(settings: Settings) -> TrainSettings:
 
 
 class Killed(BaseException):
-    """Stands for a kill: nothing but `finally` runs after it."""
+    """A stand-in for a kill: nothing but `finally` runs after it."""
 
 
 class KilledRecorder(Recorder):

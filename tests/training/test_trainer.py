@@ -24,7 +24,7 @@ from marketplace.training.validation import prefers, validate
 
 @pytest.fixture
 def train_settings(settings: Settings) -> TrainSettings:
-    """The training as it was first described, but short."""
+    """The loop as described (see benchmarks/reference_loop.py), but short."""
     described = {
         "batch_size": 16,
         "lr": 1e-3,

@@ -1,1 +1,1 @@
-"""What every other package builds on: errors, files, parameters and the command-line conventions."""
+"""The foundation of all packages: errors, files, parameters and command-line conventions."""

@@ -1,4 +1,4 @@
-"""What every command has in common: `--help`, logging, and one clear sentence when a user's mistake ends a run."""
+"""Command-line conventions: `--help`, logging, and one clear sentence when a user's mistake ends a run."""
 
 import argparse
 import errno

@@ -2,7 +2,7 @@
 
 
 class MarketplaceError(Exception):
-    """What is wrong, where, and what to do about it, in one sentence that can be shown without a traceback."""
+    """A mistake in one sentence, shown without a traceback: what is wrong, where, and what to do about it."""
 
 
 def first_line(error: Exception) -> str:

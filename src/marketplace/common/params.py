@@ -146,7 +146,7 @@ _TYPES = {
 
 
 def _allowed(schema: dict[str, Any]) -> str:
-    """What a value may be, in words: 'a number, greater than 0 and at most 1'."""
+    """The allowed values in words: 'a number, greater than 0 and at most 1'."""
     if "anyOf" in schema:
         return " or ".join(_allowed(choice) for choice in schema["anyOf"])
     if "enum" in schema:

@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 
 
 class ExtractSettings(Section):
-    """How a photo's vector is made."""
+    """The way from a network's outputs to a photo's vector."""
 
     vectors: Literal["tuned", "untouched", "joined"]
     mirrored: bool

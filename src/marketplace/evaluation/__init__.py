@@ -1,1 +1,1 @@
-"""How good the model is on the test split."""
+"""Metrics and contact sheets of the model on the test split."""

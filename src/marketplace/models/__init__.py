@@ -1,1 +1,1 @@
-"""The networks: backbones, where they are cut, checkpoints, and the frozen trunk's features."""
+"""The networks: backbones, checkpoints, and the frozen trunk's features."""

@@ -16,7 +16,7 @@ CATEGORIES = "head.categories"  # the layer that a pretrained network does not h
 
 
 class Provenance(TypedDict):
-    """Where a network came from."""
+    """The origin of a network."""
 
     weights: str  # the pretrained weights it started from
     size: int  # pixels a side of the images it was trained on; 0 before any training
@@ -26,7 +26,7 @@ class Provenance(TypedDict):
 
 
 class Checkpoint(Provenance):
-    """A network with all three parts, and where it came from."""
+    """A network with all three parts, and its origin."""
 
     backbone: str
     classifier: str  # linear or cosine

@@ -85,7 +85,7 @@ class StoredFeatures:
 
 
 class HeldFeatures:
-    """Features held in memory, on whatever device: a batch is gathered where it is used."""
+    """Features held in the memory of any device: a batch is gathered on the device that uses it."""
 
     def __init__(self, values: Tensor, rows: np.ndarray) -> None:
         self._values, self._rows = values, rows  # (N, H, W, C) float16; ascending

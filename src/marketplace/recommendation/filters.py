@@ -37,7 +37,7 @@ Price = Annotated[Decimal | None, Ge(0)]
 
 @dataclass(frozen=True)
 class Filters:
-    """What a recommended product must be; None: anything. A product without a price passes no price filter.
+    """Conditions on a recommended product; None: any. A product without a price passes no price filter.
 
     The metadata of each field describe its option to argparse.
     """
@@ -67,7 +67,7 @@ class FilteredTable:
         self._price = products["price"].map(lambda price: float("nan") if price is None else float(price)).to_numpy()
 
     def passing(self, filters: Filters) -> "np.ndarray":
-        """Which products pass: `(P,) bool`."""
+        """A mask of the products that pass: `(P,) bool`."""
         import numpy as np
 
         mask = np.ones(len(self._price), dtype=bool)

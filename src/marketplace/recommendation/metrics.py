@@ -21,7 +21,7 @@ FROM_EVALUATION = (
 
 
 def recommendation_metrics(products: Products, recommended: pd.DataFrame) -> dict[str, float]:
-    """How good a table of recommendations is for the products of the test split.
+    """The metrics of a table of recommendations on the products of the test split.
 
     Precision is the share of recommended products of the same root category, or of the same leaf; products that share a
     photo with the one asked about are not counted. Coverage is the share of all products that are recommended at all.

@@ -35,7 +35,7 @@ SCHEMA = pa.schema(
 
 
 class RecommendSettings(Section):
-    """What is recommended, how much of it, and the index for new photos."""
+    """The rules for recommendations, their number, and the index for new photos."""
 
     k: Annotated[int, Field(ge=1)]
     same_category: bool
@@ -110,9 +110,9 @@ def recommendations(products: Products, vectors: np.ndarray, settings: Recommend
 
 
 def _filters_for(products: Products, number: int, settings: RecommendSettings) -> Filters:
-    """What may be recommended for a product under `recommend.same_*` and `recommend.price_factor`.
+    """The filters on a product's recommendations by `recommend.same_*` and `recommend.price_factor`.
 
-    For a product without a price, that is any price.
+    A product without a price gets recommendations of any price.
     """
     product = products.product(number)
     lowest = highest_price = None

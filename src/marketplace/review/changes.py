@@ -19,7 +19,7 @@ class Change:
 
     @property
     def gained(self) -> float:
-        """How much a number gained; a missing one counts as 0."""
+        """The gain of a number; a missing one counts as 0."""
         return float((self.head or 0) - (self.base or 0))
 
 
@@ -44,7 +44,7 @@ class Moved:
 
 @dataclass(frozen=True)
 class Drift:
-    """How many of the recommendations of the same products stayed the same."""
+    """The share of recommendations that stayed the same, over the same products."""
 
     products: int
     stayed: float  # mean over the products of the share that stayed

@@ -19,7 +19,7 @@ SOURCE = "fetch"  # the stage whose outputs are the data that everything is made
 
 @dataclass(frozen=True)
 class Lineage:
-    """What dvc.lock and Git know about a file's content."""
+    """The origin of a file's content, from dvc.lock and Git."""
 
     path: str  # as the pipeline calls it
     md5: str

@@ -110,5 +110,5 @@ def training_data_hash(stages: Mapping[str, Any]) -> str | None:
 
 
 def kind_of(path: str) -> str:
-    """Whether a dependency is code or data."""
+    """The kind of a dependency: code or data."""
     return "code" if path.startswith(("src/", "stages/")) else "data"

@@ -13,7 +13,7 @@ from marketplace.review.noise import band_of
 
 
 class Rule(BaseModel):
-    """What policy.yaml says about one metric."""
+    """The rule of policy.yaml for one metric."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -27,7 +27,7 @@ POLICY = "policy.yaml"
 
 
 class Outcome(StrEnum):
-    """What happened to a metric."""
+    """The outcome of comparing a metric."""
 
     BETTER = "better"
     WORSE = "worse"

@@ -1,1 +1,1 @@
-"""Where a dump comes from, and the transfer that brings it here."""
+"""The sources of a dump, and its transfer."""

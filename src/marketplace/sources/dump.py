@@ -1,4 +1,4 @@
-"""Where a dump comes from: the protocol of a source, and the registry of all sources.
+"""The protocol of a dump's source, and the registry of all sources.
 
 To add a source, write a class with the methods of `Dump` in a module of its own, and register it here.
 """
@@ -39,7 +39,7 @@ SOURCES: dict[str, Callable[["FetchSettings"], Dump]] = {
 
 
 class FetchSettings(Section):
-    """Where the dump comes from, how much of it to fetch, and how it is packed."""
+    """The source of the dump, how much of it to fetch, and how it is packed."""
 
     source: Annotated[str, *one_of(SOURCES)]
     limit: Annotated[int, Field(ge=1)] | None

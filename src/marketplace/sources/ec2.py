@@ -45,7 +45,7 @@ class Ec2Dump:
 
     @property
     def identity(self) -> str:
-        """What distinguishes this dump from others."""
+        """A text that is different for every dump."""
         return f"ssh://{self._settings.user}@{self._settings.host}:{self._settings.port}/{self._settings.path}"
 
     def table(self, name: str) -> bytes:

@@ -31,7 +31,7 @@ class Remote(Protocol):
 
     @property
     def identity(self) -> str:
-        """What tells this dump from others."""
+        """A text that is different for every dump."""
 
     def table(self, name: str) -> bytes:
         """The bytes of `products.csv` or `images.csv`."""
@@ -43,7 +43,7 @@ class Remote(Protocol):
         """Yield (name, content) of wanted photos in any order; those that vanished or changed may be left out."""
 
     def checksums(self, names: list[str]) -> dict[str, str]:
-        """The SHA-256 of photos as the remote machine computes it; empty where it cannot."""
+        """The SHA-256 of photos as the remote machine computes it; empty if it cannot."""
 
 
 class Mirror:
@@ -94,7 +94,7 @@ class Mirror:
         return {name: stamp for name, stamp in listing.items() if is_safe(name)}
 
     def _sync(self, store: PhotoStore, names: list[str]) -> None:
-        """Transfer until the store holds what the newest listing says; it is taken anew after each round."""
+        """Transfer until the store holds what the newest listing says; it is taken again after each round."""
         self._check(store)  # what a run received that ended before its check
         missing = self._missing(store, names)
         n_bytes = sum(stamp.size for stamp in missing.values())
@@ -137,7 +137,7 @@ class Mirror:
 
 
 def is_safe(name: str) -> bool:
-    """Whether a file may have this name: not a path, no control characters, valid Unicode."""
+    """True if a file may have this name: not a path, no control characters, valid Unicode."""
     return name not in ("", ".", "..") and "/" not in name and name.isprintable()
 
 

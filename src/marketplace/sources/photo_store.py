@@ -19,7 +19,7 @@ N_FILES = 64
 
 
 class Stamp(NamedTuple):
-    """What a source says about a photo: its size in bytes, and a text that changes when its content does."""
+    """The version of a photo at its source: its size in bytes, and a text that changes when its content does."""
 
     size: int
     version: str

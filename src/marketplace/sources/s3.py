@@ -57,7 +57,7 @@ class S3Dump:
 
     @property
     def identity(self) -> str:
-        """What distinguishes this dump from others."""
+        """A text that is different for every dump."""
         return f"{self._endpoint_url or ''} {self._url}"
 
     def table(self, name: str) -> bytes:
@@ -137,13 +137,13 @@ def _parse(url: str, setting: str) -> tuple[str, str]:
 def _client(endpoint_url: str | None) -> Any:
     with _explained("S3"):
         session = botocore.session.get_session()
-        region = session.get_config_variable("region") or "us-east-1"  # stores of one's own have none
+        region = session.get_config_variable("region") or "us-east-1"  # stores other than AWS have none
         return session.create_client("s3", region_name=region, endpoint_url=endpoint_url, config=CONFIG)
 
 
 @contextlib.contextmanager
 def _explained(url: str) -> Iterator[None]:
-    """Say botocore's errors in words: a MarketplaceError, or RemoteInterrupted where trying again may help."""
+    """Turn botocore's errors into a MarketplaceError in words, or RemoteInterrupted if trying again may help."""
     try:
         yield
     except (exceptions.NoCredentialsError, exceptions.PartialCredentialsError):
@@ -161,7 +161,7 @@ def _explained(url: str) -> Iterator[None]:
     except (
         exceptions.BotoCoreError,
         ValueError,
-    ) as error:  # an endpoint that is no address, a bucket name that is none
+    ) as error:  # for instance an invalid endpoint or bucket name
         raise MarketplaceError(f"S3 cannot be asked for {url}: {error}.") from None
 
 

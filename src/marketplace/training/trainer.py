@@ -176,7 +176,7 @@ class Trainer:
 
     @property
     def done(self) -> bool:
-        """Whether all epochs are finished, or too many have brought no improvement."""
+        """True if all epochs are finished, or too many have brought no improvement."""
         settings, epoch = self._settings, len(self.history)
         waited = epoch - self.best["epoch"] if self.best else 0
         return epoch >= settings.epochs or (settings.patience is not None and waited >= settings.patience)

@@ -13,7 +13,7 @@ BATCH = 32
 
 @torch.inference_mode()
 def outputs(network: Network, layer: torch.nn.Module, features: Features, split: Split) -> Tensor:
-    """What `layer` gives, `(N, D) float32` in main memory, for the embeddings of a split's images."""
+    """The outputs `(N, D) float32`, in main memory, of a layer on the embeddings of a split's images."""
     network.eval()
     device = next(network.parameters()).device
     starts = range(0, len(split.rows), BATCH)
@@ -29,7 +29,7 @@ def validate(network: Network, features: Features, split: Split) -> tuple[float,
 
 
 def prefers(select: str, new: dict[str, float], old: dict[str, float]) -> bool:
-    """Whether `train.select` prefers the epoch with the figures `new` to an earlier one with `old`.
+    """True if `train.select` prefers the epoch with the figures `new` to an earlier one with `old`.
 
     `val_accuracy`: the higher accuracy, then the lower loss; `val_loss`: the lower loss. In a tie, the earlier stays.
     """

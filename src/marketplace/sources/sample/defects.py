@@ -31,7 +31,7 @@ DIRT = {
 
 @dataclass(frozen=True)
 class Photo:
-    """How to make one file: a product painted with a seed, saved in an encoding."""
+    """The recipe of one file: a product painted with a seed, saved in an encoding."""
 
     product: Product
     seed: tuple[int, ...]
@@ -149,7 +149,7 @@ def _spoil_rows(plan: Plan, listings: list[Product], rng: np.random.Generator, r
 
 
 def _row(product: Product, rng: np.random.Generator, dirty: bool) -> dict[str, str]:
-    """A row of products.csv; a dirty one is harder to read, but says the same."""
+    """A row of products.csv; a dirty one is harder to read, but means the same."""
     pounds = f"{product.pence / 100:,.2f}"
     row = {
         "id": product.id,
@@ -188,39 +188,44 @@ def _csv(header: list[str], rows: list[list[str]]) -> bytes:
 
 def photo_bytes(photo: Photo) -> bytes:
     """Paint a photo and save it in its encoding."""
-    picture = draw_photo(photo.product, list(photo.seed))
-    return (_READABLE | _UNREADABLE)[photo.encoding](picture) if photo.encoding != "jpeg" else _jpeg(picture)
+    image = draw_photo(photo.product, list(photo.seed))
+    return (_READABLE | _UNREADABLE)[photo.encoding](image) if photo.encoding != "jpeg" else _jpeg(image)
 
 
-def _save(picture: Image.Image, **options: object) -> bytes:
+def _save(image: Image.Image, **options: object) -> bytes:
     content = io.BytesIO()
-    picture.save(content, **options)  # type: ignore[arg-type]
+    image.save(content, **options)  # type: ignore[arg-type]
     return content.getvalue()
 
 
-def _jpeg(picture: Image.Image) -> bytes:
-    return _save(picture, format="JPEG", quality=88)
+def _jpeg(image: Image.Image) -> bytes:
+    return _save(image, format="JPEG", quality=88)
 
 
-def _exif_rotated(picture: Image.Image) -> bytes:
+def _truncated(image: Image.Image) -> bytes:
+    content = _jpeg(image)
+    return content[: len(content) // 2]
+
+
+def _exif_rotated(image: Image.Image) -> bytes:
     exif = Image.Exif()
     exif[0x0112] = 6  # "turn me 90 degrees clockwise"
-    return _save(picture.transpose(Image.Transpose.ROTATE_90), format="JPEG", quality=88, exif=exif)
+    return _save(image.transpose(Image.Transpose.ROTATE_90), format="JPEG", quality=88, exif=exif)
 
 
-def _rgba(picture: Image.Image) -> bytes:
-    see_through = picture.copy()
-    ramp = Image.linear_gradient("L").resize(picture.size).point(lambda value: min(255, value * 4))
+def _rgba(image: Image.Image) -> bytes:
+    see_through = image.copy()
+    ramp = Image.linear_gradient("L").resize(image.size).point(lambda value: min(255, value * 4))
     see_through.putalpha(ramp)
     return _save(see_through, format="PNG", compress_level=1)
 
 
-def _png16(picture: Image.Image) -> bytes:
-    grey = np.asarray(picture.convert("L")).astype(np.uint16) * 257
+def _png16(image: Image.Image) -> bytes:
+    grey = np.asarray(image.convert("L")).astype(np.uint16) * 257
     return _save(Image.fromarray(grey), format="PNG", compress_level=1)
 
 
-def _bomb(picture: Image.Image) -> bytes:
+def _bomb(image: Image.Image) -> bytes:
     def chunk(kind: bytes, body: bytes) -> bytes:
         return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
@@ -230,17 +235,17 @@ def _bomb(picture: Image.Image) -> bytes:
 
 
 _READABLE: dict[str, Callable[[Image.Image], bytes]] = {
-    "webp": lambda picture: _save(picture, format="WEBP", quality=85),
+    "webp": lambda image: _save(image, format="WEBP", quality=85),
     "exif-rotated": _exif_rotated,
     "png-rgba": _rgba,
-    "png-palette": lambda picture: _save(picture.quantize(64), format="PNG"),
+    "png-palette": lambda image: _save(image.quantize(64), format="PNG"),
     "png-16bit": _png16,
-    "greyscale": lambda picture: _jpeg(picture.convert("L")),
-    "cmyk": lambda picture: _jpeg(picture.convert("CMYK")),
+    "greyscale": lambda image: _jpeg(image.convert("L")),
+    "cmyk": lambda image: _jpeg(image.convert("CMYK")),
 }
 _UNREADABLE: dict[str, Callable[[Image.Image], bytes]] = {
-    "truncated": lambda picture: (content := _jpeg(picture))[: len(content) // 2],
-    "zero-bytes": lambda picture: b"",
-    "html-error-page": lambda picture: b"<!DOCTYPE html><html><body><h1>503 Service Unavailable</h1></body></html>",
+    "truncated": _truncated,
+    "zero-bytes": lambda image: b"",
+    "html-error-page": lambda image: b"<!DOCTYPE html><html><body><h1>503 Service Unavailable</h1></body></html>",
     "bomb": _bomb,
 }

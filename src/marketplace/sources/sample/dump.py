@@ -20,7 +20,7 @@ class SampleSettings(Section):
 
 
 class SampleDump:
-    """The drawn dump of `fetch.sample`; `answers` says what must become of each planted defect."""
+    """The drawn dump of `fetch.sample`; `answers` says what must happen to each planted defect."""
 
     def __init__(self, settings: SampleSettings) -> None:
         listings = make_listings(settings.products, settings.seed)
@@ -36,7 +36,7 @@ class SampleDump:
         return list(self._plan.photos)
 
     def photo(self, name: str) -> Photo:
-        """How a photo is made: what it shows, and in which encoding."""
+        """The recipe of a photo: what it shows, and in which encoding."""
         return self._plan.photos[name]
 
     def read_photos(self, names: list[str]) -> Iterator[tuple[str, bytes]]:
