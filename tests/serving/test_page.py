@@ -19,6 +19,8 @@ from helpers.project import Project
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+expect.set_options(timeout=20_000)  # the tests share the machine
+
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 
 

@@ -72,7 +72,7 @@ def test_local_says_what_is_missing(tmp_path: Path) -> None:
     with pytest.raises(MarketplaceError, match="images is missing"):
         LocalDump(LocalSettings(path=str(tmp_path)))
     (tmp_path / "images").mkdir()
-    with pytest.raises(MarketplaceError, match="holds no file"):
+    with pytest.raises(MarketplaceError, match="is empty"):
         fetch(LocalDump(LocalSettings(path=str(tmp_path))), tmp_path / "raw", 1, None)
     assert not (tmp_path / "raw" / "images").exists()
 

@@ -230,7 +230,7 @@ def test_dvc_repro_after_kill_nine_gives_the_same_hashes(killed_project: Project
 @pytest.fixture(scope="module")
 def killed_project(reproduced: Project, make_project: Callable[..., Project]) -> Project:
     """A project with trainings long enough to be killed, in which nothing was."""
-    project = copy_of(reproduced, make_project(**{"train.epochs": 24}))
+    project = copy_of(reproduced, make_project(**{"train.epochs": 14}))
     project.dvc("repro", "train_full")
     project.run("git", "add", "-A")
     project.run("git", "commit", "-qm", "undisturbed")

@@ -172,7 +172,7 @@ def test_what_cannot_be_learned_from_is_refused_before_anything_is_computed(
     cases = [
         (data, {"batch_size": 41}, r"train\.batch_size = 41 is more than the 40 photos of the training split"),
         (replace(data, categories=[*COLOURS, "violet", "pink"]), {}, "training split has no photos of violet, pink: "),
-        (replace(data, categories=["red"]), {}, "nothing to tell apart"),
+        (replace(data, categories=["red"]), {}, "nothing to classify"),
         (replace(data, train=nothing), {}, "the training split has no photos"),
         (replace(data, val=nothing), {}, "the validation split has no photos"),
     ]

@@ -11,6 +11,7 @@ from pydantic import Field
 
 from marketplace.catalogue import repair
 from marketplace.catalogue.groups import photo_groups
+from marketplace.catalogue.near_duplicates import near_duplicates
 from marketplace.catalogue.photo_check import check_shards
 from marketplace.catalogue.splits import assign_splits
 from marketplace.common.errors import MarketplaceError
@@ -81,7 +82,8 @@ def clean(raw: Path, settings: CleanSettings) -> CleanDump:
 
     categories = repair.label_encoder(table["category"])
     table["label"] = table["category"].map(categories["encode"])
-    table["group"] = photo_groups(table["product_id"], table["sha256"])
+    pairs = near_duplicates(table["phash"])
+    table["group"] = photo_groups(table["product_id"], table["sha256"], pairs)
     table["split"] = assign_splits(table, settings.test, settings.val, settings.seed)
     rejected = rejects.table()
     counts = _count({"products": len(product_rows), "images": len(image_rows), "files": len(files)}, table, rejected)

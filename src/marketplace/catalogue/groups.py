@@ -1,4 +1,4 @@
-"""Photos that belong together: of one product, or byte-identical."""
+"""Photos that belong together: of one product, byte-identical or near-identical."""
 
 import numpy as np
 import pandas as pd
@@ -6,11 +6,13 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 
-def photo_groups(product_ids: "pd.Series[str]", sha256: "pd.Series[str]") -> np.ndarray:
+def photo_groups(
+    product_ids: "pd.Series[str]", sha256: "pd.Series[str]", near_duplicates: pd.DataFrame | None = None
+) -> np.ndarray:
     """Number the groups that must stay together: `(N,) int`, equal for two photos of one group.
 
-    Photos are linked if they show one product or are byte-identical; a group is a connected component of those links,
-    so a photo that two products share joins all photos of both.
+    Photos are linked if they show one product, are byte-identical, or are a pair (first, second) of `near_duplicates`.
+    A group is a connected component of those links, so a photo that two products share joins all photos of both.
     """
     n = len(product_ids)
     products, photos = pd.factorize(product_ids)[0], pd.factorize(sha256)[0]
@@ -18,6 +20,9 @@ def photo_groups(product_ids: "pd.Series[str]", sha256: "pd.Series[str]") -> np.
     ends = np.concatenate([n + products, n + products.max(initial=-1) + 1 + photos])
     starts = np.tile(np.arange(n), 2)
     size = int(ends.max(initial=-1)) + 1
-    links = coo_array((np.ones(2 * n), (starts, ends)), shape=(size, size))
+    if near_duplicates is not None:
+        starts = np.concatenate([starts, near_duplicates["first"]])
+        ends = np.concatenate([ends, near_duplicates["second"]])
+    links = coo_array((np.ones(len(starts)), (starts, ends)), shape=(size, size))
     groups: np.ndarray = connected_components(links, directed=False)[1][:n]
     return groups

@@ -89,10 +89,10 @@ def clean_images(
 
 
 def join_files(images: pd.DataFrame, files: pd.DataFrame, known: "pd.Series[str]", rejects: Rejects) -> pd.DataFrame:
-    """Join image rows with the files that were opened: adds sha256, and leaves out whatever has no partner.
+    """Join image rows with the files that were opened: adds sha256 and phash, and leaves out whatever has no partner.
 
-    `files` has name, sha256 and reason (empty for a sound image); image x is in `x.jpg`. `known` are the image ids in
-    the dump's table, kept or not.
+    `files` has name, sha256, phash and reason (empty for a sound image); image x is in `x.jpg`. `known` are the image
+    ids in the dump's table, kept or not.
     """
     images = images.assign(name=images["id"] + ".jpg")
     files = files.assign(id=files["name"].map(image_id_of))

@@ -1,0 +1,69 @@
+"""Near-identical photos: found whatever was done to the file, and told from photos that only look alike."""
+
+import io
+
+import imagehash
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from marketplace.catalogue.groups import photo_groups
+from marketplace.catalogue.near_duplicates import MAX_DISTANCE, near_duplicates
+from marketplace.catalogue.photo_check import HASH_SIDE
+from marketplace.sources.sample.drawing import draw_photo
+from marketplace.sources.sample.listings import make_listings
+
+
+def phash(image: Image.Image) -> str:
+    return str(imagehash.phash(image, hash_size=HASH_SIDE))
+
+
+def as_jpeg(image: Image.Image, quality: int) -> Image.Image:
+    content = io.BytesIO()
+    image.save(content, "JPEG", quality=quality)
+    return Image.open(content)
+
+
+PHOTOS = [draw_photo(product, [1, number]) for number, product in enumerate(make_listings(12, seed=7))]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda image: as_jpeg(image, 40),
+        lambda image: image.resize((image.width // 2, image.height // 2)),
+        lambda image: image.crop((2, 2, image.width - 2, image.height - 2)),
+        lambda image: image.point(lambda value: min(255, round(1.1 * value))),
+    ],
+    ids=["re-encoded", "resized", "cropped", "brighter"],
+)
+def test_a_changed_file_is_found_and_another_photo_is_not(change: object) -> None:
+    changed = [change(image) for image in PHOTOS]  # type: ignore[operator]
+    pairs = near_duplicates(pd.Series([phash(image) for image in [*PHOTOS, *changed]]))
+    found = set(zip(pairs["first"], pairs["second"], strict=True))
+    assert found == {(number, number + len(PHOTOS)) for number in range(len(PHOTOS))}
+
+
+@given(st.lists(st.integers(0, 2**256 - 1), min_size=1, max_size=6), st.lists(st.integers(0, 90), max_size=6))
+def test_the_pairs_are_those_within_the_distance(seeds: list[int], flips: list[int]) -> None:
+    hashes = [*seeds, *(seeds[0] ^ (2**flipped - 1) for flipped in flips)]
+    pairs = near_duplicates(pd.Series([f"{value:064x}" for value in hashes]))
+    expected = [
+        (first, second, (hashes[first] ^ hashes[second]).bit_count())
+        for first in range(len(hashes))
+        for second in range(first + 1, len(hashes))
+        if (hashes[first] ^ hashes[second]).bit_count() <= MAX_DISTANCE
+    ]
+    assert list(pairs.itertuples(index=False, name=None)) == expected
+
+
+def test_near_duplicates_join_the_photos_of_both_products() -> None:
+    products, sha256 = pd.Series(["a", "a", "b", "b", "c"]), pd.Series(list("12345"))
+    pairs = pd.DataFrame({"first": [1], "second": [3], "distance": [7]})
+    groups = photo_groups(products, sha256, pairs)
+    assert len(set(groups[:4])) == 1
+    assert groups[4] not in groups[:4]
+    assert len(np.unique(photo_groups(products, sha256))) == 3
