@@ -1,144 +1,213 @@
-"""The worth of each training choice: validation and test accuracy and seconds, over several seeds.
+"""The worth of each choice of training, of vectors and of words, over several seeds, in one run.
 
-    python benchmarks/ablation.py -S fetch.source=local -S fetch.local.path=../shared/listings -S resize_images.full=160
-        [--seeds 3] [--json OUT]
+    python benchmarks/ablation.py -S fetch.source=local -S fetch.local.path=../shared/market
+        [--split val] [--seeds 3] [--only NAME] [--json OUT]
 
-Starts with the settings of the reference loop and changes one thing after the other, each row on top of the row above
-if it says "+". Seconds are those of the epochs and the probe; the frozen layers' features are stored beforehand, and
-are the same for all. The last rows compare small images followed by full-sized ones with full-sized ones alone.
+Choose on the validation split (--split val), report the test split (the default). Rows of training start from the
+defaults in params.yaml; rows of vectors and words use the first seed's default network. Photo metrics have the whole
+catalogue as gallery, without the query and its copies; words are judged by ten recommended products. Seconds are those
+of the epochs: the frozen layers' features are stored beforehand.
 """
 
 import json
 import sys
 import time
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from reference_loop import PARAMS
+import pyarrow as pa
+import torch
+from reference_loop import EPOCHS, PARAMS
 from workspace import Workspace, parser, report, table, workspace
 
+from marketplace.embedding.extraction import embed_photos, embed_texts
+from marketplace.embedding.outputs import pooled
+from marketplace.embedding.vectors import PhotoVectors
+from marketplace.evaluation.retrieval import neighbours, normalised, retrieval_metrics
 from marketplace.models import checkpoints
 from marketplace.models.checkpoints import Checkpoint
 from marketplace.models.features import FeatureStore
+from marketplace.recommendation.metrics import recommendation_metrics
+from marketplace.recommendation.products import products_of
+from marketplace.recommendation.ranking import recommendations, with_words
 from marketplace.settings import load_settings
-from marketplace.training.data import TrainingData, split_of, training_data
-from marketplace.training.trainer import Trainer, TrainSettings
+from marketplace.training.data import split_of, training_data
+from marketplace.training.trainer import Trainer
 from marketplace.training.validation import validate
 
-STEPS: list[tuple[str, dict[str, Any]]] = [
-    ("the loop's settings", {}),
-    ("the loop's settings, stopped after 3 epochs without a better one", {"patience": 3}),
-    ("the loop's settings + schedule: one_cycle", {"patience": None, "schedule": "one_cycle"}),
-    ("+ batch_size: 32, lr: 0.002", {"batch_size": 32, "lr": 2e-3}),
-    ("+ epochs: 6", {"epochs": 6}),
-    ("+ linear_probe: true", {"linear_probe": True}),
-    ("+ flip_probability: 0", {"flip_probability": 0.0}),
-    ("+ linear_probe: false (the defaults)", {"linear_probe": False}),
-]
+Metrics = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A way to train: changes to the section `train`, and epochs on small and on full-sized images."""
+
+    changes: dict[str, Any] = field(default_factory=dict)
+    small: int = 6
+    full: int = 4
+
+
+RUNS = {
+    "defaults": Run(),
+    "the loop's settings": Run(PARAMS, small=0, full=EPOCHS),
+    "full-sized images alone, 4 epochs": Run(small=0),
+    "full-sized images alone, 5 epochs": Run(small=0, full=5),
+    "full-sized images alone, 10 epochs": Run(small=0, full=10),
+    "6 small, then 3 full": Run(full=3),
+    "cross-entropy alone": Run({"contrastive_weight": 0.0}),
+    "contrastive weight 1": Run({"contrastive_weight": 1.0}),
+    "batches of 64": Run({"batch_size": 64}),
+}
+VECTORS: dict[str, dict[str, Any]] = {
+    "no learned whitening (a PCA)": {"shrinkage": 1.0},
+    "shrinkage 0.1": {"shrinkage": 0.1},
+    "kind vectors of 256 dimensions": {"kind_dimensions": 256},
+    "kind vectors without categories": {"category_weight": 0.0},
+    "no power": {"power": 1.0},
+    "not mirrored": {"mirrored": False},
+}
+WORDS = (0.0, 0.25, 0.5, 0.75, 1.0)
+PHOTO_COLUMNS = {
+    "same_product_recall_at_1": "recall@1",
+    "same_product_recall_at_10": "recall@10",
+    "category_precision_at_10": "root p@10",
+    "leaf_precision_at_10": "leaf p@10",
+    "accuracy": "accuracy",
+    "seconds": "seconds",
+}
+WORD_COLUMNS = {"category_precision": "root p@10", "leaf_precision": "leaf p@10"}
 
 
 def main() -> None:
     """Parse the command line, run, print."""
     command = parser(__doc__)
     command.add_argument("--seeds", type=int, default=3, help="how many (default: 3)")
+    command.add_argument("--split", choices=("val", "test"), default="test", help="(default: test)")
+    command.add_argument("--only", action="append", metavar="NAME", help="only this row of training, and the defaults")
     options = command.parse_args()
-    rows = []
     with workspace(options.set) as space:
         for stage in ("fetch", "clean", "resize_images", "pretrained"):
             space.run(stage)
-        bench = Bench(space)
-        settings = bench.settings.model_copy(update=PARAMS)
-        for name, changes in STEPS:
-            settings = settings.model_copy(update=changes)
-            rows.append(show(name, [bench.full_alone(with_seed(settings, seed)) for seed in range(options.seeds)]))
-        settings = settings.model_copy(update={"flip_probability": 0.3})
-        both = [bench.small_then_full(with_seed(settings, seed)) for seed in range(options.seeds)]
-        rows.append(show("without it: 6 epochs small, then 6 full (warm start)", both))
-        longer = settings.model_copy(update={"epochs": 8})
-        alone = [bench.full_alone(with_seed(longer, seed)) for seed in range(options.seeds)]
-        rows.append(show("without it: 8 epochs full alone", alone))
-    report({"set": options.set, "rows": rows}, markdown(rows), options.json)
-
-
-def with_seed(settings: TrainSettings, seed: int) -> TrainSettings:
-    """The same settings with another seed."""
-    return settings.model_copy(update={"seed": seed})
+        bench = Bench(space, options.split)
+        photos: dict[str, list[Metrics]] = {name: [metrics] for name, metrics in bench.untouched().items()}
+        words: dict[str, list[Metrics]] = {}
+        for seed in range(options.seeds):
+            for name, run in RUNS.items():
+                if options.only and name not in ("defaults", *options.only):
+                    continue
+                checkpoint, seconds = bench.train(run, seed)
+                photos.setdefault(name, []).append(bench.measured(checkpoint, {}) | {"seconds": seconds})
+                print(name, json.dumps(photos[name][-1]), file=sys.stderr, flush=True)
+                if name == "defaults" and seed == 0:
+                    photos |= {f"… {kind}": [bench.measured(checkpoint, how)] for kind, how in VECTORS.items()}
+                    photos["… hubs left alone"] = [bench.measured(checkpoint, {}, hubs=False)]
+                    words = bench.with_words(checkpoint, space.path("text_model"))
+    tables = [
+        table(["photos", *PHOTO_COLUMNS.values()], rows_of(photos, PHOTO_COLUMNS)),
+        table(["weight of words", *WORD_COLUMNS.values()], rows_of(words, WORD_COLUMNS)),
+    ]
+    report({"set": options.set, "photos": photos, "words": words}, "\n\n".join(tables), options.json)
 
 
 class Bench:
-    """The two arrays, the pretrained network, and training runs on them."""
+    """The images, the pretrained network, and what is measured on a split."""
 
-    def __init__(self, space: Workspace) -> None:
-        self.settings = load_settings(space.path("params.yaml")).train
+    def __init__(self, space: Workspace, split: str) -> None:
+        self._settings = load_settings(space.path("params.yaml"))
         self._start: Checkpoint = checkpoints.load(space.path("models/pretrained.pt"))
-        self._table = space.path("data/clean/training_data.parquet")
-        self._categories = json.loads(space.path("data/clean/categories.json").read_text())["decode"]
-        self._small, self._full = (self._data(space, size) for size in ("small", "full"))
-        self._test = split_of(pd.read_parquet(self._table), "test")
+        path = space.path("data/clean/training_data.parquet")
+        self._table, self._split = pd.read_parquet(path), split
+        categories = json.loads(space.path("data/clean/categories.json").read_text())["decode"]
+        self._small, self._full = (
+            training_data(space.path(f"data/resized/{size}.npy"), path, categories) for size in ("small", "full")
+        )
+        for data in (self._small, self._full):
+            both_views = self._settings.train.model_copy(update={"flip_probability": 0.5})
+            Trainer(self._start, data, both_views, 1).begin()  # stores the features
 
-    def full_alone(self, settings: TrainSettings) -> dict[str, float]:
-        """Train on full-sized images from the ImageNet weights."""
-        return self._measured(self._start, settings, 0.0)
+    def train(self, run: Run, seed: int) -> tuple[Checkpoint, float]:
+        """The chosen epoch of a training run, and the seconds of its epochs."""
+        settings = self._settings.train.model_copy(update={**run.changes, "seed": seed})
+        start, seconds = self._start, 0.0
+        for data, epochs in ((self._small, run.small), (self._full, run.full)):
+            if epochs:
+                trainer = Trainer(start, data, settings, epochs)
+                trainer.begin()
+                started = time.perf_counter()
+                while not trainer.done:
+                    trainer.next_epoch()
+                seconds += time.perf_counter() - started
+                assert trainer.best is not None
+                start = trainer.best
+        return start, seconds
 
-    def small_then_full(self, settings: TrainSettings) -> dict[str, float]:
-        """Train on small images first, and start from there."""
-        started = time.perf_counter()
-        small = trained(self._start, self._small, settings)
-        return self._measured(small, settings, time.perf_counter() - started)
+    def measured(self, checkpoint: Checkpoint, how: dict[str, Any], *, hubs: bool = True) -> Metrics:
+        """Accuracy of a network, and the retrieval metrics of its vectors with other settings of `extract`."""
+        network = checkpoints.network_of(checkpoint, len(self._full.categories))
+        features = FeatureStore(network, self._full.images).features(np.arange(len(self._table)))
+        accuracy = validate(network, features, split_of(self._table, self._split)).accuracy
+        vectors = self._vectors(checkpoint, how)
+        if not hubs:
+            vectors = replace(vectors, hub_bias=np.zeros_like(vectors.hub_bias))
+        return {**self._retrieval(vectors), "accuracy": accuracy}
 
-    def _measured(self, start: Checkpoint, settings: TrainSettings, seconds: float) -> dict[str, float]:
-        started = time.perf_counter()
-        best = trained(start, self._full, settings)
-        seconds += time.perf_counter() - started
-        network = checkpoints.network_of(best, len(self._categories))
-        features = FeatureStore(network, self._full.images).features(np.arange(len(self._full.images)))
-        _, test_accuracy = validate(network, features, self._test)
+    def untouched(self) -> dict[str, Metrics]:
+        """The retrieval metrics of the network before training, as it is and with projections fitted for it."""
+        network = checkpoints.network_of(self._start, n_categories=1)
+        plain = normalised(pooled(network, self._full.images).numpy())
+        none = np.zeros(len(plain), np.float32)
+        before = {**self._start, "categories": ["none"]}
+        projected = self._vectors(before, {"category_weight": 0.0})  # type: ignore[arg-type]
+        without_hubs = replace(projected, hub_bias=none)
         return {
-            "seconds": seconds,
-            "val_accuracy": best["figures"]["val_accuracy"],
-            "test_accuracy": test_accuracy,
-            "epoch": best["epoch"],
+            "untouched": self._retrieval(PhotoVectors(plain, plain, none)),
+            "untouched, its own projections": self._retrieval(without_hubs),
+            "untouched, its own projections and hubs": self._retrieval(projected),
         }
 
-    def _data(self, space: Workspace, size: str) -> TrainingData:
-        data = training_data(space.path(f"data/resized/{size}.npy"), self._table, self._categories)
-        # Stores the features of both views.
-        Trainer(self._start, data, self.settings.model_copy(update={"flip_probability": 0.5})).begin()
-        return data
+    def with_words(self, checkpoint: Checkpoint, model: Path) -> dict[str, list[Metrics]]:
+        """Precision of ten recommendations for each weight of words."""
+        products = products_of(self._table)
+        kinds = self._vectors(checkpoint, {}).kind
+        _, texts = embed_texts(model, self._table)
+        texts_of_photos = texts[products.product_of_row]
+        judged = products  # by the products that it takes for those of the test split
+        if self._split != "test":
+            splits = products.table["split"].replace({"test": "held out", self._split: "test"})
+            judged = replace(products, table=products.table.assign(split=splits))
+        results = {}
+        for words in WORDS:
+            batches = recommendations(products, with_words(kinds, texts_of_photos, words), self._settings.recommend)
+            results[f"{words:g}"] = [recommendation_metrics(judged, pa.Table.from_batches(batches).to_pandas())]
+        return results
+
+    def _vectors(self, checkpoint: Checkpoint, how: dict[str, Any]) -> PhotoVectors:
+        settings = self._settings.extract.model_copy(update=how)
+        with torch.no_grad():
+            return embed_photos(checkpoint, self._table, self._full.images, settings)[1]
+
+    def _retrieval(self, vectors: PhotoVectors) -> Metrics:
+        rows = split_of(self._table, self._split).rows
+        return retrieval_metrics(neighbours(vectors, self._table, rows), self._table, rows)
 
 
-def trained(start: Checkpoint, data: TrainingData, settings: TrainSettings) -> Checkpoint:
-    """The chosen epoch of a training run that is not recorded."""
-    training = Trainer(start, data, settings)
-    training.begin()
-    while not training.done:
-        training.next_epoch()
-    assert training.best is not None
-    return training.best
+def rows_of(results: dict[str, list[Metrics]], columns: dict[str, str]) -> list[list[str]]:
+    """A row per choice: mean ± standard deviation over its runs."""
+    return [[name, *(spread(runs, column) for column in columns)] for name, runs in results.items()]
 
 
-def show(name: str, runs: list[dict[str, float]]) -> dict[str, Any]:
-    """Print a row as soon as it is known."""
-    print(name, json.dumps(runs), file=sys.stderr, flush=True)
-    return {"name": name, "runs": runs}
-
-
-def markdown(rows: list[dict[str, Any]]) -> str:
-    """A row per choice: means and, of the accuracies, standard deviations."""
-    lines = []
-    for row in rows:
-        val, test, seconds = (
-            [run[name] for run in row["runs"]] for name in ("val_accuracy", "test_accuracy", "seconds")
-        )
-        lines.append([row["name"], *(spread(values) for values in (val, test)), f"{mean(seconds):.0f} s"])
-    return table(["", "validation accuracy", "test accuracy", "training"], lines)
-
-
-def spread(values: list[float]) -> str:
-    """Mean ± standard deviation."""
-    return f"{mean(values):.3f} ± {stdev(values) if len(values) > 1 else 0:.3f}"
+def spread(runs: list[Metrics], column: str) -> str:
+    """Mean ± standard deviation; seconds are rounded."""
+    values = [run[column] for run in runs if column in run]
+    if not values:
+        return ""
+    if column == "seconds":
+        return f"{mean(values):.0f}"
+    return f"{mean(values):.3f}" + (f" ± {stdev(values):.3f}" if len(values) > 1 else "")
 
 
 if __name__ == "__main__":

@@ -32,9 +32,7 @@ def main() -> None:
     command.add_argument("--size", type=int, default=256, help="pixels a side (default: 256)")
     command.add_argument("--backbone", choices=BACKBONES, default="efficientnet_lite0")
     options = command.parse_args()
-    settings = load_settings(ROOT / "params.yaml").train.model_copy(
-        update={"epochs": 1, "feature_cache_gib": 1e6, "lr": 1e-6}
-    )
+    settings = load_settings(ROOT / "params.yaml").train.model_copy(update={"feature_cache_gib": 1e6, "lr": 1e-6})
     network = pretrained_network(options.backbone, "none")
     start = checkpoint_of(network, weights="none", size=0, categories=[], epoch=0, figures={})
     start["state_dict"] = {k: v for k, v in start["state_dict"].items() if not k.startswith("head.categories")}
@@ -44,7 +42,7 @@ def main() -> None:
         data = synthetic(folder / "images.npy", options.images, options.size)
         before, started = peak_gib(), time.perf_counter()
         with Recorder(folder / "metrics", folder / "logs", folder / "epochs") as recorder:
-            train(start, data, settings, recorder)
+            train(start, data, settings, 1, recorder)
         seconds = time.perf_counter() - started
     results = {
         "images": options.images,

@@ -28,7 +28,7 @@ def main() -> None:
         for stage in ("fetch", "clean", "resize_images", "pretrained", "train_small", "train_full", "extract"):
             space.run(stage)
         photos = pd.read_parquet(space.path("data/clean/training_data.parquet"))
-        vectors = read_embeddings(space.path("data/embeddings.parquet"), photos)
+        vectors = read_embeddings(space.path("data/embeddings.parquet"), photos).kind
     products = products_of(photos)
     results = {name: judged(products, pool(vectors[products.photos], products)) for name, pool in POOLS.items()}
     rows = [[name, *(f"{value:.4f}" for value in figures.values())] for name, figures in results.items()]

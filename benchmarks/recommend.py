@@ -33,7 +33,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "recommendations.parquet"
         settings = load_settings(ROOT / "params.yaml").recommend
-        write_recommendations(path, recommendations(products_of(photos), vectors, settings))
+        write_recommendations(path, recommendations(products_of(photos), vectors, settings), settings.words)
         mib = path.stat().st_size / 2**20
     seconds = time.perf_counter() - started
     results = {
@@ -65,7 +65,9 @@ def catalogue(n: int, dimensions: int) -> tuple[pd.DataFrame, np.ndarray]:
     photos = pd.DataFrame(
         {
             "product_id": [f"{index:036d}" for index in number],
-            "product_name": "thing",
+            "image_id": "",
+            "product_name": [f"thing {index}" for index in number],
+            "group": number,
             "category": category,
             "category_path": category,
             "price": Decimal(1),

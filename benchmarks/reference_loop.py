@@ -25,13 +25,13 @@ from torchvision import transforms
 from marketplace.models import checkpoints
 from marketplace.models.backbones import BACKBONES
 
+EPOCHS = 10
 # This loop's values as keys of the section `train` in params.yaml. With `train_full.warm_start: true`, the pipeline
 # trains as the loop does, on small images first.
 PARAMS: dict[str, Any] = {
     "lr": 1e-3,
     "schedule": "constant",
     "batch_size": 16,
-    "epochs": 10,
     "patience": None,
     "linear_probe": False,
     "flip_probability": 0.3,
@@ -106,7 +106,7 @@ def main() -> None:
     parser.add_argument("--table", type=Path, required=True, metavar="FILE", help="training_data.parquet")
     parser.add_argument("--pretrained", type=Path, required=True, metavar="FILE", help="models/pretrained.pt")
     parser.add_argument("--size", type=int, default=64, help="pixels a side (default: 64)")
-    parser.add_argument("--epochs", type=int, default=10, help="(default: 10)")
+    parser.add_argument("--epochs", type=int, default=EPOCHS, help="(default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="(default: 0)")
     options = parser.parse_args()
     table = pd.read_parquet(options.table)

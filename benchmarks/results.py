@@ -14,6 +14,8 @@ from typing import Any
 import yaml
 from workspace import Workspace, parser, report, table, workspace
 
+UNTOUCHED = {"untouched_projected": "untouched, its own projections", "untouched": "untouched"}
+
 
 def main() -> None:
     """Parse the command line, run, print."""
@@ -35,7 +37,7 @@ def time_stages(space: Workspace) -> dict[str, float]:
 
 def figures(space: Workspace) -> dict[str, Any]:
     """What the pipeline recorded."""
-    names = ("clean", "train_small/metrics", "train_full/metrics", "evaluate")
+    names = ("clean", "train_small/metrics", "train_full/metrics", "evaluate", "summary")
     return {name.partition("/")[0]: json.loads(space.path(f"metrics/{name}.json").read_text()) for name in names}
 
 
@@ -44,12 +46,13 @@ def markdown(results: dict[str, Any]) -> str:
     seconds, evaluated = results["seconds"], results["figures"]["evaluate"]
     times = [[stage, f"{value:.1f}"] for stage, value in seconds.items()]
     parts = [table(["stage", "seconds"], [*times, ["**all**", f"**{sum(seconds.values()):.0f}**"]])]
+    others = [evaluated[name] for name in UNTOUCHED]
     rows = []
-    for name, value in evaluated.items():
-        if name != "untouched":
-            untouched = evaluated["untouched"].get(name)
-            rows.append([name, f"{value:.3f}", "" if untouched is None else f"{untouched:.3f}"])
-    parts.append(table(["on the test split", "fine-tuned", "untouched ImageNet features"], rows))
+    for name, value in {**results["figures"]["summary"], **evaluated}.items():
+        if name not in UNTOUCHED:
+            compared = (f"{other[name]:.3f}" if name in other else "" for other in others)
+            rows.append([name, f"{value:.3f}", *compared])
+    parts.append(table(["on the test split", "fine-tuned", *UNTOUCHED.values()], rows))
     for training in ("train_small", "train_full"):
         best = results["figures"][training]["best"]
         parts.append(f"{training}: epoch {best['epoch']}, validation accuracy {best['val_accuracy']:.3f}")

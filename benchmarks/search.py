@@ -51,7 +51,7 @@ def main() -> None:
     command.add_argument("--sizes", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
     command.add_argument("--only", default="", help="indexes with this in their name")
     options = command.parse_args()
-    real = np.stack(pd.read_parquet(ROOT / "data/embeddings.parquet")["embedding"])
+    real = np.stack(pd.read_parquet(ROOT / "data/embeddings.parquet")["kind_embedding"])
     results = []
     for size in options.sizes:
         vectors, queries = multiplied(real, size, seed=0), multiplied(real, N_QUERIES, seed=1)

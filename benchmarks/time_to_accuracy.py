@@ -49,11 +49,12 @@ def main() -> None:
         for stage in ("fetch", "clean", "pretrained"):
             space.run(stage)
         photos = cleaned(space)
-        settings = load_settings(space.path("params.yaml")).train
+        settings = load_settings(space.path("params.yaml"))
         for size in options.sizes:
             for seed in range(options.seeds):
                 loop = reference(space, photos, size, options.epochs, seed)
-                steps, epochs = ours(space, photos, size, settings.model_copy(update={"seed": seed}))
+                own = settings.train.model_copy(update={"seed": seed})
+                steps, epochs = ours(space, photos, size, own, settings.train_full.epochs)
                 runs.append(compare(size, seed, loop, steps, epochs))
                 print(json.dumps(runs[-1]), flush=True)
     report({"set": options.set, "runs": runs}, markdown(runs), options.json)
@@ -108,7 +109,7 @@ class Clock(Recorder):
 
 
 def ours(
-    space: Workspace, photos: pd.DataFrame, size: int, settings: TrainSettings
+    space: Workspace, photos: pd.DataFrame, size: int, settings: TrainSettings, epochs: int
 ) -> tuple[dict[str, float], list[Epoch]]:
     """This project's way: resize once, the frozen layers once, then the tail and the head."""
     folder = space.path(f"ours-{size}-{settings.seed}")
@@ -120,7 +121,7 @@ def ours(
     data = training_data(folder / "images.npy", space.path("photos.parquet"), categories)
     start = checkpoints.load(space.path("models/pretrained.pt"))
     with Clock(folder) as clock:
-        train(start, data, settings, clock)
+        train(start, data, settings, epochs, clock)
     for stored in Path(space.environment["MARKETPLACE_CACHE"]).rglob("*.npy"):
         stored.unlink()  # the next seed computes its features, too
     return {"resize": resized - started}, [Epoch(at - started, accuracy) for at, accuracy in clock.epochs]

@@ -10,15 +10,17 @@ def main() -> None:
     import numpy as np
     import pandas as pd
 
+    from marketplace.common.params import load_section
+    from marketplace.embedding.projection import ExtractSettings
     from marketplace.embedding.vectors import read_embeddings
     from marketplace.evaluation.report import evaluate
     from marketplace.models import checkpoints
 
     table = pd.read_parquet("data/clean/training_data.parquet")
-    embeddings = read_embeddings(Path("data/embeddings.parquet"), table)
+    vectors = read_embeddings(Path("data/embeddings.parquet"), table)
     images = np.load("data/resized/full.npy", mmap_mode="r")
     tuned, pretrained = checkpoints.load(Path("models/full.pt")), checkpoints.load(Path("models/pretrained.pt"))
-    evaluation = evaluate(tuned, pretrained, table, embeddings, images)
+    evaluation = evaluate(tuned, pretrained, table, vectors, images, load_section("extract", ExtractSettings))
     evaluation.write(Path("metrics/evaluate.json"), Path("metrics/evaluate"))
 
 

@@ -1,4 +1,4 @@
-"""Strip the classifier from the fine-tuned network, and give every photo its vector."""
+"""Strip the classifier from the fine-tuned network, and give every photo and every product's text its vectors."""
 
 from pathlib import Path
 
@@ -12,24 +12,23 @@ def main() -> None:
 
     from marketplace.common.params import load_section
     from marketplace.embedding import image_model
+    from marketplace.embedding.extraction import embed_photos, embed_texts
     from marketplace.embedding.onnx import export_onnx
-    from marketplace.embedding.outputs import chosen_checkpoint, networks_of, pooled
-    from marketplace.embedding.projection import ExtractSettings, fit_projection
-    from marketplace.embedding.vectors import write_embeddings
-    from marketplace.models import checkpoints
+    from marketplace.embedding.outputs import chosen_checkpoint
+    from marketplace.embedding.projection import ExtractSettings
+    from marketplace.embedding.vectors import write_embeddings, write_text_embeddings
+    from marketplace.models.checkpoints import sha256_of
 
     settings = load_section("extract", ExtractSettings)
-    tuned_path = Path("models/full.pt")
-    tuned = chosen_checkpoint(tuned_path, Path("metrics/train_full/metrics.json"))
-    networks = networks_of(settings.vectors, tuned, checkpoints.load(Path("models/pretrained.pt")))
-    table = pd.read_parquet("data/clean/training_data.parquet", columns=["image_id", "product_id", "split"])
-    outputs = pooled(networks, np.load("data/resized/full.npy", mmap_mode="r"), mirrored=settings.mirrored)
-    projection = fit_projection(outputs[np.flatnonzero(table["split"] == "train")], settings)
-    model = image_model.ImageModel(networks, projection, mirrored=settings.mirrored)
-    sha256 = checkpoints.sha256_of(tuned_path)
-    image_model.save(Path("models/image_model.pt"), model, tuned, vectors=settings.vectors, checkpoint_sha256=sha256)
+    table = pd.read_parquet("data/clean/training_data.parquet")
+    path = Path("models/full.pt")
+    tuned = chosen_checkpoint(path, Path("metrics/train_full/metrics.json"))
+    model, vectors = embed_photos(tuned, table, np.load("data/resized/full.npy", mmap_mode="r"), settings)
+    image_model.save(Path("models/image_model.pt"), model, tuned, checkpoint_sha256=sha256_of(path))
     export_onnx(Path("models/image_model.onnx"), model.eval(), tuned["size"])
-    write_embeddings(Path("data/embeddings.parquet"), table, projection(outputs).numpy())
+    write_embeddings(Path("data/embeddings.parquet"), table, vectors)
+    product_ids, texts = embed_texts(Path("models/text_model"), table)
+    write_text_embeddings(Path("data/text_embeddings.parquet"), product_ids, texts)
 
 
 if __name__ == "__main__":

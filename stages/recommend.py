@@ -1,4 +1,4 @@
-"""Recommend similar products for every product, and build the index that answers for new photos."""
+"""Recommend similar products for every product, and build the indexes that answer new questions."""
 
 import json
 from pathlib import Path
@@ -13,20 +13,19 @@ def main() -> None:
 
     from marketplace.common.files import write_json
     from marketplace.common.params import load_section
-    from marketplace.embedding.vectors import read_embeddings
+    from marketplace.recommendation.catalogue import read_catalogue
     from marketplace.recommendation.gallery import write_gallery
     from marketplace.recommendation.index import write_index
     from marketplace.recommendation.metrics import recommendation_metrics, summary, tracked_products
-    from marketplace.recommendation.products import products_of
     from marketplace.recommendation.ranking import RecommendSettings, recommendations, write_recommendations
 
     settings = load_section("recommend", RecommendSettings)
-    table = pd.read_parquet("data/clean/training_data.parquet")
-    vectors = read_embeddings(Path("data/embeddings.parquet"), table)
-    products = products_of(table)
-    write_index(Path("models/recommendations.index"), vectors, settings.index, settings.index_search)
+    catalogue = read_catalogue(Path())
+    products, vectors = catalogue.products, catalogue.similar(settings.words)
+    write_index(Path("models/similar.index"), vectors, settings.index, settings.index_search)
+    write_index(Path("models/same.index"), catalogue.same, settings.index, settings.index_search)
     path = Path("data/recommendations.parquet")
-    write_recommendations(path, recommendations(products, vectors, settings))
+    write_recommendations(path, recommendations(products, vectors, settings), settings.words)
     recommended = pd.read_parquet(path)
     metrics = recommendation_metrics(products, recommended)
     evaluation = json.loads(Path("metrics/evaluate.json").read_text(encoding="utf-8"))

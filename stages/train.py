@@ -16,15 +16,19 @@ def main(size: str) -> None:
     from marketplace.models import checkpoints
     from marketplace.training.data import training_data
     from marketplace.training.recorder import Recorder
-    from marketplace.training.trainer import TrainFullSettings, TrainSettings, train
+    from marketplace.training.trainer import TrainFullSettings, TrainSettings, TrainSmallSettings, train
 
     settings = load_section("train", TrainSettings)
-    warm = size == "full" and load_section("train_full", TrainFullSettings).warm_start
+    if size == "small":
+        epochs, warm = load_section("train_small", TrainSmallSettings).epochs, False
+    else:
+        own = load_section("train_full", TrainFullSettings)
+        epochs, warm = own.epochs, own.warm_start
     start = checkpoints.load(Path("models/small.pt" if warm else "models/pretrained.pt"))
     categories = json.loads(Path("data/clean/categories.json").read_text(encoding="utf-8"))["decode"]
     data = training_data(Path(f"data/resized/{size}.npy"), Path("data/clean/training_data.parquet"), categories)
     with Recorder(Path(f"metrics/train_{size}"), Path(f"logs/train_{size}"), Path(f"models/epochs/{size}")) as recorder:
-        best = train(start, data, settings, recorder)
+        best = train(start, data, settings, epochs, recorder)
     checkpoints.save(Path(f"models/{size}.pt"), best)
 
 

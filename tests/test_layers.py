@@ -74,7 +74,7 @@ def loaded_by(code: str) -> set[str]:
     [
         ("import marketplace.cli", {"torch", "pandas", "numpy", "pydantic", "dvc"}),
         ("import marketplace.common.params", {"torch", "pandas", "numpy"}),
-        ("import marketplace.embedding.vectors", {"torch"}),
+        ("import marketplace.embedding.vectors, marketplace.embedding.text_model", {"torch"}),
         ("import marketplace.recommendation.gallery, marketplace.recommendation.ranking", {"torch"}),
         ("import marketplace.serving.recommender", {"torch", "openvino"}),
         ("import marketplace.sources.fetch, marketplace.catalogue.clean", {"torch"}),

@@ -15,7 +15,7 @@ from marketplace.models.backbones import ModelSettings
 from marketplace.photos.squares import ResizeSettings
 from marketplace.recommendation.ranking import RecommendSettings
 from marketplace.sources.dump import FetchSettings
-from marketplace.training.trainer import TrainFullSettings, TrainSettings
+from marketplace.training.trainer import TrainFullSettings, TrainSettings, TrainSmallSettings
 
 
 class Settings(Section):
@@ -26,6 +26,7 @@ class Settings(Section):
     resize_images: ResizeSettings
     model: ModelSettings
     train: TrainSettings
+    train_small: TrainSmallSettings
     train_full: TrainFullSettings
     extract: ExtractSettings
     recommend: RecommendSettings

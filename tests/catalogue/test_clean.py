@@ -125,6 +125,7 @@ def test_the_files_hold_what_the_contract_says(cleaned: CleanDump, tmp_path: Pat
         "image_id",
         "product_id",
         "product_name",
+        "product_description",
         "category",
         "category_path",
         "label",

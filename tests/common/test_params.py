@@ -50,8 +50,8 @@ def test_a_rate_is_a_float_however_it_is_written(tmp_path: Path, text: str, valu
         ("resize_images.small", "0", "a whole number, at least 32 and at most 1024"),
         ("model.backbone", "resnet51", "'efficientnet_lite0', 'resnet18', 'resnet34' or 'resnet50'"),
         ("train.batch_size", "'16'", "a whole number, at least 2"),
-        ("train.epochs", "true", "a whole number, at least 1"),
-        ("train.epochs", "0", "at least 1"),
+        ("train_full.epochs", "true", "a whole number, at least 1"),
+        ("train_small.epochs", "0", "at least 1"),
         ("train.lr", "fast", "a number, greater than 0 and at most 1"),
         ("train.lr", ".nan", "a number, greater than 0"),
         ("train.flip_probability", "-0.1", "at least 0 and at most 1"),
@@ -75,8 +75,8 @@ def test_an_impossible_value_in_any_section_is_refused_by_key_value_and_what_is_
 
 
 def test_an_unknown_key_is_refused_with_the_one_that_was_meant(tmp_path: Path) -> None:
-    with pytest.raises(MarketplaceError, match=r"train\.ephocs = 3 is not a setting; did you mean epochs\?"):
-        checked_params(changed(tmp_path, "train.ephocs", "3"))
+    with pytest.raises(MarketplaceError, match=r"train_full\.ephocs = 3 is not a setting; did you mean epochs\?"):
+        checked_params(changed(tmp_path, "train_full.ephocs", "3"))
     with pytest.raises(MarketplaceError, match=r"trian = 1 is not a setting; did you mean train\?"):
         checked_params(changed(tmp_path, "trian", "1"))
 
@@ -84,10 +84,10 @@ def test_an_unknown_key_is_refused_with_the_one_that_was_meant(tmp_path: Path) -
 def test_all_mistakes_are_named_at_once(tmp_path: Path) -> None:
     values = yaml.safe_load(PARAMS.read_text())
     values["train"]["lr"] = 2
-    del values["train"]["epochs"], values["train"]["seed"], values["extract"]
+    del values["train"]["select"], values["train"]["seed"], values["extract"]
     with pytest.raises(MarketplaceError) as caught:
         checked_params(written(tmp_path, yaml.safe_dump(values)))
-    for said in ("train.lr = 2", "train.epochs is missing; train.seed is missing", "extract is missing"):
+    for said in ("train.lr = 2", "train.select is missing; train.seed is missing", "extract is missing"):
         assert str(caught.value).count(said) == 1
 
 
@@ -97,7 +97,7 @@ def test_a_missing_key_broken_yaml_and_a_missing_file_are_named(tmp_path: Path) 
         checked_params(path)
     for text, said in (
         ("train: [", "not valid YAML"),
-        (PARAMS.read_text().replace("  epochs: ", "  # epochs: "), r"train\.epochs is missing"),
+        (PARAMS.read_text().replace("  select: ", "  # select: "), r"train\.select is missing"),
         ("", "the file = None is not allowed: it must be a section with keys"),
     ):
         with pytest.raises(MarketplaceError, match=said):

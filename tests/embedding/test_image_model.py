@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from marketplace.embedding import image_model, onnx
 from marketplace.embedding.image_model import ImageModel
-from marketplace.embedding.projection import ExtractSettings, fit_projection
+from marketplace.embedding.projection import fit_projection
 from marketplace.models.checkpoints import Provenance
 from marketplace.models.network import Network
 
@@ -25,75 +25,86 @@ def images() -> np.ndarray:
 
 
 @pytest.fixture
-def build(images: np.ndarray) -> Build:
-    def make(n_networks: int = 1, *, mirrored: bool = False, dimensions: int | None = 16) -> ImageModel:
+def build() -> Build:
+    def make(classifier: str = "cosine", *, mirrored: bool = False, weight: float = 0.3) -> ImageModel:
         torch.manual_seed(0)
-        networks = [Network("efficientnet_lite0", 2).eval() for _ in range(n_networks)]
-        settings = ExtractSettings(vectors="tuned", mirrored=mirrored, power=0.5, dimensions=dimensions, whitening=0.5)
-        outputs = torch.randn(40, sum(network.dimensions for network in networks)).abs()
-        return ImageModel(networks, fit_projection(outputs, settings), mirrored=mirrored).eval()
+        network = Network("efficientnet_lite0", 2, classifier).eval()
+        outputs, products = torch.randn(40, network.dimensions).abs(), torch.arange(40) // 2
+        product, kind = (
+            fit_projection(outputs, products, power=0.5, shrinkage=0.3, dimensions=dimensions) for dimensions in (16, 8)
+        )
+        return ImageModel(network, product, kind, mirrored=mirrored, category_weight=weight).eval()
 
     return make
 
 
-def embedded(model: ImageModel, images: np.ndarray) -> np.ndarray:
+def embedded(model: ImageModel, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Product and kind vectors, image by image."""
     with torch.inference_mode():
-        return np.stack([model(torch.from_numpy(image)[None])[0].numpy() for image in images])
+        answers = [model(torch.from_numpy(image)[None]) for image in images]
+    return tuple(torch.cat(vectors).numpy() for vectors in zip(*answers, strict=True))  # type: ignore[return-value]
 
 
-def test_a_vector_is_the_projected_output_of_the_network(build: Build, images: np.ndarray) -> None:
+def test_the_vectors_are_what_their_formulas_give(build: Build, images: np.ndarray) -> None:
     model = build()
     with torch.inference_mode():
         pixels = (torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255 - 0.5) / 0.5
-        outputs = model.tails[0](model.trunk(pixels))
-        centred = outputs.sign() * outputs.abs().sqrt() - model.projection.mean
-        expected = F.normalize(centred @ model.projection.matrix.T).numpy()
-    np.testing.assert_allclose(embedded(model, images), expected, atol=1e-5)
+        outputs = model.network.tail(model.network.trunk(pixels))
+        rooted = outputs.sign() * outputs.abs().sqrt()
+        product, kind = (F.normalize((rooted - one.mean) @ one.matrix.T).numpy() for one in (model.product, model.kind))
+        probabilities = model.network.head(outputs).softmax(dim=1).numpy()
+    products, kinds = embedded(model, images)
+    np.testing.assert_allclose(products, product, atol=1e-5)
+    np.testing.assert_allclose(kinds, np.hstack([0.7**0.5 * kind, 0.3**0.5 * np.sqrt(probabilities)]), atol=1e-5)
+    np.testing.assert_allclose(np.linalg.norm(kinds, axis=1), 1, atol=1e-5)
 
 
-def test_with_mirroring_a_photo_and_its_mirror_image_have_the_same_vector(build: Build, images: np.ndarray) -> None:
+def test_with_mirroring_a_photo_and_its_mirror_image_have_the_same_vectors(build: Build, images: np.ndarray) -> None:
     flipped = np.ascontiguousarray(images[:, :, ::-1])
-    model = build(mirrored=True)
-    np.testing.assert_allclose(embedded(model, images), embedded(model, flipped), atol=1e-5)
-    assert abs(embedded(build(), images) - embedded(build(), flipped)).max() > 1e-3
+    for one, other in zip(*(embedded(build(mirrored=True), view) for view in (images, flipped)), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)
+    assert abs(embedded(build(), images)[0] - embedded(build(), flipped)[0]).max() > 1e-3
 
 
-@pytest.mark.parametrize("n_networks", [1, 2])
-def test_it_comes_back_from_its_file(tmp_path: Path, build: Build, images: np.ndarray, n_networks: int) -> None:
-    model = build(n_networks, mirrored=True)
-    image_model.save(tmp_path / "image_model.pt", model, PROVENANCE, vectors="tuned", checkpoint_sha256="abc")
+@pytest.mark.parametrize("classifier", ["cosine", "linear"])
+def test_it_comes_back_from_its_file(tmp_path: Path, build: Build, images: np.ndarray, classifier: str) -> None:
+    model = build(classifier, mirrored=True)
+    image_model.save(tmp_path / "image_model.pt", model, PROVENANCE, checkpoint_sha256="abc")
     again, content = image_model.load(tmp_path / "image_model.pt")
-    np.testing.assert_allclose(embedded(again, images), embedded(model, images), atol=1e-6)
-    state = content.pop("state_dict")  # type: ignore[misc]
-    assert not any("head" in name and "conv_head" not in name for name in state)
+    for one, other in zip(embedded(again, images), embedded(model, images), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-6)
+    del content["state_dict"]  # type: ignore[misc]
     assert content == {
         **PROVENANCE,
         "backbone": "efficientnet_lite0",
-        "vectors": "tuned",
+        "classifier": classifier,
         "background": (255, 255, 255),
         "mean": (0.5, 0.5, 0.5),
         "std": (0.5, 0.5, 0.5),
         "mirrored": True,
         "power": 0.5,
+        "category_weight": 0.3,
         "dimensions": 16,
+        "kind_dimensions": 10,
         "checkpoint_sha256": "abc",
     }
 
 
-@pytest.mark.parametrize("changes", [{}, {"n_networks": 2, "mirrored": True}, {"dimensions": None}])
+@pytest.mark.parametrize("changes", [{}, {"classifier": "linear", "mirrored": True, "weight": 0.0}])
 def test_onnx_runtime_gives_the_same_vectors_for_any_batch(
-    tmp_path: Path, build: Build, images: np.ndarray, changes: dict[str, int]
+    tmp_path: Path, build: Build, images: np.ndarray, changes: dict[str, object]
 ) -> None:
     model, path = build(**changes), tmp_path / "image_model.onnx"
     onnx.export_onnx(path, model, size=64)
-    session = onnxruntime.InferenceSession(str(path))
-    (given,), (answer,) = session.get_inputs(), session.get_outputs()
+    session, ours = onnxruntime.InferenceSession(str(path)), onnx.onnx_model(path)
+    (given,) = session.get_inputs()
     assert (given.name, given.type, given.shape[1:]) == ("images", "tensor(uint8)", [64, 64, 3])
-    assert answer.name == "vectors"
-    for n in (1, 3, 20):
-        (vectors,) = session.run(["vectors"], {"images": images[:n]})
-        assert np.abs(vectors - embedded(model, images[:n])).max() <= 1e-4
-        assert np.abs(vectors - onnx.onnx_model(path)(images[:n])).max() <= 1e-4
+    assert [answer.name for answer in session.get_outputs()] == ["vectors", "kinds"]
+    for n in (1, 20):
+        expected = embedded(model, images[:n])
+        for answers in (session.run(None, {"images": images[:n]}), ours(images[:n])):
+            for found, wanted in zip(answers, expected, strict=True):
+                assert np.abs(found - wanted).max() <= 1e-4
     assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
 
 

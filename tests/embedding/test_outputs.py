@@ -1,4 +1,3 @@
-import copy
 import json
 from pathlib import Path
 
@@ -8,19 +7,30 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor
-from torch.nn import functional as F
 
 from marketplace.common.errors import MarketplaceError
 from marketplace.embedding.outputs import chosen_checkpoint, pooled
-from marketplace.embedding.vectors import read_embeddings, write_embeddings
+from marketplace.embedding.projection import ExtractSettings
+from marketplace.embedding.vectors import (
+    PhotoVectors,
+    hub_bias,
+    read_embeddings,
+    read_text_embeddings,
+    write_embeddings,
+    write_text_embeddings,
+)
 from marketplace.evaluation.report import category_probabilities, evaluate, top3_accuracy
+from marketplace.evaluation.retrieval import normalised
 from marketplace.models.checkpoints import CATEGORIES as CATEGORIES_LAYER
 from marketplace.models.checkpoints import Checkpoint, checkpoint_of, save
 from marketplace.models.network import Network
 
 FIGURES = {"train_loss": 0.5, "val_loss": 0.75, "val_accuracy": 0.625}
 CATEGORIES = ["a", "b", "c", "d"]
+SETTINGS = ExtractSettings(mirrored=True, power=0.5, shrinkage=0.3, kind_dimensions=8, category_weight=0.3)
 
 
 @pytest.fixture(scope="module")
@@ -70,20 +80,15 @@ def test_a_checkpoint_that_is_not_the_chosen_epoch_is_refused(tmp_path: Path, ch
 
 
 def test_outputs_are_pooled_image_by_image(network: Network, images: np.ndarray) -> None:
-    outputs = pooled([network], images)
+    outputs = pooled(network, images)
     assert outputs.dtype == torch.float32
     torch.testing.assert_close(outputs, one_by_one(network, images), rtol=2e-2, atol=2e-3)
 
 
-def test_joined_and_mirrored_outputs_are_what_each_network_gives_for_both_views(
-    network: Network, images: np.ndarray
-) -> None:
-    other = copy.deepcopy(network)
-    torch.nn.init.uniform_(next(other.tail.parameters()), -0.1, 0.1)
+def test_mirrored_outputs_are_the_mean_of_both_views(network: Network, images: np.ndarray) -> None:
     views = images, np.ascontiguousarray(images[:, :, ::-1])
-    parts = [torch.cat([F.normalize(one_by_one(part, view)) for part in (network, other)], dim=1) for view in views]
-    outputs = pooled([network, other], images, mirrored=True)
-    torch.testing.assert_close(outputs, (parts[0] + parts[1]) / 2, rtol=2e-2, atol=2e-3)
+    parts = [one_by_one(network, view) for view in views]
+    torch.testing.assert_close(pooled(network, images, mirrored=True), (parts[0] + parts[1]) / 2, rtol=2e-2, atol=2e-3)
 
 
 def one_by_one(network: Network, images: np.ndarray) -> Tensor:
@@ -91,27 +96,55 @@ def one_by_one(network: Network, images: np.ndarray) -> Tensor:
         return torch.cat([network.tail(network.trunk(network.pixels(images[[i]]))) for i in range(len(images))])
 
 
+def vectors_of(n: int) -> PhotoVectors:
+    rng = np.random.default_rng(0)
+    product, kind = (normalised(rng.normal(size=(n, size)).astype(np.float32)) for size in (6, 3))
+    return PhotoVectors(product, kind, rng.normal(size=n).astype(np.float32))
+
+
 def test_embeddings_come_back_with_their_ids(tmp_path: Path, table: pd.DataFrame) -> None:
-    values = np.random.default_rng(0).normal(size=(40, 6)).astype(np.float32)
-    path = tmp_path / "embeddings.parquet"
-    write_embeddings(path, table, values)
-    assert (read_embeddings(path, table) == values).all()
+    vectors, path = vectors_of(40), tmp_path / "embeddings.parquet"
+    write_embeddings(path, table, vectors)
+    again = read_embeddings(path, table)
+    for name in ("product", "kind", "hub_bias"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(vectors, name))
     schema = pq.read_schema(path)
     assert schema.field("embedding").type == pa.list_(pa.float32(), 6)
-    assert schema.names == ["image_id", "product_id", "embedding"]
+    assert schema.names == ["image_id", "product_id", "embedding", "kind_embedding", "hub_bias"]
     frame = pd.read_parquet(path)
     assert frame["product_id"].tolist() == table["product_id"].tolist()
-    assert (np.stack(frame["embedding"]) == values).all()
+    assert (np.stack(frame["embedding"]) == vectors.product).all()
     with pytest.raises(MarketplaceError, match="for other photos"):
         read_embeddings(path, table.iloc[::-1])
+
+
+def test_text_embeddings_come_back_with_their_ids(tmp_path: Path) -> None:
+    path, ids, vectors = tmp_path / "text.parquet", ["a", "b"], np.eye(2, dtype=np.float32)
+    write_text_embeddings(path, ids, vectors)
+    np.testing.assert_array_equal(read_text_embeddings(path, ids), vectors)
+    with pytest.raises(MarketplaceError, match="for other products"):
+        read_text_embeddings(path, ["b", "a"])
+
+
+@given(n=st.integers(1, 20), seed=st.integers(0, 1000))
+def test_the_hub_bias_is_half_the_mean_of_the_five_nearest(n: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    vectors, sha256 = normalised(rng.normal(size=(n, 4)).astype(np.float32)), rng.integers(0, 2 * n, n).astype(str)
+    expected = []
+    for row in range(n):
+        others = [float(vectors[row] @ vectors[i]) if sha256[i] != sha256[row] else 0.0 for i in range(n)]
+        k = min(5, n - 1)
+        expected.append(0.5 * sum(sorted(others)[-k:]) / k if k else 0.0)
+    np.testing.assert_allclose(hub_bias(vectors, sha256), expected, atol=1e-5)
 
 
 def test_the_evaluation_is_what_sums_by_hand_give(
     tmp_path: Path, network: Network, checkpoint: Checkpoint, images: np.ndarray, table: pd.DataFrame
 ) -> None:
-    embeddings = pooled([network], images).numpy()
+    plain = normalised(pooled(network, images).numpy())
+    vectors = PhotoVectors(plain, plain, np.zeros(len(plain), np.float32))
     state = {name: value for name, value in checkpoint["state_dict"].items() if not name.startswith(CATEGORIES_LAYER)}
-    result = evaluate(checkpoint, {**checkpoint, "state_dict": state}, table, embeddings, images)
+    result = evaluate(checkpoint, {**checkpoint, "state_dict": state}, table, vectors, images, SETTINGS)
     test = np.flatnonzero(table["split"] == "test")
     with torch.inference_mode():
         logits = torch.cat([network(network.pixels(images[[i]])) for i in test])
@@ -138,6 +171,10 @@ def test_the_evaluation_is_what_sums_by_hand_give(
     untouched = result.metrics["untouched"]
     assert isinstance(untouched, dict)
     assert untouched == pytest.approx({name: result.metrics[name] for name in untouched}, abs=0.05)
+    projected = result.metrics["untouched_projected"]
+    assert isinstance(projected, dict)
+    assert set(projected) == set(untouched)
+    assert projected != untouched
 
     result.write(tmp_path / "evaluate.json", tmp_path / "evaluate")
     assert json.loads((tmp_path / "evaluate.json").read_text()) == result.metrics

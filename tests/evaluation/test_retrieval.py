@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from marketplace.embedding.vectors import PhotoVectors
 from marketplace.evaluation.retrieval import (
     CURVE,
     map_at_r,
@@ -104,7 +105,12 @@ def shop(leaves_of_a_root: int) -> pd.DataFrame:
 
 def figures_of(embeddings: np.ndarray, table: pd.DataFrame) -> dict[str, float]:
     every = np.arange(len(table))
-    return retrieval_metrics(neighbours(embeddings, table, every), table, every)
+    return retrieval_metrics(neighbours(both(embeddings), table, every), table, every)
+
+
+def both(embeddings: np.ndarray) -> PhotoVectors:
+    """The same vectors for both jobs, without hubs."""
+    return PhotoVectors(embeddings, embeddings, np.zeros(len(embeddings), np.float32))
 
 
 def test_perfect_and_useless_embeddings_get_what_they_deserve() -> None:
@@ -122,7 +128,7 @@ def test_perfect_and_useless_embeddings_get_what_they_deserve() -> None:
 
 def test_the_curve_rises_through_the_reported_points() -> None:
     table, every = shop(leaves_of_a_root=1), np.arange(60)
-    found = neighbours(np.random.default_rng(1).normal(size=(60, 8)).astype(np.float32), table, every)
+    found = neighbours(both(np.random.default_rng(1).normal(size=(60, 8)).astype(np.float32)), table, every)
     curve, figures = recall_curve(found, table, every), retrieval_metrics(found, table, every)
     assert len(curve) == CURVE
     assert curve == sorted(curve)
@@ -159,3 +165,20 @@ def test_map_at_r_is_its_formula(seed: int, n: int, n_keys: int, n_photos: int) 
     queries = np.arange(n)
     computed = map_at_r(nearest(vectors, sha256, queries, n), keys, sha256, queries)
     assert computed == pytest.approx(map_at_r_by_hand(vectors @ vectors.T, keys, sha256), nan_ok=True)
+
+
+def test_each_job_is_measured_by_its_own_vectors() -> None:
+    table, every = shop(leaves_of_a_root=1), np.arange(60)
+    random = np.random.default_rng(0).normal(size=(60, 16)).astype(np.float32)
+    of_product = np.repeat(np.eye(30, dtype=np.float32), 2, axis=0)
+    vectors = PhotoVectors(of_product, random, np.zeros(60, np.float32))
+    figures = retrieval_metrics(neighbours(vectors, table, every), table, every)
+    assert figures["same_product_recall_at_1"] == 1.0
+    assert figures["category_precision_at_10"] < 0.6
+
+
+def test_a_hub_is_found_less_often() -> None:
+    vectors = normalised(np.array([[1, 0], [0.8, 0.6], [0.7, 0.71]], dtype=np.float32))
+    assert nearest(vectors, np.array(list("abc")), np.array([0]), 1).tolist() == [[1]]
+    bias = np.array([0, 0.2, 0], dtype=np.float32)
+    assert nearest(vectors, np.array(list("abc")), np.array([0]), 1, bias).tolist() == [[2]]

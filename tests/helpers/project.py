@@ -32,7 +32,9 @@ TINY = {
     "fetch.sample.products": 65,
     "resize_images.small": 32,
     "resize_images.full": 48,
-    "train.epochs": 2,
+    "train_small.epochs": 2,
+    "train_full.epochs": 2,
+    "train_full.warm_start": False,
     "train.seed": 1,
 }
 

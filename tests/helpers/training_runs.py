@@ -10,7 +10,9 @@ from marketplace.training.trainer import TrainSettings, train
 COLOURS = ["red", "green", "blue"]  # the categories of the fixture `data`
 
 
-def train_in(start: Checkpoint, data: TrainingData, settings: TrainSettings, folder: Path) -> Checkpoint:
+def train_in(
+    start: Checkpoint, data: TrainingData, settings: TrainSettings, folder: Path, epochs: int = 3
+) -> Checkpoint:
     """Train, and record in metrics/, logs/ and epochs/ of a folder."""
     with Recorder(folder / "metrics", folder / "logs", folder / "epochs") as recorder:
-        return train(start, data, settings, recorder)
+        return train(start, data, settings, epochs, recorder)

@@ -72,7 +72,7 @@ def test_lite0s_weights_from_the_package_are_real(sample: SampleDump) -> None:
     precision = {}
     for weights in ("IMAGENET1K_V1", "none"):
         torch.manual_seed(0)
-        found = nearest(pooled([pretrained_network("efficientnet_lite0", weights)], images).numpy(), every, every, 5)
+        found = nearest(pooled(pretrained_network("efficientnet_lite0", weights), images).numpy(), every, every, 5)
         precision[weights] = precision_at_k(found, categories, every, 5)
     assert precision["IMAGENET1K_V1"] > 1.5 * precision["none"]
 

@@ -28,6 +28,9 @@ def test_it_runs_to_the_end_and_leaves_what_the_contract_says(reproduced: Projec
     model = torch.load(folder / "models/image_model.pt", weights_only=True)
     assert model["backbone"] == "efficientnet_lite0"
     assert len(embeddings["embedding"].iloc[0]) == model["dimensions"]
+    assert len(embeddings["kind_embedding"].iloc[0]) == model["kind_dimensions"]
+    texts = pd.read_parquet(folder / "data/text_embeddings.parquet")
+    assert texts["product_id"].tolist() == sorted(set(table["product_id"]))
     best = json.loads((folder / "metrics/train_full/metrics.json").read_text())["best"]
     assert model["epoch"] == best["epoch"]
     figures = json.loads((folder / "metrics/evaluate.json").read_text())
@@ -41,6 +44,7 @@ def test_it_runs_to_the_end_and_leaves_what_the_contract_says(reproduced: Projec
         "leaf_precision_at_10",
         "leaf_map_at_r",
         "untouched",
+        "untouched_projected",
     }
     assert set(figures["untouched"]) == {name for name in figures if "_at_" in name}
     recommended = pd.read_parquet(folder / "data/recommendations.parquet")
@@ -103,7 +107,7 @@ def test_a_warm_start_takes_the_small_trainings_weights_and_a_cold_one_imagenets
 ) -> None:
     # Too slow to move from where it starts.
     project = make_project(
-        **{"train_full.warm_start": True, "train.lr": 1e-9, "train.epochs": 1, "train.keep_epochs": True}
+        **{"train_full.warm_start": True, "train.lr": 1e-9, "train_full.epochs": 1, "train.keep_epochs": True}
     )
     copy_of(reproduced, project)
     project.dvc("repro", "train_full")
@@ -123,7 +127,8 @@ def test_the_real_listings_go_through(make_project: MakeProject, listings: Path)
             "fetch.local.path": str(listings),
             "fetch.limit": 200,
             "resize_images.full": 64,
-            "train.epochs": 3,
+            "train_small.epochs": 1,
+            "train_full.epochs": 3,
         },
     )
     assert ran(project.dvc("repro")) == STAGES

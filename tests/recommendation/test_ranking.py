@@ -12,14 +12,22 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from marketplace.catalogue.groups import photo_groups
+from marketplace.common.texts import display_name
 from marketplace.recommendation import ranking
 from marketplace.recommendation.gallery import write_gallery
 from marketplace.recommendation.metrics import recommendation_metrics
-from marketplace.recommendation.products import Products, display_name, products_of
-from marketplace.recommendation.ranking import RecommendSettings, highest, recommendations, write_recommendations
+from marketplace.recommendation.products import Products, products_of
+from marketplace.recommendation.ranking import (
+    RecommendSettings,
+    highest,
+    recommendations,
+    with_words,
+    words_of,
+    write_recommendations,
+)
 
 ALL = RecommendSettings(
-    k=5, same_category=False, same_location=False, price_factor=None, index="Flat", index_search=None
+    k=5, words=0.0, same_category=False, same_location=False, price_factor=None, index="Flat", index_search=None
 )
 CATEGORIES, LOCATIONS = ["Hats", "Shoes", "Tops"], ["Leeds", "York"]
 
@@ -31,7 +39,7 @@ def shop(seed: int = 0, n_products: int = 12) -> tuple[pd.DataFrame, np.ndarray]
     for number in rng.permutation(n_products):
         facts = {
             "product_id": f"p{number:02}",
-            "product_name": f"thing {number}",
+            "product_name": f"thing {number if number % 5 else 0} | in Leeds",  # some titles repeat
             "category": CATEGORIES[number % 3],
             "category_path": f"{CATEGORIES[number % 3]} / {number % 2}",
             "location": LOCATIONS[number % 2],
@@ -68,7 +76,8 @@ def by_hand(table: pd.DataFrame, vectors: np.ndarray, settings: RecommendSetting
     photos = {name: group.index.to_numpy() for name, group in table.groupby("product_id")}
     facts = table.drop_duplicates("product_id").set_index("product_id")
     linked = {name: {name} for name in photos}
-    for names in table.groupby("sha256")["product_id"].unique():
+    links = [*table.groupby("sha256")["product_id"].unique(), *table.groupby("product_name")["product_id"].unique()]
+    for names in links:
         together = set().union(*(linked[name] for name in names))
         for name in together:
             linked[name] = together
@@ -117,7 +126,8 @@ def test_every_product_gets_what_a_search_pair_by_pair_finds(
         np.testing.assert_allclose(rows["score"], best, atol=1e-5)
         np.testing.assert_allclose(rows["score"], [scores[name] for name in names], atol=1e-5)
         assert len({frozenset(linked[name]) for name in names}) == len(names)
-        assert rows["same_photo"].tolist() == [query in linked[name] for name in names]
+        titles = table.drop_duplicates("product_id").set_index("product_id")["product_name"]
+        assert rows["same_text"].tolist() == [titles[name] == titles[query] for name in names]
         assert rows["rank"].tolist() == list(range(1, len(rows) + 1))
 
 
@@ -162,7 +172,7 @@ def test_the_figures_are_those_of_test_products_and_leave_shared_photos_out() ->
     hits = [
         facts["category_path"][row.product_id] == facts["category_path"][row.similar_product_id]
         for row in found.itertuples()
-        if facts["split"][row.product_id] == "test" and not row.same_photo
+        if facts["split"][row.product_id] == "test" and not row.same_photo and not row.same_text
     ]
     figures = recommendation_metrics(products, found)
     assert figures["leaf_precision"] == pytest.approx(np.mean(hits), abs=1e-5)
@@ -172,8 +182,9 @@ def test_the_figures_are_those_of_test_products_and_leave_shared_photos_out() ->
 def test_the_table_is_written_with_its_types(tmp_path: Path) -> None:
     table, vectors = shop()
     path = tmp_path / "recommendations.parquet"
-    write_recommendations(path, recommendations(products_of(table), vectors, ALL))
+    write_recommendations(path, recommendations(products_of(table), vectors, ALL), words=0.5)
     assert pq.read_schema(path).equals(ranking.SCHEMA)
+    assert words_of(path) == 0.5
     assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
 
 
@@ -183,7 +194,8 @@ def test_texts_of_products_are_only_text_in_a_gallery(tmp_path: Path) -> None:
     products = products_of(table)
     images = np.zeros((len(table), 8, 8, 3), np.uint8)
     figures = {"accuracy": 0.5, "leaf_precision_at_10": 0.5}
-    metrics = {**figures, "untouched": figures, "recommend": {"coverage": 1.0}}
+    recommend = {"coverage": 1.0, "category_precision": 0.5, "leaf_precision": 0.5}
+    metrics = {**figures, "untouched_projected": figures, "recommend": recommend}
     write_gallery(tmp_path / "gallery.html", products, recommended(products, vectors, ALL), images, metrics)
     page = (tmp_path / "gallery.html").read_text()
     assert "<script>" not in page
@@ -204,3 +216,31 @@ def test_names_lose_what_marketplaces_append() -> None:
     assert display_name("Boots | in Leeds | Listings") == "Boots"
     assert display_name("Plain boots") == "Plain boots"
     assert display_name(" | in Leeds") == " | in Leeds"
+
+
+@given(words=st.floats(0, 1), seed=st.integers(0, 100))
+def test_one_inner_product_compares_photos_and_words(words: float, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    kinds, texts = rng.normal(size=(4, 3)).astype(np.float32), rng.normal(size=(4, 2)).astype(np.float32)
+    both = with_words(kinds, texts, words)
+    np.testing.assert_allclose(
+        both @ both.T, (1 - words) * kinds @ kinds.T + words * texts @ texts.T, rtol=1e-4, atol=1e-4
+    )
+
+
+def test_listings_with_one_title_are_listed_once_and_marked() -> None:
+    rows = [("a", "Oak table"), ("b", "oak  TABLE | in Hull"), ("c", "Pine table"), ("d", ""), ("e", "")]
+    table = pd.DataFrame(rows, columns=["product_id", "product_name"]).assign(
+        image_id="", sha256=list("12345"), category="c", category_path="c", price=None, location="", split="test"
+    )
+    table["group"] = np.arange(5)
+    vectors = np.eye(5, dtype=np.float32) + 1
+    found = recommended(products_of(table), vectors / np.linalg.norm(vectors, axis=1, keepdims=True), ALL)
+    of_c, of_a = (found[found["product_id"] == name] for name in "ca")
+    assert set(of_c["similar_product_id"]) == {"a", "d", "e"}  # of a and b, one; two without a title are not alike
+    assert of_a.set_index("similar_product_id")["same_text"].to_dict() == {
+        "b": True,
+        "c": False,
+        "d": False,
+        "e": False,
+    }

@@ -34,7 +34,7 @@ def test_a_model_knows_its_commit_parameters_data_epoch_and_metrics(experimented
     assert found["epoch"] == [f"{name} {value}" for name, value in best.items()]
     summary = json.loads((experimented.folder / "metrics/summary.json").read_text())
     assert found["metrics"] == [f"{name} {value}" for name, value in summary.items()]
-    assert {"train.lr 0.001", "extract.dimensions 256", "fetch.sample.products 65"} <= set(found["parameters"])
+    assert {"train.lr 0.001", "extract.shrinkage 0.3", "fetch.sample.products 65"} <= set(found["parameters"])
     assert not [line for line in found["parameters"] if line.startswith("recommend.")]  # comes after it
     assert f"data/raw/products.csv  md5 {experimented.out_hashes()['data/raw/products.csv']}" in found["data"]
     assert found["again"] == [f"git checkout {head} && dvc repro extract"]
@@ -75,8 +75,10 @@ def test_a_recommendation_names_its_photos_and_they_are_in_the_dump(experimented
     assert owners == [row["product_id"], row["similar_product_id"]]
     photos = {name for shard in shard_paths(experimented.folder / "data/raw/images") for name, _ in read_shard(shard)}
     assert {f"{name}.jpg" for name in names} <= photos
-    vectors = pd.read_parquet(experimented.folder / "data/embeddings.parquet").set_index("image_id")["embedding"]
-    assert float(vectors[names[0]] @ vectors[names[1]]) == pytest.approx(row["score"], abs=1e-5)
+    kinds = pd.read_parquet(experimented.folder / "data/embeddings.parquet").set_index("image_id")["kind_embedding"]
+    texts = pd.read_parquet(experimented.folder / "data/text_embeddings.parquet").set_index("product_id")["embedding"]
+    photos_alone, words_alone = kinds[names[0]] @ kinds[names[1]], texts[owners[0]] @ texts[owners[1]]
+    assert (photos_alone + words_alone) / 2 == pytest.approx(row["score"], abs=1e-5)
     assert found["stage"][0].startswith("recommend: ")
     first = facts(experimented.marketplace("lineage", row["product_id"]))
     assert "rank 1" in first["recommended"][0]
@@ -86,7 +88,7 @@ def test_a_recommendation_names_its_photos_and_they_are_in_the_dump(experimented
     ("asked", "said"),
     [
         ("README.md", "no dvc.lock in this repository's history wrote README.md"),
-        ("models/nothing.pt", "there is no file models/nothing.pt"),
+        ("models/nothing.pt", "models/nothing.pt does not exist"),
         ("nobody", "'nobody' is neither a file nor a product with recommendations"),
         ("data", "data is a folder"),
     ],

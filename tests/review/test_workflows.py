@@ -126,7 +126,7 @@ def test_the_review_step_compares_with_where_the_branch_began(checkout: Project)
     assert done.returncode == 1
     page = (checkout.folder / "review/review.md").read_text()
     assert page == Path(environment["GITHUB_STEP_SUMMARY"]).read_text()
-    assert "**Verdict: blocked.** Of 8 metrics: 8 unchanged." in page
+    assert "**Verdict: blocked.** Of 9 metrics: 9 unchanged." in page
     assert "- ⛔ `dvc.lock` does not match: train_small: parameter train.lr is modified" in page
     assert "| `train.lr` | `0.001` | `0.002` |" in page
 

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from fastapi.testclient import TestClient
 from helpers.paths import ROOT
@@ -18,8 +20,10 @@ from PIL import Image
 
 from marketplace.common.errors import MarketplaceError
 from marketplace.raw.shards import read_shard, shard_paths
+from marketplace.recommendation.catalogue import read_catalogue
 from marketplace.recommendation.filters import Filters
 from marketplace.recommendation.index import write_index
+from marketplace.recommendation.ranking import words_of
 from marketplace.serving.api import MAX_UPLOAD, application
 from marketplace.serving.recommender import Recommender, UnknownProductError
 
@@ -61,8 +65,9 @@ def test_approximate_indexes_answer_under_filters_too(
     copy_of_reproduced: Project, table: pd.DataFrame, factory: str
 ) -> None:
     folder = copy_of_reproduced.folder
-    vectors = np.stack(pd.read_parquet(folder / "data/embeddings.parquet")["embedding"])
-    write_index(folder / "models/recommendations.index", vectors, factory)
+    catalogue = read_catalogue(folder)
+    words = words_of(folder / "data/recommendations.parquet")
+    write_index(folder / "models/similar.index", catalogue.similar(words), factory)
     approximate = Recommender(folder)
     category = table["category"].iloc[0]
     found = approximate.similar_to_product(table["product_id"].iloc[0], 3, Filters(category=category))
@@ -108,21 +113,45 @@ def test_filters_hold(recommender: Recommender, table: pd.DataFrame) -> None:
         allowed = set(table.loc[passes, "product_id"]) - {query}
         assert ids <= allowed
         photos = table.groupby("product_id")["sha256"].agg(set)
-        for hidden in allowed - ids:  # only behind another one of the same photo
-            assert any(photos[hidden] & photos[shown] for shown in ids), hidden
+        names = table.groupby("product_id")["product_name"].first()
+        for hidden in allowed - ids:  # only behind another one with the same photo or title
+            assert any(photos[hidden] & photos[shown] or names[hidden] == names[shown] for shown in ids), hidden
 
 
-def test_names_are_searched_word_by_word(recommender: Recommender, table: pd.DataFrame) -> None:
+def test_words_find_names_by_spelling_and_meaning(recommender: Recommender, table: pd.DataFrame) -> None:
     name = table["product_name"].iloc[0].split(" | ")[0]
-    total, found = recommender.find(name.upper(), Filters(), offset=0, limit=5)
-    assert 0 < len(found) <= 5
-    assert total == sum(
-        name.casefold() in text.casefold() for text in table.groupby("product_id")["product_name"].first()
-    )
-    assert recommender.find("no such thing", Filters(), offset=0, limit=5) == (0, [])
-    everything, first = recommender.find("", Filters(), offset=0, limit=3)
+    for words in (name, name.upper(), name.replace("e", "ee", 1)):
+        total, found = recommender.find(words, Filters(), offset=0, limit=5)
+        assert 0 < len(found) <= min(5, total)
+        assert found[0].name == name
+    similar = recommender.similar_to_words(name, k=5)
+    assert similar[0].product.name == name
+    assert [one.score for one in similar] == sorted((one.score for one in similar), reverse=True)
+    category = table["category"].iloc[-1]
+    filtered = recommender.similar_to_words(name, 5, Filters(category=category))
+    assert {one.product.category.split(" / ")[0] for one in filtered} == {category}
+
+
+def test_without_words_the_whole_catalogue_is_listed(recommender: Recommender, table: pd.DataFrame) -> None:
+    assert recommender.find("zzqx wvvk", Filters(), offset=0, limit=5) == (0, [])
+    everything, first = recommender.find(" ", Filters(), offset=0, limit=3)
     assert everything == table["product_id"].nunique()
     assert recommender.find("", Filters(), offset=1, limit=2)[1] == first[1:]
+
+
+def test_a_product_without_a_price_is_found_and_shown(copy_of_reproduced: Project) -> None:
+    path = copy_of_reproduced.folder / "data/clean/training_data.parquet"
+    table = pq.read_table(path)
+    prices = pa.nulls(len(table), table.schema.field("price").type)
+    pq.write_table(table.set_column(table.schema.get_field_index("price"), table.schema.field("price"), prices), path)
+    recommender = Recommender(copy_of_reproduced.folder)
+    product_id = table["product_id"][0].as_py()
+    assert recommender.product(product_id).price is None
+    assert recommender.similar_to_product(product_id, 3)
+    assert recommender.similar_to_product(product_id, 3, Filters(max_price=Decimal(10**9))) == []
+    assert "no price" in command(copy_of_reproduced, "similar", product_id)
+    with TestClient(application(recommender)) as client:
+        assert client.get(f"/api/products/{product_id}").json()["price"] is None
 
 
 def test_an_unknown_product_brings_the_nearest_ids(recommender: Recommender, table: pd.DataFrame) -> None:
@@ -134,10 +163,10 @@ def test_an_unknown_product_brings_the_nearest_ids(recommender: Recommender, tab
 
 def test_outputs_of_two_runs_are_not_mixed(copy_of_reproduced: Project) -> None:
     folder = copy_of_reproduced.folder
-    write_index(folder / "models/recommendations.index", np.eye(8, dtype=np.float32), "Flat")
+    write_index(folder / "models/similar.index", np.eye(8, dtype=np.float32), "Flat")
     with pytest.raises(MarketplaceError, match="is for other vectors: run `dvc repro recommend`"):
         Recommender(folder)
-    (folder / "models/recommendations.index").unlink()
+    (folder / "models/similar.index").unlink()
     with pytest.raises(MarketplaceError, match="is missing: run `dvc repro` first"):
         Recommender(folder)
 
@@ -163,6 +192,9 @@ def test_the_command_lists_similar_products(reproduced: Project, table: pd.DataF
     assert [line[-1] for line in lines] == expected["similar_product_id"].tolist()[:4]
     assert [line[0] for line in lines] == ["1", "2", "3", "4"]
 
+    name = table["product_name"].iloc[0].split(" | ")[0]
+    assert name in command(reproduced, "similar", "--words", name).splitlines()[3]
+
     photo, page = tmp_path / "photo.png", tmp_path / "out.html"
     photo.write_bytes(png_of(reproduced, 0))
     category = table["category"].iloc[0]
@@ -176,7 +208,9 @@ def test_the_command_lists_similar_products(reproduced: Project, table: pd.DataF
 def test_the_command_explains_mistakes(reproduced: Project, table: pd.DataFrame, tmp_path: Path) -> None:
     query = table["product_id"].iloc[0]
     assert f"The nearest ids: {query}" in command(reproduced, "similar", query[:-2], code=1)
-    assert "there is no file nowhere/photo.jpg" in command(reproduced, "similar", "nowhere/photo.jpg", code=1)
+    assert "one of them" in command(reproduced, "similar", code=1)
+    assert "one of them" in command(reproduced, "similar", query, "--words", "table", code=1)
+    assert "nowhere/photo.jpg does not exist" in command(reproduced, "similar", "nowhere/photo.jpg", code=1)
     (tmp_path / "page.jpg").write_text("<html>")
     assert "the photo cannot be read: it is not an image" in command(
         reproduced, "similar", tmp_path / "page.jpg", code=1

@@ -101,7 +101,7 @@ def pairs() -> TrainingData:
 
 @pytest.fixture
 def short(settings: Settings) -> TrainSettings:
-    return settings.train.model_copy(update={"epochs": 4, "batch_size": 12, "classifier": "cosine"})
+    return settings.train.model_copy(update={"batch_size": 12, "classifier": "cosine"})
 
 
 def test_the_contrastive_term_pulls_photos_of_a_product_together(
@@ -109,9 +109,9 @@ def test_the_contrastive_term_pulls_photos_of_a_product_together(
 ) -> None:
     margins = []
     for weight in (0.0, 1.0):
-        settings = short.model_copy(update={"contrastive_weight": weight, "epochs": 12})
-        best = train_in(start, pairs, settings, tmp_path / str(weight))
-        unit = F.normalize(pooled([network_of(best, 3)], pairs.images)[pairs.train.rows])
+        settings = short.model_copy(update={"contrastive_weight": weight})
+        best = train_in(start, pairs, settings, tmp_path / str(weight), epochs=12)
+        unit = F.normalize(pooled(network_of(best, 3), pairs.images)[pairs.train.rows])
         similarity = unit @ unit.T
         same = pairs.train.products[:, None] == pairs.train.products[None, :]
         colour = (pairs.train.labels[:, None] == pairs.train.labels[None, :]) & ~same
@@ -123,11 +123,11 @@ def test_the_contrastive_term_pulls_photos_of_a_product_together(
 def test_a_cosine_training_starts_another_one_and_is_read_back(
     start: Checkpoint, pairs: TrainingData, short: TrainSettings, tmp_path: Path
 ) -> None:
-    small = train_in(start, pairs, short, tmp_path / "small")
+    small = train_in(start, pairs, short, tmp_path / "small", epochs=4)
     assert small["classifier"] == "cosine"
     assert not any(name.startswith("head.imagenet") for name in small["state_dict"])
-    still = short.model_copy(update={"lr": 1e-9, "epochs": 1})
-    warm = train_in(small, pairs, still, tmp_path / "warm")
+    still = short.model_copy(update={"lr": 1e-9})
+    warm = train_in(small, pairs, still, tmp_path / "warm", epochs=1)
     name = "head.categories.weight"
     torch.testing.assert_close(warm["state_dict"][name], small["state_dict"][name], rtol=0, atol=1e-6)
 

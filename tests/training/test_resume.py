@@ -35,7 +35,7 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def train_settings(settings: Settings) -> TrainSettings:
-    changes = {"epochs": EPOCHS, "schedule": "one_cycle", "linear_probe": True, "keep_epochs": True, "patience": None}
+    changes = {"schedule": "one_cycle", "linear_probe": True, "keep_epochs": True, "patience": None}
     changes |= {"classifier": "linear", "contrastive_weight": 0.5}
     return settings.train.model_copy(update=changes)
 
@@ -55,11 +55,13 @@ class KilledRecorder(Recorder):
         super().epoch(epoch, figures)
 
 
-def run_and_kill(start: Checkpoint, data: TrainingData, settings: TrainSettings, folder: Path, after: int) -> None:
+def run_and_kill(
+    start: Checkpoint, data: TrainingData, settings: TrainSettings, folder: Path, after: int, epochs: int = EPOCHS
+) -> None:
     record = KilledRecorder(folder / "metrics", folder / "logs", folder / "epochs")
     record.last = after
     with pytest.raises(Killed), record:
-        train(start, data, settings, record)
+        train(start, data, settings, epochs, record)
 
 
 def everything(folder: Path, best: Checkpoint) -> dict[str, bytes]:
@@ -75,11 +77,11 @@ def test_it_ends_as_an_undisturbed_run_does(
     start: Checkpoint, data: TrainingData, train_settings: TrainSettings, tmp_path: Path, after: int, schedule: str
 ) -> None:
     settings = train_settings.model_copy(update={"schedule": schedule})
-    undisturbed = everything(tmp_path / "a", train_in(start, data, settings, tmp_path / "a"))
+    undisturbed = everything(tmp_path / "a", train_in(start, data, settings, tmp_path / "a", EPOCHS))
     if after < EPOCHS:
         run_and_kill(start, data, settings, tmp_path / "b", after)
     assert [path.name for path in user_cache("trainings").rglob("state.pt")] == ["state.pt"] * (0 < after < EPOCHS)
-    assert everything(tmp_path / "b", train_in(start, data, settings, tmp_path / "b")) == undisturbed
+    assert everything(tmp_path / "b", train_in(start, data, settings, tmp_path / "b", EPOCHS)) == undisturbed
     assert not list(user_cache("trainings").iterdir())
 
 
@@ -93,7 +95,7 @@ def test_only_the_epochs_that_were_lost_are_trained_again(
     run_and_kill(start, data, train_settings, tmp_path, after=4)
     caplog.set_level("INFO")
     caplog.clear()
-    train_in(start, data, train_settings, tmp_path)
+    train_in(start, data, train_settings, tmp_path, EPOCHS)
     assert "resuming an interrupted training run after epoch 4" in caplog.text
     trained = [message for message in caplog.messages if message.startswith("epoch ")]
     assert [message.split(":")[0] for message in trained] == ["epoch 5/6", "epoch 6/6"]
@@ -137,7 +139,7 @@ def test_a_damaged_state_is_no_state_and_an_old_one_is_cleared(
     old = user_cache("trainings") / "of-last-month"
     old.mkdir()
     os.utime(old, (time.time() - 2 * resume.STALE_SECONDS,) * 2)
-    train_in(start, data, train_settings, tmp_path)
+    train_in(start, data, train_settings, tmp_path, EPOCHS)
     assert not list(user_cache("trainings").iterdir())
 
 
@@ -158,10 +160,10 @@ def test_a_full_disk_costs_the_state_and_not_the_training(
             resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
     settings = train_settings.model_copy(update={"keep_epochs": False})
-    undisturbed = train_in(start, data, settings, tmp_path / "a")
+    undisturbed = train_in(start, data, settings, tmp_path / "a", EPOCHS)
     with monkeypatch.context() as patch:
         patch.setattr("marketplace.models.checkpoints.save", save_on_full_disk)
-        best = train_in(start, data, settings, tmp_path / "b")
+        best = train_in(start, data, settings, tmp_path / "b", EPOCHS)
     assert "cannot hold the resume state (File too large)" in caplog.text
     assert caplog.text.count("cannot hold") == 1
     assert not list(user_cache("trainings").iterdir())
@@ -171,10 +173,10 @@ def test_a_full_disk_costs_the_state_and_not_the_training(
 def test_early_stopping_counts_the_epochs_before_the_kill(
     start: Checkpoint, data: TrainingData, train_settings: TrainSettings, tmp_path: Path
 ) -> None:
-    settings = train_settings.model_copy(update={"patience": 2, "lr": 1e-9, "epochs": 9})  # nothing improves
-    undisturbed = train_in(start, data, settings, tmp_path / "a")
+    settings = train_settings.model_copy(update={"patience": 2, "lr": 1e-9})  # nothing improves
+    undisturbed = train_in(start, data, settings, tmp_path / "a", EPOCHS)
     run_and_kill(start, data, settings, tmp_path / "b", after=2)
-    resumed = train_in(start, data, settings, tmp_path / "b")
+    resumed = train_in(start, data, settings, tmp_path / "b", EPOCHS)
     assert everything(tmp_path / "b", resumed) == everything(tmp_path / "a", undisturbed)
 
 
@@ -230,7 +232,7 @@ def test_dvc_repro_after_kill_nine_gives_the_same_hashes(killed_project: Project
 @pytest.fixture(scope="module")
 def killed_project(reproduced: Project, make_project: Callable[..., Project]) -> Project:
     """A project with trainings long enough to be killed, in which nothing was."""
-    project = copy_of(reproduced, make_project(**{"train.epochs": 14}))
+    project = copy_of(reproduced, make_project(**{"train_small.epochs": 14, "train_full.epochs": 14}))
     project.dvc("repro", "train_full")
     project.run("git", "add", "-A")
     project.run("git", "commit", "-qm", "undisturbed")

@@ -34,13 +34,13 @@ def train_settings(settings: Settings) -> TrainSettings:
         "classifier": "linear",
         "contrastive_weight": 0.0,
     }
-    return settings.train.model_copy(update={**described, "epochs": 3})
+    return settings.train.model_copy(update=described)
 
 
 def test_training_learns_and_leaves_the_trunk_bit_for_bit_as_it_was(
     start: Checkpoint, data: TrainingData, train_settings: TrainSettings, tmp_path: Path
 ) -> None:
-    best = train_in(start, data, train_settings.model_copy(update={"epochs": 10}), tmp_path)
+    best = train_in(start, data, train_settings, tmp_path, epochs=10)
     assert best["figures"]["val_accuracy"] > 0.8
     moved = set()
     for name, before in start["state_dict"].items():
@@ -93,9 +93,10 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others(
 def test_without_a_feature_store_the_results_are_the_same(
     start: Checkpoint, data: TrainingData, train_settings: TrainSettings, tmp_path: Path
 ) -> None:
-    settings = train_settings.model_copy(update={"flip_probability": 0.5, "epochs": 1})
-    stored = train_in(start, data, settings, tmp_path / "stored")
-    live = train_in(start, data, settings.model_copy(update={"feature_cache_gib": 0.0}), tmp_path / "live")
+    settings = train_settings.model_copy(update={"flip_probability": 0.5})
+    stored = train_in(start, data, settings, tmp_path / "stored", epochs=1)
+    without = settings.model_copy(update={"feature_cache_gib": 0.0})
+    live = train_in(start, data, without, tmp_path / "live", epochs=1)
     assert live["figures"] == pytest.approx(stored["figures"], rel=2e-3)
 
 
@@ -103,8 +104,8 @@ def test_the_first_epoch_is_the_loop_as_one_would_write_it(
     start: Checkpoint, data: TrainingData, train_settings: TrainSettings, tmp_path: Path
 ) -> None:
     """Cross-entropy, Adam and flips on the whole network from the pixels, without features, stores or splits of it."""
-    settings = train_settings.model_copy(update={"epochs": 1, "flip_probability": 0.4})
-    best = train_in(start, data, settings, tmp_path)
+    settings = train_settings.model_copy(update={"flip_probability": 0.4})
+    best = train_in(start, data, settings, tmp_path, epochs=1)
     torch.manual_seed(settings.seed)
     network = network_of(start, 3).train()
     optimiser = torch.optim.Adam([p for p in network.parameters() if p.requires_grad], lr=settings.lr)
@@ -127,10 +128,10 @@ def test_the_first_epoch_is_the_loop_as_one_would_write_it(
 def test_a_warm_start_begins_where_the_other_training_ended(
     start: Checkpoint, data: TrainingData, train_settings: TrainSettings, tmp_path: Path
 ) -> None:
-    settings = train_settings.model_copy(update={"lr": 1e-9, "epochs": 1})  # too slow to move
+    settings = train_settings.model_copy(update={"lr": 1e-9})  # too slow to move
     small = train_in(start, data, train_settings, tmp_path / "small")
-    warm = train_in(small, data, settings, tmp_path / "warm")
-    cold = train_in(start, data, settings, tmp_path / "cold")
+    warm = train_in(small, data, settings, tmp_path / "warm", epochs=1)
+    cold = train_in(start, data, settings, tmp_path / "cold", epochs=1)
     for name in ("head.categories.weight", "head.imagenet.weight", "tail.conv_head.weight"):
         torch.testing.assert_close(warm["state_dict"][name], small["state_dict"][name], rtol=0, atol=1e-6)
     torch.testing.assert_close(
@@ -179,18 +180,19 @@ def test_what_cannot_be_learned_from_is_refused_before_anything_is_computed(
     for refused, changes, message in cases:
         with pytest.raises(MarketplaceError, match=message):
             train_in(start, refused, train_settings.model_copy(update=changes), tmp_path)
-    train_in(start, data, train_settings.model_copy(update={"batch_size": 40, "epochs": 1}), tmp_path)
+    train_in(start, data, train_settings.model_copy(update={"batch_size": 40}), tmp_path, epochs=1)
 
 
 def test_early_stopping_waits_for_as_many_epochs_as_it_is_told(
     start: Checkpoint, data: TrainingData, train_settings: TrainSettings, tmp_path: Path
 ) -> None:
-    settings = train_settings.model_copy(update={"epochs": 30, "patience": 3})
-    best = train_in(start, data, settings, tmp_path)
+    settings = train_settings.model_copy(update={"patience": 3})
+    best = train_in(start, data, settings, tmp_path, epochs=30)
     history = pd.read_csv(tmp_path / "epochs" / "epochs.csv")
     assert len(history) < 30
     assert len(history) == best["epoch"] + 3
-    without = train_in(start, data, settings.model_copy(update={"patience": None, "epochs": len(history)}), tmp_path)
+    patient = settings.model_copy(update={"patience": None})
+    without = train_in(start, data, patient, tmp_path, epochs=len(history))
     assert without["figures"] == best["figures"]
 
 
@@ -222,9 +224,9 @@ def test_one_cycle_raises_the_rate_to_the_given_one_and_lets_it_fall_to_nothing(
 def test_a_linear_probe_is_a_better_start_than_chance(
     start: Checkpoint, data: TrainingData, train_settings: TrainSettings, tmp_path: Path
 ) -> None:
-    settings = train_settings.model_copy(update={"lr": 1e-9, "epochs": 1})  # too slow to learn anything
+    settings = train_settings.model_copy(update={"lr": 1e-9})  # too slow to learn anything
     accuracy = {
-        probe: train_in(start, data, settings.model_copy(update={"linear_probe": probe}), tmp_path)["figures"]
+        probe: train_in(start, data, settings.model_copy(update={"linear_probe": probe}), tmp_path, epochs=1)["figures"]
         for probe in (True, False)
     }
     assert accuracy[True]["val_accuracy"] > 0.8 > accuracy[False]["val_accuracy"]
@@ -267,7 +269,7 @@ def test_evaluation_is_a_mean_over_images_not_over_batches(start: Checkpoint, da
     def given_features(rows: np.ndarray) -> torch.Tensor:
         return torch.index_select(features, 0, torch.from_numpy(rows))
 
-    loss, accuracy = validate(network, given_features, split)
+    loss, accuracy, _ = validate(network, given_features, split)
     assert loss == pytest.approx(F.cross_entropy(logits, split.labels).item(), rel=1e-4)
     assert accuracy == pytest.approx((logits.argmax(1) == split.labels).float().mean().item())
 

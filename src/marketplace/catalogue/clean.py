@@ -35,6 +35,7 @@ SCHEMA = pa.schema(
         ("image_id", pa.string()),
         ("product_id", pa.string()),
         ("product_name", pa.string()),
+        ("product_description", pa.string()),
         ("category", pa.string()),
         ("category_path", pa.string()),
         ("label", pa.int64()),

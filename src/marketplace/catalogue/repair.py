@@ -63,8 +63,8 @@ def parse_price(text: str) -> Decimal | None:
 
 
 def clean_products(table: pd.DataFrame, rejects: Rejects) -> pd.DataFrame:
-    """Repair the products: id, product_name, category (root), category_path, price, location; each id once."""
-    products = table[["id", "product_name", "location"]].map(repair_text)
+    """Repair the products, each id once: id, names, category (root), category_path, price, location."""
+    products = table[["id", "product_name", "product_description", "location"]].map(repair_text)
     paths = {text: parse_category(repair_text(text)) for text in table["category"].unique()}
     products["category"] = [paths[text][0] for text in table["category"]]
     products["category_path"] = [paths[text][1] for text in table["category"]]

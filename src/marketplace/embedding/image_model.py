@@ -1,11 +1,9 @@
-"""The image model: from an image to its vector, in one self-describing file."""
+"""The image model: from an image to its two vectors, in one self-describing file."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from marketplace.embedding.projection import Projection
 from marketplace.models import checkpoints
@@ -19,62 +17,72 @@ class ImageModelFile(Provenance):
     """The content of `models/image_model.pt`: everything needed to embed a photo, and where the weights came from."""
 
     backbone: str
-    vectors: str  # tuned, untouched or joined
+    classifier: str  # linear or cosine
     background: tuple[int, int, int]  # RGB of the square that a photo is laid on; `size` pixels a side
     mean: tuple[float, float, float]  # pixels are scaled to 0..1, then normalised with mean and std
     std: tuple[float, float, float]
-    mirrored: bool  # whether the mirror image's vector is averaged in
+    mirrored: bool  # whether the mirror image's output is averaged in
     power: float
-    dimensions: int  # of a vector
+    category_weight: float
+    dimensions: int  # of a product vector
+    kind_dimensions: int  # of a kind vector
     checkpoint_sha256: str  # of the checkpoint file that it was cut from
-    state_dict: StateDict  # of trunk, tails and projection
+    state_dict: StateDict  # of the network and both projections
 
 
 class ImageModel(nn.Module):
-    """One trunk, the tails of one or two networks, and the projection of their outputs to a vector."""
+    """A fine-tuned network and the two projections of its outputs.
 
-    def __init__(self, networks: Sequence[Network], projection: Projection, *, mirrored: bool) -> None:
+    The product vector is a projection of the embedding. The kind vector is another one, beside the square roots of the
+    categories' probabilities p (which have length 1, since the probabilities sum to 1):
+
+        kind = [sqrt(1 - w) * projection, sqrt(w) * sqrt(p)]
+    """
+
+    def __init__(
+        self, network: Network, product: Projection, kind: Projection, *, mirrored: bool, category_weight: float
+    ) -> None:
         super().__init__()
-        self.backbone, self.mirrored = networks[0].backbone, mirrored
-        self.trunk = networks[0].trunk
-        self.tails = nn.ModuleList(network.tail for network in networks)
-        self.projection = projection
+        self.network, self.product, self.kind = network, product, kind
+        self.mirrored, self.category_weight = mirrored, category_weight
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Squares `(B, S, S, 3) uint8` to vectors `(B, d) float32` of length 1."""
-        pixels = normalised_pixels(images, self.backbone)
-        outputs = joined([tail(self.trunk(pixels)) for tail in self.tails])
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Squares `(B, S, S, 3) uint8` to product vectors `(B, d)` and kind vectors `(B, k)`, float32 of length 1."""
+        pixels = normalised_pixels(images, self.network.backbone)
+        outputs = self.network.tail(self.network.trunk(pixels))
         if self.mirrored:
-            outputs = (outputs + joined([tail(self.trunk(pixels.flip(3))) for tail in self.tails])) / 2
-        vectors: Tensor = self.projection(outputs)
-        return vectors
+            outputs = (outputs + self.network.tail(self.network.trunk(pixels.flip(3)))) / 2
+        return self.vectors(outputs)
+
+    def vectors(self, outputs: Tensor) -> tuple[Tensor, Tensor]:
+        """The network's embeddings `(B, D)`, averaged with those of the mirror image, to both vectors."""
+        probabilities = self.network.head(outputs).softmax(dim=1)
+        weight = self.category_weight
+        parts = [(1 - weight) ** 0.5 * self.kind(outputs), weight**0.5 * probabilities.sqrt()]
+        return self.product(outputs), torch.cat(parts, dim=1)
 
 
-def joined(outputs: list[Tensor]) -> Tensor:
-    """The outputs `(B, D)` of one network unchanged; those of several, each scaled to length 1, side by side."""
-    return outputs[0] if len(outputs) == 1 else torch.cat([F.normalize(part) for part in outputs], dim=1)
-
-
-def save(path: Path, model: ImageModel, provenance: Provenance, *, vectors: str, checkpoint_sha256: str) -> None:
+def save(path: Path, model: ImageModel, provenance: Provenance, *, checkpoint_sha256: str) -> None:
     """Write the model and the provenance of the checkpoint that it was cut from."""
-    backbone, projection = BACKBONES[model.backbone], model.projection
-    state = {name: value.detach().clone().contiguous() for name, value in model.state_dict().items()}
+    network, backbone = model.network, BACKBONES[model.network.backbone]
     content: ImageModelFile = {
         "weights": provenance["weights"],
         "size": provenance["size"],
         "categories": provenance["categories"],
         "epoch": provenance["epoch"],
         "figures": provenance["figures"],
-        "backbone": model.backbone,
-        "vectors": vectors,
+        "backbone": network.backbone,
+        "classifier": network.classifier,
         "background": BACKGROUND,
         "mean": backbone.mean,
         "std": backbone.std,
         "mirrored": model.mirrored,
-        "power": projection.power,
-        "dimensions": len(projection.matrix),
+        "power": model.product.power,
+        "category_weight": model.category_weight,
+        "dimensions": len(model.product.matrix),
+        "kind_dimensions": len(model.kind.matrix) + len(provenance["categories"]),
         "checkpoint_sha256": checkpoint_sha256,
-        "state_dict": state,
+        "state_dict": {name: value.detach().clone().contiguous() for name, value in model.state_dict().items()},
     }
     checkpoints.save(path, content)
 
@@ -86,9 +94,11 @@ def load(path: Path) -> tuple[ImageModel, ImageModelFile]:
     """
     content: ImageModelFile = checkpoints.load(path)
     state = content["state_dict"]
-    n_tails = len({name.split(".")[1] for name in state if name.startswith("tails.")})
-    networks = [Network(content["backbone"], n_categories=1) for _ in range(n_tails)]
-    mean, matrix = (torch.empty_like(state[f"projection.{name}"]) for name in ("mean", "matrix"))
-    model = ImageModel(networks, Projection(content["power"], mean, matrix), mirrored=content["mirrored"])
+    network = Network(content["backbone"], len(content["categories"]), content["classifier"])
+    product, kind = (
+        Projection(content["power"], torch.empty_like(state[f"{name}.mean"]), torch.empty_like(state[f"{name}.matrix"]))
+        for name in ("product", "kind")
+    )
+    model = ImageModel(network, product, kind, mirrored=content["mirrored"], category_weight=content["category_weight"])
     model.load_state_dict(state)
     return model.eval(), content

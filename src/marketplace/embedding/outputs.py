@@ -1,7 +1,6 @@
-"""The outputs of networks for every image of an array, before any projection."""
+"""The outputs of a network for every image of an array, before any projection."""
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +9,6 @@ from torch import Tensor
 from tqdm import tqdm
 
 from marketplace.common.errors import MarketplaceError
-from marketplace.embedding.image_model import joined
 from marketplace.models import checkpoints
 from marketplace.models.checkpoints import Checkpoint
 from marketplace.models.features import FeatureStore
@@ -35,30 +33,23 @@ def chosen_checkpoint(path: Path, metrics: Path) -> Checkpoint:
     return checkpoint
 
 
-def networks_of(vectors: str, tuned: Checkpoint, untouched: Checkpoint) -> list[Network]:
-    """The networks that `extract.vectors` (tuned, untouched or joined) takes embeddings from."""
-    chosen = {"tuned": [tuned], "untouched": [untouched], "joined": [tuned, untouched]}[vectors]
-    return [checkpoints.network_of(checkpoint, len(tuned["categories"])) for checkpoint in chosen]
-
-
 @torch.inference_mode()
-def pooled(networks: Sequence[Network], images: np.ndarray, *, mirrored: bool = False) -> Tensor:
-    """The embeddings of networks that share a trunk, before any head: `(N, D) float32`, side by side.
+def pooled(network: Network, images: np.ndarray, *, mirrored: bool = False) -> Tensor:
+    """The embeddings of a network, before its head: `(N, D) float32`.
 
-    `images` are `(N, S, S, 3) uint8`; `mirrored` averages with the mirror image. Stored features are
-    used if there are any.
+    `images` are `(N, S, S, 3) uint8`; `mirrored` averages with the mirror image. Stored features are used if there are
+    any.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    for network in networks:
-        network.eval().to(device)
+    network.eval().to(device)
     rows = np.arange(len(images))
-    store = FeatureStore(networks[0], images)
+    store = FeatureStore(network, images)
     views = [store.features(rows, mirrored=flip) for flip in ((False, True) if mirrored else (False,))]
-    outputs = torch.empty(len(images), sum(network.dimensions for network in networks))
+    outputs = torch.empty(len(images), network.dimensions)
     with tqdm(total=len(rows), desc="embedding", unit="image", mininterval=0.5) as progress:
         for start in range(0, len(rows), BATCH):
             batch = rows[start : start + BATCH]
-            parts = [joined([network.tail(view(batch).to(device)) for network in networks]) for view in views]
+            parts = [network.tail(view(batch).to(device)) for view in views]
             outputs[start : start + len(batch)] = torch.stack(parts).mean(dim=0).cpu()
             progress.update(len(batch))
     return outputs

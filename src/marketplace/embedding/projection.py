@@ -1,7 +1,7 @@
-"""The projection from a network's outputs to the vectors that are compared: power, PCA, whitening, unit length."""
+"""The projection from a network's outputs to the vectors that are compared: power, learned whitening, unit length."""
 
 import logging
-from typing import Annotated, Literal
+from typing import Annotated
 
 import torch
 from pydantic import Field
@@ -14,23 +14,21 @@ log = logging.getLogger(__name__)
 
 
 class ExtractSettings(Section):
-    """The way from a network's outputs to a photo's vector."""
+    """The way from a network's outputs to a photo's vectors."""
 
-    vectors: Literal["tuned", "untouched", "joined"]
     mirrored: bool
     power: Annotated[float, Field(gt=0, le=1)]
-    dimensions: Annotated[int, Field(ge=1)] | None
-    whitening: Annotated[float, Field(ge=0, le=1)]
+    shrinkage: Annotated[float, Field(gt=0, le=1)]
+    kind_dimensions: Annotated[int, Field(ge=1)] | None
+    category_weight: Annotated[float, Field(ge=0, lt=1)]
 
 
 class Projection(nn.Module):
-    """Signed power, centring, PCA with whitening, unit length: `(B, D)` to `(B, d)`.
+    """Signed power, centring, a linear map, unit length: `(B, D)` to `(B, d)`.
 
-        y = normalise(variances^(-whitening / 2) * directions (sign(x) |x|^power - mean))
+        y = normalise(matrix (sign(x) |x|^power - mean))
 
-    Whitening 1 gives every direction the same variance, 0 leaves them unchanged (Jégou & Chum, 2012,
-    doi:10.1007/978-3-642-33709-3_55). A power of 0.5 is the square root
-    of RootSIFT (Arandjelović & Zisserman, 2012).
+    A power of 0.5 is the square root of RootSIFT (Arandjelović & Zisserman, 2012).
     """
 
     mean: Tensor
@@ -52,28 +50,55 @@ def powered(vectors: Tensor, power: float) -> Tensor:
     return vectors if power == 1 else vectors.sign() * vectors.abs().pow(power)
 
 
-def fit_projection(vectors: Tensor, settings: ExtractSettings) -> Projection:
-    """Fit the projection that `extract.*` describes to the vectors `(N, D)` of the training photos.
+def fit_projection(
+    vectors: Tensor, products: Tensor, *, power: float, shrinkage: float, dimensions: int | None = None
+) -> Projection:
+    """Fit the learned whitening of Radenović et al. (arXiv:1711.02512, section 3.3) to the training photos.
 
-    Few photos span few dimensions: then there are fewer than asked for, with a warning.
+    `vectors` are `(N, D)`, `products` `(N,) int` say which photos show one product. Directions in which photos of one
+    product differ are scaled down, C_S^(-1/2); of the rotated result, the `dimensions` with the largest variance over
+    all photos are kept (None: all). C_S, the covariance within products, is shrunk towards a multiple of the identity:
+
+        C_S = (1 - shrinkage) * within + shrinkage * trace(within) / D * identity
+
+    If no product has two photos there is nothing to learn from, and C_S is the identity: a PCA. Few photos span few
+    dimensions: then there are fewer than asked for, with a warning.
     """
-    dimensions = settings.dimensions
-    if dimensions is None:
-        return Projection(settings.power, torch.zeros(vectors.shape[1]), torch.eye(vectors.shape[1]))
-    most = min(len(vectors) - 1, vectors.shape[1])
-    if dimensions > most:
+    n, size = vectors.shape
+    wanted = dimensions or size
+    kept = max(1, min(wanted, n - 1, size))
+    if kept < wanted:
         log.warning(
-            "a PCA of %d training photos with %d values each gives %d dimensions, not the %d of extract.dimensions",
-            *vectors.shape,
-            most,
-            dimensions,
+            "%d training photos with %d values each give vectors of %d dimensions, not %d", n, size, kept, wanted
         )
-    from sklearn.decomposition import PCA  # slow to import, and applying a projection does not need it
+    inputs = powered(vectors, power).double()
+    mean = inputs.mean(dim=0)
+    scale = _scale(_within(inputs, products), size, shrinkage)
+    whitened = (inputs - mean) @ scale
+    _, directions = torch.linalg.eigh(whitened.T @ whitened / max(1, n - 1))  # ascending
+    matrix = directions.flip(1)[:, :kept].T @ scale
+    return Projection(power, mean.float(), matrix.float())
 
-    pca = PCA(min(dimensions, most), svd_solver="covariance_eigh")
-    pca.fit(powered(vectors, settings.power).double().numpy())
-    mean, directions, variances = (
-        torch.from_numpy(values).float() for values in (pca.mean_, pca.components_, pca.explained_variance_)
-    )
-    scale = variances.clamp_min(1e-12).pow(-settings.whitening / 2)
-    return Projection(settings.power, mean, scale[:, None] * directions)
+
+def _within(inputs: Tensor, products: Tensor) -> Tensor | None:
+    """The covariance `(D, D)` of photos around the mean of their product; None if no product has two photos."""
+    count = torch.bincount(products).double()
+    sums = torch.zeros(len(count), inputs.shape[1], dtype=torch.double).index_add_(0, products, inputs)
+    several = count[products] > 1
+    if not several.any():
+        return None
+    differences = (inputs - (sums / count.clamp_min(1)[:, None])[products])[several]
+    degrees = int(several.sum()) - int((count > 1).sum())
+    return differences.T @ differences / degrees
+
+
+def _scale(within: Tensor | None, size: int, shrinkage: float) -> Tensor:
+    """C_S^(-1/2) `(size, size)`, symmetric; the identity if there is no covariance within products."""
+    identity = torch.eye(size, dtype=torch.double)
+    if within is None:
+        log.warning("no product has two photos: the projection is a PCA, which cannot learn what stays the same")
+        return identity
+    shrunk = (1 - shrinkage) * within + shrinkage * within.trace() / size * identity
+    values, directions = torch.linalg.eigh(shrunk)
+    scale: Tensor = directions * values.clamp_min(1e-12).pow(-0.5) @ directions.T
+    return scale

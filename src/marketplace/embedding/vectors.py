@@ -1,5 +1,11 @@
-"""The table of vectors: a row per photo, written and read without a network."""
+"""The tables of vectors, written and read without a network: a row per photo, and a row per product's text.
 
+A photo has two vectors. The product vector finds the very product in another photo; the kind vector finds others of its
+kind. Some photos are near everything: half of a photo's mean similarity to its five nearest is its hub bias, which is
+subtracted where products are looked for (CSLS, Conneau et al., arXiv:1710.04087).
+"""
+
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,27 +16,81 @@ import pyarrow.parquet as pq
 from marketplace.common.errors import MarketplaceError
 from marketplace.common.files import replacing
 
+HUB_NEIGHBOURS, HUB_WEIGHT = 5, 0.5
+ROWS_AT_ONCE = 1024  # bounds memory to that many times N similarities
 
-def write_embeddings(path: Path, table: pd.DataFrame, embeddings: np.ndarray) -> None:
-    """Write image_id, product_id and embedding (a fixed-size list of float32), one row per row of `table`."""
-    vectors = pa.FixedSizeListArray.from_arrays(pa.array(embeddings.ravel()), embeddings.shape[1])
+
+@dataclass(frozen=True)
+class PhotoVectors:
+    """The vectors of photos, row by row those of the training data."""
+
+    product: np.ndarray  # (N, d) float32, of length 1
+    kind: np.ndarray  # (N, k) float32, of length 1
+    hub_bias: np.ndarray  # (N,) float32
+
+
+def hub_bias(vectors: np.ndarray, sha256: np.ndarray) -> np.ndarray:
+    """The hub bias `(N,) float32` of each of the unit-length vectors `(N, d)`; copies of a file are no neighbours."""
+    photo = np.unique(sha256, return_inverse=True)[1]
+    k = min(HUB_NEIGHBOURS, len(vectors) - 1)
+    bias = np.zeros(len(vectors), dtype=np.float32)
+    for start in range(0, len(vectors) if k > 0 else 0, ROWS_AT_ONCE):
+        rows = slice(start, start + ROWS_AT_ONCE)
+        similarity = vectors[rows] @ vectors.T
+        similarity[photo[rows][:, None] == photo[None, :]] = 0
+        bias[rows] = HUB_WEIGHT * np.partition(similarity, -k, axis=1)[:, -k:].mean(axis=1)
+    return bias
+
+
+def write_embeddings(path: Path, table: pd.DataFrame, vectors: PhotoVectors) -> None:
+    """Write image_id, product_id, embedding (the product vector), kind_embedding and hub_bias, one row per photo."""
     columns = {
         "image_id": pa.array(table["image_id"], pa.string()),
         "product_id": pa.array(table["product_id"], pa.string()),
-        "embedding": vectors,
+        "embedding": _as_lists(vectors.product),
+        "kind_embedding": _as_lists(vectors.kind),
+        "hub_bias": pa.array(vectors.hub_bias, pa.float32()),
     }
     with replacing(path) as part:
         pq.write_table(pa.table(columns), part)
 
 
-def read_embeddings(path: Path, table: pd.DataFrame) -> np.ndarray:
-    """The embeddings `(N, D) float32` that `write_embeddings` wrote.
+def read_embeddings(path: Path, table: pd.DataFrame) -> PhotoVectors:
+    """The vectors that `write_embeddings` wrote.
 
     Raises MarketplaceError if they are not those of the photos of `table`, in its order.
     """
     stored = pq.read_table(path)
     if stored["image_id"].to_pylist() != table["image_id"].tolist():
         raise MarketplaceError(f"{path} is for other photos than the training data: run `dvc repro extract`.")
-    vectors = stored["embedding"].combine_chunks()
-    values: np.ndarray = vectors.flatten().to_numpy().reshape(len(vectors), -1)
+    bias = stored["hub_bias"].to_numpy()
+    return PhotoVectors(_as_array(stored["embedding"]), _as_array(stored["kind_embedding"]), bias)
+
+
+def write_text_embeddings(path: Path, product_ids: list[str], vectors: np.ndarray) -> None:
+    """Write product_id and embedding, the vector `(P, t)` of each product's text; all zeros if it has none."""
+    columns = {"product_id": pa.array(product_ids, pa.string()), "embedding": _as_lists(vectors)}
+    with replacing(path) as part:
+        pq.write_table(pa.table(columns), part)
+
+
+def read_text_embeddings(path: Path, product_ids: list[str]) -> np.ndarray:
+    """The vectors `(P, t) float32` that `write_text_embeddings` wrote.
+
+    Raises MarketplaceError if they are not those of the products, in this order.
+    """
+    stored = pq.read_table(path)
+    if stored["product_id"].to_pylist() != product_ids:
+        raise MarketplaceError(f"{path} is for other products than the training data: run `dvc repro extract`.")
+    return _as_array(stored["embedding"])
+
+
+def _as_lists(vectors: np.ndarray) -> pa.FixedSizeListArray:
+    values = np.ascontiguousarray(vectors, dtype=np.float32).ravel()
+    return pa.FixedSizeListArray.from_arrays(pa.array(values), vectors.shape[1])
+
+
+def _as_array(column: pa.ChunkedArray) -> np.ndarray:
+    lists = column.combine_chunks()
+    values: np.ndarray = lists.flatten().to_numpy().reshape(len(lists), -1)
     return values

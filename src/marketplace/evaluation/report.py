@@ -1,5 +1,6 @@
 """The evaluation on the test split: classifying categories, and finding similar products."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,9 +11,12 @@ from PIL import Image
 from sklearn.metrics import accuracy_score, f1_score, precision_recall_fscore_support, top_k_accuracy_score
 
 from marketplace.common.files import replacing, write_json
+from marketplace.embedding.extraction import fit_projections
 from marketplace.embedding.outputs import pooled
+from marketplace.embedding.projection import ExtractSettings
+from marketplace.embedding.vectors import PhotoVectors, hub_bias
 from marketplace.evaluation.contact_sheets import first_of_each, mistakes_sheet, similar_sheet, worst_mistakes
-from marketplace.evaluation.retrieval import CURVE, neighbours, recall_curve, retrieval_metrics
+from marketplace.evaluation.retrieval import CURVE, neighbours, normalised, recall_curve, retrieval_metrics
 from marketplace.models import checkpoints
 
 
@@ -23,7 +27,7 @@ class Evaluation:
     metrics: dict[str, float | dict[str, float]]
     confusion: pd.DataFrame  # actual, predicted, images: a row for every pair of categories that occurs
     per_category: pd.DataFrame  # category, images, precision, recall, f1
-    recall_at_k: pd.DataFrame  # k, tuned, untouched: same-product recall
+    recall_at_k: pd.DataFrame  # k, tuned, untouched, untouched_projected: same-product recall
     similar: Image.Image  # some test photos and their nearest neighbours
     mistakes: Image.Image  # the test photos that were most surely taken for another category
 
@@ -41,33 +45,34 @@ def evaluate(
     tuned: checkpoints.Checkpoint,
     pretrained: checkpoints.Checkpoint,
     table: pd.DataFrame,
-    embeddings: np.ndarray,
+    vectors: PhotoVectors,
     images: np.ndarray,
+    settings: ExtractSettings,
 ) -> Evaluation:
-    """Evaluate on the test split; `untouched` is the ImageNet network without any fine-tuning.
+    """Evaluate on the test split, beside the ImageNet network without any fine-tuning.
 
-    `table` is the training data, `embeddings` `(N, d)` its vectors, `images` `(N, S, S, 3) uint8` full-sized.
+    `untouched` is that network as it is, `untouched_projected` has the projections of `extract` fitted for it alone.
+    `table` is the training data, `vectors` are its photos', `images` `(N, S, S, 3) uint8` are full-sized.
     """
     test = np.flatnonzero(table["split"] == "test")
-    labels = table["label"].to_numpy()[test]
+    names = tuned["categories"]
+    labels, every = table["label"].to_numpy()[test], np.arange(len(names))
     probabilities = category_probabilities(tuned, images)[test]
     predicted = probabilities.argmax(axis=1)
-
-    names = tuned["categories"]
-    every = np.arange(len(names))
-    untouched = pooled([checkpoints.network_of(pretrained, n_categories=1)], images).numpy()
+    found = {
+        "tuned": neighbours(vectors, table, test),
+        **{name: neighbours(other, table, test) for name, other in _untouched(pretrained, table, images, settings)},
+    }
     classified = {
         "accuracy": accuracy_score(labels, predicted),
         "top3_accuracy": top3_accuracy(labels, probabilities),
         "macro_f1": f1_score(labels, predicted, labels=every, average="macro", zero_division=0),
     }
-    found = neighbours(embeddings, table, test)
-    found_untouched = neighbours(untouched, table, test)
     metrics: dict[str, float | dict[str, float]] = {
-        **_rounded(classified | retrieval_metrics(found, table, test)),
-        "untouched": _rounded(retrieval_metrics(found_untouched, table, test)),
+        **_rounded(classified | retrieval_metrics(found["tuned"], table, test)),
+        **{name: _rounded(retrieval_metrics(found[name], table, test)) for name in found if name != "tuned"},
     }
-    curves = {"tuned": recall_curve(found, table, test), "untouched": recall_curve(found_untouched, table, test)}
+    curves = {name: recall_curve(ranked, table, test) for name, ranked in found.items()}
     recall_at_k = pd.DataFrame({"k": range(1, CURVE + 1)} | curves).round(5).dropna()
     pairs = pd.DataFrame(
         {"actual": [names[label] for label in labels], "predicted": [names[label] for label in predicted]}
@@ -77,9 +82,22 @@ def evaluate(
     per_category = pd.DataFrame(
         {"category": names, "images": images_of, "precision": precision, "recall": recall, "f1": f1}
     )
-    similar = similar_sheet(images, table, embeddings, first_of_each(table, n=6))
+    similar = similar_sheet(images, table, vectors.kind, first_of_each(table, n=6))
     mistakes = mistakes_sheet(images, table, worst_mistakes(table, test, probabilities), names)
     return Evaluation(metrics, confusion, per_category.round(4), recall_at_k, similar, mistakes)
+
+
+@torch.inference_mode()
+def _untouched(
+    pretrained: checkpoints.Checkpoint, table: pd.DataFrame, images: np.ndarray, settings: ExtractSettings
+) -> Iterator[tuple[str, PhotoVectors]]:
+    """The vectors of the untouched network: as it is, and with the projections fitted for it."""
+    network = checkpoints.network_of(pretrained, n_categories=1)
+    plain = normalised(pooled(network, images).numpy())
+    yield "untouched", PhotoVectors(plain, plain, np.zeros(len(plain), np.float32))
+    outputs = pooled(network, images, mirrored=settings.mirrored)
+    products, kinds = (projection(outputs).numpy() for projection in fit_projections(outputs, table, settings))
+    yield "untouched_projected", PhotoVectors(products, kinds, hub_bias(products, table["sha256"].to_numpy()))
 
 
 def _rounded(values: dict[str, float]) -> dict[str, float]:
@@ -90,7 +108,8 @@ def _rounded(values: dict[str, float]) -> dict[str, float]:
 def category_probabilities(checkpoint: checkpoints.Checkpoint, images: np.ndarray) -> np.ndarray:
     """The network's softmax `(N, n_categories) float32` for images `(N, S, S, 3) uint8`."""
     network = checkpoints.network_of(checkpoint, len(checkpoint["categories"]))
-    logits = network.cpu().head(pooled([network], images).cpu())
+    outputs = pooled(network, images)
+    logits = network.cpu().head(outputs)
     probabilities: np.ndarray = logits.softmax(dim=1).numpy()
     return probabilities
 

@@ -4,18 +4,25 @@ Similarity is the cosine of two embeddings. A query's gallery is the whole catal
 without its byte-identical copies: finding the same file again does not count.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 import pandas as pd
+
+from marketplace.embedding.vectors import PhotoVectors
 
 QUERIES_AT_ONCE = 512  # bounds memory to 512 x N similarities
 CURVE = 20  # neighbours that the curve of recall@k goes to
 
 
-def nearest(embeddings: np.ndarray, sha256: np.ndarray, queries: np.ndarray, k: int) -> np.ndarray:
+def nearest(
+    embeddings: np.ndarray, sha256: np.ndarray, queries: np.ndarray, k: int, hub_bias: np.ndarray | None = None
+) -> np.ndarray:
     """The `k` nearest images of each query, nearest first: `(Q, k) int` row numbers.
 
-    `embeddings` `(N, D)`, `sha256` `(N,)` of the files, `queries` `(Q,)` row numbers. Equal similarities are ordered by
-    row number. If fewer than k images are left in a gallery, the rest is -1.
+    `embeddings` `(N, D)`, `sha256` `(N,)` of the files, `queries` `(Q,)` row numbers; `hub_bias` `(N,)` is subtracted
+    from an image's similarity to all others. Equal similarities are ordered by row number. If fewer than k images are
+    left in a gallery, the rest is -1.
     """
     unit = normalised(embeddings)
     photo = np.unique(sha256, return_inverse=True)[1]
@@ -23,6 +30,8 @@ def nearest(embeddings: np.ndarray, sha256: np.ndarray, queries: np.ndarray, k: 
     for start in range(0, len(queries), QUERIES_AT_ONCE):
         rows = queries[start : start + QUERIES_AT_ONCE]
         similarity: np.ndarray = unit[rows] @ unit.T
+        if hub_bias is not None:
+            similarity -= hub_bias
         similarity[photo[rows][:, None] == photo[None, :]] = -np.inf
         order: np.ndarray = np.argsort(-similarity, axis=1, kind="stable")[:, :k]
         missing: np.ndarray = np.take_along_axis(similarity, order, axis=1) == -np.inf
@@ -86,35 +95,47 @@ def map_at_r(found: np.ndarray, keys: np.ndarray, sha256: np.ndarray, queries: n
     return float(((precision * counted).sum(axis=1)[possible] / n_right[possible]).mean())
 
 
-def neighbours(embeddings: np.ndarray, table: pd.DataFrame, queries: np.ndarray) -> np.ndarray:
-    """The nearest images of each query, as many as the metrics below look at: `(Q, >= CURVE) int` row numbers.
+@dataclass(frozen=True)
+class Neighbours:
+    """The nearest images of some queries, by the ranking that looks for their product and by that of their kind."""
 
-    `embeddings` `(N, D)` of the images of `table` (training data), `queries` `(Q,)` row numbers.
+    product: np.ndarray  # (Q, >= CURVE) int row numbers, from `nearest`
+    kind: np.ndarray  # (Q, >= CURVE)
+
+
+def neighbours(vectors: PhotoVectors, table: pd.DataFrame, queries: np.ndarray) -> Neighbours:
+    """As many nearest images of each query `(Q,)` (a row number) as the metrics below look at.
+
+    `vectors` are those of the images of `table` (training data).
     """
     sha256, leaves = table["sha256"].to_numpy(), table["category_path"].to_numpy()
     most = int(_gallery_counts(leaves, sha256, queries).max())
-    return nearest(embeddings, sha256, queries, k=max(CURVE, most))
+    return Neighbours(
+        product=nearest(vectors.product, sha256, queries, CURVE, vectors.hub_bias),
+        kind=nearest(vectors.kind, sha256, queries, max(CURVE, most)),
+    )
 
 
-def recall_curve(found: np.ndarray, table: pd.DataFrame, queries: np.ndarray) -> list[float]:
-    """Same-product recall@1 to @`CURVE`; `found` comes from `neighbours`."""
+def recall_curve(found: Neighbours, table: pd.DataFrame, queries: np.ndarray) -> list[float]:
+    """Same-product recall@1 to @`CURVE`."""
     sha256, products = table["sha256"].to_numpy(), table["product_id"].to_numpy()
-    return [recall_at_k(found, products, sha256, queries, k) for k in range(1, CURVE + 1)]
+    return [recall_at_k(found.product, products, sha256, queries, k) for k in range(1, CURVE + 1)]
 
 
-def retrieval_metrics(found: np.ndarray, table: pd.DataFrame, queries: np.ndarray) -> dict[str, float]:
-    """The retrieval metrics of a split's queries; `found` comes from `neighbours`.
+def retrieval_metrics(found: Neighbours, table: pd.DataFrame, queries: np.ndarray) -> dict[str, float]:
+    """The retrieval metrics of a split's queries, each of the ranking that does the job.
 
-    Same-product recall@1 and @10; precision@10 of root categories and of leaves (the whole category path); leaf mAP@R.
+    Same-product recall@1 and @10 of product vectors; precision@10 of root categories and of leaves (the whole category
+    path) and leaf mAP@R of kind vectors.
     """
     sha256, products = table["sha256"].to_numpy(), table["product_id"].to_numpy()
     roots, leaves = table["category"].to_numpy(), table["category_path"].to_numpy()
     return {
-        "same_product_recall_at_1": recall_at_k(found, products, sha256, queries, 1),
-        "same_product_recall_at_10": recall_at_k(found, products, sha256, queries, 10),
-        "category_precision_at_10": precision_at_k(found, roots, queries, 10),
-        "leaf_precision_at_10": precision_at_k(found, leaves, queries, 10),
-        "leaf_map_at_r": map_at_r(found, leaves, sha256, queries),
+        "same_product_recall_at_1": recall_at_k(found.product, products, sha256, queries, 1),
+        "same_product_recall_at_10": recall_at_k(found.product, products, sha256, queries, 10),
+        "category_precision_at_10": precision_at_k(found.kind, roots, queries, 10),
+        "leaf_precision_at_10": precision_at_k(found.kind, leaves, queries, 10),
+        "leaf_map_at_r": map_at_r(found.kind, leaves, sha256, queries),
     }
 
 

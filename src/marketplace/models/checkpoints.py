@@ -22,7 +22,7 @@ class Provenance(TypedDict):
     size: int  # pixels a side of the images it was trained on; 0 before any training
     categories: list[str]  # label -> name; empty before any training
     epoch: int  # the chosen one, from 1; 0 before any training
-    figures: dict[str, float]  # train_loss, val_loss and val_accuracy of that epoch
+    figures: dict[str, float]  # train_loss, val_loss, val_accuracy and val_recall_at_1 of that epoch
 
 
 class Checkpoint(Provenance):

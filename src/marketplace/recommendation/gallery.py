@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from marketplace.common.texts import display_name
 from marketplace.photos.codec import thumbnail
 from marketplace.recommendation.pages import TEMPLATES, THUMBNAIL, Card, caption, data_url, write_page
-from marketplace.recommendation.products import Products, display_name, price_text
+from marketplace.recommendation.products import Products, price_text
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ def _case(kind: str, number: int, products: Products, rows: pd.DataFrame, images
         found = products.table.iloc[other]
         agrees = "leaf" if found["category_path"] == asked["category_path"] else "root"
         agrees = agrees if found["category"] == asked["category"] else "none"
-        similar.append(_card(other, products, images, caption(row.score, row.same_photo), agrees))
+        similar.append(_card(other, products, images, caption(row.score, row.same_photo, row.same_text), agrees))
     right = sum(card.agrees in {"leaf", "root"} for card in similar)
     right_leaf = sum(card.agrees == "leaf" for card in similar)
     query = _card(number, products, images, price_text(asked["price"]), "query")

@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from marketplace.recommendation.products import Products, display_name
+from marketplace.common.texts import display_name
+from marketplace.recommendation.products import Products
 
 TRACKED = 50  # products whose recommendations are kept in Git
+SEEN = ("category_precision", "leaf_precision")
 FROM_EVALUATION = (
     "same_product_recall_at_10",
     "same_product_recall_at_1",
@@ -24,10 +26,11 @@ def recommendation_metrics(products: Products, recommended: pd.DataFrame) -> dic
     """The metrics of a table of recommendations on the products of the test split.
 
     Precision is the share of recommended products of the same root category, or of the same leaf; products that share a
-    photo with the one asked about are not counted. Coverage is the share of all products that are recommended at all.
+    photo or a title with the one asked about are not counted. Coverage is the share of products that are recommended.
     """
     by_id = products.table.set_index("product_id")
-    tested = recommended[recommended["product_id"].map(by_id["split"]).eq("test") & ~recommended["same_photo"]]
+    counted = ~recommended["same_photo"] & ~recommended["same_text"]
+    tested = recommended[recommended["product_id"].map(by_id["split"]).eq("test") & counted]
     figures = {
         name: (tested["product_id"].map(by_id[column]) == tested["similar_product_id"].map(by_id[column])).mean()
         for name, column in (("category_precision", "category"), ("leaf_precision", "category_path"))
@@ -39,13 +42,12 @@ def recommendation_metrics(products: Products, recommended: pd.DataFrame) -> dic
 def summary(evaluation: Mapping[str, Any], recommendation: Mapping[str, float]) -> dict[str, float]:
     """The metrics that decide, the most important first: the content of metrics/summary.json.
 
-    First the photo metrics of `metrics/evaluate.json`, then the product metrics of `recommendation_metrics`. What could
-    not be measured (recall, if no product has two photos) is left out.
+    First what a shopper sees, the precision of the recommendations (photos and words); then the metrics of photos alone
+    in `metrics/evaluate.json`. What could not be measured (recall, if no product has two photos) is left out.
     """
+    seen = {f"recommended_{name}": recommendation[name] for name in SEEN if name in recommendation}
     photos = {name: float(evaluation[name]) for name in FROM_EVALUATION if name in evaluation}
-    names = {"recommended_leaf_precision": "leaf_precision", "coverage": "coverage"}
-    products = {name: recommendation[key] for name, key in names.items() if key in recommendation}
-    return photos | products
+    return seen | photos | {"coverage": recommendation["coverage"]}
 
 
 def tracked_products(products: Products, recommended: pd.DataFrame) -> list[dict[str, Any]]:

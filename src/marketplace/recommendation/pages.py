@@ -33,9 +33,10 @@ def write_page(path: Path, template: Path, **values: object) -> None:
         part.write_text(page, encoding="utf-8")
 
 
-def caption(score: float, same_photo: bool) -> str:
+def caption(score: float, same_photo: bool, same_text: bool) -> str:
     """The text below a similar product's photo."""
-    return f"{score:.2f}" + (", same photo" if same_photo else "")
+    shared = ", same photo" if same_photo else ", same title" if same_text else ""
+    return f"{score:.2f}{shared}"
 
 
 def data_url(jpeg: bytes) -> str:

@@ -6,6 +6,10 @@ from functools import cached_property
 
 import numpy as np
 import pandas as pd
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from marketplace.common.texts import display_name
 
 COLUMNS = ["product_id", "product_name", "category", "category_path", "price", "location", "split", "group"]
 
@@ -29,15 +33,6 @@ def price_text(price: Decimal | None) -> str:
     ('£1,250.00', 'no price')
     """
     return "no price" if price is None else f"£{price:,}"
-
-
-def display_name(product_name: str) -> str:
-    """A product's name without what marketplaces append to it.
-
-    >>> display_name("Boots | in Leeds | Listings")
-    'Boots'
-    """
-    return product_name.partition(" | ")[0].strip() or product_name
 
 
 @dataclass(frozen=True)
@@ -66,9 +61,27 @@ class Products:
         return categories
 
     @property
-    def groups(self) -> np.ndarray:
-        """`(P,) int`, equal for products that share a photo."""
+    def photo_groups(self) -> np.ndarray:
+        """`(P,) int`, equal for products that share a photo, or nearly so."""
         groups: np.ndarray = self.table["group"].to_numpy()
+        return groups
+
+    @cached_property
+    def text_groups(self) -> np.ndarray:
+        """`(P,) int`, equal for products with the same title; one without a title is alone."""
+        titles = self.table["product_name"].map(lambda name: " ".join(display_name(name).casefold().split()))
+        groups: np.ndarray = pd.factorize(titles.where(titles != "", self.table["product_id"]))[0]
+        return groups
+
+    @cached_property
+    def groups(self) -> np.ndarray:
+        """`(P,) int`, equal for listings that are recommended once: those linked by photos or by texts."""
+        n = len(self.table)
+        photos, texts = pd.factorize(self.photo_groups)[0], self.text_groups
+        ends = np.concatenate([n + photos, n + photos.max(initial=-1) + 1 + texts])
+        size = int(ends.max(initial=-1)) + 1
+        links = coo_array((np.ones(2 * n), (np.tile(np.arange(n), 2), ends)), shape=(size, size))
+        groups: np.ndarray = connected_components(links, directed=False)[1][:n]
         return groups
 
     @cached_property

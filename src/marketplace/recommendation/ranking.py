@@ -1,7 +1,8 @@
 """The one ranking of similar products, for the table of recommendations and for single questions.
 
-Two products are as similar as their most similar pair of photos. Of products that share a photo, only the best is
-listed, marked if the product that was asked about shares it too.
+A photo's vector here is its kind vector beside its product's text vector, so that one inner product compares both. Two
+products are as similar as their most similar pair of photos. Of listings that share a photo or a title, only the best
+is recommended, marked if the product that was asked about shares it too.
 """
 
 from collections.abc import Iterator
@@ -28,8 +29,9 @@ SCHEMA = pa.schema(
         ("product_id", pa.string()),
         ("rank", pa.int32()),  # 1 … recommend.k
         ("similar_product_id", pa.string()),
-        ("score", pa.float32()),  # cosine of the two most similar photos
-        ("same_photo", pa.bool_()),  # both products show the same file, or are linked by others that do
+        ("score", pa.float32()),  # of the two most similar photos, and the words of both products
+        ("same_photo", pa.bool_()),  # both products show the same photo, or are linked by others that do
+        ("same_text", pa.bool_()),  # both have the same title
     ]
 )
 
@@ -38,6 +40,7 @@ class RecommendSettings(Section):
     """The rules for recommendations, their number, and the index for new photos."""
 
     k: Annotated[int, Field(ge=1)]
+    words: Annotated[float, Field(ge=0, le=1)]
     same_category: bool
     same_location: bool
     price_factor: Annotated[float, Field(ge=1)] | None
@@ -47,21 +50,31 @@ class RecommendSettings(Section):
 
 @dataclass(frozen=True)
 class Ranked:
-    """A similar product: its number in the table of products, its score, and whether it shares a photo."""
+    """A similar product: its number in the table of products, its score, and what it shares with the question."""
 
     number: int
     score: float
     same_photo: bool
+    same_text: bool
+
+
+def with_words(kinds: np.ndarray, texts: np.ndarray, words: float) -> np.ndarray:
+    """Kind vectors `(N, k)` and the text vectors `(N, t)` of their products side by side: `(N, k + t)`.
+
+    The inner product of two of them is (1 - words) times the similarity of the photos plus words times that of the
+    texts. For a question about photos or texts alone, the other part is zero.
+    """
+    return np.hstack([(1 - words) ** 0.5 * kinds, words**0.5 * texts]).astype(np.float32)
 
 
 def nearest_products(
-    products: Products, index: Any, vectors: np.ndarray, k: int, passing: np.ndarray, own_groups: set[int]
+    products: Products, index: Any, vectors: np.ndarray, k: int, passing: np.ndarray, asked: np.ndarray
 ) -> list[Ranked]:
-    """The `k` products most similar to the photos whose vectors `(Q, d)` are given.
+    """The `k` products most similar to a question, given as vectors `(Q, d)`.
 
-    `index` holds the vectors of all photos, `passing` `(P,) bool` says which products may be listed, `own_groups` are
-    the groups of the product or photo that was asked about. The index is asked for more and more photos until there are
-    k products.
+    `index` holds the vectors of all photos, `passing` `(P,) bool` says which products may be listed, `asked` are the
+    numbers of the products that the question is about, if any. The index is asked for more and more photos until there
+    are k products.
     """
     among = passing[products.product_of_row]
     n_photos = int(among.sum())
@@ -76,9 +89,11 @@ def nearest_products(
         np.maximum.at(best, place, scores[found])
         chosen = one_per_group(best, products.groups[numbers], k)
         if complete or len(chosen) == k:
-            groups = products.groups[numbers[chosen]].tolist()
-            ranked = zip(numbers[chosen].tolist(), best[chosen].tolist(), groups, strict=True)
-            return [Ranked(number, score, group in own_groups) for number, score, group in ranked]
+            ranked = numbers[chosen]
+            same_photo = np.isin(products.photo_groups[ranked], products.photo_groups[asked]).tolist()
+            same_text = np.isin(products.text_groups[ranked], products.text_groups[asked]).tolist()
+            listed = zip(ranked.tolist(), best[chosen].tolist(), same_photo, same_text, strict=True)
+            return [Ranked(*found) for found in listed]
         depth = min(4 * depth, n_photos)
     return []
 
@@ -86,7 +101,7 @@ def nearest_products(
 def recommendations(products: Products, vectors: np.ndarray, settings: RecommendSettings) -> Iterator[pa.RecordBatch]:
     """For every product its `settings.k` most similar other products, block by block, compared with all others.
 
-    `vectors` `(N, d)`, of unit length, are in the order of the training data.
+    `vectors` `(N, d)`, from `with_words`, are in the order of the training data.
     """
     ordered = np.ascontiguousarray(vectors[products.photos])
     n_products, n_photos, ends = len(products.table), len(products.photos), products.ends
@@ -160,8 +175,8 @@ def one_per_group(scores: np.ndarray, groups: np.ndarray, k: int) -> np.ndarray:
 
 
 def _record_batch(products: Products, numbers: np.ndarray, scores: np.ndarray, k: int) -> pa.RecordBatch:
-    ids, groups = products.table["product_id"].to_numpy(), products.groups
-    ranked = [one_per_group(row, groups, k) for row in scores]
+    ids = products.table["product_id"].to_numpy()
+    ranked = [one_per_group(row, products.groups, k) for row in scores]
     lengths = [len(chosen) for chosen in ranked]
     similar = np.concatenate(ranked)
     queries = np.repeat(np.arange(len(numbers)), lengths)
@@ -171,14 +186,27 @@ def _record_batch(products: Products, numbers: np.ndarray, scores: np.ndarray, k
             "rank": np.concatenate([np.arange(1, length + 1) for length in lengths]).astype(np.int32),
             "similar_product_id": ids[similar],
             "score": scores[queries, similar].astype(np.float32),
-            "same_photo": groups[similar] == groups[numbers[queries]],
+            "same_photo": products.photo_groups[similar] == products.photo_groups[numbers[queries]],
+            "same_text": products.text_groups[similar] == products.text_groups[numbers[queries]],
         },
         schema=SCHEMA,
     )
 
 
-def write_recommendations(path: Path, batches: Iterator[pa.RecordBatch]) -> None:
-    """Write the table, block after block."""
-    with replacing(path) as part, pq.ParquetWriter(part, SCHEMA) as writer:
+def write_recommendations(path: Path, batches: Iterator[pa.RecordBatch], words: float) -> None:
+    """Write the table, block after block; `words` is kept with it, since questions need the same weight."""
+    schema = SCHEMA.with_metadata({"words": repr(words)})
+    with replacing(path) as part, pq.ParquetWriter(part, schema) as writer:
         for batch in batches:
             writer.write_batch(batch)
+
+
+def words_of(path: Path) -> float:
+    """The weight of words that a table of recommendations was made with."""
+    return float(pq.read_schema(path).metadata[b"words"])
+
+
+def best_products(products: Products, scores: np.ndarray, k: int, passing: np.ndarray) -> list[Ranked]:
+    """The `k` products with the highest scores `(P,)` of those in `passing` `(P,) bool`, one of each group."""
+    chosen = one_per_group(np.where(passing, scores, -np.inf), products.groups, k)
+    return [Ranked(int(number), float(scores[number]), same_photo=False, same_text=False) for number in chosen]

@@ -69,7 +69,7 @@ def _lineage(options: argparse.Namespace) -> None:
     root, file = _root(), Path(options.what)
     lines: dict[str, object] = {}
     if not file.exists() and (file.suffix or len(file.parts) > 1):
-        raise MarketplaceError(f"there is no file {file}.")
+        raise MarketplaceError(f"{file} does not exist.")
     if not file.exists():
         row = recommendation(root, options.what, options.similar)
         lines |= {

@@ -106,7 +106,7 @@ def recommendation(root: Path, product_id: str, similar_product_id: str | None) 
     ours, theirs = (
         np.flatnonzero(training_data["product_id"] == row[column]) for column in ("product_id", "similar_product_id")
     )
-    similarity = vectors[ours] @ vectors[theirs].T
+    similarity = vectors.kind[ours] @ vectors.kind[theirs].T
     one, other = np.unravel_index(similarity.argmax(), similarity.shape)
     pair = training_data.iloc[[ours[one], theirs[other]]]
     photos = dict(zip(pair["image_id"], pair["sha256"], strict=True))

@@ -102,7 +102,7 @@ def _add_api(app: FastAPI, recommender: Recommender) -> None:
         offset: Annotated[int, Query(ge=0)] = 0,
         limit: Count = 48,
     ) -> ProductList:
-        """Products whose name holds all of the words."""
+        """Products, those closest to the words first; without words, all of them."""
         total, found = recommender.find(words, filters, offset=offset, limit=limit)
         return ProductList(total=total, products=found)
 

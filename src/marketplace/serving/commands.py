@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,15 +11,16 @@ from marketplace.common.errors import MarketplaceError
 from marketplace.recommendation.filters import Filters
 
 if TYPE_CHECKING:
-    from marketplace.serving.recommender import SimilarProduct
+    from marketplace.serving.recommender import Recommender, SimilarProduct
 
 log = logging.getLogger(__name__)
 
 
 def add_commands(commands: Any) -> None:
     """Add these commands to the subparsers of `marketplace`."""
-    similar = commands.add_parser("similar", help="list what is similar to a product or a photo")
-    similar.add_argument("what", metavar="PRODUCT_ID|PHOTO", help="the id of a product, or the path of a photo")
+    similar = commands.add_parser("similar", help="list what is similar to a product, a photo or some words")
+    similar.add_argument("what", metavar="PRODUCT_ID|PHOTO", nargs="?", help="a product's id, or the path of a photo")
+    similar.add_argument("--words", metavar="TEXT", help="instead: what to look for, such as 'oak coffee table'")
     similar.add_argument("-k", type=count, default=10, help="how many products (default: %(default)s)")
     Filters.add_arguments(similar)
     similar.add_argument("--html", type=Path, metavar="OUT", help="also write a page with the photos to OUT")
@@ -31,35 +33,53 @@ def add_commands(commands: Any) -> None:
 
 
 def _similar(options: argparse.Namespace) -> None:
-    from marketplace.photos.codec import thumbnail
     from marketplace.recommendation.pages import THUMBNAIL
-    from marketplace.recommendation.products import price_text
     from marketplace.serving.recommender import Recommender
     from marketplace.serving.similar_page import write_similar
 
-    path = Path(options.what)
-    if not path.is_file() and (path.suffix or len(path.parts) > 1):
-        raise MarketplaceError(f"there is no file {path}.")
+    if (options.what is None) == (options.words is None):
+        raise MarketplaceError("name a product, a photo, or --words TEXT: one of them.")
+    photo = Path(options.what) if options.what else None
+    if photo and not photo.is_file() and (photo.suffix or len(photo.parts) > 1):
+        raise MarketplaceError(f"{photo} does not exist.")
     recommender = Recommender(Path.cwd())
-    filters = recommender.filtered.spelled(Filters.from_arguments(options))
-    if path.is_file():
-        content = path.read_bytes()
-        found = recommender.similar_to_photo(content, options.k, filters)
-        heading, details = f"Similar to {path.name}", ""
-    else:
-        found = recommender.similar_to_product(options.what, options.k, filters)
-        asked = recommender.product(options.what)
-        heading = f"Similar to {asked.name}"
-        details = f"{price_text(asked.price)}, {asked.category}, {asked.location}"
-    _print(heading, details, found)
+    answer = _answer(recommender, options)
+    _print(answer.heading, answer.details, answer.found)
     if options.html:
-        if path.is_file():
-            query = thumbnail(recommender.square(content), THUMBNAIL)
-        else:
-            query = recommender.photo(asked.image_ids[0], THUMBNAIL)
-        photos = [recommender.photo(similar.product.image_ids[0], THUMBNAIL) for similar in found]
-        write_similar(options.html, heading, details, query, list(zip(photos, found, strict=True)))
+        photos = [recommender.photo(similar.product.image_ids[0], THUMBNAIL) for similar in answer.found]
+        cards = list(zip(photos, answer.found, strict=True))
+        write_similar(options.html, answer.heading, answer.details, answer.asked, cards)
         log.info("%s shows them.", options.html)
+
+
+@dataclass(frozen=True)
+class _Answer:
+    heading: str
+    details: str
+    found: "list[SimilarProduct]"
+    asked: bytes | None  # the photo that was asked about, as a small JPEG
+
+
+def _answer(recommender: "Recommender", options: argparse.Namespace) -> _Answer:
+    from marketplace.photos.codec import thumbnail
+    from marketplace.recommendation.pages import THUMBNAIL
+    from marketplace.recommendation.products import price_text
+
+    k, filters = options.k, recommender.filtered.spelled(Filters.from_arguments(options))
+    if options.words is not None:
+        return _Answer(
+            f"Similar to “{options.words}”", "", recommender.similar_to_words(options.words, k, filters), None
+        )
+    if Path(options.what).is_file():
+        content = Path(options.what).read_bytes()
+        found = recommender.similar_to_photo(content, k, filters)
+        return _Answer(
+            f"Similar to {Path(options.what).name}", "", found, thumbnail(recommender.square(content), THUMBNAIL)
+        )
+    found = recommender.similar_to_product(options.what, k, filters)
+    asked = recommender.product(options.what)
+    details = f"{price_text(asked.price)}, {asked.category}, {asked.location}"
+    return _Answer(f"Similar to {asked.name}", details, found, recommender.photo(asked.image_ids[0], THUMBNAIL))
 
 
 def _print(heading: str, details: str, found: "list[SimilarProduct]") -> None:
@@ -79,7 +99,8 @@ def _print(heading: str, details: str, found: "list[SimilarProduct]") -> None:
         table.add_column(column, no_wrap=True, overflow="ellipsis")
     for similar in found:
         product = similar.product
-        score = f"{similar.score:.3f}" + (" same photo" if similar.same_photo else "")
+        shared = " same photo" if similar.same_photo else " same title" if similar.same_text else ""
+        score = f"{similar.score:.3f}{shared}"
         category = product.category if roomy else product.category.rpartition(" / ")[2]
         cells = [str(similar.rank), score, price_text(product.price), product.name, category, product.location]
         table.add_row(*cells, *([product.product_id] if roomy else []))

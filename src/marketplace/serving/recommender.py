@@ -4,20 +4,19 @@ import difflib
 import hashlib
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from marketplace.common.errors import MarketplaceError
-from marketplace.embedding.vectors import read_embeddings
 from marketplace.photos.codec import UnreadableImageError, decode, thumbnail
+from marketplace.recommendation.catalogue import read_catalogue
 from marketplace.recommendation.filters import FilteredTable, Filters
 from marketplace.recommendation.index import read_index
-from marketplace.recommendation.products import Product, products_of
-from marketplace.recommendation.ranking import nearest_products
+from marketplace.recommendation.products import Product
+from marketplace.recommendation.ranking import Ranked, best_products, nearest_products, words_of
 
 REASONS = {
     "empty": "the file is empty",
@@ -29,6 +28,7 @@ REASONS = {
 
 
 ANY = Filters()
+LEAST_WORD_SCORE = 0.3  # of a product that has anything to do with the words, by looking at searches
 
 
 class UnknownProductError(MarketplaceError):
@@ -45,69 +45,92 @@ class SimilarProduct:
     """A product and how similar it is."""
 
     rank: int
-    score: float  # cosine of the most similar pair of photos
+    score: float  # of a product: photos and words; of a photo: the cosine of the most similar photo; of words: theirs
     same_photo: bool  # it shows the very photo that was asked about
+    same_text: bool  # it has the very title that was asked about
     product: Product
 
 
 class Recommender:
-    """The catalogue, its vectors, the index and the image model of a pipeline that has run in `root`.
+    """The catalogue, its indexes and the models of a pipeline that has run in `root`.
 
     Raises MarketplaceError if an output is missing, or is from another run.
     """
 
     def __init__(self, root: Path) -> None:
-        table = root / "data/clean/training_data.parquet"
-        index, self._model_path = root / "models/recommendations.index", root / "models/image_model.onnx"
-        for path in (table, index, self._model_path):
-            if not path.is_file():
+        self._image_model_path, self._text_model_path = root / "models/image_model.onnx", root / "models/text_model"
+        similar, same = root / "models/similar.index", root / "models/same.index"
+        recommendations = root / "data/recommendations.parquet"
+        for path in (similar, same, recommendations, self._image_model_path, self._text_model_path):
+            if not path.exists():
                 raise MarketplaceError(f"{path} is missing: run `dvc repro` first, or `dvc pull` to get it.")
-        self._photos = pd.read_parquet(table)
-        self._products = products_of(self._photos)
+        catalogue = read_catalogue(root)
+        self._photos, self._products, self._texts = catalogue.photos, catalogue.products, catalogue.texts
+        self._product_vectors = catalogue.vectors.product
+        self._questions = catalogue.similar(words_of(recommendations))
         self.filtered = FilteredTable(self._products.table)
-        self._vectors = read_embeddings(root / "data/embeddings.parquet", self._photos)
-        self._index = read_index(index)
-        if self._index.ntotal != len(self._photos) or self._index.d != self._vectors.shape[1]:
-            raise MarketplaceError(f"{index} is for other vectors: run `dvc repro recommend`.")
+        self._similar, self._same = read_index(similar), read_index(same)
+        for path, index, dimensions in (
+            (similar, self._similar, self._questions.shape[1]),
+            (same, self._same, self._product_vectors.shape[1] + 1),
+        ):
+            if index.ntotal != len(self._photos) or index.d != dimensions:
+                raise MarketplaceError(f"{path} is for other vectors: run `dvc repro recommend`.")
         self._squares = np.load(root / "data/resized/full.npy", mmap_mode="r")
         self._row_of_image = {image_id: row for row, image_id in enumerate(self._products.image_ids)}
-        self._names = self._products.table["product_name"].str.casefold()
         self._one_at_a_time = threading.Lock()  # a photo keeps all cores busy: two at once would take longer than two
 
     @cached_property
-    def _embed(self) -> Callable[[np.ndarray], np.ndarray]:
+    def _embed(self) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]:
         from marketplace.embedding.onnx import onnx_model  # with PyTorch, which questions about products do without
 
-        return onnx_model(self._model_path)
+        return onnx_model(self._image_model_path)
+
+    @cached_property
+    def _embed_texts(self) -> Callable[[list[str]], np.ndarray]:
+        from marketplace.embedding.text_model import TextModel
+
+        return TextModel(self._text_model_path)
 
     def product(self, product_id: str) -> Product:
         """A product by its id. Raises UnknownProductError."""
         return self._products.product(self._number(product_id))
 
     def find(self, words: str, filters: Filters, *, offset: int, limit: int) -> tuple[int, list[Product]]:
-        """How many products have all of the words in their name, and `limit` of them from `offset` on."""
-        mask = self.filtered.passing(filters)
-        for word in words.casefold().split():
-            mask &= self._names.str.contains(word, regex=False).to_numpy()
-        numbers = np.flatnonzero(mask)
-        return len(numbers), [self._products.product(number) for number in numbers[offset : offset + limit]]
+        """How many products pass, and `limit` of them from `offset` on: those closest to the words first.
+
+        Without words, all products that pass, ordered by id; with words, those that have something to do with them.
+        """
+        passing = np.flatnonzero(self.filtered.passing(filters))
+        if words.strip():
+            scores = self._word_scores(words)[passing]
+            order = np.argsort(-scores, kind="stable")
+            passing = passing[order[scores[order] >= LEAST_WORD_SCORE]]
+        return len(passing), [self._products.product(int(number)) for number in passing[offset : offset + limit]]
 
     def similar_to_product(self, product_id: str, k: int, filters: Filters = ANY) -> list[SimilarProduct]:
-        """The `k` most similar other products. Raises UnknownProductError."""
+        """The `k` most similar other products, by photos and words. Raises UnknownProductError."""
         number = self._number(product_id)
         passing = self.filtered.passing(filters)
         passing[number] = False
-        own_groups = {int(self._products.groups[number])}
-        return self._nearest(self._vectors[self._products.photos_of(number)], k, passing, own_groups)
+        question = self._questions[self._products.photos_of(number)]
+        ranked = nearest_products(self._products, self._similar, question, k, passing, np.array([number]))
+        return self._shown(ranked)
 
     def similar_to_photo(self, content: bytes, k: int, filters: Filters = ANY) -> list[SimilarProduct]:
-        """The `k` products most similar to a photo, given as bytes. Raises MarketplaceError if it is not one."""
+        """The `k` products most likely to be in a photo, given as bytes. Raises MarketplaceError if it is not one."""
         square = self.square(content)
         with self._one_at_a_time:
-            vector = self._embed(square[None])
+            vector = self._embed(square[None])[0]
         copies = np.flatnonzero(self._photos["sha256"] == hashlib.sha256(content).hexdigest())
-        own_groups = set(self._products.groups[self._products.product_of_row[copies]].tolist())
-        return self._nearest(vector, k, self.filtered.passing(filters), own_groups)
+        asked = np.unique(self._products.product_of_row[copies])
+        question = np.hstack([vector, np.ones((1, 1), np.float32)])
+        ranked = nearest_products(self._products, self._same, question, k, self.filtered.passing(filters), asked)
+        return self._shown([self._with_cosine(found, vector[0]) for found in ranked])
+
+    def similar_to_words(self, words: str, k: int, filters: Filters = ANY) -> list[SimilarProduct]:
+        """The `k` products whose texts are closest to some words, by meaning and by spelling."""
+        return self._shown(best_products(self._products, self._word_scores(words), k, self.filtered.passing(filters)))
 
     def square(self, content: bytes) -> np.ndarray:
         """A photo as the model sees it, `(S, S, 3) uint8`. Raises MarketplaceError if the bytes are not a photo."""
@@ -123,10 +146,18 @@ class Recommender:
         """A photo of the catalogue as a JPEG of at most `size` pixels a side. Raises KeyError for an unknown id."""
         return thumbnail(self._squares[self._row_of_image[image_id]], size)
 
-    def _nearest(self, vectors: np.ndarray, k: int, passing: np.ndarray, own_groups: set[int]) -> list[SimilarProduct]:
-        ranked = nearest_products(self._products, self._index, vectors, k, passing, own_groups)
+    def _word_scores(self, words: str) -> np.ndarray:
+        scores: np.ndarray = self._texts @ self._embed_texts([words])[0]
+        return scores
+
+    def _with_cosine(self, found: Ranked, vector: np.ndarray) -> Ranked:
+        """The same with the cosine of the most similar photo as its score: what hubs subtract is only for the order."""
+        cosines = self._product_vectors[self._products.photos_of(found.number)] @ vector
+        return replace(found, score=float(cosines.max()))
+
+    def _shown(self, ranked: list[Ranked]) -> list[SimilarProduct]:
         return [
-            SimilarProduct(rank, found.score, found.same_photo, self._products.product(found.number))
+            SimilarProduct(rank, found.score, found.same_photo, found.same_text, self._products.product(found.number))
             for rank, found in enumerate(ranked, start=1)
         ]
 

@@ -45,7 +45,7 @@ class Recorder:
             remove(self._epochs)
 
     def epoch(self, epoch: int, figures: dict[str, float]) -> None:
-        """Record an epoch's train_loss, val_loss and val_accuracy; `epoch` counts from 1."""
+        """Record an epoch's figures, such as train_loss and val_accuracy; `epoch` counts from 1."""
         self._table.append({"epoch": epoch, **figures})
         curves = [{name: value if isfinite(value) else None for name, value in row.items()} for row in self._table]
         write_json(self._metrics / "epochs.json", curves)

@@ -37,42 +37,50 @@ Count = Annotated[int, Field(ge=1)]
 
 
 class TrainSettings(Section):
-    """Both training stages."""
+    """What train_small and train_full have in common."""
 
     lr: Annotated[float, Field(gt=0, le=1)]
     schedule: Literal["constant", "one_cycle"]
     batch_size: Annotated[int, Field(ge=2)]
-    epochs: Count
     patience: Count | None
     linear_probe: bool
     classifier: Literal["linear", "cosine"]
     contrastive_weight: Annotated[float, Field(ge=0)]
     temperature: Annotated[float, Field(gt=0)]
     flip_probability: Annotated[float, Field(ge=0, le=1)]
-    select: Literal["val_accuracy", "val_loss"]
+    select: Literal["val_accuracy", "val_loss", "val_recall_at_1"]
     seed: Annotated[int, Field(ge=0)]
     keep_epochs: bool
     feature_cache_gib: Annotated[float, Field(ge=0)]
 
 
+class TrainSmallSettings(Section):
+    """The stage on small images alone."""
+
+    epochs: Count
+
+
 class TrainFullSettings(Section):
     """The stage on full-sized images alone."""
 
+    epochs: Count
     warm_start: bool
 
 
 class State(TypedDict):
     """Everything that a training run consists of after an epoch: `train` continues from it as if never interrupted."""
 
-    history: list[dict[str, float]]  # train_loss, val_loss and val_accuracy of every epoch so far
+    history: list[dict[str, float]]  # the figures of every epoch so far
     best: Checkpoint | None
     network: StateDict  # of tail and head
     optimiser: dict[str, object]
     schedule: dict[str, object]
 
 
-def train(start: Checkpoint, data: TrainingData, settings: TrainSettings, recorder: Recorder) -> Checkpoint:
-    """Train from a checkpoint for at most `settings.epochs` epochs and return the checkpoint of the chosen one.
+def train(
+    start: Checkpoint, data: TrainingData, settings: TrainSettings, epochs: int, recorder: Recorder
+) -> Checkpoint:
+    """Train from a checkpoint for at most `epochs` epochs and return the checkpoint of the chosen one.
 
     The optimiser is Adam and updates the tail and the head only; losses.py defines what it minimises. Everything random
     (the order of the images, the flips, a new classifier's weights) comes from `settings.seed`, epoch by epoch. A
@@ -83,7 +91,7 @@ def train(start: Checkpoint, data: TrainingData, settings: TrainSettings, record
     data.check(settings.batch_size)
     if settings.linear_probe and settings.classifier != "linear":
         raise MarketplaceError("train.linear_probe = true works with train.classifier = linear only: set one of them.")
-    trainer = Trainer(start, data, settings)
+    trainer = Trainer(start, data, settings, epochs)
     resume_state = ResumeState(trainer.cache_key)
     state = resume_state.load()
     if state is None:
@@ -99,8 +107,7 @@ def train(start: Checkpoint, data: TrainingData, settings: TrainSettings, record
         figures = trainer.next_epoch()
         epoch = len(trainer.history)
         recorder.epoch(epoch, figures)
-        losses = (figures["train_loss"], figures["val_loss"], figures["val_accuracy"])
-        log.info("epoch %d/%d: train_loss %.3f, val_loss %.3f, val_accuracy %.3f", epoch, settings.epochs, *losses)
+        log.info("epoch %d/%d: %s", epoch, epochs, ", ".join(f"{name} {value:.3f}" for name, value in figures.items()))
         if settings.keep_epochs:
             weights = checkpoints.state_of(trainer.network)
             recorder.weights(epoch, weights)
@@ -116,7 +123,7 @@ def train(start: Checkpoint, data: TrainingData, settings: TrainSettings, record
 class Trainer:
     """A network in training: `begin` or `resume`, then `next_epoch` until `done`."""
 
-    def __init__(self, start: Checkpoint, data: TrainingData, settings: TrainSettings) -> None:
+    def __init__(self, start: Checkpoint, data: TrainingData, settings: TrainSettings, epochs: int) -> None:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # CUDA's matrix products are deterministic with it
         _keep_freed_memory()
         torch.manual_seed(settings.seed)
@@ -126,11 +133,11 @@ class Trainer:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.network = checkpoints.network_of(start, len(data.categories), settings.classifier).to(self.device)
         self._loss = TrainingLoss(settings.contrastive_weight, settings.temperature)
-        self._start, self._data, self._settings = start, data, settings
+        self._start, self._data, self._settings, self._epochs = start, data, settings, epochs
         self._store = FeatureStore(self.network, data.images)
         trainable = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
         self._optimiser = torch.optim.Adam(trainable, lr=settings.lr, fused=True)
-        steps = settings.epochs * len(batches(data.train.rows, settings.batch_size))
+        steps = epochs * len(batches(data.train.rows, settings.batch_size))
         self._schedule = _schedule(self._optimiser, settings, steps)
         self.history: list[dict[str, float]] = []
         self.best: Checkpoint | None = None
@@ -147,6 +154,7 @@ class Trainer:
             "splits": [digest(array) for array in arrays],
             "categories": data.categories,
             "settings": {name: getattr(self._settings, name) for name in sorted(names)},
+            "epochs": self._epochs,
         }
 
     def begin(self) -> None:
@@ -179,18 +187,26 @@ class Trainer:
         """True if all epochs are finished, or too many have brought no improvement."""
         settings, epoch = self._settings, len(self.history)
         waited = epoch - self.best["epoch"] if self.best else 0
-        return epoch >= settings.epochs or (settings.patience is not None and waited >= settings.patience)
+        return epoch >= self._epochs or (settings.patience is not None and waited >= settings.patience)
 
     def next_epoch(self) -> dict[str, float]:
         """Train on every image once, validate, and remember this epoch if it is the best; returns its figures."""
         epoch = len(self.history) + 1
         train_loss = self._train_epoch(epoch)
-        val_loss, val_accuracy = validate(self.network, self._plain, self._data.val)
-        if not math.isfinite(val_loss):
+        validation = validate(self.network, self._plain, self._data.val)
+        if not math.isfinite(validation.loss):
             raise MarketplaceError(
-                f"the validation loss became {val_loss} in epoch {epoch}: lower train.lr (now {self._settings.lr:g})."
+                f"the validation loss became {validation.loss} in epoch {epoch}: "
+                f"lower train.lr (now {self._settings.lr:g})."
             )
-        figures = {"train_loss": train_loss, "val_loss": val_loss, "val_accuracy": val_accuracy}
+        figures = {"train_loss": train_loss, "val_loss": validation.loss, "val_accuracy": validation.accuracy}
+        if validation.recall_at_1 is not None:
+            figures["val_recall_at_1"] = validation.recall_at_1
+        elif self._settings.select == "val_recall_at_1":
+            raise MarketplaceError(
+                "train.select = val_recall_at_1 needs products with two photos in the validation split: "
+                "set it to val_accuracy or val_loss."
+            )
         self.history.append(figures)
         if self.best is None or prefers(self._settings.select, figures, self.best["figures"]):
             self.best = checkpoints.checkpoint_of(
@@ -230,8 +246,8 @@ class Trainer:
         weight, bias = linear_probe(inputs, train.labels, val_inputs, val.labels)
         layer = self.network.get_submodule(checkpoints.CATEGORIES)
         layer.load_state_dict({"weight": weight, "bias": bias})
-        loss, accuracy = validate(self.network, self._plain, val)
-        log.info("linear probe: val_loss %.3f, val_accuracy %.3f", loss, accuracy)
+        validation = validate(self.network, self._plain, val)
+        log.info("linear probe: val_loss %.3f, val_accuracy %.3f", validation.loss, validation.accuracy)
 
     def _train_epoch(self, epoch: int) -> float:
         """Train on every image once; the mean loss over the images, each as it was when its batch was seen."""
@@ -240,7 +256,7 @@ class Trainer:
         order = shuffled(split, rng, products_together=settings.contrastive_weight > 0)
         flips = rng.random(len(split.rows)) < settings.flip_probability
         total = torch.zeros((), device=self.device)
-        with tqdm(total=len(order), desc=f"epoch {epoch}/{settings.epochs}", unit="image", mininterval=0.5) as progress:
+        with tqdm(total=len(order), desc=f"epoch {epoch}/{self._epochs}", unit="image", mininterval=0.5) as progress:
             for batch in batches(order, settings.batch_size):
                 features = self._views(split.rows[batch], flips[batch]).to(self.device)
                 with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):

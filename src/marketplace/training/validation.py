@@ -1,7 +1,9 @@
-"""Loss and accuracy on a split, and which epoch they prefer."""
+"""Loss, accuracy and same-product recall on a split, and which epoch they prefer."""
+
+from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from marketplace.models.features import Features
@@ -11,8 +13,16 @@ from marketplace.training.data import Split
 BATCH = 32
 
 
+class Validation(NamedTuple):
+    """The metrics of a network on a split, means over its images."""
+
+    loss: float  # cross-entropy
+    accuracy: float
+    recall_at_1: float | None  # None if no product has two photos in the split
+
+
 @torch.inference_mode()
-def outputs(network: Network, layer: torch.nn.Module, features: Features, split: Split) -> Tensor:
+def outputs(network: Network, layer: nn.Module, features: Features, split: Split) -> Tensor:
     """The outputs `(N, D) float32`, in main memory, of a layer on the embeddings of a split's images."""
     network.eval()
     device = next(network.parameters()).device
@@ -21,18 +31,37 @@ def outputs(network: Network, layer: torch.nn.Module, features: Features, split:
     return torch.cat(parts).float().cpu()
 
 
-def validate(network: Network, features: Features, split: Split) -> tuple[float, float]:
-    """(cross-entropy, accuracy) on a split, means over its images."""
-    logits = outputs(network, network.head, features, split).double()
-    loss = F.cross_entropy(logits, split.labels).item()
-    return loss, (logits.argmax(dim=1) == split.labels).double().mean().item()
+@torch.inference_mode()
+def validate(network: Network, features: Features, split: Split) -> Validation:
+    """Measure a network on a split; the gallery of a query is the rest of the split."""
+    embeddings = outputs(network, nn.Identity(), features, split)
+    device = next(network.parameters()).device
+    logits = network.head(embeddings.to(device)).double().cpu()
+    accuracy = (logits.argmax(dim=1) == split.labels).double().mean().item()
+    recall = same_product_recall_at_1(embeddings, split.products)
+    return Validation(F.cross_entropy(logits, split.labels).item(), accuracy, recall)
+
+
+def same_product_recall_at_1(embeddings: Tensor, products: Tensor) -> float | None:
+    """Share of images `(N, D)` whose nearest other one, by cosine, shows their product `(N,)`.
+
+    Only images whose product has another one count; None if there are none.
+    """
+    possible = torch.bincount(products)[products] > 1
+    if not possible.any():
+        return None
+    unit = F.normalize(embeddings)
+    similarity = (unit @ unit.T).fill_diagonal_(-2)
+    found = products[similarity.argmax(dim=1)] == products
+    return found[possible].double().mean().item()
 
 
 def prefers(select: str, new: dict[str, float], old: dict[str, float]) -> bool:
     """True if `train.select` prefers the epoch with the figures `new` to an earlier one with `old`.
 
-    `val_accuracy`: the higher accuracy, then the lower loss; `val_loss`: the lower loss. In a tie, the earlier stays.
+    `val_loss`: the lower loss; `val_accuracy` and `val_recall_at_1`: the higher value, then the lower loss. In a tie,
+    the earlier stays.
     """
-    if select == "val_accuracy" and new["val_accuracy"] != old["val_accuracy"]:
-        return new["val_accuracy"] > old["val_accuracy"]
+    if select != "val_loss" and new[select] != old[select]:
+        return new[select] > old[select]
     return new["val_loss"] < old["val_loss"]

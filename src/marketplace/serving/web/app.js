@@ -48,8 +48,8 @@ function card(product, similar) {
   set(".price", pounds(product.price));
   set(".place", product.location);
   if (similar) {
-    set(".score", similar.same_photo ? "same photo" : similar.score.toFixed(2));
-    made.querySelector(".score").title = "How similar: the cosine of the two most similar photos";
+    set(".score", similar.same_photo ? "same photo" : similar.same_text ? "same title" : similar.score.toFixed(2));
+    made.querySelector(".score").title = "How similar, by photos and words: 1 is the same";
   }
   return made;
 }

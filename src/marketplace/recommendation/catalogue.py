@@ -1,0 +1,46 @@
+"""Everything that is compared: the products, the vectors of their photos, and the vectors of their texts."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from marketplace.embedding.vectors import PhotoVectors, read_embeddings, read_text_embeddings
+from marketplace.recommendation.products import Products, products_of
+from marketplace.recommendation.ranking import with_words
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """The products of a finished pipeline, and their vectors."""
+
+    photos: pd.DataFrame  # the training data, a row per photo
+    products: Products
+    vectors: PhotoVectors  # of the photos
+    texts: np.ndarray  # (P, t), of the products
+
+    def similar(self, words: float) -> np.ndarray:
+        """The vectors `(N, k + t)` of the index that finds similar products, see `with_words`."""
+        return with_words(self.vectors.kind, self.texts[self.products.product_of_row], words)
+
+    @cached_property
+    def same(self) -> np.ndarray:
+        """The vectors `(N, d + 1)` of the index that finds the very product in a photo.
+
+        The last value is the negative hub bias: a question has 1 there.
+        """
+        return np.hstack([self.vectors.product, -self.vectors.hub_bias[:, None]])
+
+
+def read_catalogue(root: Path) -> Catalogue:
+    """The catalogue of the pipeline that has run in `root`.
+
+    Raises MarketplaceError if tables do not belong together.
+    """
+    photos = pd.read_parquet(root / "data/clean/training_data.parquet")
+    products = products_of(photos)
+    vectors = read_embeddings(root / "data/embeddings.parquet", photos)
+    texts = read_text_embeddings(root / "data/text_embeddings.parquet", products.table["product_id"].tolist())
+    return Catalogue(photos, products, vectors, texts)
