@@ -55,7 +55,7 @@ def test_a_rate_is_a_float_however_it_is_written(tmp_path: Path, text: str, valu
         ("train.lr", "fast", "a number, greater than 0 and at most 1"),
         ("train.lr", ".nan", "a number, greater than 0"),
         ("train.flip_probability", "-0.1", "at least 0 and at most 1"),
-        ("train.select", "accuracy", "'val_accuracy' or 'val_loss'"),
+        ("train.select", "accuracy", "'val_accuracy', 'val_loss' or 'val_recall_at_1'"),
         ("fetch.source", "ftp", "'sample', 'local', 's3' or 'ec2'"),
         ("fetch.limit", "0", "a whole number, at least 1 or null"),
         ("train_full.warm_start", "maybe", "true or false"),

@@ -92,7 +92,7 @@ def test_the_sentence_model_runs_without_this_repository(folder: Path, model: Te
         session.run(None, {"ids": np.array([tokenizer.encode(text).ids])})[0][0]
         for text in ("Child's pram", "stroller for a toddler", "oak table")
     )
-    assert pram @ stroller > 2 * (pram @ table)  # without a word in common
+    assert pram @ stroller > pram @ table + 0.1  # without a word in common
     assert not [path for path in folder.iterdir() if path.suffix in {".pkl", ".joblib", ".pt"}]
 
 
