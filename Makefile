@@ -34,7 +34,7 @@ noise: $(READY)  ## repeat training with SEEDS=5 seeds to measure how much the m
 	marketplace noise --seeds $(SEEDS)
 
 experiments: $(READY)  ## list experiments, the best first: the metrics that decide, and what differed
-	dvc exp show --only-changed --drop '.*/' --sort-by same_product_recall_at_10 --sort-order desc
+	dvc exp show --only-changed --drop '.*/' --sort-by recommended_leaf_precision --sort-order desc
 
 clean:  ## remove .venv and the tools' caches; data, models and DVC's cache stay
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis src/*.egg-info
