@@ -13,9 +13,9 @@ PACKAGE = ROOT / "src" / "marketplace"
 LAYERS = [
     {"common"},
     {"raw", "models"},
-    {"photos", "sources", "training"},
+    {"photos", "reports", "sources", "training"},
     {"catalogue", "embedding"},
-    {"evaluation", "recommendation", "review"},
+    {"data_report", "evaluation", "recommendation", "review"},
     {"serving"},
     {"cli", "settings"},
 ]

@@ -82,6 +82,7 @@ def test_a_catalogue_without_any_title_still_gives_a_model(tmp_path: Path) -> No
 def test_html_and_length_are_cut_before_anything_is_compared() -> None:
     assert plain_text("<p>Oak &amp; pine<br/>table</p>") == "Oak & pine table"
     assert plain_text("table < 2 m") == "table < 2 m"
+    assert plain_text("a < b and c > d") == "a < b and c > d"
     assert len(plain_text("word " * 100_000)) <= LONGEST
 
 

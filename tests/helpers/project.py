@@ -22,6 +22,7 @@ STAGES = [
     "train_small",
     "train_full",
     "extract",
+    "data_report",
     "evaluate",
     "recommend",
 ]

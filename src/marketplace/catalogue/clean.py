@@ -11,9 +11,10 @@ from pydantic import Field
 
 from marketplace.catalogue import repair
 from marketplace.catalogue.groups import photo_groups
-from marketplace.catalogue.near_duplicates import near_duplicates
+from marketplace.catalogue.near_duplicates import near_duplicates, placeholders
 from marketplace.catalogue.photo_check import check_shards
-from marketplace.catalogue.splits import assign_splits
+from marketplace.catalogue.rejects import Rejects
+from marketplace.catalogue.splits import assign_splits, in_rare_categories
 from marketplace.common.errors import MarketplaceError
 from marketplace.common.files import replacing, write_json
 from marketplace.common.params import Section
@@ -53,17 +54,19 @@ class CleanDump:
     """The result of cleaning: the kept photos, the label encoder, the rejects, and counts of all three."""
 
     training_data: pd.DataFrame
+    near_duplicates: pd.DataFrame  # image_id, other_image_id, distance in bits
     categories: dict[str, dict[str, int] | list[str]]
     rejects: pd.DataFrame
     counts: dict[str, Any]
 
     def write(self, folder: Path, metrics: Path) -> None:
-        """Write training_data.parquet, categories.json and rejects.csv to `folder`, the counts to `metrics`."""
+        """Write training_data.parquet, categories.json and two CSV files to `folder`, the counts to `metrics`."""
         with replacing(folder / "training_data.parquet") as part:
             pq.write_table(pa.Table.from_pandas(self.training_data, SCHEMA, preserve_index=False), part)
         write_json(folder / "categories.json", self.categories)
-        with replacing(folder / "rejects.csv") as part:
-            self.rejects.to_csv(part, index=False, lineterminator="\n")
+        for name in ("rejects", "near_duplicates"):
+            with replacing(folder / f"{name}.csv") as part:
+                getattr(self, name).to_csv(part, index=False, lineterminator="\n")
         write_json(metrics, self.counts)
 
 
@@ -73,22 +76,31 @@ def clean(raw: Path, settings: CleanSettings) -> CleanDump:
     image_rows = read_table((raw / "images.csv").read_bytes(), "images.csv")
     files = check_shards(raw / "images")
 
-    rejects = repair.Rejects()
+    rejects = Rejects()
     products = repair.clean_products(product_rows, rejects)
     images = repair.clean_images(image_rows, product_rows["id"], products["id"], rejects)
     images = repair.join_files(images, files, image_rows["id"], rejects)
     table = repair.join_products(images, products, rejects)
     if table.empty:
         raise MarketplaceError("no photo is left after cleaning: no product has a row in images.csv with a sound file.")
+    table = repair.leave_out_photos(table, placeholders(table["product_id"], table["phash"]), "placeholder", rejects)
+    pairs = near_duplicates(table["phash"])
+    table["group"] = photo_groups(table["product_id"], table["sha256"], pairs)
+    pairs_by_id = _by_id(pairs, table["image_id"])
+    table = repair.leave_out_photos(table, in_rare_categories(table), "rare_category", rejects)
 
     categories = repair.label_encoder(table["category"])
     table["label"] = table["category"].map(categories["encode"])
-    pairs = near_duplicates(table["phash"])
-    table["group"] = photo_groups(table["product_id"], table["sha256"], pairs)
     table["split"] = assign_splits(table, settings.test, settings.val, settings.seed)
+    kept = pairs_by_id[["image_id", "other_image_id"]].isin(set(table["image_id"])).all(axis=1)
     rejected = rejects.table()
     counts = _count({"products": len(product_rows), "images": len(image_rows), "files": len(files)}, table, rejected)
-    return CleanDump(table[SCHEMA.names], categories, rejected, counts)
+    return CleanDump(table[SCHEMA.names], pairs_by_id[kept], categories, rejected, counts)
+
+
+def _by_id(pairs: pd.DataFrame, image_ids: "pd.Series[str]") -> pd.DataFrame:
+    first, second = (image_ids.to_numpy()[pairs[end]] for end in ("first", "second"))
+    return pd.DataFrame({"image_id": first, "other_image_id": second, "distance": pairs["distance"]})
 
 
 def _count(rows_in: dict[str, int], table: pd.DataFrame, rejects: pd.DataFrame) -> dict[str, Any]:

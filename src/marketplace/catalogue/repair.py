@@ -5,8 +5,10 @@ import re
 from decimal import Decimal
 
 import ftfy
+import numpy as np
 import pandas as pd
 
+from marketplace.catalogue.rejects import Rejects, explanation
 from marketplace.common.errors import MarketplaceError
 from marketplace.raw.shards import image_id_of
 
@@ -15,22 +17,6 @@ log = logging.getLogger(__name__)
 # A slash with a space on either side separates two levels; a comma before it is rogue. "TV/DVD" stays one name.
 _LEVELS = re.compile(r"\s*,?(?:\s+/\s*|/\s+)")
 _POUNDS = re.compile(r"£?\s*(\d+|\d{1,3}(?:,\d{3})+)(\.\d{1,2})?")
-
-
-class Rejects:
-    """Collects every input row or file that is not kept: (table, id, reason)."""
-
-    def __init__(self) -> None:
-        self._rows: list[tuple[str, str, str]] = []
-
-    def add(self, table: str, ids: "pd.Series[str]", reason: str) -> None:
-        """Record that the rows or files `ids` of `table` (products, images or files) are left out for `reason`."""
-        self._rows += [(table, identifier, reason) for identifier in ids]
-
-    def table(self) -> pd.DataFrame:
-        """All rejects as table, id, reason, sorted."""
-        frame = pd.DataFrame(self._rows, columns=["table", "id", "reason"], dtype=str)
-        return frame.sort_values(["table", "reason", "id"], ignore_index=True)
 
 
 def repair_text(text: str) -> str:
@@ -112,6 +98,18 @@ def join_products(images: pd.DataFrame, products: pd.DataFrame, rejects: Rejects
     images = images.rename(columns={"id": "image_id"})
     joined = images.merge(products.rename(columns={"id": "product_id"}), on="product_id", validate="many_to_one")
     return joined.sort_values("image_id", ignore_index=True)
+
+
+def leave_out_photos(table: pd.DataFrame, out: np.ndarray, reason: str, rejects: Rejects) -> pd.DataFrame:
+    """Leave out the photos `out` `(N,) bool` of the joined table, and products that have no other."""
+    if not out.any():
+        return table
+    products = set(table["product_id"][out]) - set(table["product_id"][~out])
+    for name in ("images", "files"):
+        rejects.add(name, table["image_id"][out], reason)
+    rejects.add("products", pd.Series(sorted(products), dtype=str), reason)
+    log.warning("%d photos and %d products are left out: %s", out.sum(), len(products), explanation(reason))
+    return table[~out].reset_index(drop=True)
 
 
 def label_encoder(categories: "pd.Series[str]") -> dict[str, dict[str, int] | list[str]]:

@@ -4,7 +4,7 @@ import html
 import re
 
 LONGEST = 1000  # characters of a text that are compared; the rest adds time and no meaning
-_TAG = re.compile(r"<[^<>]{0,200}>")
+_TAG = re.compile(r"<[a-zA-Z/!][^<>]{0,200}>")  # "a < b and c > d" has none
 
 
 def display_name(product_name: str) -> str:

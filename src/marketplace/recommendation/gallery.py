@@ -10,8 +10,10 @@ import pandas as pd
 
 from marketplace.common.texts import display_name
 from marketplace.photos.codec import thumbnail
-from marketplace.recommendation.pages import TEMPLATES, THUMBNAIL, Card, caption, data_url, write_page
 from marketplace.recommendation.products import Products, price_text
+from marketplace.reports.pages import THUMBNAIL, Card, caption, data_url, write_page
+
+TEMPLATE = Path(__file__).parent / "templates" / "gallery.html"
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ def write_gallery(
         (category, [_case(kind, number, products, rows, images) for kind, number, rows in cases])
         for category, cases in _extremes(products, recommended)
     ]
-    write_page(path, TEMPLATES / "gallery.html", sections=sections, metrics=metrics, n=len(products.table))
+    write_page(path, TEMPLATE, sections=sections, metrics=metrics, n=len(products.table))
 
 
 def _extremes(

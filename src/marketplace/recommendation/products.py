@@ -6,9 +6,8 @@ from functools import cached_property
 
 import numpy as np
 import pandas as pd
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
+from marketplace.common.groups import connected
 from marketplace.common.texts import display_name
 
 COLUMNS = ["product_id", "product_name", "category", "category_path", "price", "location", "split", "group"]
@@ -76,13 +75,7 @@ class Products:
     @cached_property
     def groups(self) -> np.ndarray:
         """`(P,) int`, equal for listings that are recommended once: those linked by photos or by texts."""
-        n = len(self.table)
-        photos, texts = pd.factorize(self.photo_groups)[0], self.text_groups
-        ends = np.concatenate([n + photos, n + photos.max(initial=-1) + 1 + texts])
-        size = int(ends.max(initial=-1)) + 1
-        links = coo_array((np.ones(2 * n), (np.tile(np.arange(n), 2), ends)), shape=(size, size))
-        groups: np.ndarray = connected_components(links, directed=False)[1][:n]
-        return groups
+        return connected([pd.factorize(self.photo_groups)[0], self.text_groups])
 
     @cached_property
     def product_of_row(self) -> np.ndarray:

@@ -33,7 +33,7 @@ def add_commands(commands: Any) -> None:
 
 
 def _similar(options: argparse.Namespace) -> None:
-    from marketplace.recommendation.pages import THUMBNAIL
+    from marketplace.reports.pages import THUMBNAIL
     from marketplace.serving.recommender import Recommender
     from marketplace.serving.similar_page import write_similar
 
@@ -62,8 +62,8 @@ class _Answer:
 
 def _answer(recommender: "Recommender", options: argparse.Namespace) -> _Answer:
     from marketplace.photos.codec import thumbnail
-    from marketplace.recommendation.pages import THUMBNAIL
     from marketplace.recommendation.products import price_text
+    from marketplace.reports.pages import THUMBNAIL
 
     k, filters = options.k, recommender.filtered.spelled(Filters.from_arguments(options))
     if options.words is not None:

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from marketplace.recommendation.pages import Card, caption, data_url, write_page
 from marketplace.recommendation.products import price_text
+from marketplace.reports.pages import Card, caption, data_url, write_page
 from marketplace.serving.recommender import SimilarProduct
 
 TEMPLATE = Path(__file__).parent / "templates" / "similar.html"

@@ -1,0 +1,51 @@
+"""The record of everything that is not kept, and the sentence that explains each reason."""
+
+import pandas as pd
+
+EXPLANATIONS = {
+    "without_id": "the row has no id",
+    "malformed_row": "the row has more or fewer fields than the header",
+    "repeated_row": "an earlier row is the same",
+    "repeated_id_with_other_content": "an earlier row has the same id, but says something else",
+    "without_category": "the product has no category",
+    "rare_category": "the product's root category has too few products to be in training, validation and test",
+    "without_image": "the product has no photo that was kept",
+    "placeholder": 'the photo is on so many products that it shows none of them ("no photo")',
+    "unknown_product": "the product is not in products.csv",
+    "product_not_kept": "the product was left out",
+    "without_file": "no file has this id as its name",
+    "same_id": "another file has the same id as its name",
+    "without_row": "no row of images.csv has this id",
+    "row_not_kept": "the image's row was left out",
+    "empty": "the file has no bytes",
+    "not_an_image": "the file is not an image",
+    "too_large": "the image has too many pixels",
+    "truncated": "the file ends before the image does",
+    "damaged": "the image cannot be decoded",
+}
+
+
+class Rejects:
+    """Collects every input row or file that is not kept: (table, id, reason)."""
+
+    def __init__(self) -> None:
+        self._rows: list[tuple[str, str, str]] = []
+
+    def add(self, table: str, ids: "pd.Series[str]", reason: str) -> None:
+        """Record that the rows or files `ids` of `table` (products, images or files) are left out for `reason`."""
+        assert reason.removeprefix("file_") in EXPLANATIONS, f"{reason} has no explanation"
+        self._rows += [(table, identifier, reason) for identifier in ids]
+
+    def table(self) -> pd.DataFrame:
+        """All rejects as table, id, reason, sorted."""
+        frame = pd.DataFrame(self._rows, columns=["table", "id", "reason"], dtype=str)
+        return frame.sort_values(["table", "reason", "id"], ignore_index=True)
+
+
+def explanation(reason: str) -> str:
+    """Why something was left out, in words.
+
+    >>> explanation("file_truncated")
+    'the file ends before the image does'
+    """
+    return EXPLANATIONS[reason.removeprefix("file_")]

@@ -1,0 +1,1 @@
+"""HTML reports: one look, one file each, photos included."""

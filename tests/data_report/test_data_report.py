@@ -1,0 +1,92 @@
+"""The data report: labels that photos and words contradict are found, and the page shows what there is."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from helpers.dumps import cleaned, noise_photo, small_dump
+
+from marketplace.catalogue.clean import CleanDump
+from marketplace.data_report.doubtful_labels import doubtful_labels
+from marketplace.data_report.findings import COLUMNS, findings, pairs_of_products
+from marketplace.data_report.report import Data, write_data_report
+from marketplace.raw.shards import read_shard, shard_paths
+
+HOSTILE = "<script>alert(1)</script>"
+
+
+@pytest.fixture(scope="module")
+def dump(tmp_path_factory: pytest.TempPathFactory) -> tuple[CleanDump, Path]:
+    """A dump with a repeated photo in two categories, a broken file, a file without a row, and hostile texts."""
+    folder = tmp_path_factory.mktemp("report")
+    dump = small_dump()
+    dump.photos["image001.jpg"] = noise_photo(0, quality=50)
+    dump.photos["image002.jpg"] = b"<html>"
+    dump.photos["stray.jpg"] = noise_photo(500)
+    dump.products.loc[0, "product_name"] = HOSTILE
+    return cleaned(dump.write(folder / "dump"), folder), folder / "raw"
+
+
+def vectors(table: pd.DataFrame, wrong: list[str], seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Outputs of photos near their category's centre, and words likewise; those of `wrong` near another's."""
+    rng = np.random.default_rng(seed)
+    centres = rng.normal(size=(4, 32))
+    seen = table["label"].where(~table["product_id"].isin(wrong), (table["label"] + 1) % 4).to_numpy()
+    outputs = centres[seen] + 0.3 * rng.normal(size=(len(table), 32))
+    first = table.groupby("product_id", sort=True).head(1).sort_values("product_id").index
+    texts = outputs[first, :8]
+    return outputs.astype(np.float32), texts / np.linalg.norm(texts, axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_wrong_labels_are_found_and_right_ones_are_not(dump: tuple[CleanDump, Path], seed: int) -> None:
+    table = dump[0].training_data
+    wrong = table["product_id"].drop_duplicates().sample(3, random_state=seed).tolist()
+    doubtful = doubtful_labels(table, *vectors(table, wrong, seed))
+    assert set(doubtful["product_id"]) == set(wrong)
+    names = table.groupby("label")["category"].first()
+    label_of = table.groupby("product_id")["label"].first()
+    assert [names[(label_of[product] + 1) % 4] for product in doubtful["product_id"]] == doubtful["suggested"].tolist()
+    assert doubtful["probability"].is_monotonic_increasing
+
+
+def test_findings_name_every_reject_pair_and_label(dump: tuple[CleanDump, Path]) -> None:
+    result, _ = dump
+    doubtful = doubtful_labels(result.training_data, *vectors(result.training_data, ["product005"], 0))
+    found = findings(result.training_data, doubtful, result.near_duplicates, result.rejects)
+    assert found.columns.tolist() == COLUMNS
+    assert found["finding"].value_counts().to_dict() == {
+        "left out: not an image": 2,  # the row and the file
+        "left out: without image": 1,
+        "left out: without row": 1,
+        "doubtful label": 1,
+        "near-identical photos": 1,
+    }
+    pair = found[found["finding"] == "near-identical photos"].iloc[0]
+    assert (pair["product_id"], pair["other_product_id"]) == ("product000", "product001")
+    assert pair["why"] == "nearly the same photo on products of two categories"
+
+
+def test_pairs_of_one_product_are_not_listed(dump: tuple[CleanDump, Path]) -> None:
+    table = dump[0].training_data.assign(product_id="one")
+    assert pairs_of_products(table, dump[0].near_duplicates).empty
+
+
+@pytest.mark.parametrize("wrong", [[], ["product005"]], ids=["no doubt", "a doubtful label"])
+def test_the_page_and_the_table(dump: tuple[CleanDump, Path], wrong: list[str], tmp_path: Path) -> None:
+    result, raw = dump
+    table = result.training_data
+    doubtful = doubtful_labels(table, *vectors(table, wrong, 0))
+    images = np.random.default_rng(0).integers(0, 256, (len(table), 64, 64, 3), dtype=np.uint8)
+    data = Data(table, result.near_duplicates, result.rejects)
+    write_data_report(tmp_path / "data.html", tmp_path / "data.csv", data, doubtful, images, raw / "images")
+    page = (tmp_path / "data.html").read_text(encoding="utf-8")
+    assert HOSTILE not in page
+    assert "&lt;script&gt;" in page  # the name of a product with a repeated photo
+    assert page.count('class="pair"') == 1
+    assert "the file is not an image" in page
+    stray = [content for shard in shard_paths(raw / "images") for name, content in read_shard(shard) if "stray" in name]
+    assert page.count('alt="an example"') == len(stray) == 1
+    assert ("None: no category contradicts" in page) == (not wrong)
+    assert len(pd.read_csv(tmp_path / "data.csv")) == 5 + len(wrong)
