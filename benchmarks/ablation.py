@@ -25,7 +25,7 @@ from reference_loop import EPOCHS, PARAMS
 from workspace import Workspace, parser, report, table, workspace
 
 from marketplace.embedding.extraction import embed_photos, embed_texts
-from marketplace.embedding.outputs import pooled
+from marketplace.embedding.outputs import network_outputs
 from marketplace.embedding.vectors import PhotoVectors
 from marketplace.evaluation.retrieval import neighbours, normalised, retrieval_metrics
 from marketplace.models import checkpoints
@@ -60,6 +60,9 @@ RUNS = {
     "6 small, then 3 full": Run(full=3),
     "cross-entropy alone": Run({"contrastive_weight": 0.0}),
     "contrastive weight 1": Run({"contrastive_weight": 1.0}),
+    "contrastive weight 2": Run({"contrastive_weight": 2.0}),
+    "no leaf categories": Run({"leaf_weight": 0.0}),
+    "leaf categories, weight 2": Run({"leaf_weight": 2.0}),
     "batches of 64": Run({"batch_size": 64}),
 }
 VECTORS: dict[str, dict[str, Any]] = {
@@ -69,6 +72,8 @@ VECTORS: dict[str, dict[str, Any]] = {
     "kind vectors without categories": {"category_weight": 0.0},
     "no power": {"power": 1.0},
     "not mirrored": {"mirrored": False},
+    "no details": {"detail_weight": 0.0},
+    "details, weight 0.35": {"detail_weight": 0.35},
 }
 WORDS = (0.0, 0.25, 0.5, 0.75, 1.0)
 PHOTO_COLUMNS = {
@@ -158,14 +163,16 @@ class Bench:
     def untouched(self) -> dict[str, Metrics]:
         """The retrieval metrics of the network before training, as it is and with projections fitted for it."""
         network = checkpoints.network_of(self._start, n_categories=1)
-        plain = normalised(pooled(network, self._full.images).numpy())
+        plain = normalised(network_outputs(network, self._full.images).embeddings.numpy())
         none = np.zeros(len(plain), np.float32)
         before = {**self._start, "categories": ["none"]}
         projected = self._vectors(before, {"category_weight": 0.0})  # type: ignore[arg-type]
+        without_details = self._vectors(before, {"category_weight": 0.0, "detail_weight": 0.0})  # type: ignore[arg-type]
         without_hubs = replace(projected, hub_bias=none)
         return {
             "untouched": self._retrieval(PhotoVectors(plain, plain, none)),
             "untouched, its own projections": self._retrieval(without_hubs),
+            "untouched, its own projections and hubs, no details": self._retrieval(without_details),
             "untouched, its own projections and hubs": self._retrieval(projected),
         }
 

@@ -34,7 +34,7 @@ def main() -> None:
     options = command.parse_args()
     settings = load_settings(ROOT / "params.yaml").train.model_copy(update={"feature_cache_gib": 1e6, "lr": 1e-6})
     network = pretrained_network(options.backbone, "none")
-    start = checkpoint_of(network, weights="none", size=0, categories=[], epoch=0, figures={})
+    start = checkpoint_of(network, weights="none", size=0, categories=[], leaves=[], epoch=0, figures={})
     start["state_dict"] = {k: v for k, v in start["state_dict"].items() if not k.startswith("head.categories")}
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
@@ -70,9 +70,11 @@ def synthetic(path: Path, n: int, size: int) -> TrainingData:
     np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=(n, size, size, 3))
     labels = torch.arange(n) % N_CATEGORIES
     rows = np.arange(int(0.72 * n)), np.arange(int(0.72 * n), int(0.85 * n))
-    train_split, val_split = (Split(chosen, labels[chosen], torch.arange(len(chosen))) for chosen in rows)
+    train_split, val_split = (
+        Split(chosen, labels[chosen], torch.arange(len(chosen)), labels[chosen]) for chosen in rows
+    )
     categories = [f"category {index}" for index in range(N_CATEGORIES)]
-    return TrainingData(np.load(path, mmap_mode="r"), train_split, val_split, categories)
+    return TrainingData(np.load(path, mmap_mode="r"), train_split, val_split, categories, categories)
 
 
 if __name__ == "__main__":

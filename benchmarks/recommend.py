@@ -71,6 +71,7 @@ def catalogue(n: int, dimensions: int) -> tuple[pd.DataFrame, np.ndarray]:
             "category": category,
             "category_path": category,
             "price": Decimal(1),
+            "currency": "£",
             "location": "here",
             "split": "train",
             "sha256": np.arange(2 * n).astype(str),

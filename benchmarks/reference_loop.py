@@ -36,6 +36,7 @@ PARAMS: dict[str, Any] = {
     "linear_probe": False,
     "flip_probability": 0.3,
     "classifier": "linear",
+    "leaf_weight": 0.0,
     "contrastive_weight": 0.0,
 }
 

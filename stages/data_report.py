@@ -12,7 +12,7 @@ def main() -> None:
 
     from marketplace.data_report.doubtful_labels import doubtful_labels
     from marketplace.data_report.report import Data, write_data_report
-    from marketplace.embedding.outputs import pooled
+    from marketplace.embedding.outputs import network_outputs
     from marketplace.embedding.vectors import read_text_embeddings
     from marketplace.models import checkpoints
 
@@ -24,7 +24,7 @@ def main() -> None:
     images = np.load("data/resized/full.npy", mmap_mode="r")
     network = checkpoints.network_of(checkpoints.load(Path("models/pretrained.pt")), n_categories=1)
     texts = read_text_embeddings(Path("data/text_embeddings.parquet"), sorted(table["product_id"].unique()))
-    doubtful = doubtful_labels(table, pooled(network, images).numpy(), texts)
+    doubtful = doubtful_labels(table, network_outputs(network, images).embeddings.numpy(), texts)
     data = Data(table, near_duplicates, rejects)
     reports = Path("reports")
     write_data_report(reports / "data.html", reports / "data.csv", data, doubtful, images, Path("data/raw/images"))

@@ -14,10 +14,10 @@ def main() -> None:
     from marketplace.photos.squares import ResizeSettings, resize_shards
 
     settings = load_section("resize_images", ResizeSettings)
-    image_ids = pd.read_parquet("data/clean/training_data.parquet", columns=["image_id"])["image_id"].tolist()
+    files = pd.read_parquet("data/clean/training_data.parquet", columns=["file"])["file"].tolist()
     folder = Path("data/resized")
     with replacing(folder / "small.npy") as small, replacing(folder / "full.npy") as full:
-        resize_shards(Path("data/raw/images"), image_ids, [(settings.small, small), (settings.full, full)])
+        resize_shards(Path("data/raw/images"), files, [(settings.small, small), (settings.full, full)])
 
 
 if __name__ == "__main__":

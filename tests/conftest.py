@@ -123,7 +123,7 @@ def own_dump(server: SshServer, raw: Path, tmp_path: Path) -> Iterator[Path]:
 def start() -> Checkpoint:
     torch.manual_seed(0)
     network = pretrained_network("efficientnet_lite0", "IMAGENET1K_V1")
-    checkpoint = checkpoint_of(network, weights="IMAGENET1K_V1", size=0, categories=[], epoch=0, figures={})
+    checkpoint = checkpoint_of(network, weights="IMAGENET1K_V1", size=0, categories=[], leaves=[], epoch=0, figures={})
     state = checkpoint["state_dict"]
     checkpoint["state_dict"] = {name: state[name] for name in state if "categories" not in name}
     return checkpoint
@@ -139,9 +139,10 @@ def data() -> TrainingData:
     rows = np.arange(60)
     train_rows, val_rows = rows[rows % 3 != 0], rows[rows % 3 == 0][:15]
     train_split, val_split = (
-        Split(chosen, labels[chosen], torch.arange(len(chosen)) // 2) for chosen in (train_rows, val_rows)
+        Split(chosen, labels[chosen], torch.arange(len(chosen)) // 2, labels[chosen])
+        for chosen in (train_rows, val_rows)
     )
-    return TrainingData(images.astype(np.uint8), train_split, val_split, COLOURS)
+    return TrainingData(images.astype(np.uint8), train_split, val_split, COLOURS, COLOURS)
 
 
 @pytest.fixture(scope="session")

@@ -55,7 +55,7 @@ def check_accounts(raw: Path, dump: CleanDump) -> None:
     """Rows in = rows kept + rows in rejects, counted here from the raw input."""
     n_files = sum(1 for shard in shard_paths(raw / "images") for _ in read_shard(shard))
     n_rows = {
-        name: len(read_table((raw / f"{name}.csv").read_bytes(), f"{name}.csv")) for name in ("products", "images")
+        name: len(read_table((raw / f"{name}.csv").read_bytes(), f"{name}.csv").rows) for name in ("products", "images")
     }
     kept = {
         "products": dump.training_data["product_id"].nunique(),
@@ -123,6 +123,7 @@ def test_the_files_hold_what_the_contract_says(cleaned: CleanDump, tmp_path: Pat
     assert pq.read_schema(tmp_path / "training_data.parquet").equals(SCHEMA)
     assert SCHEMA.names == [
         "image_id",
+        "file",
         "product_id",
         "product_name",
         "product_description",
@@ -130,6 +131,7 @@ def test_the_files_hold_what_the_contract_says(cleaned: CleanDump, tmp_path: Pat
         "category_path",
         "label",
         "price",
+        "currency",
         "location",
         "split",
         "sha256",

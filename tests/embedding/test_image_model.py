@@ -10,12 +10,19 @@ import torch
 from torch.nn import functional as F
 
 from marketplace.embedding import image_model, onnx
-from marketplace.embedding.image_model import ImageModel
+from marketplace.embedding.image_model import ImageModel, Projections
 from marketplace.embedding.projection import fit_projection
 from marketplace.models.checkpoints import Provenance
 from marketplace.models.network import Network
 
-PROVENANCE = Provenance(weights="none", size=64, categories=["a", "b"], epoch=3, figures={"val_loss": 0.75})
+PROVENANCE = Provenance(
+    weights="none",
+    size=64,
+    categories=["a", "b"],
+    leaves=["a / x", "a / y", "b"],
+    epoch=3,
+    figures={"val_loss": 0.75},
+)
 Build = Callable[..., ImageModel]
 
 
@@ -28,12 +35,15 @@ def images() -> np.ndarray:
 def build() -> Build:
     def make(classifier: str = "cosine", *, mirrored: bool = False, weight: float = 0.3) -> ImageModel:
         torch.manual_seed(0)
-        network = Network("efficientnet_lite0", 2, classifier).eval()
-        outputs, products = torch.randn(40, network.dimensions).abs(), torch.arange(40) // 2
-        product, kind = (
-            fit_projection(outputs, products, power=0.5, shrinkage=0.3, dimensions=dimensions) for dimensions in (16, 8)
-        )
-        return ImageModel(network, product, kind, mirrored=mirrored, category_weight=weight).eval()
+        network = Network("efficientnet_lite0", 2, classifier, n_leaves=3).eval()
+        fitted = [
+            fit_projection(
+                torch.randn(40, size).abs(), torch.arange(40) // 2, power=power, shrinkage=0.3, dimensions=dimensions
+            )
+            for size, power, dimensions in ((network.dimensions, 0.5, 16), (192, 1.0, 6), (network.dimensions, 0.5, 8))
+        ]
+        projections = Projections(fitted[0], fitted[1], fitted[2], detail_weight=0.25, category_weight=weight)
+        return ImageModel(network, projections, mirrored=mirrored).eval()
 
     return make
 
@@ -49,13 +59,21 @@ def test_the_vectors_are_what_their_formulas_give(build: Build, images: np.ndarr
     model = build()
     with torch.inference_mode():
         pixels = (torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255 - 0.5) / 0.5
-        outputs = model.network.tail(model.network.trunk(pixels))
+        features = model.network.trunk(pixels)
+        outputs, details = model.network.tail(features), features.mean(dim=(2, 3))
         rooted = outputs.sign() * outputs.abs().sqrt()
-        product, kind = (F.normalize((rooted - one.mean) @ one.matrix.T).numpy() for one in (model.product, model.kind))
-        probabilities = model.network.head(outputs).softmax(dim=1).numpy()
+        fitted = model.projections
+        product, kind, detail = (
+            F.normalize((values - one.mean) @ one.matrix.T).numpy()
+            for values, one in ((rooted, fitted.embedding), (rooted, fitted.kind), (details, fitted.detail))
+        )
+        roots = model.network.head(outputs).softmax(dim=1).numpy()
+        assert model.network.leaves is not None
+        leaves = (model.network.leaves(outputs) / 0.7).softmax(dim=1).numpy()
     products, kinds = embedded(model, images)
-    np.testing.assert_allclose(products, product, atol=1e-5)
-    np.testing.assert_allclose(kinds, np.hstack([0.7**0.5 * kind, 0.3**0.5 * np.sqrt(probabilities)]), atol=1e-5)
+    np.testing.assert_allclose(products, np.hstack([0.75**0.5 * product, 0.25**0.5 * detail]), atol=1e-5)
+    expected = np.hstack([0.7**0.5 * kind, 0.15**0.5 * np.sqrt(roots), 0.15**0.5 * np.sqrt(leaves)])
+    np.testing.assert_allclose(kinds, expected, atol=1e-5)
     np.testing.assert_allclose(np.linalg.norm(kinds, axis=1), 1, atol=1e-5)
 
 
@@ -83,9 +101,10 @@ def test_it_comes_back_from_its_file(tmp_path: Path, build: Build, images: np.nd
         "std": (0.5, 0.5, 0.5),
         "mirrored": True,
         "power": 0.5,
+        "detail_weight": 0.25,
         "category_weight": 0.3,
-        "dimensions": 16,
-        "kind_dimensions": 10,
+        "dimensions": 22,
+        "kind_dimensions": 13,
         "checkpoint_sha256": "abc",
     }
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from marketplace.common.errors import MarketplaceError
-from marketplace.embedding.outputs import chosen_checkpoint, pooled
+from marketplace.embedding.outputs import chosen_checkpoint, network_outputs
 from marketplace.embedding.projection import ExtractSettings
 from marketplace.embedding.vectors import (
     PhotoVectors,
@@ -30,7 +30,9 @@ from marketplace.models.network import Network
 
 FIGURES = {"train_loss": 0.5, "val_loss": 0.75, "val_accuracy": 0.625}
 CATEGORIES = ["a", "b", "c", "d"]
-SETTINGS = ExtractSettings(mirrored=True, power=0.5, shrinkage=0.3, kind_dimensions=8, category_weight=0.3)
+SETTINGS = ExtractSettings(
+    detail_weight=0.25, mirrored=True, power=0.5, shrinkage=0.3, kind_dimensions=8, category_weight=0.3
+)
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +43,7 @@ def network() -> Network:
 
 @pytest.fixture(scope="module")
 def checkpoint(network: Network) -> Checkpoint:
-    return checkpoint_of(network, weights="none", size=64, categories=CATEGORIES, epoch=3, figures=FIGURES)
+    return checkpoint_of(network, weights="none", size=64, categories=CATEGORIES, leaves=[], epoch=3, figures=FIGURES)
 
 
 @pytest.fixture(scope="module")
@@ -80,20 +82,25 @@ def test_a_checkpoint_that_is_not_the_chosen_epoch_is_refused(tmp_path: Path, ch
 
 
 def test_outputs_are_pooled_image_by_image(network: Network, images: np.ndarray) -> None:
-    outputs = pooled(network, images)
-    assert outputs.dtype == torch.float32
-    torch.testing.assert_close(outputs, one_by_one(network, images), rtol=2e-2, atol=2e-3)
+    outputs = network_outputs(network, images)
+    for found, expected in zip(outputs, one_by_one(network, images), strict=True):
+        assert found.dtype == torch.float32
+        torch.testing.assert_close(found, expected, rtol=2e-2, atol=2e-3)
 
 
 def test_mirrored_outputs_are_the_mean_of_both_views(network: Network, images: np.ndarray) -> None:
     views = images, np.ascontiguousarray(images[:, :, ::-1])
     parts = [one_by_one(network, view) for view in views]
-    torch.testing.assert_close(pooled(network, images, mirrored=True), (parts[0] + parts[1]) / 2, rtol=2e-2, atol=2e-3)
+    outputs = network_outputs(network, images, mirrored=True)
+    for found, plain, mirrored in zip(outputs, *parts, strict=True):
+        torch.testing.assert_close(found, (plain + mirrored) / 2, rtol=2e-2, atol=2e-3)
 
 
-def one_by_one(network: Network, images: np.ndarray) -> Tensor:
+def one_by_one(network: Network, images: np.ndarray) -> tuple[Tensor, Tensor]:
+    """Embeddings and details."""
     with torch.inference_mode():
-        return torch.cat([network.tail(network.trunk(network.pixels(images[[i]]))) for i in range(len(images))])
+        features = [network.trunk(network.pixels(images[[i]])) for i in range(len(images))]
+        return torch.cat([network.tail(one) for one in features]), torch.cat([one.mean((2, 3)) for one in features])
 
 
 def vectors_of(n: int) -> PhotoVectors:
@@ -141,7 +148,7 @@ def test_the_hub_bias_is_half_the_mean_of_the_five_nearest(n: int, seed: int) ->
 def test_the_evaluation_is_what_sums_by_hand_give(
     tmp_path: Path, network: Network, checkpoint: Checkpoint, images: np.ndarray, table: pd.DataFrame
 ) -> None:
-    plain = normalised(pooled(network, images).numpy())
+    plain = normalised(network_outputs(network, images).embeddings.numpy())
     vectors = PhotoVectors(plain, plain, np.zeros(len(plain), np.float32))
     state = {name: value for name, value in checkpoint["state_dict"].items() if not name.startswith(CATEGORIES_LAYER)}
     result = evaluate(checkpoint, {**checkpoint, "state_dict": state}, table, vectors, images, SETTINGS)

@@ -9,7 +9,7 @@ import torchvision
 from torch import nn
 
 from marketplace.common.errors import MarketplaceError
-from marketplace.embedding.outputs import pooled
+from marketplace.embedding.outputs import network_outputs
 from marketplace.evaluation.retrieval import nearest, precision_at_k
 from marketplace.models.backbones import BACKBONES
 from marketplace.models.checkpoints import checkpoint_of, load, network_of, save, save_pretrained
@@ -72,7 +72,12 @@ def test_lite0s_weights_from_the_package_are_real(sample: SampleDump) -> None:
     precision = {}
     for weights in ("IMAGENET1K_V1", "none"):
         torch.manual_seed(0)
-        found = nearest(pooled(pretrained_network("efficientnet_lite0", weights), images).numpy(), every, every, 5)
+        found = nearest(
+            network_outputs(pretrained_network("efficientnet_lite0", weights), images).embeddings.numpy(),
+            every,
+            every,
+            5,
+        )
         precision[weights] = precision_at_k(found, categories, every, 5)
     assert precision["IMAGENET1K_V1"] > 1.5 * precision["none"]
 
@@ -136,8 +141,9 @@ def test_downloaded_weights_are_used_where_torchvision_keeps_them(
 
 
 def test_a_checkpoint_gives_back_the_network(tmp_path: Path) -> None:
-    network = Network("resnet18", n_categories=3)
+    network = Network("resnet18", n_categories=3, n_leaves=5)
     facts = {"weights": "none", "size": 64, "categories": list("abc"), "epoch": 2, "figures": {"val_loss": 1.5}}
+    facts["leaves"] = list("vwxyz")
     for name in ("one.pt", "two.pt"):
         save(tmp_path / name, checkpoint_of(network, **facts))  # type: ignore[arg-type]
     assert (tmp_path / "one.pt").read_bytes() == (tmp_path / "two.pt").read_bytes()

@@ -1,5 +1,8 @@
 import contextlib
 import io
+import subprocess
+import sys
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from marketplace.catalogue.photo_check import check_shards
-from marketplace.photos.codec import UnreadableImageError, decode
+from marketplace.photos.codec import MAX_BYTES, UnreadableImageError, _orientation, decode
 from marketplace.photos.squares import letterbox, resize_shards
 from marketplace.raw.shards import read_shard, shard_paths, write_shards
 from marketplace.sources.sample.defects import _bomb
@@ -96,8 +99,109 @@ def test_sixteen_bits_keep_their_range() -> None:
     assert (pixels[..., 0] == pixels[..., 2]).all()
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.int32])
+@pytest.mark.parametrize(("low", "high"), [(0, 1), (0, 255), (0, 65_535), (-5, 20), (0, 3_000_000)])
+def test_a_tiff_of_32_bits_keeps_its_range(dtype: type, low: int, high: int) -> None:
+    if dtype is np.int32 and high == 1:
+        high = 200
+    ramp: np.ndarray = np.linspace(low, high, 256).astype(dtype).reshape(16, 16)
+    pixels = np.asarray(decode(saved(Image.fromarray(ramp), format="TIFF")))[..., 0].ravel()
+    expected = 255 * (ramp.ravel() - ramp.min()) / (ramp.max() - ramp.min())
+    if dtype is np.int32 and high == 200:
+        expected = ramp.ravel()
+    assert np.abs(pixels - expected).max() <= 1
+
+
+def test_a_tiff_with_what_is_no_number_is_refused() -> None:
+    ramp = np.full((16, 16), np.nan, dtype=np.float32)
+    with pytest.raises(UnreadableImageError, match="damaged"):
+        decode(saved(Image.fromarray(ramp), format="TIFF"))
+
+
 JPEG = saved(scene(300, 200), format="JPEG")
 PNG = saved(scene(300, 200), format="PNG")
+
+
+def many_scans(n: int) -> bytes:
+    """A progressive JPEG whose last scan comes n times."""
+    content = saved(scene(), format="JPEG", progressive=True)
+    last = content.rindex(b"\xff\xda")
+    return content[:last] + n * content[last:-2] + content[-2:]
+
+
+def segment(marker: int, data: bytes) -> bytes:
+    return b"\xff" + bytes([marker]) + (len(data) + 2).to_bytes(2) + data
+
+
+def chunk(kind: bytes, data: bytes, *, sound: bool = True) -> bytes:
+    checksum = zlib.crc32(kind + data) ^ (not sound)
+    return len(data).to_bytes(4) + kind + data + checksum.to_bytes(4)
+
+
+ODD_EXIF = b"Exif\0\0MM\0*\0\0\0\x08" + bytes.fromhex(
+    "0002"  # two tags: orientation 6, and ImageWidth as a fraction
+    "0112000300000001000600000100000500000001000000000000000000000000"
+)
+LARGE_TEXT = b"Comment\0\0" + zlib.compress(bytes(3_000_000))
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        JPEG[:2] + segment(0xE1, ODD_EXIF) + JPEG[2:],
+        JPEG[:2] + segment(0xE1, b"Exif\0\0garbage") + JPEG[2:],
+        JPEG[:2] + segment(0xE2, b"MPF\0garbage") + JPEG[2:],
+        JPEG[:2] + segment(0xED, b"Photoshop 3.0\0" + bytes(range(256))) + JPEG[2:],
+        JPEG[:2] + segment(0xE1, b"http://ns.adobe.com/xap/1.0/\0\xff\xfe<x") + JPEG[2:],
+        PNG[:33] + chunk(b"zTXt", LARGE_TEXT) + PNG[33:],
+        PNG[:33] + chunk(b"tEXt", b"Comment\0x", sound=False) + PNG[33:],
+        PNG[:33] + chunk(b"eXIf", b"garbage") + PNG[33:],
+        PNG[:33] + chunk(b"iCCP", LARGE_TEXT) + PNG[33:],
+    ],
+)
+def test_metadata_never_condemns_sound_pixels(odd: bytes) -> None:
+    found = decode(odd)
+    if ODD_EXIF in odd:
+        found = found.transpose(Image.Transpose.ROTATE_90)
+    assert difference(found, scene(300, 200)) < 6
+
+
+@pytest.mark.parametrize(
+    ("value", "understood"),
+    [(6, 6), ("6", 6), (b"\x06", 6), ((6, 6), 6), (0, 0), (9, 9), ("x", 1), (b"\x06\x00", 1), (None, 1)],
+)
+def test_an_orientation_of_any_type_is_understood(value: object, understood: int) -> None:
+    class Photo:
+        def getexif(self) -> dict[int, object]:
+            return {0x0112: value}
+
+    assert _orientation(Photo()) == understood  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("megapixels", "options"),
+    [
+        (108, {"format": "JPEG"}),
+        (200, {"format": "JPEG"}),
+        (108, {"format": "JPEG", "progressive": True}),
+        (108, {"format": "PNG", "compress_level": 1}),
+    ],
+)
+def test_a_phones_photo_is_decoded_in_bounded_memory(
+    megapixels: int, options: dict[str, object], tmp_path: Path
+) -> None:
+    """In a process of its own, whose peak is compared with that of a small photo."""
+    width = round((megapixels * 4 / 3) ** 0.5 * 1000)
+    code = "import resource, sys; from pathlib import Path; from marketplace.photos.codec import decode; "
+    code += "image = decode(Path(sys.argv[1]).read_bytes(), at_least=512); assert min(image.size) >= 512; "
+    code += "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)"
+    peaks = []
+    for size in ((width, width * 3 // 4), (800, 600)):
+        path = tmp_path / str(size[0])
+        path.write_bytes(saved(scene(*size), **options))
+        done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, check=True)
+        peaks.append(int(done.stdout))
+    assert peaks[0] - peaks[1] < MAX_BYTES
 
 
 @pytest.mark.parametrize(
@@ -108,6 +212,8 @@ PNG = saved(scene(300, 200), format="PNG")
         (JPEG[: len(JPEG) // 2], "truncated"),
         (PNG[: len(PNG) // 2], "truncated"),
         (_bomb(scene()), "too_large"),
+        (saved(Image.new("1", (80_000, 1)), format="PNG"), "too_large"),
+        (many_scans(100), "too_many_scans"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n", "not_an_image"),
     ],
 )
@@ -154,14 +260,15 @@ def test_arrays_hold_the_listed_images_in_order_whatever_the_shards(tmp_path: Pa
         folder = tmp_path / str(n_shards)
         write_shards(files, folder / "images", n_shards)
         targets = [(32, folder / "small.npy"), (48, folder / "full.npy")]
-        resize_shards(folder / "images", wanted, targets)
+        resize_shards(folder / "images", [f"{name}.jpg" for name in wanted], targets)
         arrays.append([np.load(path) for _, path in targets])
         for size, path in targets:
             expected = np.stack([letterbox(photos[image_id], size) for image_id in wanted])
             assert (np.load(path) == expected).all()
     assert all((a == b).all() for a, b in zip(*arrays, strict=True))
     with pytest.raises(ValueError, match="have 12 of the 13"):
-        resize_shards(tmp_path / "1" / "images", [*sorted(photos), "stranger"], [(32, tmp_path / "x.npy")])
+        names = [f"{name}.jpg" for name in (*sorted(photos), "stranger")]
+        resize_shards(tmp_path / "1" / "images", names, [(32, tmp_path / "x.npy")])
 
 
 def test_check_opens_every_file(raw: Path) -> None:

@@ -15,11 +15,14 @@ from marketplace.catalogue.groups import photo_groups
 from marketplace.common.texts import display_name
 from marketplace.recommendation import ranking
 from marketplace.recommendation.gallery import write_gallery
+from marketplace.recommendation.index import build_index
 from marketplace.recommendation.metrics import recommendation_metrics
 from marketplace.recommendation.products import Products, products_of
 from marketplace.recommendation.ranking import (
     RecommendSettings,
+    Search,
     highest,
+    nearest_products,
     recommendations,
     with_words,
     words_of,
@@ -44,6 +47,7 @@ def shop(seed: int = 0, n_products: int = 12) -> tuple[pd.DataFrame, np.ndarray]
             "category_path": f"{CATEGORIES[number % 3]} / {number % 2}",
             "location": LOCATIONS[number % 2],
             "price": Decimal(int(rng.integers(1, 100))),
+            "currency": "£",
             "split": ["train", "val", "test"][number % 3],
         }
         rows += [facts] * int(rng.integers(1, 4))
@@ -151,7 +155,14 @@ def test_the_highest_of_each_group_of_rows_is_what_numpy_finds(counts: list[int]
 def test_who_shares_a_photo_is_marked_and_listed_once() -> None:
     rows = [("a", "1"), ("b", "1"), ("c", "1"), ("d", "2"), ("e", "2"), ("f", "3")]
     table = pd.DataFrame(rows, columns=["product_id", "sha256"]).assign(
-        image_id="", product_name="", category="c", category_path="c", price=Decimal(1), location="", split="test"
+        image_id="",
+        product_name="",
+        category="c",
+        category_path="c",
+        price=Decimal(1),
+        currency="£",
+        location="",
+        split="test",
     )
     table["group"] = photo_groups(table["product_id"], table["sha256"])
     vectors = np.array([[1, 0], [1, 0], [1, 0], [0.8, 0.6], [0.8, 0.6], [0.6, 0.8]], dtype=np.float32)
@@ -231,7 +242,14 @@ def test_one_inner_product_compares_photos_and_words(words: float, seed: int) ->
 def test_listings_with_one_title_are_listed_once_and_marked() -> None:
     rows = [("a", "Oak table"), ("b", "oak  TABLE | in Hull"), ("c", "Pine table"), ("d", ""), ("e", "")]
     table = pd.DataFrame(rows, columns=["product_id", "product_name"]).assign(
-        image_id="", sha256=list("12345"), category="c", category_path="c", price=None, location="", split="test"
+        image_id="",
+        sha256=list("12345"),
+        category="c",
+        category_path="c",
+        price=None,
+        currency="£",
+        location="",
+        split="test",
     )
     table["group"] = np.arange(5)
     vectors = np.eye(5, dtype=np.float32) + 1
@@ -244,3 +262,47 @@ def test_listings_with_one_title_are_listed_once_and_marked() -> None:
         "d": False,
         "e": False,
     }
+
+
+@pytest.fixture(scope="module")
+def large_shop() -> tuple[Products, np.ndarray]:
+    table, vectors = shop(seed=5, n_products=400)
+    return products_of(table), vectors
+
+
+INDEXES = [
+    ("Flat", None),
+    ("HNSW16", "efSearch=8"),
+    ("IVF32,SQ8", "nprobe=1"),
+    ("IVF32,SQ8", "nprobe=4"),
+    ("IVF16,PQ3x4fs,Refine(SQ8)", "nprobe=1"),
+    ("SQ8", None),
+]
+
+
+@pytest.mark.parametrize(("factory", "parameters"), INDEXES)
+@given(seed=st.integers(0, 10_000), share=st.sampled_from([0.0, 0.01, 0.1, 0.5, 1.0]), k=st.integers(1, 40))
+@hypothesis_settings(max_examples=30, deadline=None)
+def test_every_index_gives_as_many_products_as_pass_the_filters(
+    large_shop: tuple[Products, np.ndarray], factory: str, parameters: str | None, seed: int, share: float, k: int
+) -> None:
+    """Also where the passing rows lie in lists that an approximate index does not look at."""
+    products, vectors = large_shop
+    index = build_index(vectors, factory, parameters)
+    rng = np.random.default_rng(seed)
+    # Those that are least like the question: the worst that a filter can do.
+    question = vectors[products.photos_of(int(rng.integers(len(products.table))))]
+    farness = (question @ vectors.T).max(axis=0)
+    worst = np.full(len(products.table), -np.inf)
+    np.maximum.at(worst, products.product_of_row, farness)
+    passing = worst <= np.quantile(worst, share) if share else np.zeros(len(worst), dtype=bool)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ranking, "FEW", 20)
+        found = nearest_products(products, Search(index, vectors), question, k, passing, np.array([], dtype=int))
+    numbers = [ranked.number for ranked in found]
+    assert len(found) == min(k, len(set(products.groups[passing])))
+    assert passing[numbers].all()
+    assert len(set(products.groups[numbers])) == len(found)
+    if factory == "Flat":
+        expected = sorted((worst[passing]).tolist(), reverse=True)
+        assert found == [] or found[0].score == pytest.approx(expected[0], abs=1e-5)

@@ -50,7 +50,7 @@ def test_a_clean_sample_has_no_defects() -> None:
     dump = SampleDump(SampleSettings(products=26, seed=1, defect_rate=0.0))
     assert dump.answers.empty
     assert "Â" not in dump.table("products.csv").decode()
-    assert len(dump.photo_names()) == len(read_table(dump.table("images.csv"), "images.csv"))
+    assert len(dump.photo_names()) == len(read_table(dump.table("images.csv"), "images.csv").rows)
 
 
 def test_local_brings_every_byte(raw: Path, tmp_path: Path, settings: Settings) -> None:
@@ -82,8 +82,8 @@ def test_a_limit_brings_the_first_products_with_their_rows_and_files(sample: Sam
     # Parsed another way: the standard library's reader, with the rows cut at line feeds by hand.
     rows = list(csv.DictReader(io.StringIO(sample.table("products.csv").decode().replace("\r", " "))))
     wanted = [row["id"] for row in rows][:30]
-    products = read_table((tmp_path / "products.csv").read_bytes(), "products.csv")
-    images = read_table((tmp_path / "images.csv").read_bytes(), "images.csv")
+    products = read_table((tmp_path / "products.csv").read_bytes(), "products.csv").rows
+    images = read_table((tmp_path / "images.csv").read_bytes(), "images.csv").rows
     assert products["id"].drop_duplicates().tolist() == wanted
     assert set(images["product_id"]) <= set(wanted)
     names = {name for shard in shard_paths(tmp_path / "images") for name, _ in read_shard(shard)}

@@ -15,12 +15,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from marketplace.common.errors import MarketplaceError
-from marketplace.embedding.outputs import pooled
+from marketplace.embedding.outputs import network_outputs
 from marketplace.models.checkpoints import Checkpoint, network_of
 from marketplace.models.network import CosineClassifier
 from marketplace.settings import Settings
 from marketplace.training.data import Split, TrainingData, batches, shuffled
-from marketplace.training.losses import TrainingLoss
+from marketplace.training.losses import Predictions, TrainingLoss
 from marketplace.training.trainer import TrainSettings
 
 
@@ -48,13 +48,16 @@ def test_the_loss_is_cross_entropy_plus_the_weighted_formula(
     generator = torch.Generator().manual_seed(seed)
     n = len(products)
     embeddings, logits = torch.randn(n, 6, generator=generator), torch.randn(n, 3, generator=generator)
-    labels = torch.arange(n) % 3
-    loss = TrainingLoss(0.5, temperature)(embeddings, logits, labels, torch.tensor(products)).item()
-    expected = F.cross_entropy(logits, labels).item() + 0.5 * contrastive_by_hand(embeddings, products, temperature)
+    leaf_logits = torch.randn(n, 5, generator=generator)
+    labels, leaves = torch.arange(n) % 3, torch.arange(n) % 5
+    predicted, targets = Predictions(embeddings, logits, leaf_logits), (labels, leaves, torch.tensor(products))
+    loss = TrainingLoss(0.5, temperature, 0.25)(predicted, *targets).item()
+    roots = F.cross_entropy(logits, labels).item()
+    expected = roots + 0.5 * contrastive_by_hand(embeddings, products, temperature)
+    expected += 0.25 * F.cross_entropy(leaf_logits, leaves).item()
     assert loss == pytest.approx(expected, rel=1e-3)
-    assert TrainingLoss(0, temperature)(embeddings, logits, labels, torch.tensor(products)) == F.cross_entropy(
-        logits, labels
-    )
+    without_leaves = predicted._replace(leaf_logits=None)
+    assert TrainingLoss(0, temperature, 0)(without_leaves, *targets).item() == pytest.approx(roots)
 
 
 def test_a_cosine_classifier_does_not_see_how_long_an_embedding_is() -> None:
@@ -71,7 +74,7 @@ def test_the_order_holds_every_photo_once_and_products_together_if_asked_for(
     numbers: list[int], seed: int, together: bool
 ) -> None:
     products = torch.tensor(np.unique(numbers, return_inverse=True)[1])
-    split = Split(np.arange(len(numbers)), products, products)
+    split = Split(np.arange(len(numbers)), products, products, products)
     order = shuffled(split, np.random.default_rng(seed), together)
     assert sorted(order) == list(range(len(numbers)))
     if together:
@@ -94,9 +97,10 @@ def pairs() -> TrainingData:
     train, val = rows[:48], rows[48:]
     numbers = torch.from_numpy(products)
     train_split, val_split = (
-        Split(chosen, labels[chosen], numbers[chosen] - numbers[chosen].min()) for chosen in (train, val)
+        Split(chosen, labels[chosen], numbers[chosen] - numbers[chosen].min(), labels[chosen])
+        for chosen in (train, val)
     )
-    return TrainingData(images.astype(np.uint8), train_split, val_split, COLOURS)
+    return TrainingData(images.astype(np.uint8), train_split, val_split, COLOURS, COLOURS)
 
 
 @pytest.fixture
@@ -111,7 +115,7 @@ def test_the_contrastive_term_pulls_photos_of_a_product_together(
     for weight in (0.0, 1.0):
         settings = short.model_copy(update={"contrastive_weight": weight})
         best = train_in(start, pairs, settings, tmp_path / str(weight), epochs=12)
-        unit = F.normalize(pooled(network_of(best, 3), pairs.images)[pairs.train.rows])
+        unit = F.normalize(network_outputs(network_of(best, 3), pairs.images).embeddings[pairs.train.rows])
         similarity = unit @ unit.T
         same = pairs.train.products[:, None] == pairs.train.products[None, :]
         colour = (pairs.train.labels[:, None] == pairs.train.labels[None, :]) & ~same

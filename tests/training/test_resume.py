@@ -8,6 +8,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def train_settings(settings: Settings) -> TrainSettings:
     changes = {"schedule": "one_cycle", "linear_probe": True, "keep_epochs": True, "patience": None}
-    changes |= {"classifier": "linear", "contrastive_weight": 0.5}
+    changes |= {"classifier": "linear", "contrastive_weight": 0.5, "leaf_weight": 0.5}
     return settings.train.model_copy(update=changes)
 
 
@@ -116,9 +117,9 @@ def test_no_other_run_finds_the_state(
     others = [
         (start, data, train_settings.model_copy(update={"lr": 5e-3})),
         (start, data, train_settings.model_copy(update={"seed": 5})),
-        (start, TrainingData(data.images + np.uint8(1), data.train, data.val, COLOURS), train_settings),
-        (start, TrainingData(data.images, other_labels, data.val, COLOURS), train_settings),
-        (start, TrainingData(data.images, data.train, data.val, [*COLOURS[:2], "azure"]), train_settings),
+        (start, replace(data, images=data.images + np.uint8(1)), train_settings),
+        (start, replace(data, train=other_labels), train_settings),
+        (start, replace(data, categories=[*COLOURS[:2], "azure"]), train_settings),
         (other_start, data, train_settings),
     ]
     caplog.set_level("INFO")

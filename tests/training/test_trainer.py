@@ -32,6 +32,7 @@ def train_settings(settings: Settings) -> TrainSettings:
         "schedule": "constant",
         "patience": None,
         "classifier": "linear",
+        "leaf_weight": 0.0,
         "contrastive_weight": 0.0,
     }
     return settings.train.model_copy(update=described)
@@ -169,7 +170,7 @@ def test_what_cannot_be_learned_from_is_refused_before_anything_is_computed(
     start: Checkpoint, data: TrainingData, train_settings: TrainSettings, tmp_path: Path
 ) -> None:
     empty = torch.empty(0, dtype=torch.int64)
-    nothing = Split(empty.numpy(), empty, empty)
+    nothing = Split(empty.numpy(), empty, empty, empty)
     cases = [
         (data, {"batch_size": 41}, r"train\.batch_size = 41 is more than the 40 photos of the training split"),
         (replace(data, categories=[*COLOURS, "violet", "pink"]), {}, "training split has no photos of violet, pink: "),
@@ -260,7 +261,7 @@ def test_batches_hold_every_image_once_and_none_alone(n: int, size: int) -> None
 def test_evaluation_is_a_mean_over_images_not_over_batches(start: Checkpoint, data: TrainingData) -> None:
     network = network_of(start, 3)
     rows = np.arange(43)  # a full batch and a short one
-    split = Split(rows, torch.arange(43) % 3, torch.arange(43))
+    split = Split(rows, torch.arange(43) % 3, torch.arange(43), torch.arange(43))
     images = data.images
     with torch.inference_mode():
         features = network.trunk(network.pixels(images[rows]))

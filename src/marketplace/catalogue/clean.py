@@ -34,13 +34,15 @@ class CleanSettings(Section):
 SCHEMA = pa.schema(
     [
         ("image_id", pa.string()),
+        ("file", pa.string()),  # its name in the shards
         ("product_id", pa.string()),
         ("product_name", pa.string()),
         ("product_description", pa.string()),
         ("category", pa.string()),
         ("category_path", pa.string()),
         ("label", pa.int64()),
-        ("price", pa.decimal128(12, 2)),
+        ("price", pa.decimal128(38, 2)),
+        ("currency", pa.string()),  # a sign, such as £, or a code
         ("location", pa.string()),
         ("split", pa.string()),
         ("sha256", pa.string()),
@@ -72,11 +74,13 @@ class CleanDump:
 
 def clean(raw: Path, settings: CleanSettings) -> CleanDump:
     """Clean the dump in `raw` (products.csv, images.csv, images/NNN.tar)."""
-    product_rows = read_table((raw / "products.csv").read_bytes(), "products.csv")
-    image_rows = read_table((raw / "images.csv").read_bytes(), "images.csv")
+    rejects = Rejects()
+    tables = {name: read_table((raw / f"{name}.csv").read_bytes(), f"{name}.csv") for name in ("products", "images")}
+    for name, (_, malformed) in tables.items():
+        rejects.add(name, pd.Series([f"row {number}" for number in malformed], dtype=str), "malformed_row")
+    product_rows, image_rows = (table.rows for table in tables.values())
     files = check_shards(raw / "images")
 
-    rejects = Rejects()
     products = repair.clean_products(product_rows, rejects)
     images = repair.clean_images(image_rows, product_rows["id"], products["id"], rejects)
     images = repair.join_files(images, files, image_rows["id"], rejects)
@@ -94,7 +98,8 @@ def clean(raw: Path, settings: CleanSettings) -> CleanDump:
     table["split"] = assign_splits(table, settings.test, settings.val, settings.seed)
     kept = pairs_by_id[["image_id", "other_image_id"]].isin(set(table["image_id"])).all(axis=1)
     rejected = rejects.table()
-    counts = _count({"products": len(product_rows), "images": len(image_rows), "files": len(files)}, table, rejected)
+    rows_in = {name: len(rows) + len(malformed) for name, (rows, malformed) in tables.items()}
+    counts = _count(rows_in | {"files": len(files)}, table, rejected)
     return CleanDump(table[SCHEMA.names], pairs_by_id[kept], categories, rejected, counts)
 
 

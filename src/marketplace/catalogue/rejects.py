@@ -19,7 +19,8 @@ EXPLANATIONS = {
     "row_not_kept": "the image's row was left out",
     "empty": "the file has no bytes",
     "not_an_image": "the file is not an image",
-    "too_large": "the image has too many pixels",
+    "too_large": "the image has too many pixels to be decoded in bounded memory",
+    "too_many_scans": "the JPEG has so many scans that decoding it would take minutes",
     "truncated": "the file ends before the image does",
     "damaged": "the image cannot be decoded",
 }

@@ -1,22 +1,20 @@
 """The tables repaired, joined and encoded; every row that is not kept is recorded with its reason."""
 
 import logging
-import re
-from decimal import Decimal
+from typing import Any
 
 import ftfy
 import numpy as np
 import pandas as pd
 
+from marketplace.catalogue.categories import parse_categories
+from marketplace.catalogue.prices import currencies, parse_price
 from marketplace.catalogue.rejects import Rejects, explanation
 from marketplace.common.errors import MarketplaceError
 from marketplace.raw.shards import image_id_of
+from marketplace.raw.tables import tidy_id
 
 log = logging.getLogger(__name__)
-
-# A slash with a space on either side separates two levels; a comma before it is rogue. "TV/DVD" stays one name.
-_LEVELS = re.compile(r"\s*,?(?:\s+/\s*|/\s+)")
-_POUNDS = re.compile(r"£?\s*(\d+|\d{1,3}(?:,\d{3})+)(\.\d{1,2})?")
 
 
 def repair_text(text: str) -> str:
@@ -27,69 +25,79 @@ def repair_text(text: str) -> str:
     return " ".join(ftfy.fix_encoding(text).split())
 
 
-def parse_category(text: str) -> tuple[str, str]:
-    """(root, path) of a repaired category path, with its levels joined by ` / `.
-
-    >>> parse_category("Clothes, Footwear & Accessories, / Shoes/ Boots")
-    ('Clothes, Footwear & Accessories', 'Clothes, Footwear & Accessories / Shoes / Boots')
-    """
-    levels = [level.strip(" ,") for level in _LEVELS.split(text.strip(" ,/"))]
-    levels = [level for level in levels if level]
-    return (levels[0] if levels else ""), " / ".join(levels)
-
-
-def parse_price(text: str) -> Decimal | None:
-    """Pounds, to the penny, of a repaired price; None if the text is not a price.
-
-    >>> parse_price("£1,234.50,")
-    Decimal('1234.50')
-    """
-    match = _POUNDS.fullmatch(text.strip(" ,"))
-    return Decimal((match[1] + (match[2] or "")).replace(",", "")).quantize(Decimal("0.01")) if match else None
-
-
 def clean_products(table: pd.DataFrame, rejects: Rejects) -> pd.DataFrame:
-    """Repair the products, each id once: id, names, category (root), category_path, price, location."""
-    products = table[["id", "product_name", "product_description", "location"]].map(repair_text)
-    paths = {text: parse_category(repair_text(text)) for text in table["category"].unique()}
-    products["category"] = [paths[text][0] for text in table["category"]]
-    products["category_path"] = [paths[text][1] for text in table["category"]]
-    products["price"] = table["price"].map(lambda text: parse_price(repair_text(text))).astype(object)
-    without_price = products["price"].isna()
-    if without_price.any():
-        example = table["price"][without_price].iloc[0]
-        log.warning("%d products have no price that could be read, such as %r", without_price.sum(), example)
+    """Repair the products, each id once: id, texts, category (root), category_path, price, currency, location."""
+    products = table[["product_name", "product_description", "location"]].map(repair_text)
+    products.insert(0, "id", table["id"])
+    paths = parse_categories(table["category"])
+    products["category"] = [path[0] if path else "" for path in paths]
+    products["category_path"] = [" / ".join(path) for path in paths]
+    products["price"], products["currency"] = _prices(table["price"])
     products = _with_id(products, "products", rejects)
     products = _each_once(products, "products", rejects)
     return _leave_out(products, products["category"] == "", "products", "without_category", rejects)
+
+
+def _prices(texts: "pd.Series[str]") -> "tuple[pd.Series[Any], pd.Series[str]]":
+    """The amounts (None: no price) and the currencies' signs."""
+    parsed = [parse_price(repair_text(text)) for text in texts]
+    unread = [text for text, price in zip(texts, parsed, strict=True) if price is None]
+    if unread:
+        examples = ", ".join(repr(text[:40]) for text in sorted(set(unread))[:3])
+        which = (
+            "none of the products has a price" if len(unread) == len(texts) else f"{len(unread)} products have no price"
+        )
+        log.warning("%s that could be read: they hold %s", which, examples)
+    signs, counts = currencies([price[1] if price else "" for price in parsed])
+    if len(counts) > 1:
+        log.warning(
+            "prices are in %d currencies (%s): filters by price compare numbers", len(counts), ", ".join(counts)
+        )
+    amounts = pd.Series([price[0] if price else None for price in parsed], index=texts.index, dtype=object)
+    return amounts, pd.Series(signs, index=texts.index, dtype=str)
 
 
 def clean_images(
     table: pd.DataFrame, known: "pd.Series[str]", kept: "pd.Series[str]", rejects: Rejects
 ) -> pd.DataFrame:
     """Repair the image rows: id, product_id; each id once, each of a product that is `known` and was `kept`."""
-    images = table[["id", "product_id"]].map(lambda text: text.strip())
-    images = _each_once(_with_id(images, "images", rejects), "images", rejects)
+    images = _each_once(_with_id(table[["id", "product_id"]], "images", rejects), "images", rejects)
     images = _leave_out(images, ~images["product_id"].isin(known), "images", "unknown_product", rejects)
     return _leave_out(images, ~images["product_id"].isin(kept), "images", "product_not_kept", rejects)
 
 
 def join_files(images: pd.DataFrame, files: pd.DataFrame, known: "pd.Series[str]", rejects: Rejects) -> pd.DataFrame:
-    """Join image rows with the files that were opened: adds sha256 and phash, and leaves out whatever has no partner.
+    """Join image rows with the files that were opened: adds file (its name), sha256 and phash.
 
-    `files` has name, sha256, phash and reason (empty for a sound image); image x is in `x.jpg`. `known` are the image
-    ids in the dump's table, kept or not.
+    Leaves out whatever has no partner. `files` has name, sha256, phash and reason (empty for a sound image); a file is
+    named by an image's id, with an extension or without. `known` are the ids in the dump's table, kept or not.
+
+    Raises MarketplaceError if no file has the name of any row.
     """
-    images = images.assign(name=images["id"] + ".jpg")
-    files = files.assign(id=files["name"].map(image_id_of))
-    images = _leave_out(images, ~images["name"].isin(files["name"]), "images", "without_file", rejects)
-    files = _leave_out(files, ~files["name"].isin(known + ".jpg"), "files", "without_row", rejects)
-    files = _leave_out(files, ~files["name"].isin(images["name"]), "files", "row_not_kept", rejects)
-    joined = images.merge(files.drop(columns="id"), on="name", validate="one_to_one")
+    files = files.rename(columns={"name": "file"}).assign(id=_ids_of(files["name"], set(known)))
+    if not files["id"].isin(known).any():
+        raise MarketplaceError(
+            f"none of the {len(files)} files belongs to a row of images.csv: files are named like "
+            f"{files['file'].iloc[0]!r}, ids are like {known.iloc[0]!r}. A file's name is an id and an extension: "
+            f"{known.iloc[0] + '.jpg'!r}."
+        )
+    preferred = files.assign(other=~files["file"].str.endswith(".jpg")).sort_values(["id", "other", "file"])
+    repeated = preferred.index[preferred["id"].duplicated()]
+    rejects.add("files", files["file"][repeated], "same_id")
+    files = files.drop(index=repeated)
+    images = _leave_out(images, ~images["id"].isin(files["id"]), "images", "without_file", rejects)
+    files = _leave_out(files, ~files["id"].isin(known), "files", "without_row", rejects)
+    files = _leave_out(files, ~files["id"].isin(images["id"]), "files", "row_not_kept", rejects)
+    joined = images.merge(files, on="id", validate="one_to_one")
     for reason, broken in joined[joined["reason"] != ""].groupby("reason"):
         rejects.add("images", broken["id"], f"file_{reason}")
         rejects.add("files", broken["id"], str(reason))
-    return joined[joined["reason"] == ""].drop(columns=["name", "reason"])
+    return joined[joined["reason"] == ""].drop(columns="reason")
+
+
+def _ids_of(names: "pd.Series[str]", known: set[str]) -> list[str]:
+    """The image id of each file; some tables have the extension in the id."""
+    return [tidy_id(name) if tidy_id(name) in known else image_id_of(name) for name in names]
 
 
 def join_products(images: pd.DataFrame, products: pd.DataFrame, rejects: Rejects) -> pd.DataFrame:

@@ -2,6 +2,7 @@
 
 import argparse
 import errno
+import io
 import logging
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -29,7 +30,13 @@ def run_stage(main: Callable[..., None], description: str | None, **arguments: S
 
 
 def start_logging() -> None:
-    """Send this package's messages to stderr, and warnings from all others."""
+    """Send this package's messages to stderr, and warnings from all others.
+
+    A character that a console cannot show becomes a question mark, not an error.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("marketplace").setLevel(logging.INFO)
 

@@ -1,16 +1,16 @@
 """The vectors of all photos and of all products' texts, and the models that make them."""
 
+import functools
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor
 
 from marketplace.common.texts import display_name
-from marketplace.embedding.image_model import ImageModel
-from marketplace.embedding.outputs import pooled
-from marketplace.embedding.projection import ExtractSettings, Projection, fit_projection
+from marketplace.embedding.image_model import DETAIL_POWER, ImageModel, Projections
+from marketplace.embedding.outputs import Outputs, network_outputs
+from marketplace.embedding.projection import ExtractSettings, fit_projection
 from marketplace.embedding.text_model import TextModel, fit_text_model
 from marketplace.embedding.vectors import PhotoVectors, hub_bias
 from marketplace.models import checkpoints
@@ -26,23 +26,25 @@ def embed_photos(
     `table` is the training data, `images` `(N, S, S, 3) uint8` are full-sized.
     """
     network = checkpoints.network_of(tuned, len(tuned["categories"]))
-    outputs = pooled(network, images, mirrored=settings.mirrored)
-    product, kind = fit_projections(outputs, table, settings)
-    weight = settings.category_weight
-    model = ImageModel(network.cpu(), product, kind, mirrored=settings.mirrored, category_weight=weight)
+    outputs = network_outputs(network, images, mirrored=settings.mirrored)
+    projections = fit_projections(outputs, table, settings)
+    model = ImageModel(network.cpu(), projections, mirrored=settings.mirrored)
     products, kinds = (vectors.numpy() for vectors in model.vectors(outputs))
     return model, PhotoVectors(products, kinds, hub_bias(products, table["sha256"].to_numpy()))
 
 
-def fit_projections(outputs: Tensor, table: pd.DataFrame, settings: ExtractSettings) -> tuple[Projection, Projection]:
-    """The projections to product and to kind vectors, fitted to the outputs `(N, D)` of the training photos."""
+def fit_projections(outputs: Outputs, table: pd.DataFrame, settings: ExtractSettings) -> Projections:
+    """The projections of a network's outputs, fitted to the training photos."""
     train = np.flatnonzero(table["split"] == "train")
-    vectors = outputs[train]
     products = torch.from_numpy(pd.factorize(table["product_id"].iloc[train])[0])
-    power, shrinkage = settings.power, settings.shrinkage
-    product = fit_projection(vectors, products, power=power, shrinkage=shrinkage)
-    return product, fit_projection(
-        vectors, products, power=power, shrinkage=shrinkage, dimensions=settings.kind_dimensions
+    fit = functools.partial(fit_projection, products=products, shrinkage=settings.shrinkage)
+    embeddings, details = (values[train] for values in outputs)
+    return Projections(
+        embedding=fit(embeddings, power=settings.power),
+        detail=fit(details, power=DETAIL_POWER),
+        kind=fit(embeddings, power=settings.power, dimensions=settings.kind_dimensions),
+        detail_weight=settings.detail_weight,
+        category_weight=settings.category_weight,
     )
 
 

@@ -1,16 +1,21 @@
 """The image model: from an image to its two vectors, in one self-describing file."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from marketplace.embedding.outputs import Outputs, mean_of, outputs_of
 from marketplace.embedding.projection import Projection
 from marketplace.models import checkpoints
 from marketplace.models.backbones import BACKBONES, StateDict
 from marketplace.models.checkpoints import Provenance
 from marketplace.models.network import Network, normalised_pixels
 from marketplace.photos.codec import BACKGROUND
+
+DETAIL_POWER = 1.0  # the trunk gives signed values, for which a power gains nothing
+LEAF_TEMPERATURE = 0.7  # sharper probabilities of leaf categories agree better: chosen on a real marketplace
 
 
 class ImageModelFile(Provenance):
@@ -23,52 +28,81 @@ class ImageModelFile(Provenance):
     std: tuple[float, float, float]
     mirrored: bool  # whether the mirror image's output is averaged in
     power: float
+    detail_weight: float
     category_weight: float
     dimensions: int  # of a product vector
     kind_dimensions: int  # of a kind vector
     checkpoint_sha256: str  # of the checkpoint file that it was cut from
-    state_dict: StateDict  # of the network and both projections
+    state_dict: StateDict  # of the network and its projections
 
 
-class ImageModel(nn.Module):
-    """A fine-tuned network and the two projections of its outputs.
+class Projections(nn.Module):
+    """The three projections of a network's outputs, and how they make a photo's two vectors.
 
-    The product vector is a projection of the embedding. The kind vector is another one, beside the square roots of the
-    categories' probabilities p (which have length 1, since the probabilities sum to 1):
+    The product vector puts the embedding beside the details, weighted with w = `detail_weight`:
 
-        kind = [sqrt(1 - w) * projection, sqrt(w) * sqrt(p)]
+        product = [sqrt(1 - w) * embedding(embeddings), sqrt(w) * detail(details)]
+
+    The kind vector is another projection of the embedding, beside the square roots of probabilities p (which have
+    length 1, since probabilities sum to 1), weighted with v = `category_weight`, which root and leaf categories share:
+
+        kind = [sqrt(1 - v) * kind(embeddings), sqrt(v / 2) * sqrt(p_root), sqrt(v / 2) * sqrt(p_leaf)]
     """
 
     def __init__(
-        self, network: Network, product: Projection, kind: Projection, *, mirrored: bool, category_weight: float
+        self, embedding: Projection, detail: Projection, kind: Projection, detail_weight: float, category_weight: float
     ) -> None:
         super().__init__()
-        self.network, self.product, self.kind = network, product, kind
-        self.mirrored, self.category_weight = mirrored, category_weight
+        self.embedding, self.detail, self.kind = embedding, detail, kind
+        self.detail_weight, self.category_weight = detail_weight, category_weight
+
+    def forward(self, outputs: Outputs, probabilities: Sequence[Tensor] = ()) -> tuple[Tensor, Tensor]:
+        """Product vectors `(B, d)` and kind vectors `(B, k)`, of length 1.
+
+        `probabilities` are `(B, n_categories)` and, if the network knows them, `(B, n_leaves)`; none: kinds do without.
+        """
+        w, v = self.detail_weight, self.category_weight if probabilities else 0
+        product = [(1 - w) ** 0.5 * self.embedding(outputs.embeddings), w**0.5 * self.detail(outputs.details)]
+        share = (v / max(1, len(probabilities))) ** 0.5
+        kind = [(1 - v) ** 0.5 * self.kind(outputs.embeddings), *(share * p.sqrt() for p in probabilities)]
+        return torch.cat(product, dim=1), torch.cat(kind, dim=1)
+
+
+class ImageModel(nn.Module):
+    """A fine-tuned network and the projections of its outputs: from squares to vectors."""
+
+    def __init__(self, network: Network, projections: Projections, *, mirrored: bool) -> None:
+        super().__init__()
+        self.network, self.projections, self.mirrored = network, projections, mirrored
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Squares `(B, S, S, 3) uint8` to product vectors `(B, d)` and kind vectors `(B, k)`, float32 of length 1."""
         pixels = normalised_pixels(images, self.network.backbone)
-        outputs = self.network.tail(self.network.trunk(pixels))
-        if self.mirrored:
-            outputs = (outputs + self.network.tail(self.network.trunk(pixels.flip(3)))) / 2
-        return self.vectors(outputs)
+        views = [pixels, pixels.flip(3)] if self.mirrored else [pixels]
+        return self.vectors(mean_of([outputs_of(self.network, self.network.trunk(view)) for view in views]))
 
-    def vectors(self, outputs: Tensor) -> tuple[Tensor, Tensor]:
-        """The network's embeddings `(B, D)`, averaged with those of the mirror image, to both vectors."""
-        probabilities = self.network.head(outputs).softmax(dim=1)
-        weight = self.category_weight
-        parts = [(1 - weight) ** 0.5 * self.kind(outputs), weight**0.5 * probabilities.sqrt()]
-        return self.product(outputs), torch.cat(parts, dim=1)
+    def vectors(self, outputs: Outputs) -> tuple[Tensor, Tensor]:
+        """The network's outputs, averaged with those of the mirror image, to both vectors."""
+        vectors: tuple[Tensor, Tensor] = self.projections(outputs, self.probabilities(outputs.embeddings))
+        return vectors
+
+    def probabilities(self, embeddings: Tensor) -> list[Tensor]:
+        """The probabilities of the root categories, and of the leaves if the network knows them."""
+        found = [self.network.head(embeddings).softmax(dim=1)]
+        if self.network.leaves is not None:
+            found.append((self.network.leaves(embeddings) / LEAF_TEMPERATURE).softmax(dim=1))
+        return found
 
 
 def save(path: Path, model: ImageModel, provenance: Provenance, *, checkpoint_sha256: str) -> None:
     """Write the model and the provenance of the checkpoint that it was cut from."""
-    network, backbone = model.network, BACKBONES[model.network.backbone]
+    network, projections = model.network, model.projections
+    backbone = BACKBONES[network.backbone]
     content: ImageModelFile = {
         "weights": provenance["weights"],
         "size": provenance["size"],
         "categories": provenance["categories"],
+        "leaves": provenance["leaves"],
         "epoch": provenance["epoch"],
         "figures": provenance["figures"],
         "backbone": network.backbone,
@@ -77,10 +111,11 @@ def save(path: Path, model: ImageModel, provenance: Provenance, *, checkpoint_sh
         "mean": backbone.mean,
         "std": backbone.std,
         "mirrored": model.mirrored,
-        "power": model.product.power,
-        "category_weight": model.category_weight,
-        "dimensions": len(model.product.matrix),
-        "kind_dimensions": len(model.kind.matrix) + len(provenance["categories"]),
+        "power": projections.embedding.power,
+        "detail_weight": projections.detail_weight,
+        "category_weight": projections.category_weight,
+        "dimensions": len(projections.embedding.matrix) + len(projections.detail.matrix),
+        "kind_dimensions": len(projections.kind.matrix) + len(provenance["categories"]) + len(provenance["leaves"]),
         "checkpoint_sha256": checkpoint_sha256,
         "state_dict": {name: value.detach().clone().contiguous() for name, value in model.state_dict().items()},
     }
@@ -94,11 +129,21 @@ def load(path: Path) -> tuple[ImageModel, ImageModelFile]:
     """
     content: ImageModelFile = checkpoints.load(path)
     state = content["state_dict"]
-    network = Network(content["backbone"], len(content["categories"]), content["classifier"])
-    product, kind = (
-        Projection(content["power"], torch.empty_like(state[f"{name}.mean"]), torch.empty_like(state[f"{name}.matrix"]))
-        for name in ("product", "kind")
+    network = Network(
+        content["backbone"], len(content["categories"]), content["classifier"], n_leaves=len(content["leaves"])
     )
-    model = ImageModel(network, product, kind, mirrored=content["mirrored"], category_weight=content["category_weight"])
+    projections = Projections(
+        embedding=_empty(state, "embedding", content["power"]),
+        detail=_empty(state, "detail", DETAIL_POWER),
+        kind=_empty(state, "kind", content["power"]),
+        detail_weight=content["detail_weight"],
+        category_weight=content["category_weight"],
+    )
+    model = ImageModel(network, projections, mirrored=content["mirrored"])
     model.load_state_dict(state)
     return model.eval(), content
+
+
+def _empty(state: StateDict, name: str, power: float) -> Projection:
+    mean, matrix = (torch.empty_like(state[f"projections.{name}.{part}"]) for part in ("mean", "matrix"))
+    return Projection(power, mean, matrix)

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -33,9 +34,16 @@ def chosen_checkpoint(path: Path, metrics: Path) -> Checkpoint:
     return checkpoint
 
 
+class Outputs(NamedTuple):
+    """What a network gives for images, averaged over positions."""
+
+    embeddings: Tensor  # (N, D) float32, of the tail
+    details: Tensor  # (N, C) float32, of the trunk: colours, materials and patterns rather than kinds of things
+
+
 @torch.inference_mode()
-def pooled(network: Network, images: np.ndarray, *, mirrored: bool = False) -> Tensor:
-    """The embeddings of a network, before its head: `(N, D) float32`.
+def network_outputs(network: Network, images: np.ndarray, *, mirrored: bool = False) -> Outputs:
+    """The outputs of a network, before its head, for every image.
 
     `images` are `(N, S, S, 3) uint8`; `mirrored` averages with the mirror image. Stored features are used if there are
     any.
@@ -45,11 +53,20 @@ def pooled(network: Network, images: np.ndarray, *, mirrored: bool = False) -> T
     rows = np.arange(len(images))
     store = FeatureStore(network, images)
     views = [store.features(rows, mirrored=flip) for flip in ((False, True) if mirrored else (False,))]
-    outputs = torch.empty(len(images), network.dimensions)
+    parts: list[Outputs] = []
     with tqdm(total=len(rows), desc="embedding", unit="image", mininterval=0.5) as progress:
         for start in range(0, len(rows), BATCH):
             batch = rows[start : start + BATCH]
-            parts = [network.tail(view(batch).to(device)) for view in views]
-            outputs[start : start + len(batch)] = torch.stack(parts).mean(dim=0).cpu()
+            parts.append(mean_of([outputs_of(network, view(batch).to(device)) for view in views]))
             progress.update(len(batch))
-    return outputs
+    return Outputs(*(torch.cat(values) for values in zip(*parts, strict=True)))
+
+
+def outputs_of(network: Network, features: Tensor) -> Outputs:
+    """The outputs for the trunk's features `(B, C, H, W)`."""
+    return Outputs(network.tail(features), features.mean(dim=(2, 3)))
+
+
+def mean_of(views: list[Outputs]) -> Outputs:
+    """The mean of several views of the same images, in main memory."""
+    return Outputs(*(torch.stack(values).mean(dim=0).cpu() for values in zip(*views, strict=True)))

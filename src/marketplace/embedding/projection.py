@@ -17,6 +17,7 @@ class ExtractSettings(Section):
     """The way from a network's outputs to a photo's vectors."""
 
     mirrored: bool
+    detail_weight: Annotated[float, Field(ge=0, lt=1)]
     power: Annotated[float, Field(gt=0, le=1)]
     shrinkage: Annotated[float, Field(gt=0, le=1)]
     kind_dimensions: Annotated[int, Field(ge=1)] | None

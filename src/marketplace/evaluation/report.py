@@ -12,7 +12,7 @@ from sklearn.metrics import accuracy_score, f1_score, precision_recall_fscore_su
 
 from marketplace.common.files import replacing, write_json
 from marketplace.embedding.extraction import fit_projections
-from marketplace.embedding.outputs import pooled
+from marketplace.embedding.outputs import network_outputs
 from marketplace.embedding.projection import ExtractSettings
 from marketplace.embedding.vectors import PhotoVectors, hub_bias
 from marketplace.evaluation.contact_sheets import first_of_each, mistakes_sheet, similar_sheet, worst_mistakes
@@ -93,10 +93,10 @@ def _untouched(
 ) -> Iterator[tuple[str, PhotoVectors]]:
     """The vectors of the untouched network: as it is, and with the projections fitted for it."""
     network = checkpoints.network_of(pretrained, n_categories=1)
-    plain = normalised(pooled(network, images).numpy())
+    plain = normalised(network_outputs(network, images).embeddings.numpy())
     yield "untouched", PhotoVectors(plain, plain, np.zeros(len(plain), np.float32))
-    outputs = pooled(network, images, mirrored=settings.mirrored)
-    products, kinds = (projection(outputs).numpy() for projection in fit_projections(outputs, table, settings))
+    outputs = network_outputs(network, images, mirrored=settings.mirrored)
+    products, kinds = (vectors.numpy() for vectors in fit_projections(outputs, table, settings)(outputs))
     yield "untouched_projected", PhotoVectors(products, kinds, hub_bias(products, table["sha256"].to_numpy()))
 
 
@@ -108,8 +108,8 @@ def _rounded(values: dict[str, float]) -> dict[str, float]:
 def category_probabilities(checkpoint: checkpoints.Checkpoint, images: np.ndarray) -> np.ndarray:
     """The network's softmax `(N, n_categories) float32` for images `(N, S, S, 3) uint8`."""
     network = checkpoints.network_of(checkpoint, len(checkpoint["categories"]))
-    outputs = pooled(network, images)
-    logits = network.cpu().head(outputs)
+    embeddings = network_outputs(network, images).embeddings
+    logits = network.cpu().head(embeddings)
     probabilities: np.ndarray = logits.softmax(dim=1).numpy()
     return probabilities
 

@@ -12,7 +12,8 @@ from marketplace.common.files import replacing
 from marketplace.models.backbones import StateDict
 from marketplace.models.network import Network
 
-CATEGORIES = "head.categories"  # the layer that a pretrained network does not have yet
+CATEGORIES = "head.categories"
+CLASSIFIERS = (CATEGORIES, "leaves.")  # the layers that a pretrained network does not have yet
 
 
 class Provenance(TypedDict):
@@ -21,6 +22,7 @@ class Provenance(TypedDict):
     weights: str  # the pretrained weights it started from
     size: int  # pixels a side of the images it was trained on; 0 before any training
     categories: list[str]  # label -> name; empty before any training
+    leaves: list[str]  # likewise, of the layer that tells leaf categories apart; empty if there is none
     epoch: int  # the chosen one, from 1; 0 before any training
     figures: dict[str, float]  # train_loss, val_loss, val_accuracy and val_recall_at_1 of that epoch
 
@@ -47,9 +49,9 @@ def save(path: Path, content: Any, *, shared: bool = False) -> None:
 
 def save_pretrained(path: Path, network: Network, weights: str) -> None:
     """Write the checkpoint of a network before any training, without the layer that predicts categories."""
-    checkpoint = checkpoint_of(network, weights=weights, size=0, categories=[], epoch=0, figures={})
+    checkpoint = checkpoint_of(network, weights=weights, size=0, categories=[], leaves=[], epoch=0, figures={})
     state = checkpoint["state_dict"]
-    checkpoint["state_dict"] = {name: state[name] for name in state if not name.startswith(CATEGORIES)}
+    checkpoint["state_dict"] = {name: state[name] for name in state if not name.startswith(CLASSIFIERS)}
     save(path, checkpoint)
 
 
@@ -75,18 +77,21 @@ def state_of(network: Network) -> StateDict:
     return {name: value.detach().cpu().clone().contiguous() for name, value in network.state_dict().items()}
 
 
-def network_of(checkpoint: Checkpoint, n_categories: int, classifier: str | None = None) -> Network:
+def network_of(
+    checkpoint: Checkpoint, n_categories: int, classifier: str | None = None, n_leaves: int | None = None
+) -> Network:
     """The network of a checkpoint, in evaluation mode.
 
-    The layer that predicts categories starts at random if the checkpoint does not have one (it is from before any
-    training), or if `classifier` differs from the checkpoint's.
+    The layers that predict categories start at random if the checkpoint does not have them (it is from before any
+    training), or if `classifier` differs from the checkpoint's. `n_leaves` is the checkpoint's if it is None.
     """
-    network = Network(checkpoint["backbone"], n_categories, classifier or checkpoint["classifier"])
-    layer = network.get_submodule(CATEGORIES).state_dict()
-    state = {f"{CATEGORIES}.{name}": value for name, value in layer.items()} | checkpoint["state_dict"]
-    if network.classifier == "cosine":  # which has no ImageNet layer
-        state = {name: value for name, value in state.items() if not name.startswith("head.imagenet.")}
-    network.load_state_dict(state)
+    n_leaves = len(checkpoint["leaves"]) if n_leaves is None else n_leaves
+    network = Network(checkpoint["backbone"], n_categories, classifier or checkpoint["classifier"], n_leaves)
+    own = network.state_dict()
+    random = {name: value for name, value in own.items() if name.startswith(CLASSIFIERS)}
+    # A cosine classifier has no ImageNet layer, and a network need not have one for leaves.
+    state = {name: value for name, value in checkpoint["state_dict"].items() if name in own}
+    network.load_state_dict(random | state)
     return network.eval()
 
 

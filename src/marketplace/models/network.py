@@ -4,7 +4,8 @@
 
 The trunk ends before the network's last stage. The tail is that stage and the pooling after it. The head is the
 network's own 1000-way ImageNet classifier followed by a `Linear(1000, n_categories)`; or, with `classifier="cosine"`,
-one layer that compares the embedding's direction with one direction per category.
+one layer that compares the embedding's direction with one direction per category. While it is trained, a second such
+layer may tell the leaf categories apart.
 """
 
 from collections import OrderedDict
@@ -36,7 +37,7 @@ class CosineClassifier(nn.Linear):
 class Network(nn.Module):
     """A backbone in three parts; `forward` runs from normalised pixels to logits."""
 
-    def __init__(self, backbone: str, n_categories: int, classifier: str = "linear") -> None:
+    def __init__(self, backbone: str, n_categories: int, classifier: str = "linear", n_leaves: int = 0) -> None:
         super().__init__()
         self.backbone, self.classifier = backbone, classifier
         self.trunk, self.tail, imagenet = BACKBONES[backbone].split(BACKBONES[backbone].build())
@@ -46,6 +47,7 @@ class Network(nn.Module):
             "cosine": OrderedDict(categories=CosineClassifier(self.dimensions, n_categories)),
         }
         self.head = nn.Sequential(layers[classifier])
+        self.leaves = CosineClassifier(self.dimensions, n_leaves) if n_leaves else None
         self.trunk.requires_grad_(False)
         self.to(memory_format=torch.channels_last)  # twice as fast on a CPU
 

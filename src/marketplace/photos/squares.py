@@ -14,7 +14,7 @@ from marketplace.common.files import allocate
 from marketplace.common.params import Section
 from marketplace.photos.codec import BACKGROUND, decode
 from marketplace.raw.parallel import each_shard
-from marketplace.raw.shards import read_shard, shard_of, shard_paths
+from marketplace.raw.shards import image_id_of, read_shard, shard_of, shard_paths
 
 # An image that is scaled down by two or more loses nothing visible by being decoded at a smaller size.
 OVERSAMPLING = 2
@@ -47,8 +47,8 @@ def _blank(size: int) -> np.ndarray:
     return np.full((size, size, 3), BACKGROUND, dtype=np.uint8)
 
 
-def resize_shards(folder: Path, image_ids: list[str], targets: list[tuple[int, Path]]) -> None:
-    """Write an array `(N, size, size, 3) uint8` to each of `targets` (size, path); row i is `image_ids[i]`.
+def resize_shards(folder: Path, files: list[str], targets: list[tuple[int, Path]]) -> None:
+    """Write an array `(N, size, size, 3) uint8` to each of `targets` (size, path); row i is the photo `files[i]`.
 
     Each photo is decoded once for all sizes. Shards are processed in parallel; the row of each photo is known
     beforehand, so the result does not depend on which worker finishes first.
@@ -56,15 +56,15 @@ def resize_shards(folder: Path, image_ids: list[str], targets: list[tuple[int, P
     Raises ValueError if the shards lack one of the images.
     """
     for size, path in targets:
-        allocate(path, (len(image_ids), size, size, 3), np.uint8)
+        allocate(path, (len(files), size, size, 3), np.uint8)
     shards = shard_paths(folder)
     rows_of: list[dict[str, int]] = [{} for _ in shards]
-    for row, image_id in enumerate(image_ids):
-        rows_of[shard_of(image_id, len(shards))][f"{image_id}.jpg"] = row
+    for row, name in enumerate(files):
+        rows_of[shard_of(image_id_of(name), len(shards))][name] = row
     tasks = [(shard, rows, targets) for shard, rows in zip(shards, rows_of, strict=True)]
     written = sum(each_shard(_resize_shard, tasks, "resizing photos"))
-    if written != len(image_ids):
-        raise ValueError(f"the shards of {folder} have {written} of the {len(image_ids)} images")
+    if written != len(files):
+        raise ValueError(f"the shards of {folder} have {written} of the {len(files)} images")
 
 
 def _resize_shard(shard: Path, rows: dict[str, int], targets: list[tuple[int, Path]]) -> int:

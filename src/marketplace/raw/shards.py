@@ -12,11 +12,19 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from marketplace.common.errors import MarketplaceError
+from marketplace.raw.tables import tidy_id
+
+EXTENSIONS = ("jpg", "jpeg", "jpe", "jfif", "png", "webp", "avif", "gif", "bmp", "tif", "tiff")
 
 
 def image_id_of(name: str) -> str:
-    """The image id of a file: the name is `<image_id>.jpg`, whatever format the file has."""
-    return name.removesuffix(".jpg")
+    """The image id of a file: its name without an image's extension, which need not be that of its format.
+
+    >>> image_id_of("a1.JPG"), image_id_of("a1.v2"), image_id_of("photo 1.jpeg")
+    ('a1', 'a1.v2', 'photo 1')
+    """
+    stem, _, extension = name.rpartition(".")
+    return tidy_id(stem if stem and extension.casefold() in EXTENSIONS else name)
 
 
 def shard_of(image_id: str, n_shards: int) -> int:

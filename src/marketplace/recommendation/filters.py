@@ -6,6 +6,7 @@ to the page (`serving/web/index.html`). The command line and the API read the fi
 
 import argparse
 import difflib
+import unicodedata
 from dataclasses import dataclass, field, fields, replace
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Annotated, Any, Self
@@ -21,15 +22,16 @@ if TYPE_CHECKING:  # imported where they are needed, so that `marketplace --help
 NAMES = ("category", "location")  # filters by the name in a column
 
 
-def pounds(text: str) -> Decimal:
-    """An amount of pounds, such as "£1,250" or "12.50". Raises ArgumentTypeError."""
+def amount(text: str) -> Decimal:
+    """An amount of money, with a sign or without, such as "£1,250" or "12.50". Raises ArgumentTypeError."""
+    digits = text.strip().lstrip("".join(letter for letter in text if unicodedata.category(letter) == "Sc"))
     try:
-        amount = Decimal(text.removeprefix("£").replace(",", ""))
+        value = Decimal(digits.replace(",", ""))
     except InvalidOperation:
-        raise argparse.ArgumentTypeError(f"{text!r} is not an amount of pounds") from None
-    if not amount.is_finite() or amount < 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is not an amount of pounds")
-    return amount
+        value = Decimal("nan")
+    if not value.is_finite() or value < 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not an amount of money, such as 12.50")
+    return value
 
 
 Price = Annotated[Decimal | None, Ge(0)]
@@ -44,8 +46,8 @@ class Filters:
 
     category: str | None = field(default=None, metadata={"metavar": "NAME", "help": "only this root category"})
     location: str | None = field(default=None, metadata={"metavar": "PLACE", "help": "only this place"})
-    min_price: Price = field(default=None, metadata={"metavar": "POUNDS", "type": pounds, "help": "at least this"})
-    max_price: Price = field(default=None, metadata={"metavar": "POUNDS", "type": pounds, "help": "at most this"})
+    min_price: Price = field(default=None, metadata={"metavar": "AMOUNT", "type": amount, "help": "lowest price"})
+    max_price: Price = field(default=None, metadata={"metavar": "AMOUNT", "type": amount, "help": "highest price"})
 
     @classmethod
     def add_arguments(cls, parser: argparse.ArgumentParser) -> None:

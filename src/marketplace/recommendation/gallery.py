@@ -86,7 +86,7 @@ def _case(kind: str, number: int, products: Products, rows: pd.DataFrame, images
         similar.append(_card(other, products, images, caption(row.score, row.same_photo, row.same_text), agrees))
     right = sum(card.agrees in {"leaf", "root"} for card in similar)
     right_leaf = sum(card.agrees == "leaf" for card in similar)
-    query = _card(number, products, images, price_text(asked["price"]), "query")
+    query = _card(number, products, images, price_text(asked["price"], asked["currency"]), "query")
     return Case(kind, right, right_leaf, query, similar)
 
 

@@ -10,7 +10,10 @@ import pandas as pd
 from marketplace.common.groups import connected
 from marketplace.common.texts import display_name
 
-COLUMNS = ["product_id", "product_name", "category", "category_path", "price", "location", "split", "group"]
+COLUMNS = [
+    *("product_id", "product_name", "category", "category_path", "price", "currency", "location"),
+    *("split", "group"),
+]
 
 
 @dataclass(frozen=True)
@@ -20,18 +23,20 @@ class Product:
     product_id: str
     name: str
     category: str  # the whole path
-    price: Decimal | None  # pounds; None: no price
+    price: Decimal | None  # None: no price
+    currency: str  # its sign, such as £, or its code
     location: str
     image_ids: tuple[str, ...]
 
 
-def price_text(price: Decimal | None) -> str:
-    """A price as it is shown: `£1,250.00`, or `no price`.
+def price_text(price: Decimal | None, currency: str) -> str:
+    """A price as it is shown.
 
-    >>> price_text(Decimal("1250.00")), price_text(None)
-    ('£1,250.00', 'no price')
+    >>> price_text(Decimal("1250.00"), "£"), price_text(Decimal("5.00"), "CHF"), price_text(None, "£")
+    ('£1,250.00', 'CHF 5.00', 'no price')
     """
-    return "no price" if price is None else f"£{price:,}"
+    space = " " if currency[-1:].isalpha() else ""
+    return "no price" if price is None else f"{currency}{space}{price:,}"
 
 
 @dataclass(frozen=True)
@@ -90,14 +95,14 @@ class Products:
 
     def product(self, number: int) -> Product:
         """A product by its row in `table`."""
-        product_id, name, category, price, location = self._shown[number]
+        product_id, name, category, price, currency, location = self._shown[number]
         images = tuple(self.image_ids[self.photos_of(number)].tolist())
-        return Product(product_id, display_name(name), category, price, location, images)
+        return Product(product_id, display_name(name), category, price, currency, location, images)
 
     @cached_property
-    def _shown(self) -> list[tuple[str, str, str, Decimal | None, str]]:
+    def _shown(self) -> list[tuple[str, str, str, Decimal | None, str, str]]:
         # Reading row by row from pandas would take most of an answer's time.
-        columns = self.table[["product_id", "product_name", "category_path", "price", "location"]]
+        columns = self.table[["product_id", "product_name", "category_path", "price", "currency", "location"]]
         return list(columns.itertuples(index=False, name=None))
 
 

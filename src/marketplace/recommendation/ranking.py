@@ -23,6 +23,7 @@ from marketplace.recommendation.filters import FilteredTable, Filters
 from marketplace.recommendation.index import nearest_among
 from marketplace.recommendation.products import Products
 
+FEW = 5_000  # photos that are compared one by one rather than asked of the index: that takes a few milliseconds
 SIMILARITIES_AT_ONCE = 2**27  # 512 MiB of float32: the memory of the table, besides the vectors
 SCHEMA = pa.schema(
     [
@@ -49,6 +50,14 @@ class RecommendSettings(Section):
 
 
 @dataclass(frozen=True)
+class Search:
+    """An index, exact or approximate, and the vectors in it."""
+
+    index: Any
+    vectors: np.ndarray  # (N, d)
+
+
+@dataclass(frozen=True)
 class Ranked:
     """A similar product: its number in the table of products, its score, and what it shares with the question."""
 
@@ -68,34 +77,42 @@ def with_words(kinds: np.ndarray, texts: np.ndarray, words: float) -> np.ndarray
 
 
 def nearest_products(
-    products: Products, index: Any, vectors: np.ndarray, k: int, passing: np.ndarray, asked: np.ndarray
+    products: Products, search: "Search", vectors: np.ndarray, k: int, passing: np.ndarray, asked: np.ndarray
 ) -> list[Ranked]:
     """The `k` products most similar to a question, given as vectors `(Q, d)`.
 
-    `index` holds the vectors of all photos, `passing` `(P,) bool` says which products may be listed, `asked` are the
-    numbers of the products that the question is about, if any. The index is asked for more and more photos until there
-    are k products.
+    `passing` `(P,) bool` says which products may be listed, `asked` are the numbers of the products that the question
+    is about, if any. The index is asked for more and more photos until there are k products. An approximate one may not
+    find them among those that pass: then they are compared one by one, as they are if few pass.
     """
     among = passing[products.product_of_row]
     n_photos = int(among.sum())
-    depth = min(4 * k, n_photos)
-    while depth:
-        scores, rows = nearest_among(index, vectors, among, depth)
-        complete = depth == n_photos
+    depth = 4 * k
+    while n_photos > FEW and depth < n_photos:
+        scores, rows = nearest_among(search.index, vectors, among, depth)
         # A vector's list is complete down to its last score; below the highest of these, something may be missing.
-        found = (rows >= 0) & (complete | (scores >= scores[:, -1].max()))
-        numbers, place = np.unique(products.product_of_row[rows[found]], return_inverse=True)
-        best = np.full(len(numbers), -np.inf, dtype=np.float32)
-        np.maximum.at(best, place, scores[found])
-        chosen = one_per_group(best, products.groups[numbers], k)
-        if complete or len(chosen) == k:
-            ranked = numbers[chosen]
-            same_photo = np.isin(products.photo_groups[ranked], products.photo_groups[asked]).tolist()
-            same_text = np.isin(products.text_groups[ranked], products.text_groups[asked]).tolist()
-            listed = zip(ranked.tolist(), best[chosen].tolist(), same_photo, same_text, strict=True)
-            return [Ranked(*found) for found in listed]
-        depth = min(4 * depth, n_photos)
-    return []
+        found = (rows >= 0) & (scores >= scores[:, -1].max())
+        ranked = _ranked(products, rows[found], scores[found], k, asked)
+        if len(ranked) == k:
+            return ranked
+        if (rows < 0).any():
+            break
+        depth *= 4
+    rows = np.flatnonzero(among)
+    scores = vectors @ search.vectors[rows].T
+    return _ranked(products, np.tile(rows, len(vectors)), scores.ravel(), k, asked)
+
+
+def _ranked(products: Products, rows: np.ndarray, scores: np.ndarray, k: int, asked: np.ndarray) -> list[Ranked]:
+    """The `k` best products of those that rows show, with the scores of the rows."""
+    numbers, place = np.unique(products.product_of_row[rows], return_inverse=True)
+    best = np.full(len(numbers), -np.inf, dtype=np.float32)
+    np.maximum.at(best, place, scores)
+    chosen = one_per_group(best, products.groups[numbers], k)
+    ranked = numbers[chosen]
+    same_photo = np.isin(products.photo_groups[ranked], products.photo_groups[asked]).tolist()
+    same_text = np.isin(products.text_groups[ranked], products.text_groups[asked]).tolist()
+    return [Ranked(*found) for found in zip(ranked.tolist(), best[chosen].tolist(), same_photo, same_text, strict=True)]
 
 
 def recommendations(products: Products, vectors: np.ndarray, settings: RecommendSettings) -> Iterator[pa.RecordBatch]:

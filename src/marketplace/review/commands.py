@@ -68,10 +68,10 @@ def _lineage(options: argparse.Namespace) -> None:
 
     root, file = _root(), Path(options.what)
     lines: dict[str, object] = {}
-    if not file.exists() and (file.suffix or len(file.parts) > 1):
-        raise MarketplaceError(f"{file} does not exist.")
-    if not file.exists():
-        row = recommendation(root, options.what, options.similar)
+    row = recommendation(root, options.what, options.similar)
+    if row is None and not file.exists():
+        raise MarketplaceError(f"{options.what!r} is neither a product with recommendations nor a file.")
+    if row is not None:
         lines |= {
             "recommended": f"{row.similar_product_id} for {row.product_id}, rank {row.rank}, score {row.score:.4f}",
             "photos": [f"{image_id}  sha256 {sha256}" for image_id, sha256 in row.photos.items()],

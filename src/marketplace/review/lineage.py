@@ -11,6 +11,7 @@ import pandas as pd
 
 from marketplace.common.errors import MarketplaceError
 from marketplace.embedding.vectors import read_embeddings
+from marketplace.raw.tables import tidy_id
 from marketplace.review.lock import hashes, kind_of, params
 from marketplace.review.revisions import RECOMMENDATIONS, WORKSPACE, Revision, git
 
@@ -87,17 +88,20 @@ def lineage(root: Path, file: Path) -> Lineage:
     )
 
 
-def recommendation(root: Path, product_id: str, similar_product_id: str | None) -> Row:
+def recommendation(root: Path, product_id: str, similar_product_id: str | None) -> Row | None:
     """A row of the recommendations in the working tree; the first one of the product if no other product is named.
 
-    Raises MarketplaceError if there is no such row.
+    None if the product has no recommendations. Raises MarketplaceError if the other product is not one of them.
     """
+    if not (root / RECOMMENDATIONS).is_file():
+        return None
+    product_id = tidy_id(product_id)
     table = pd.read_parquet(root / RECOMMENDATIONS)
     rows = table[table["product_id"] == product_id]
     if rows.empty:
-        raise MarketplaceError(f"{product_id!r} is neither a file nor a product with recommendations.")
+        return None
     if similar_product_id is not None:
-        rows = rows[rows["similar_product_id"] == similar_product_id]
+        rows = rows[rows["similar_product_id"] == tidy_id(similar_product_id)]
         if rows.empty:
             raise MarketplaceError(f"{similar_product_id!r} is not recommended for {product_id!r}.")
     row = rows.sort_values("rank").iloc[0]

@@ -54,7 +54,7 @@ class Revision:
         if self.commit is None:
             file = self.root / path
             return file.read_text(encoding="utf-8") if file.is_file() else None
-        return git(self.root, "show", f"{self.commit}:{path}")
+        return git(self.root, "show", f"{self.commit}:./{path}")  # of this folder, which may lie in a larger repository
 
     def json(self, path: str) -> Any:
         """A JSON file's value, None if it does not exist. Raises MarketplaceError if it is not JSON."""

@@ -39,9 +39,6 @@ def _similar(options: argparse.Namespace) -> None:
 
     if (options.what is None) == (options.words is None):
         raise MarketplaceError("name a product, a photo, or --words TEXT: one of them.")
-    photo = Path(options.what) if options.what else None
-    if photo and not photo.is_file() and (photo.suffix or len(photo.parts) > 1):
-        raise MarketplaceError(f"{photo} does not exist.")
     recommender = Recommender(Path.cwd())
     answer = _answer(recommender, options)
     _print(answer.heading, answer.details, answer.found)
@@ -70,7 +67,7 @@ def _answer(recommender: "Recommender", options: argparse.Namespace) -> _Answer:
         return _Answer(
             f"Similar to “{options.words}”", "", recommender.similar_to_words(options.words, k, filters), None
         )
-    if Path(options.what).is_file():
+    if not recommender.knows(options.what) and Path(options.what).is_file():
         content = Path(options.what).read_bytes()
         found = recommender.similar_to_photo(content, k, filters)
         return _Answer(
@@ -78,7 +75,7 @@ def _answer(recommender: "Recommender", options: argparse.Namespace) -> _Answer:
         )
     found = recommender.similar_to_product(options.what, k, filters)
     asked = recommender.product(options.what)
-    details = f"{price_text(asked.price)}, {asked.category}, {asked.location}"
+    details = f"{price_text(asked.price, asked.currency)}, {asked.category}, {asked.location}"
     return _Answer(f"Similar to {asked.name}", details, found, recommender.photo(asked.image_ids[0], THUMBNAIL))
 
 
@@ -102,7 +99,14 @@ def _print(heading: str, details: str, found: "list[SimilarProduct]") -> None:
         shared = " same photo" if similar.same_photo else " same title" if similar.same_text else ""
         score = f"{similar.score:.3f}{shared}"
         category = product.category if roomy else product.category.rpartition(" / ")[2]
-        cells = [str(similar.rank), score, price_text(product.price), product.name, category, product.location]
+        cells = [
+            str(similar.rank),
+            score,
+            price_text(product.price, product.currency),
+            product.name,
+            category,
+            product.location,
+        ]
         table.add_row(*cells, *([product.product_id] if roomy else []))
     console.print(f"{heading}\n{details}".strip() + "\n")
     console.print(table if found else "Nothing in the catalogue passes these filters.")

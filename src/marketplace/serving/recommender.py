@@ -12,16 +12,18 @@ import numpy as np
 
 from marketplace.common.errors import MarketplaceError
 from marketplace.photos.codec import UnreadableImageError, decode, thumbnail
+from marketplace.raw.tables import tidy_id
 from marketplace.recommendation.catalogue import read_catalogue
 from marketplace.recommendation.filters import FilteredTable, Filters
 from marketplace.recommendation.index import read_index
 from marketplace.recommendation.products import Product
-from marketplace.recommendation.ranking import Ranked, best_products, nearest_products, words_of
+from marketplace.recommendation.ranking import Ranked, Search, best_products, nearest_products, words_of
 
 REASONS = {
     "empty": "the file is empty",
     "not_an_image": "it is not an image (JPEG, PNG, WebP, AVIF, GIF, BMP and TIFF can be read)",
     "too_large": "it has more pixels than any photo",
+    "too_many_scans": "decoding it would take too long",
     "truncated": "it ends too early",
     "damaged": "it is damaged",
 }
@@ -67,15 +69,9 @@ class Recommender:
         catalogue = read_catalogue(root)
         self._photos, self._products, self._texts = catalogue.photos, catalogue.products, catalogue.texts
         self._product_vectors = catalogue.vectors.product
-        self._questions = catalogue.similar(words_of(recommendations))
         self.filtered = FilteredTable(self._products.table)
-        self._similar, self._same = read_index(similar), read_index(same)
-        for path, index, dimensions in (
-            (similar, self._similar, self._questions.shape[1]),
-            (same, self._same, self._product_vectors.shape[1] + 1),
-        ):
-            if index.ntotal != len(self._photos) or index.d != dimensions:
-                raise MarketplaceError(f"{path} is for other vectors: run `dvc repro recommend`.")
+        self._similar = _search(similar, catalogue.similar(words_of(recommendations)))
+        self._same = _search(same, catalogue.same)
         self._squares = np.load(root / "data/resized/full.npy", mmap_mode="r")
         self._row_of_image = {image_id: row for row, image_id in enumerate(self._products.image_ids)}
         self._one_at_a_time = threading.Lock()  # a photo keeps all cores busy: two at once would take longer than two
@@ -96,6 +92,10 @@ class Recommender:
         """A product by its id. Raises UnknownProductError."""
         return self._products.product(self._number(product_id))
 
+    def knows(self, product_id: str) -> bool:
+        """True if there is a product with that id."""
+        return tidy_id(product_id) in self._products.number_of
+
     def find(self, words: str, filters: Filters, *, offset: int, limit: int) -> tuple[int, list[Product]]:
         """How many products pass, and `limit` of them from `offset` on: those closest to the words first.
 
@@ -113,7 +113,7 @@ class Recommender:
         number = self._number(product_id)
         passing = self.filtered.passing(filters)
         passing[number] = False
-        question = self._questions[self._products.photos_of(number)]
+        question = self._similar.vectors[self._products.photos_of(number)]
         ranked = nearest_products(self._products, self._similar, question, k, passing, np.array([number]))
         return self._shown(ranked)
 
@@ -144,7 +144,7 @@ class Recommender:
 
     def photo(self, image_id: str, size: int) -> bytes:
         """A photo of the catalogue as a JPEG of at most `size` pixels a side. Raises KeyError for an unknown id."""
-        return thumbnail(self._squares[self._row_of_image[image_id]], size)
+        return thumbnail(self._squares[self._row_of_image[tidy_id(image_id)]], size)
 
     def _word_scores(self, words: str) -> np.ndarray:
         scores: np.ndarray = self._texts @ self._embed_texts([words])[0]
@@ -162,7 +162,14 @@ class Recommender:
         ]
 
     def _number(self, product_id: str) -> int:
-        known = self._products.number_of
-        if product_id not in known:
-            raise UnknownProductError(product_id, difflib.get_close_matches(product_id, known, n=3, cutoff=0.3))
-        return known[product_id]
+        known, wanted = self._products.number_of, tidy_id(product_id)
+        if wanted not in known:
+            raise UnknownProductError(product_id, difflib.get_close_matches(wanted, known, n=3, cutoff=0.3))
+        return known[wanted]
+
+
+def _search(path: Path, vectors: np.ndarray) -> Search:
+    index = read_index(path)
+    if (index.ntotal, index.d) != vectors.shape:
+        raise MarketplaceError(f"{path} is for other vectors: run `dvc repro recommend`.")
+    return Search(index, vectors)

@@ -18,7 +18,7 @@ def write_similar(
         Card(
             photo=data_url(photo),
             name=similar.product.name,
-            details=f"{price_text(similar.product.price)}, {similar.product.location}",
+            details=f"{price_text(similar.product.price, similar.product.currency)}, {similar.product.location}",
             caption=caption(similar.score, similar.same_photo, similar.same_text),
             agrees="query",
         )

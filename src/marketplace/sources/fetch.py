@@ -10,8 +10,9 @@ from tqdm import tqdm
 from marketplace.common.errors import MarketplaceError
 from marketplace.common.files import replacing
 from marketplace.raw.shards import image_id_of, write_shards
-from marketplace.raw.tables import read_table
+from marketplace.raw.tables import read_table, tidy_id
 from marketplace.sources.dump import Dump
+from marketplace.sources.mirror import is_safe
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +23,10 @@ def fetch(dump: Dump, target: Path, n_shards: int, limit: int | None) -> None:
     With a `limit`, only that many products are fetched, with their rows in images.csv and those rows' files.
     """
     products, images = dump.table("products.csv"), dump.table("images.csv")
-    names = sorted(dump.photo_names())
+    listed = dump.photo_names()
+    names = sorted(name for name in listed if is_safe(name))
+    if len(names) < len(listed):
+        log.warning("%d files are left behind: their names are not printable text", len(listed) - len(names))
     if not names:
         raise MarketplaceError("the dump's folder of photos is empty.")
     if limit is not None:
@@ -39,12 +43,17 @@ def fetch(dump: Dump, target: Path, n_shards: int, limit: int | None) -> None:
 def _first_products(
     products_csv: bytes, images_csv: bytes, names: list[str], limit: int
 ) -> tuple[bytes, bytes, list[str]]:
-    products, images = read_table(products_csv, "products.csv"), read_table(images_csv, "images.csv")
+    (products, bad), (images, also_bad) = (
+        read_table(content, name) for content, name in ((products_csv, "products.csv"), (images_csv, "images.csv"))
+    )
+    if bad or also_bad:
+        log.warning("%d malformed rows are left out of the first products", len(bad) + len(also_bad))
     kept = set(products["id"].drop_duplicates().head(limit))
     products = products[products["id"].isin(kept)]
     images = images[images["product_id"].isin(kept)]
     ids = set(images["id"])
-    return _csv(products), _csv(images), [name for name in names if image_id_of(name) in ids]
+    photos = [name for name in names if image_id_of(name) in ids or tidy_id(name) in ids]
+    return _csv(products), _csv(images), photos
 
 
 def _csv(table: pd.DataFrame) -> bytes:

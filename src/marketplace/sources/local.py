@@ -37,11 +37,18 @@ class LocalDump:
         return (self.folder / name).read_bytes()
 
     def photo_names(self) -> list[str]:
-        """The names of all files in images/; folders in it are left behind, with a warning."""
+        """The names of all files in images/; folders and links in it are left behind, with a warning.
+
+        A link could lead to any file of this machine, which `dvc push` would then share.
+        """
         entries = list((self.folder / "images").iterdir())
-        names = [entry.name for entry in entries if entry.is_file()]
+        names = [entry.name for entry in entries if entry.is_file() and not entry.is_symlink()]
         if len(names) < len(entries):
-            log.warning("%d entries of %s are not files and are left behind", len(entries) - len(names), self.folder)
+            log.warning(
+                "%d entries of %s are folders or links, and are left behind: copy the files that you want",
+                len(entries) - len(names),
+                self.folder / "images",
+            )
         return names
 
     def read_photos(self, names: list[str]) -> Iterator[tuple[str, bytes]]:

@@ -39,8 +39,11 @@ class Remote(Protocol):
     def list_photos(self) -> dict[str, Stamp]:
         """All photos that are there."""
 
-    def read_photos(self, wanted: dict[str, Stamp]) -> Iterator[tuple[str, bytes]]:
-        """Yield (name, content) of wanted photos in any order; those that vanished or changed may be left out."""
+    def read_photos(self, wanted: dict[str, Stamp]) -> Iterator[tuple[str, bytes | None]]:
+        """Yield (name, content) of wanted photos in any order; those that vanished or changed may be left out.
+
+        The content is None for a photo that may not be read.
+        """
 
     def checksums(self, names: list[str]) -> dict[str, str]:
         """The SHA-256 of photos as the remote machine computes it; empty if it cannot."""
@@ -53,6 +56,7 @@ class Mirror:
         self._remote = remote
         self._name = hashlib.sha256(remote.identity.encode()).hexdigest()[:32]
         self._listing: dict[str, Stamp] = {}
+        self._refused: set[str] = set()  # photos that may not be read
 
     def table(self, name: str) -> bytes:
         """The bytes of `products.csv` or `images.csv`."""
@@ -80,7 +84,7 @@ class Mirror:
             store = PhotoStore(folder)
             self._sync(store, names)
             for name in names:
-                if name in self._listing:
+                if name in self._listing and name not in self._refused:
                     yield name, store.read(name)
             store.close()
         finally:
@@ -105,12 +109,13 @@ class Mirror:
             for _ in range(MAX_ROUNDS):
                 if not missing:
                     break
-                received = _transfer(self._remote, missing, store, progress)
+                received = _transfer(self._remote, missing, store, progress, self._refused)
                 n_wrong = self._check(store)
                 self._listing = self._list()
                 missing = self._missing(store, names)
                 if n_wrong == len(received):
                     break  # nothing came, or nothing that could be kept
+        self._warn_of_refused(names)
         if missing:
             example, stamp = next(iter(missing.items()))
             raise MarketplaceError(
@@ -123,7 +128,16 @@ class Mirror:
     def _missing(self, store: PhotoStore, names: list[str]) -> dict[str, Stamp]:
         order = sorted(names, key=lambda name: (file_of(name), name))  # one file after the other
         listing = self._listing
-        return {name: listing[name] for name in order if name in listing and store.stamp(name) != listing[name]}
+        there = (name for name in order if name in listing and name not in self._refused)
+        return {name: listing[name] for name in there if store.stamp(name) != listing[name]}
+
+    def _warn_of_refused(self, names: list[str]) -> None:
+        refused = sorted(self._refused)
+        if not refused:
+            return
+        if len(refused) == len(names):
+            raise MarketplaceError(f"none of the {len(names)} photos may be read, such as {refused[0]!r}.")
+        log.warning("%d photos may not be read there and are left out, such as %r", len(refused), refused[0])
 
     def _check(self, store: PhotoStore) -> int:
         """Drop unchecked photos that differ from what the remote machine has; how many did."""
@@ -154,8 +168,13 @@ def _trying(action: Callable[[], Result]) -> Result:
         raise MarketplaceError(_gave_up(error)) from None
 
 
-def _transfer(remote: Remote, missing: dict[str, Stamp], store: PhotoStore, progress: "tqdm[None]") -> list[str]:
-    """One round: store the missing photos as they come, over as many connections as it takes; their names."""
+def _transfer(
+    remote: Remote, missing: dict[str, Stamp], store: PhotoStore, progress: "tqdm[None]", refused: set[str]
+) -> list[str]:
+    """One round: store the missing photos as they come, over as many connections as it takes; their names.
+
+    Adds the names of photos that may not be read to `refused`.
+    """
     wanted, received = dict(missing), list[str]()
     failures = 0
     while wanted:
@@ -163,6 +182,9 @@ def _transfer(remote: Remote, missing: dict[str, Stamp], store: PhotoStore, prog
         try:
             for name, content in remote.read_photos(dict(wanted)):
                 stamp = wanted.pop(name)
+                if content is None:
+                    refused.add(name)
+                    continue
                 if len(content) == stamp.size:  # else it changed since it was listed
                     store.add(name, stamp, content)
                     received.append(name)

@@ -34,6 +34,7 @@ CONFIG = Config(
     request_checksum_calculation="when_required",
     response_checksum_validation="when_required",
 )
+REFUSED = {"AccessDenied", "403", "Forbidden", "InvalidObjectState"}  # the last: archived, as in Glacier
 MISSING = {"404", "NoSuchKey", "NoSuchBucket", "NotFound"}
 
 
@@ -78,10 +79,10 @@ class S3Dump:
         photos.pop("", None)  # the "folder" itself, that some tools make
         return photos
 
-    def read_photos(self, wanted: dict[str, Stamp]) -> Iterator[tuple[str, bytes]]:
+    def read_photos(self, wanted: dict[str, Stamp]) -> Iterator[tuple[str, bytes | None]]:
         """See Remote."""
         names = iter(wanted)
-        pending: deque[Future[tuple[str, bytes | None]]] = deque()
+        pending: deque[Future[tuple[str, bytes | None] | None]] = deque()
         with held_interrupts() as let_through, ThreadPoolExecutor(CONNECTIONS) as pool:
             try:
                 while True:
@@ -89,10 +90,10 @@ class S3Dump:
                         pending.append(pool.submit(self._read, name, wanted[name]))
                     if not pending:
                         return
-                    name, content = pending.popleft().result()
+                    answer = pending.popleft().result()
                     let_through()
-                    if content is not None:
-                        yield name, content
+                    if answer is not None:
+                        yield answer
             finally:
                 pool.shutdown(cancel_futures=True)
 
@@ -100,7 +101,7 @@ class S3Dump:
         """See Remote. S3 offers none; read_photos asks for each photo by its ETag, which no other content has."""
         return {}
 
-    def _read(self, name: str, stamp: Stamp) -> tuple[str, bytes | None]:
+    def _read(self, name: str, stamp: Stamp) -> tuple[str, bytes | None] | None:
         key = self._key(f"images/{name}")
         with _explained(f"{self._url}/images/{name}"):
             try:
@@ -108,7 +109,9 @@ class S3Dump:
                 return name, answer["Body"].read()
             except exceptions.ClientError as error:
                 if _code(error) in MISSING | {"412", "PreconditionFailed"}:
-                    return name, None  # it vanished or changed since it was listed
+                    return None  # it vanished or changed since it was listed
+                if _code(error) in REFUSED:
+                    return name, None
                 raise
 
     def _key(self, name: str) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import paramiko
+from cryptography.hazmat.primitives import serialization
 from pydantic import Field
 
 from marketplace.common.errors import MarketplaceError
@@ -36,12 +37,13 @@ class Ec2Settings(Section):
 
 
 def parse_private_key(text: str, passphrase: str | None, where: str) -> paramiko.PKey:
-    """An Ed25519, ECDSA or RSA private key from its text.
+    """An Ed25519, ECDSA or RSA private key from its text, in OpenSSH, PEM or PKCS#8 format.
 
     Raises MarketplaceError, which never quotes the text, if it is not one, or the passphrase is missing or wrong.
     """
     if "PRIVATE KEY-----" not in text:
         raise MarketplaceError(f"{where} is not a private key: it should begin with -----BEGIN … PRIVATE KEY-----.")
+    text = _as_openssh(text, passphrase)
     encrypted = False
     for kind in KEY_TYPES:
         try:
@@ -54,7 +56,20 @@ def parse_private_key(text: str, passphrase: str | None, where: str) -> paramiko
         raise MarketplaceError(f"the private key {where} is encrypted: put its passphrase into ${PASSPHRASE}.")
     if encrypted:
         raise MarketplaceError(f"the passphrase in ${PASSPHRASE} does not open the private key {where}.")
-    raise MarketplaceError(f"{where} is not an Ed25519, ECDSA or RSA private key in OpenSSH or PEM format.")
+    raise MarketplaceError(f"{where} is not an Ed25519, ECDSA or RSA private key in OpenSSH, PEM or PKCS#8 format.")
+
+
+def _as_openssh(text: str, passphrase: str | None) -> str:
+    """A PKCS#8 key, OpenSSL's default, in the format that paramiko reads; any other text as it is."""
+    if "BEGIN PRIVATE KEY" not in text and "BEGIN ENCRYPTED PRIVATE KEY" not in text:
+        return text
+    password = passphrase.encode() if passphrase and "ENCRYPTED" in text else None
+    try:
+        key = serialization.load_pem_private_key(text.strip().encode(), password)
+        formats = serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH
+        return key.private_bytes(*formats, serialization.NoEncryption()).decode()
+    except Exception:  # cryptography has as many types; the caller says what is wrong
+        return text
 
 
 def connect(settings: Ec2Settings, key: paramiko.PKey) -> paramiko.SSHClient:

@@ -1,5 +1,6 @@
 """Training data: images, labels and splits, and the order and mirroring of the images."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -14,11 +15,12 @@ from marketplace.models.features import Features
 
 
 class Split(NamedTuple):
-    """Rows of the image array, ascending, and for each its label and its product."""
+    """Rows of the image array, ascending, and for each its label, its product and its leaf category."""
 
     rows: np.ndarray  # (N,) int
     labels: Tensor  # (N,) int64
     products: Tensor  # (N,) int64, the same number for photos of one product
+    leaves: Tensor  # (N,) int64, its number among TrainingData.leaves; -1: not one of them
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,7 @@ class TrainingData:
     train: Split
     val: Split
     categories: list[str]
+    leaves: list[str]  # category paths that have a training photo
 
     def check(self, batch_size: int) -> None:
         """Raise MarketplaceError if nothing could be learned: no photos of a category, no full batch."""
@@ -53,17 +56,21 @@ class TrainingData:
 
 def training_data(images: Path, table: Path, categories: list[str]) -> TrainingData:
     """Open the array of images, memory-mapped, and read the splits of training_data.parquet."""
-    rows = pd.read_parquet(table, columns=["label", "product_id", "split"])
-    train, val = split_of(rows, "train"), split_of(rows, "val")
-    return TrainingData(np.load(images, mmap_mode="r"), train, val, categories)
+    rows = pd.read_parquet(table, columns=["label", "product_id", "category_path", "split"])
+    leaves = sorted(rows["category_path"][rows["split"] == "train"].unique())
+    train, val = (split_of(rows, name, leaves) for name in ("train", "val"))
+    return TrainingData(np.load(images, mmap_mode="r"), train, val, categories, leaves)
 
 
-def split_of(table: pd.DataFrame, name: str) -> Split:
-    """The rows of one split of a table with label, product_id and split."""
+def split_of(table: pd.DataFrame, name: str, leaves: Sequence[str] = ()) -> Split:
+    """The rows of one split of a table with label, product_id, category_path and split."""
     rows = np.flatnonzero(table["split"] == name)
     chosen = table.iloc[rows]
     products = pd.factorize(chosen["product_id"])[0]
-    return Split(rows, torch.tensor(chosen["label"].to_numpy()), torch.from_numpy(products))
+    numbers = pd.Index(leaves, dtype=str).get_indexer(chosen["category_path"])
+    return Split(
+        rows, torch.tensor(chosen["label"].to_numpy()), torch.from_numpy(products), torch.from_numpy(numbers).long()
+    )
 
 
 class Views:

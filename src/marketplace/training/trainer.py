@@ -26,7 +26,7 @@ from marketplace.models.checkpoints import Checkpoint
 from marketplace.models.features import Features, FeatureStore, digest
 from marketplace.training.data import TrainingData, Views, batches, shuffled
 from marketplace.training.linear_probe import linear_probe
-from marketplace.training.losses import TrainingLoss
+from marketplace.training.losses import Predictions, TrainingLoss
 from marketplace.training.recorder import Recorder
 from marketplace.training.resume import ResumeState
 from marketplace.training.validation import BATCH, outputs, prefers, validate
@@ -45,6 +45,7 @@ class TrainSettings(Section):
     patience: Count | None
     linear_probe: bool
     classifier: Literal["linear", "cosine"]
+    leaf_weight: Annotated[float, Field(ge=0)]
     contrastive_weight: Annotated[float, Field(ge=0)]
     temperature: Annotated[float, Field(gt=0)]
     flip_probability: Annotated[float, Field(ge=0, le=1)]
@@ -131,8 +132,10 @@ class Trainer:
         # Filling what is overwritten anyway would take 7 % of a step.
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.network = checkpoints.network_of(start, len(data.categories), settings.classifier).to(self.device)
-        self._loss = TrainingLoss(settings.contrastive_weight, settings.temperature)
+        self._leaves = data.leaves if settings.leaf_weight else []
+        network = checkpoints.network_of(start, len(data.categories), settings.classifier, len(self._leaves))
+        self.network = network.to(self.device)
+        self._loss = TrainingLoss(settings.contrastive_weight, settings.temperature, settings.leaf_weight)
         self._start, self._data, self._settings, self._epochs = start, data, settings, epochs
         self._store = FeatureStore(self.network, data.images)
         trainable = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
@@ -153,6 +156,7 @@ class Trainer:
             "start": [digest(value.cpu().numpy()) for value in tuned.values()],
             "splits": [digest(array) for array in arrays],
             "categories": data.categories,
+            "leaves": self._leaves,
             "settings": {name: getattr(self._settings, name) for name in sorted(names)},
             "epochs": self._epochs,
         }
@@ -214,6 +218,7 @@ class Trainer:
                 weights=self._start["weights"],
                 size=self._data.images.shape[1],
                 categories=self._data.categories,
+                leaves=self._leaves,
                 epoch=epoch,
                 figures=figures,
             )
@@ -261,8 +266,10 @@ class Trainer:
                 features = self._views(split.rows[batch], flips[batch]).to(self.device)
                 with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
                     embeddings = network.tail(features)
-                    labels, products = split.labels[batch].to(self.device), split.products[batch].to(self.device)
-                    loss = self._loss(embeddings, network.head(embeddings), labels, products)
+                    leaf_logits = network.leaves(embeddings) if network.leaves else None
+                    predicted = Predictions(embeddings, network.head(embeddings), leaf_logits)
+                    targets = (split.labels, split.leaves, split.products)
+                    loss = self._loss(predicted, *(values[batch].to(self.device) for values in targets))
                 self._optimiser.zero_grad(set_to_none=True)
                 loss.backward()
                 self._optimiser.step()

@@ -21,9 +21,11 @@ async function ask(path, query = {}, options = {}) {
 }
 
 const address = () => new URLSearchParams(location.search);
-const written = (name) => (name.endsWith("price") ? form[name].value.replace(/[£,\s]/g, "") : form[name].value);
+const written = (name) => (name.endsWith("price") ? form[name].value.replace(/[\p{Sc},\s]/gu, "") : form[name].value);
 const filters = () => Object.fromEntries(FILTERS.map((name) => [name, written(name)]));
-const pounds = (price) => price == null ? "no price" : "£" + Number(price).toLocaleString("en-GB", { minimumFractionDigits: 2 });
+const space = (currency) => (/\p{L}$/u.test(currency) ? " " : "");
+const money = ({ price, currency }) =>
+  price == null ? "no price" : currency + space(currency) + price.replace(/\B(?=(\d{3})+(?!\d))(?<!\..*)/g, ",");
 
 function element(tag, text, className = "") {
   const made = document.createElement(tag);
@@ -45,7 +47,7 @@ function card(product, similar) {
   made.querySelector("a").href = "?" + new URLSearchParams({ ...Object.fromEntries(address()), words: "", product: product.product_id });
   made.querySelector("img").src = `/api/photos/${product.image_ids[0]}`;
   set(".name", product.name);
-  set(".price", pounds(product.price));
+  set(".price", money(product));
   set(".place", product.location);
   if (similar) {
     set(".score", similar.same_photo ? "same photo" : similar.same_text ? "same title" : similar.score.toFixed(2));
@@ -97,7 +99,7 @@ async function showProduct(id) {
   return () => {
     document.title = `${product.name} · Similar products`;
     const photos = product.image_ids.map((image) => photoElement(`/api/photos/${image}?large=true`, product.name));
-    showAsked(photos, product.name, [product.category, product.location, `id ${product.product_id}`], pounds(product.price));
+    showAsked(photos, product.name, [product.category, product.location, `id ${product.product_id}`], money(product));
     showSimilar(found);
   };
 }

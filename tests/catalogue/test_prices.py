@@ -1,0 +1,89 @@
+"""Prices: the right number and currency, or nothing."""
+
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from marketplace.catalogue.prices import MOST_DIGITS, SIGNS, currencies, parse_price
+from marketplace.catalogue.repair import repair_text
+
+
+@pytest.mark.parametrize(
+    ("text", "amount", "sign"),
+    [
+        ("£1,234.56", "1234.56", "£"),
+        ("Â£6.71", "6.71", "£"),
+        ("£2.13,", "2.13", "£"),
+        ("£0.00", "0.00", "£"),
+        ("12", "12.00", ""),
+        ("£10,000,000.00", "10000000.00", "£"),
+        ("£ 7.5", "7.50", "£"),
+        ("£50 ono", "50.00", "£"),
+        ("5,50 €", "5.50", "€"),
+        ("€1.234,50", "1234.50", "€"),
+        ("1 234,50 EUR", "1234.50", "€"),
+        ("1.234.567 €", "1234567.00", "€"),
+        ("CHF 1’234.50", "1234.50", "CHF"),
+        ("US$5", "5.00", "$"),
+        ("$5 USD", "5.00", "$"),
+        ("5.50usd", "5.50", "$"),
+        ("₹1,23,456.00", "123456.00", "₹"),
+        ("£1" + "0" * 30, "1" + "0" * 30, "£"),
+    ],
+)
+def test_a_price_is_an_amount_and_a_currency(text: str, amount: str, sign: str) -> None:
+    assert parse_price(repair_text(text)) == (Decimal(amount), sign)
+
+
+NOT_ONE_PRICE = [
+    *(
+        "",
+        "free",
+        "ono",
+        "£",
+        "£12,34",
+        "-£3.00",
+        "£1.234",
+        "£1,23,456.00",
+        "1.234 €",
+        "5-10",
+        "2 for £5",
+        "£5 $",
+        "50p",
+    ),
+    *("£5 or £6", "5 apples", "1,2345", "£1" + "0" * 50, "９９９９x", "£\u202e5x"),
+]
+
+
+@pytest.mark.parametrize("text", NOT_ONE_PRICE)
+def test_what_is_not_one_price_is_none(text: str) -> None:
+    assert parse_price(repair_text(text)) is None
+
+
+@given(pence=st.integers(0, 10 ** (MOST_DIGITS + 2) - 1), mojibake=st.booleans(), comma=st.booleans())
+def test_every_price_survives_its_dirt(pence: int, mojibake: bool, comma: bool) -> None:
+    text = f"£{pence // 100:,}.{pence % 100:02}" + "," * comma
+    dirty = text.encode().decode("latin-1") if mojibake else text
+    found = parse_price(repair_text(dirty))
+    assert found == (Decimal(f"{pence // 100}.{pence % 100:02}"), "£")
+
+
+@given(cents=st.integers(0, 10**12), code=st.sampled_from(sorted(SIGNS)), after=st.booleans())
+def test_codes_and_signs_mean_the_same(cents: int, code: str, after: bool) -> None:
+    amount = f"{Decimal(cents) / 100:,.2f}"
+    for name in (code, SIGNS[code]):
+        found = parse_price(f"{amount} {name}" if after else f"{name} {amount}")
+        assert found == (Decimal(cents) / 100, SIGNS[code])
+
+
+@given(st.text(max_size=30))
+def test_no_text_ends_in_an_error(text: str) -> None:
+    found = parse_price(text)
+    assert found is None or found[0] >= 0
+
+
+def test_a_price_without_a_sign_has_the_commonest_currency() -> None:
+    assert currencies(["$", "", "$", "€"])[0] == ["$", "$", "$", "€"]
+    assert currencies(["", ""])[0] == ["£", "£"]
