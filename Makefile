@@ -1,9 +1,10 @@
 # `make help` lists the targets. Each sets up .venv first if it does not match requirements.txt yet.
 
 PYTHON ?= python3
-VENV := .venv
+# `clean` deletes it, so it is never what somebody names on the command line.
+override VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
-READY := $(VENV)/requirements.sha256
+override READY := $(VENV)/requirements.sha256
 PYTEST_ARGS ?=
 SEEDS ?= 5
 

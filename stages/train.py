@@ -15,7 +15,7 @@ def main(size: str) -> None:
     from marketplace.common.params import load_section
     from marketplace.models import checkpoints
     from marketplace.training.data import training_data
-    from marketplace.training.recorder import Recorder
+    from marketplace.training.recorder import Recorder, logs_of
     from marketplace.training.trainer import TrainFullSettings, TrainSettings, TrainSmallSettings, train
 
     settings = load_section("train", TrainSettings)
@@ -27,7 +27,7 @@ def main(size: str) -> None:
     start = checkpoints.load(Path("models/small.pt" if warm else "models/pretrained.pt"))
     categories = json.loads(Path("data/clean/categories.json").read_text(encoding="utf-8"))["decode"]
     data = training_data(Path(f"data/resized/{size}.npy"), Path("data/clean/training_data.parquet"), categories)
-    with Recorder(Path(f"metrics/train_{size}"), Path(f"logs/train_{size}"), Path(f"models/epochs/{size}")) as recorder:
+    with Recorder(Path(f"metrics/train_{size}"), logs_of(f"train_{size}"), Path(f"models/epochs/{size}")) as recorder:
         best = train(start, data, settings, epochs, recorder)
     checkpoints.save(Path(f"models/{size}.pt"), best)
 

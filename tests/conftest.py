@@ -8,6 +8,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
         os.environ[_variable] = "1"
 
 import re
+import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -16,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers.dumps import unpack
+from helpers.dumps import odd_dump, unpack
 from helpers.paths import LISTINGS, ROOT
 from helpers.project import Project, built_once, copy_of
 from helpers.servers import KEYS, S3Server, SshServer, generate_key, ssh_server
@@ -171,6 +172,29 @@ def reproduced(make_project: Callable[..., Project], tmp_path_factory: pytest.Te
         return project
 
     return built_once("reproduced", build, tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def odd_shop(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A reproduced project in the folder `shop` of a larger repository, of a dump with odd ids and prices.
+
+    Tests that share it leave it as they found it.
+    """
+
+    def build() -> Project:
+        repository = tmp_path_factory.mktemp("monorepo")
+        dump = odd_dump().write(repository / "dump")
+        (repository / "shop").mkdir()
+        project = Project(repository / "shop", **{"fetch.source": "local", "fetch.local.path": str(dump)})
+        shutil.rmtree(project.folder / ".git")
+        for command in (["init", "-q", ".."], ["add", "-A"], ["commit", "-qm", "start"]):
+            project.run("git", *command)
+        project.dvc("repro")
+        for command in (["add", "-A"], ["commit", "-qm", "reproduced"]):
+            project.run("git", *command)
+        return project
+
+    return built_once("odd_shop", build, tmp_path_factory)
 
 
 @pytest.fixture(scope="session")

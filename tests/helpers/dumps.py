@@ -68,6 +68,35 @@ def small_dump(n: int = 48) -> SmallDump:
     return SmallDump(products, images, {f"image{number:03}.jpg": noise_photo(number) for number in numbers})
 
 
+ODD_IDS = (
+    "a/similar",
+    "a",
+    "#1 50%",
+    "what?",
+    "Ünïcode",
+    "Cafe\u0301",  # decomposed
+    "v1.2.jpg",
+    "UPPER case",
+    "%2F",
+    "a&b=c;d+e",
+    "-x",
+    "photo.png",
+)
+
+
+def odd_dump() -> SmallDump:
+    """Products with odd ids, and without a price; prices are in euros."""
+    dump = small_dump(64)
+    dump.products["price"] = [f"{number},50 €" for number in range(64)]
+    dump.products.loc[:2, "price"] = ["Free", "", "ono"]
+    dump.products.loc[: len(ODD_IDS) - 1, "id"] = ODD_IDS
+    dump.images["product_id"] = dump.products["id"]
+    odd_images = [name for name in ODD_IDS if "/" not in name]  # no file can be called so
+    dump.images.loc[: len(odd_images) - 1, "id"] = odd_images
+    dump.photos = {f"{image_id}.jpg": noise_photo(number) for number, image_id in enumerate(dump.images["id"])}
+    return dump
+
+
 def noise_photo(seed: int, quality: int = 90, suffix: str = "JPEG") -> bytes:
     """A photo of coloured blocks: the same for the same seed."""
     blocks = np.random.default_rng(seed).integers(0, 256, (8, 8, 3), dtype=np.uint8)

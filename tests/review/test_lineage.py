@@ -88,8 +88,8 @@ def test_a_recommendation_names_its_photos_and_they_are_in_the_dump(experimented
     ("asked", "said"),
     [
         ("README.md", "no dvc.lock in this repository's history wrote README.md"),
-        ("models/nothing.pt", "models/nothing.pt does not exist"),
-        ("nobody", "'nobody' is neither a file nor a product with recommendations"),
+        ("models/nothing.pt", "'models/nothing.pt' is neither a product with recommendations nor a file"),
+        ("nobody", "'nobody' is neither a product with recommendations nor a file"),
         ("data", "data is a folder"),
     ],
 )

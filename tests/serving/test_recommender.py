@@ -210,7 +210,9 @@ def test_the_command_explains_mistakes(reproduced: Project, table: pd.DataFrame,
     assert f"The nearest ids: {query}" in command(reproduced, "similar", query[:-2], code=1)
     assert "one of them" in command(reproduced, "similar", code=1)
     assert "one of them" in command(reproduced, "similar", query, "--words", "table", code=1)
-    assert "nowhere/photo.jpg does not exist" in command(reproduced, "similar", "nowhere/photo.jpg", code=1)
+    assert "'nowhere/photo.jpg' is neither a product's id nor a file." in command(
+        reproduced, "similar", "nowhere/photo.jpg", code=1
+    )
     (tmp_path / "page.jpg").write_text("<html>")
     assert "the photo cannot be read: it is not an image" in command(
         reproduced, "similar", tmp_path / "page.jpg", code=1
@@ -218,7 +220,9 @@ def test_the_command_explains_mistakes(reproduced: Project, table: pd.DataFrame,
     assert "no product has the category 'Nothing'" in command(
         reproduced, "similar", query, "--category", "Nothing", code=1
     )
-    assert "is not an amount of pounds" in command(reproduced, "similar", query, "--max-price", "cheap", code=2)
+    assert "is not an amount of money, such as 12.50" in command(
+        reproduced, "similar", query, "--max-price", "cheap", code=2
+    )
     assert "is not a number from 1 to 1000" in command(reproduced, "similar", query, "-k", "0", code=2)
 
 

@@ -1,5 +1,6 @@
 """The evaluation on the test split: classifying categories, and finding similar products."""
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,8 @@ from marketplace.embedding.vectors import PhotoVectors, hub_bias
 from marketplace.evaluation.contact_sheets import first_of_each, mistakes_sheet, similar_sheet, worst_mistakes
 from marketplace.evaluation.retrieval import CURVE, neighbours, normalised, recall_curve, retrieval_metrics
 from marketplace.models import checkpoints
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -55,9 +58,10 @@ def evaluate(
     `table` is the training data, `vectors` are its photos', `images` `(N, S, S, 3) uint8` are full-sized.
     """
     test = np.flatnonzero(table["split"] == "test")
-    names = tuned["categories"]
-    labels, every = table["label"].to_numpy()[test], np.arange(len(names))
-    probabilities = category_probabilities(tuned, images)[test]
+    names = _categories(tuned, table)
+    labels, every = table["category"].map(names.index).to_numpy()[test], np.arange(len(names))
+    known = category_probabilities(tuned, images)[test]
+    probabilities = np.pad(known, ((0, 0), (0, len(names) - known.shape[1])))
     predicted = probabilities.argmax(axis=1)
     found = {
         "tuned": neighbours(vectors, table, test),
@@ -85,6 +89,15 @@ def evaluate(
     similar = similar_sheet(images, table, vectors.kind, first_of_each(table, n=6))
     mistakes = mistakes_sheet(images, table, worst_mistakes(table, test, probabilities), names)
     return Evaluation(metrics, confusion, per_category.round(4), recall_at_k, similar, mistakes)
+
+
+def _categories(tuned: checkpoints.Checkpoint, table: pd.DataFrame) -> list[str]:
+    """The categories that the network knows, then those that came later: their photos all count as mistakes."""
+    known = tuned["categories"]
+    new = sorted(set(table["category"]) - set(known))
+    if new:
+        log.warning("the model was trained before there were %s: their photos count as mistakes", ", ".join(new))
+    return [*known, *new]
 
 
 @torch.inference_mode()

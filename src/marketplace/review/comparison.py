@@ -11,7 +11,7 @@ import pandas as pd
 
 from marketplace.review.changes import Change, Drift, StageChange, changed, changed_stages, drift, extremes
 from marketplace.review.lock import hashes, stale_stages, training_data_hash
-from marketplace.review.revisions import RECOMMENDATIONS, Revision
+from marketplace.review.revisions import RECOMMENDATIONS, Revision, git
 from marketplace.review.verdicts import POLICY, Outcome, Verdict, policy_of, verdicts
 
 METRICS, NOISE, TRACKED = "metrics/summary.json", "metrics/noise.json", "metrics/tracked_products.json"
@@ -66,13 +66,15 @@ def stale_at(revision: Revision) -> list[str]:
     """Why stages would run again at a revision; a commit is looked at in a clone without data."""
     if revision.commit is None:
         return [str(stale) for stale in stale_stages(revision.root)]
+    repository = (git(revision.root, "rev-parse", "--show-toplevel") or "").removesuffix("\n")
+    inside = (git(revision.root, "rev-parse", "--show-prefix") or "").removesuffix("\n")  # empty at the top level
     with tempfile.TemporaryDirectory() as folder:
         for command in (
-            ["clone", "--quiet", "--shared", "--no-checkout", str(revision.root.resolve()), folder],
+            ["clone", "--quiet", "--shared", "--no-checkout", repository, folder],
             ["-C", folder, "checkout", "--quiet", "--detach", revision.commit],
         ):
             subprocess.run(["git", *command], check=True, capture_output=True)
-        return [str(stale) for stale in stale_stages(Path(folder))]
+        return [str(stale) for stale in stale_stages(Path(folder) / inside)]
 
 
 def _judge_metrics(result: Review) -> None:

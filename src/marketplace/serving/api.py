@@ -3,11 +3,13 @@
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import unquote
 
 from fastapi import Depends, FastAPI, File, HTTPException, Query, Request, Response, UploadFile
 from fastapi.responses import FileResponse, JSONResponse
-from pydantic import BaseModel
+from pydantic import AfterValidator, BaseModel
 from starlette.middleware.gzip import GZipMiddleware
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from marketplace.common.errors import MarketplaceError
 from marketplace.recommendation.filters import Filters
@@ -40,6 +42,8 @@ class Catalogue(BaseModel):
     locations: list[str]
 
 
+# Decoded after routing, so that an encoded slash is part of an id (see EncodedPaths).
+Id = Annotated[str, AfterValidator(unquote)]
 Filtered = Annotated[Filters, Depends()]
 Count = Annotated[int, Query(ge=1, le=100)]
 
@@ -48,10 +52,24 @@ def application(recommender: Recommender) -> FastAPI:
     """The web application over a finished pipeline."""
     app = FastAPI(title="Similar products", docs_url=None, redoc_url=None)
     app.add_middleware(GZipMiddleware, minimum_size=1024)
+    app.add_middleware(EncodedPaths)
     _add_guards(app)
     _add_page(app)
     _add_api(app, recommender)
     return app
+
+
+class EncodedPaths:
+    """Routes by the path as it was sent: decoded, the id `a/similar` could not be told from a question about `a`."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, see https://asgi.readthedocs.io/en/latest/specs/www.html."""
+        if scope["type"] == "http" and scope.get("raw_path"):
+            scope = {**scope, "path": scope["raw_path"].decode("ascii")}
+        await self._app(scope, receive, send)
 
 
 def _add_guards(app: FastAPI) -> None:
@@ -107,12 +125,12 @@ def _add_api(app: FastAPI, recommender: Recommender) -> None:
         return ProductList(total=total, products=found)
 
     @app.get("/api/products/{product_id}")
-    def product(product_id: str) -> Product:
+    def product(product_id: Id) -> Product:
         """One product."""
         return recommender.product(product_id)
 
     @app.get("/api/products/{product_id}/similar")
-    def similar_to_product(product_id: str, filters: Filtered, k: Count = 12) -> list[SimilarProduct]:
+    def similar_to_product(product_id: Id, filters: Filtered, k: Count = 12) -> list[SimilarProduct]:
         """The products most similar to a product."""
         return recommender.similar_to_product(product_id, k, filters)
 
@@ -124,7 +142,7 @@ def _add_api(app: FastAPI, recommender: Recommender) -> None:
         return recommender.similar_to_photo(photo.file.read(MAX_UPLOAD), k, filters)
 
     @app.get("/api/photos/{image_id}", response_class=Response, responses={200: {"content": {"image/jpeg": {}}}})
-    def photo(image_id: str, large: bool = False) -> Response:
+    def photo(image_id: Id, large: bool = False) -> Response:
         """A photo, on a white square."""
         try:
             content = recommender.photo(image_id, PHOTO if large else THUMBNAIL)

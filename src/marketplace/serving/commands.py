@@ -67,7 +67,11 @@ def _answer(recommender: "Recommender", options: argparse.Namespace) -> _Answer:
         return _Answer(
             f"Similar to “{options.words}”", "", recommender.similar_to_words(options.words, k, filters), None
         )
-    if not recommender.knows(options.what) and Path(options.what).is_file():
+    known = recommender.knows(options.what)
+    if not known and not Path(options.what).is_file():
+        hint = recommender.nearest_ids(options.what)
+        raise MarketplaceError(f"{options.what!r} is neither a product's id nor a file.{hint}")
+    if not known:
         content = Path(options.what).read_bytes()
         found = recommender.similar_to_photo(content, k, filters)
         return _Answer(

@@ -37,8 +37,7 @@ class UnknownProductError(MarketplaceError):
     """There is no product with that id; `nearest` are ids that look like it."""
 
     def __init__(self, product_id: str, nearest: list[str]) -> None:
-        hint = f" The nearest ids: {', '.join(nearest)}." if nearest else ""
-        super().__init__(f"no product has the id {product_id!r}.{hint}")
+        super().__init__(f"no product has the id {product_id!r}.{_hint(nearest)}")
         self.nearest = nearest
 
 
@@ -95,6 +94,10 @@ class Recommender:
     def knows(self, product_id: str) -> bool:
         """True if there is a product with that id."""
         return tidy_id(product_id) in self._products.number_of
+
+    def nearest_ids(self, product_id: str) -> str:
+        """A sentence that names the ids most like this one; empty if none is like it."""
+        return _hint(self._nearest(product_id))
 
     def find(self, words: str, filters: Filters, *, offset: int, limit: int) -> tuple[int, list[Product]]:
         """How many products pass, and `limit` of them from `offset` on: those closest to the words first.
@@ -164,8 +167,15 @@ class Recommender:
     def _number(self, product_id: str) -> int:
         known, wanted = self._products.number_of, tidy_id(product_id)
         if wanted not in known:
-            raise UnknownProductError(product_id, difflib.get_close_matches(wanted, known, n=3, cutoff=0.3))
+            raise UnknownProductError(product_id, self._nearest(product_id))
         return known[wanted]
+
+    def _nearest(self, product_id: str) -> list[str]:
+        return difflib.get_close_matches(tidy_id(product_id), self._products.number_of, n=3, cutoff=0.3)
+
+
+def _hint(nearest: list[str]) -> str:
+    return f" The nearest ids: {', '.join(nearest)}." if nearest else ""
 
 
 def _search(path: Path, vectors: np.ndarray) -> Search:

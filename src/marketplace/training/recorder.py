@@ -1,5 +1,6 @@
 """The records of a training run: DVCLive's metrics, curves, TensorBoard logs and, on request, every epoch."""
 
+import os
 from math import isfinite
 from pathlib import Path
 from types import TracebackType
@@ -12,6 +13,15 @@ from torch.utils.tensorboard import SummaryWriter
 from marketplace.common.files import remove, replacing, write_json
 from marketplace.models import checkpoints
 from marketplace.models.backbones import StateDict
+
+
+def logs_of(stage: str) -> Path:
+    """The folder for a stage's TensorBoard logs: each experiment has its own, also one that runs in a copy (--temp).
+
+    DVC says which experiment runs, and where the repository is: https://dvc.org/doc/user-guide/env
+    """
+    root = Path(os.environ.get("DVC_ROOT", ""))
+    return root / "logs" / os.environ.get("DVC_EXP_NAME", "workspace") / stage
 
 
 class Recorder:

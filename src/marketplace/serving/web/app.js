@@ -45,7 +45,7 @@ function card(product, similar) {
   const made = $("card").content.cloneNode(true);
   const set = (selector, text) => (made.querySelector(selector).textContent = text);
   made.querySelector("a").href = "?" + new URLSearchParams({ ...Object.fromEntries(address()), words: "", product: product.product_id });
-  made.querySelector("img").src = `/api/photos/${product.image_ids[0]}`;
+  made.querySelector("img").src = `/api/photos/${encodeURIComponent(product.image_ids[0])}`;
   set(".name", product.name);
   set(".price", money(product));
   set(".place", product.location);
@@ -98,7 +98,7 @@ async function showProduct(id) {
   const [product, found] = await Promise.all([ask(path), ask(`${path}/similar`, { k: SIMILAR, ...filters() })]);
   return () => {
     document.title = `${product.name} · Similar products`;
-    const photos = product.image_ids.map((image) => photoElement(`/api/photos/${image}?large=true`, product.name));
+    const photos = product.image_ids.map((image) => photoElement(`/api/photos/${encodeURIComponent(image)}?large=true`, product.name));
     showAsked(photos, product.name, [product.category, product.location, `id ${product.product_id}`], money(product));
     showSimilar(found);
   };
