@@ -1,11 +1,12 @@
 """Indexes of several libraries at several sizes: recall, latency, throughput, build time and size.
 
-    python benchmarks/search.py [--sizes 10000 100000 1000000] [--only NAME] [--json OUT]
+    python benchmarks/search.py [--sizes 10000 100000 1000000] [--only NAME] [--filters] [--json OUT]
 
 The vectors are those of data/embeddings.parquet (`dvc repro extract` makes them), multiplied to any number by adding to
 one of them a part of the difference of two others: noise with a real spectrum. Queries are made the same way.
 One query at a time runs on one core, as on a busy server; building and batches use all cores. hnswlib and usearch are
-measured if they are installed (`pip install hnswlib usearch`).
+measured if they are installed (`pip install hnswlib usearch`). With --filters, what filters cost instead: questions as
+`marketplace serve` asks them, to our own indexes, while a share of the products passes: those least like the question.
 """
 
 import os
@@ -14,6 +15,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import faiss
@@ -22,9 +24,13 @@ import pandas as pd
 from workspace import ROOT, parser, report, table
 
 from marketplace.evaluation.retrieval import normalised
+from marketplace.recommendation import ranking
 from marketplace.recommendation.index import build_index
+from marketplace.recommendation.products import Products
 
 N_QUERIES = 1000
+N_FILTERED = 100
+SHARES = (0.001, 0.01, 0.1, 0.5)
 SINGLE_SECONDS = 20  # at most this long for single queries
 K = 10
 NOISE = 0.5  # of the difference of two real vectors
@@ -50,8 +56,12 @@ def main() -> None:
     command = parser(__doc__, params=False)
     command.add_argument("--sizes", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
     command.add_argument("--only", default="", help="indexes with this in their name")
+    command.add_argument("--filters", action="store_true", help="measure questions with filters")
     options = command.parse_args()
     real = np.stack(pd.read_parquet(ROOT / "data/embeddings.parquet")["kind_embedding"])
+    if options.filters:
+        measure_filters(real, options.sizes, options.only, options.json)
+        return
     results = []
     for size in options.sizes:
         vectors, queries = multiplied(real, size, seed=0), multiplied(real, N_QUERIES, seed=1)
@@ -77,6 +87,52 @@ def main() -> None:
         for result in results
     ]
     report({"results": [asdict(result) for result in results]}, table(columns, rows), options.json)
+
+
+def measure_filters(real: np.ndarray, sizes: list[int], only: str, json: Path | None) -> None:
+    """Print how long questions with filters take, and how many of the ten products there are they find."""
+    faiss.omp_set_num_threads(os.cpu_count() or 1)
+    rows = []
+    for size in sizes:
+        vectors, queries = multiplied(real, size, seed=0), multiplied(real, N_FILTERED, seed=1)
+        products = of_one_photo_each(size)
+        n_lists = int(2 ** round(np.log2(4 * size**0.5)))
+        for factory, how in (("Flat", None), ("HNSW32", "efSearch=64"), (f"IVF{n_lists},SQ8", "nprobe=32")):
+            if only in factory:
+                index = ranking.Search(build_index(vectors, factory, how), vectors)
+                rows += [filtered_row(products, index, queries, share, f"{factory}, {how or ''}") for share in SHARES]
+    report({"rows": rows}, table(["vectors", "index", "pass", "found", "p50", "p99"], rows), json)
+
+
+def filtered_row(products: Products, search: ranking.Search, queries: np.ndarray, share: float, name: str) -> list[str]:
+    """A row of the table: one index, and a share of products that passes."""
+    faiss.omp_set_num_threads(1)
+    nobody = np.array([], dtype=int)
+    found, times = 0, []
+    for query in queries:
+        likeness = search.vectors @ query
+        passing = likeness <= np.quantile(likeness, share)
+        started = time.perf_counter()
+        found += len(ranking.nearest_products(products, search, query[None], K, passing, nobody))
+        times.append(1000 * (time.perf_counter() - started))
+    p50, p99 = np.percentile(times, [50, 99])
+    share_found = found / (K * len(queries))
+    size = len(search.vectors)
+    return [
+        f"{size:,}",
+        f"`{name.rstrip(', ')}`",
+        f"{share:.1%}",
+        f"{share_found:.1%}",
+        f"{p50:.1f} ms",
+        f"{p99:.1f} ms",
+    ]
+
+
+def of_one_photo_each(n: int) -> Products:
+    """Products with one photo each, none of which share anything."""
+    rows = np.arange(n)
+    columns = {"product_id": rows.astype(str), "product_name": rows.astype(str), "group": rows}
+    return Products(pd.DataFrame(columns), rows.astype(str), rows, rows)
 
 
 def multiplied(real: np.ndarray, n: int, seed: int) -> np.ndarray:

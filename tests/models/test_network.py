@@ -18,13 +18,13 @@ from marketplace.photos.codec import decode
 from marketplace.photos.squares import letterbox
 from marketplace.sources.sample.dump import SampleDump
 
-DIMENSIONS = {"efficientnet_lite0": 1280, "resnet18": 512, "resnet34": 512, "resnet50": 2048}
+DIMENSIONS = {f"efficientnet_lite{n}": 1280 for n in range(3)} | {"resnet18": 512, "resnet34": 512, "resnet50": 2048}
 
 
 def whole(backbone: str) -> nn.Module:
     """The backbone from its own library, uncut."""
-    if backbone == "efficientnet_lite0":
-        return timm.create_model("tf_efficientnet_lite0")
+    if backbone.startswith("efficientnet"):
+        return timm.create_model(f"tf_{backbone}")
     network: nn.Module = getattr(torchvision.models, backbone)()
     return network
 
@@ -55,8 +55,9 @@ def test_the_last_stage_and_both_classifiers_train_and_nothing_else(backbone: st
     head = network.head
     assert [layer.out_features for layer in head] == [1000, 13]
     assert head[0].in_features == DIMENSIONS[backbone]
-    # layer4 of the published architectures; block 6 and the last convolution of EfficientNet-Lite0.
-    last = {"efficientnet_lite0": 1_017_600, "resnet18": 8_393_728, "resnet34": 13_114_368, "resnet50": 14_964_736}
+    # layer4 of the published architectures; block 6 and the last convolution of EfficientNet-Lite.
+    last = {"efficientnet_lite0": 1_017_600, "efficientnet_lite1": 1_017_600, "efficientnet_lite2": 1_168_928}
+    last |= {"resnet18": 8_393_728, "resnet34": 13_114_368, "resnet50": 14_964_736}
     assert sum(parameter.numel() for parameter in network.tail.parameters()) == last[backbone]
     network.train()
     assert not any(module.training for module in network.trunk.modules())

@@ -60,7 +60,7 @@ def evaluate(
     test = np.flatnonzero(table["split"] == "test")
     names = _categories(tuned, table)
     labels, every = table["category"].map(names.index).to_numpy()[test], np.arange(len(names))
-    known = category_probabilities(tuned, images)[test]
+    known = category_probabilities(tuned, images, mirrored=settings.mirrored)[test]
     probabilities = np.pad(known, ((0, 0), (0, len(names) - known.shape[1])))
     predicted = probabilities.argmax(axis=1)
     found = {
@@ -118,10 +118,15 @@ def _rounded(values: dict[str, float]) -> dict[str, float]:
 
 
 @torch.inference_mode()
-def category_probabilities(checkpoint: checkpoints.Checkpoint, images: np.ndarray) -> np.ndarray:
-    """The network's softmax `(N, n_categories) float32` for images `(N, S, S, 3) uint8`."""
+def category_probabilities(
+    checkpoint: checkpoints.Checkpoint, images: np.ndarray, *, mirrored: bool = False
+) -> np.ndarray:
+    """The network's softmax `(N, n_categories) float32` for images `(N, S, S, 3) uint8`.
+
+    `mirrored`: of embeddings that are averaged with those of the mirror image, as `extract` does.
+    """
     network = checkpoints.network_of(checkpoint, len(checkpoint["categories"]))
-    embeddings = network_outputs(network, images).embeddings
+    embeddings = network_outputs(network, images, mirrored=mirrored).embeddings
     logits = network.cpu().head(embeddings)
     probabilities: np.ndarray = logits.softmax(dim=1).numpy()
     return probabilities

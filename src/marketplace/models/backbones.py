@@ -96,6 +96,8 @@ def _split_efficientnet(network: Any) -> tuple[nn.Module, nn.Module, nn.Linear]:
 
 BACKBONES: dict[str, Backbone] = {
     "efficientnet_lite0": _efficientnet_lite(0),
+    "efficientnet_lite1": _efficientnet_lite(1),
+    "efficientnet_lite2": _efficientnet_lite(2),
     "resnet18": _resnet("resnet18", ("IMAGENET1K_V1",)),
     "resnet34": _resnet("resnet34", ("IMAGENET1K_V1",)),
     "resnet50": _resnet("resnet50", ("IMAGENET1K_V1", "IMAGENET1K_V2")),
