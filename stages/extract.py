@@ -10,6 +10,7 @@ def main() -> None:
     import numpy as np
     import pandas as pd
 
+    from marketplace.common.files import sha256_of
     from marketplace.common.params import load_section
     from marketplace.embedding import image_model
     from marketplace.embedding.extraction import embed_photos, embed_texts
@@ -17,7 +18,6 @@ def main() -> None:
     from marketplace.embedding.outputs import chosen_checkpoint
     from marketplace.embedding.projection import ExtractSettings
     from marketplace.embedding.vectors import write_embeddings, write_text_embeddings
-    from marketplace.models.checkpoints import sha256_of
 
     settings = load_section("extract", ExtractSettings)
     table = pd.read_parquet("data/clean/training_data.parquet")

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from marketplace.common.files import allocate, release, replacing, write_json
+from marketplace.common.files import allocate, is_sealed, release, replacing, seal, write_json
 
 
 @contextmanager
@@ -84,3 +86,22 @@ def test_pages_of_a_mapped_file_are_given_back_and_lose_nothing(tmp_path: Path) 
     assert (array == 7).all()
     release(np.zeros(3))  # nothing is mapped, nothing to do
     assert (np.load(path) == 7).all()
+
+
+@given(st.binary(max_size=300), st.data())
+def test_a_seal_sees_every_change(
+    tmp_path_factory: pytest.TempPathFactory, content: bytes, data: st.DataObject
+) -> None:
+    path = tmp_path_factory.mktemp("seal") / "file"
+    path.write_bytes(content)
+    assert not is_sealed(path)
+    seal(path)
+    assert is_sealed(path)
+    sealed = bytearray(path.read_bytes())
+    place = data.draw(st.integers(0, len(sealed) - 1))
+    if data.draw(st.booleans()):
+        sealed[place] ^= data.draw(st.integers(1, 255))
+    else:
+        del sealed[place:]
+    path.write_bytes(sealed)
+    assert not is_sealed(path)

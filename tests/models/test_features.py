@@ -136,6 +136,24 @@ def test_a_killed_writer_leaves_nothing_that_is_read(
     assert young.exists()
 
 
+@pytest.mark.parametrize("damage", ["zeros", "a bit", "cut", "empty"])
+def test_damaged_features_are_computed_again(
+    network: Network, images: np.ndarray, caplog: pytest.LogCaptureFixture, damage: str
+) -> None:
+    expected = trunk_features(network, images, ROWS, room_gib=1)(ROWS).clone()
+    (path,) = stored_files()
+    content = bytearray(path.read_bytes())
+    if damage == "zeros":  # of one image
+        content[2000:3000] = bytes(1000)
+    elif damage == "a bit":
+        content[-200] ^= 1
+    content = content if damage in ("zeros", "a bit") else content[: len(content) // 2 * (damage == "cut")]
+    path.write_bytes(content)
+    again = trunk_features(network, images, ROWS, room_gib=1)
+    assert torch.equal(again(ROWS), expected)
+    assert f"{path} is damaged: the frozen layers run again" in caplog.text
+
+
 def test_two_writers_of_one_file_do_not_disturb_each_other(network: Network, images: np.ndarray) -> None:
     with ProcessPoolExecutor(mp_context=get_context("spawn")) as processes:
         results = list(processes.map(write_and_read, [images] * 4))

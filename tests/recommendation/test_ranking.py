@@ -23,9 +23,9 @@ from marketplace.recommendation.ranking import (
     Search,
     highest,
     nearest_products,
+    origin_of,
     recommendations,
     with_words,
-    words_of,
     write_recommendations,
 )
 
@@ -195,7 +195,7 @@ def test_the_table_is_written_with_its_types(tmp_path: Path) -> None:
     path = tmp_path / "recommendations.parquet"
     write_recommendations(path, recommendations(products_of(table), vectors, ALL), words=0.5)
     assert pq.read_schema(path).equals(ranking.SCHEMA)
-    assert words_of(path) == 0.5
+    assert origin_of(path) == (0.5, {})
     assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
 
 

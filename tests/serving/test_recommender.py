@@ -10,8 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from fastapi.testclient import TestClient
 from helpers.paths import ROOT
@@ -22,8 +20,9 @@ from marketplace.common.errors import MarketplaceError
 from marketplace.raw.shards import read_shard, shard_paths
 from marketplace.recommendation.catalogue import read_catalogue
 from marketplace.recommendation.filters import Filters
+from marketplace.recommendation.fingerprints import SERVED
 from marketplace.recommendation.index import write_index
-from marketplace.recommendation.ranking import words_of
+from marketplace.recommendation.ranking import origin_of
 from marketplace.serving.api import MAX_UPLOAD, application
 from marketplace.serving.recommender import Recommender, UnknownProductError
 
@@ -66,7 +65,7 @@ def test_approximate_indexes_answer_under_filters_too(
 ) -> None:
     folder = copy_of_reproduced.folder
     catalogue = read_catalogue(folder)
-    words = words_of(folder / "data/recommendations.parquet")
+    words = origin_of(folder / "data/recommendations.parquet")[0]
     write_index(folder / "models/similar.index", catalogue.similar(words), factory)
     approximate = Recommender(folder)
     category = table["category"].iloc[0]
@@ -139,21 +138,6 @@ def test_without_words_the_whole_catalogue_is_listed(recommender: Recommender, t
     assert recommender.find("", Filters(), offset=1, limit=2)[1] == first[1:]
 
 
-def test_a_product_without_a_price_is_found_and_shown(copy_of_reproduced: Project) -> None:
-    path = copy_of_reproduced.folder / "data/clean/training_data.parquet"
-    table = pq.read_table(path)
-    prices = pa.nulls(len(table), table.schema.field("price").type)
-    pq.write_table(table.set_column(table.schema.get_field_index("price"), table.schema.field("price"), prices), path)
-    recommender = Recommender(copy_of_reproduced.folder)
-    product_id = table["product_id"][0].as_py()
-    assert recommender.product(product_id).price is None
-    assert recommender.similar_to_product(product_id, 3)
-    assert recommender.similar_to_product(product_id, 3, Filters(max_price=Decimal(10**9))) == []
-    assert "no price" in command(copy_of_reproduced, "similar", product_id)
-    with TestClient(application(recommender)) as client:
-        assert client.get(f"/api/products/{product_id}").json()["price"] is None
-
-
 def test_an_unknown_product_brings_the_nearest_ids(recommender: Recommender, table: pd.DataFrame) -> None:
     known = table["product_id"].iloc[0]
     with pytest.raises(UnknownProductError, match=known) as raised:
@@ -163,12 +147,36 @@ def test_an_unknown_product_brings_the_nearest_ids(recommender: Recommender, tab
 
 def test_outputs_of_two_runs_are_not_mixed(copy_of_reproduced: Project) -> None:
     folder = copy_of_reproduced.folder
-    write_index(folder / "models/similar.index", np.eye(8, dtype=np.float32), "Flat")
-    with pytest.raises(MarketplaceError, match="is for other vectors: run `dvc repro recommend`"):
-        Recommender(folder)
+    for name in SERVED:
+        path = folder / name if (folder / name).is_file() else folder / name / "tokenizer.json"
+        content = path.read_bytes()
+        path.unlink()
+        path.write_bytes(content[:-20] + content[-20:][::-1])
+        with pytest.raises(MarketplaceError, match=rf"{name} is of another run than .*: run `dvc repro`, or `dvc"):
+            Recommender(folder)
+        path.write_bytes(content)
+    Recommender(folder)
     (folder / "models/similar.index").unlink()
     with pytest.raises(MarketplaceError, match="is missing: run `dvc repro` first"):
         Recommender(folder)
+
+
+def test_a_running_server_keeps_its_models_when_files_are_replaced(
+    copy_of_reproduced: Project, table: pd.DataFrame
+) -> None:
+    folder = copy_of_reproduced.folder
+    recommender = Recommender(folder)
+    recommender.load_models()
+    photo = png_of(copy_of_reproduced, 0)
+    before = recommender.similar_to_photo(photo, k=5)
+    words = recommender.similar_to_words("red", k=5)
+    for name in (*SERVED, "data/resized/full.npy"):  # as `dvc checkout` does: other files under the same names
+        if (folder / name).is_file():
+            (folder / name).unlink()
+            (folder / name).write_bytes(b"another run's")
+    assert recommender.similar_to_photo(photo, k=5) == before
+    assert recommender.similar_to_words("red", k=5) == words
+    assert recommender.photo(table["image_id"][0], 64)
 
 
 def command(project: Project, *arguments: object, code: int = 0) -> str:

@@ -1,9 +1,11 @@
 """Files that appear whole or not at all."""
 
+import hashlib
 import json
 import mmap
 import os
 import shutil
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +13,8 @@ from typing import Any
 
 import numpy as np
 import platformdirs
+
+SEAL = b"CRC-32: "
 
 
 def remove(path: Path) -> None:
@@ -66,6 +70,44 @@ def allocate(path: Path, shape: tuple[int, ...], dtype: type[np.generic]) -> Non
     if hasattr(os, "posix_fallocate"):
         with path.open("r+b") as file:
             os.posix_fallocate(file.fileno(), 0, nbytes)
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file, in hex; of a folder, that of the names and the SHA-256 of its files."""
+    if path.is_dir():
+        inside = sorted(file for file in path.rglob("*") if file.is_file())
+        listing = "".join(f"{file.relative_to(path).as_posix()} {sha256_of(file)}\n" for file in inside)
+        return hashlib.sha256(listing.encode()).hexdigest()
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def seal(path: Path) -> None:
+    """Append a checksum to a file that is complete; readers of `.npy` files do not see it."""
+    checksum = _checksum(path, path.stat().st_size)
+    with path.open("ab") as file:
+        file.write(SEAL + checksum.to_bytes(4))
+
+
+def is_sealed(path: Path) -> bool:
+    """True if the file is as it was when `seal` was called: whole, with every bit. Reads it at 1 to 3 GB/s."""
+    size = path.stat().st_size - len(SEAL) - 4
+    if size < 0:
+        return False
+    with path.open("rb") as file:
+        file.seek(size)
+        end = file.read()
+    return end == SEAL + _checksum(path, size).to_bytes(4)
+
+
+def _checksum(path: Path, nbytes: int) -> int:
+    checksum = 0
+    with path.open("rb") as file:
+        while nbytes:
+            block = file.read(min(nbytes, 2**24))
+            checksum = zlib.crc32(block, checksum)
+            nbytes -= len(block)
+    return checksum
 
 
 def release(array: np.ndarray) -> None:

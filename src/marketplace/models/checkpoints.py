@@ -1,6 +1,5 @@
 """The files that hold networks: plain dictionaries that `torch.load(..., weights_only=True)` reads."""
 
-import hashlib
 import io
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
@@ -93,9 +92,3 @@ def network_of(
     state = {name: value for name, value in checkpoint["state_dict"].items() if name in own}
     network.load_state_dict(random | state)
     return network.eval()
-
-
-def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file, in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -23,8 +23,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from marketplace.common.files import allocate, release, replacing, user_cache
-from marketplace.models.checkpoints import sha256_of
+from marketplace.common.files import allocate, is_sealed, release, replacing, seal, sha256_of, user_cache
 from marketplace.models.network import Network
 from marketplace.models.trunk import Runner, trunk_runner
 
@@ -140,9 +139,12 @@ class FeatureStore:
         key = json.dumps(self.cache_key | {"rows": digest(rows), "mirrored": mirrored})
         path = folder / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.npy"
         if path.is_file():
-            with suppress(OSError):
-                os.utime(path)  # least recently used goes first
-            return StoredFeatures(path, rows).on(device)
+            if is_sealed(path):
+                with suppress(OSError):
+                    os.utime(path)  # least recently used goes first
+                return StoredFeatures(path, rows).on(device)
+            log.warning("%s is damaged: the frozen layers run again", path)
+            path.unlink(missing_ok=True)
         live = LiveFeatures(self._runner, self._images, mirrored)
         shape = (len(rows), *live.half(rows[:1]).shape[1:])
         if not _make_room(folder, int(np.prod(shape)) * 2, room_gib):
@@ -162,6 +164,8 @@ def _fill(path: Path, live: LiveFeatures, rows: np.ndarray, shape: tuple[int, ..
                 release(values)
                 progress.update(len(batch))
         values.flush()
+        del values
+        seal(part)
 
 
 def digest(array: np.ndarray) -> str:

@@ -1,12 +1,14 @@
 """Photos packed into tar shards, the unit that is cached, transferred and handed to a worker.
 
 The same photos always give the same bytes: members are sorted, and carry no times, owners or modes of their own.
-A photo's id alone decides its shard, so one new photo changes one shard.
+A photo's id alone decides its shard, so one new photo changes one shard. The last member of a shard says how many
+photos came before it and what their checksum is: tar itself takes a damaged header for the end of the archive.
 """
 
 import hashlib
 import io
 import tarfile
+import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,6 +16,7 @@ from pathlib import Path
 from marketplace.common.errors import MarketplaceError
 from marketplace.raw.tables import tidy_id
 
+END = "./end"  # no photo can be called so: a slash is in no file's name
 EXTENSIONS = ("jpg", "jpeg", "jpe", "jfif", "png", "webp", "avif", "gif", "bmp", "tif", "tiff")
 
 
@@ -44,6 +47,7 @@ def write_shards(files: Iterable[tuple[str, bytes]], folder: Path, n_shards: int
             stack.enter_context(tarfile.open(folder / f"{index:03}.tar", "w", format=tarfile.PAX_FORMAT))
             for index in range(n_shards)
         ]
+        seals = [_Seal() for _ in tars]
         last = ""
         for name, content in files:
             if name <= last:
@@ -51,7 +55,13 @@ def write_shards(files: Iterable[tuple[str, bytes]], folder: Path, n_shards: int
             last = name
             member = tarfile.TarInfo(name)
             member.size = len(content)
-            tars[shard_of(image_id_of(name), n_shards)].addfile(member, io.BytesIO(content))
+            number = shard_of(image_id_of(name), n_shards)
+            tars[number].addfile(member, io.BytesIO(content))
+            seals[number].add(name, content)
+        for tar, seal in zip(tars, seals, strict=True):
+            last_member = tarfile.TarInfo(END)
+            last_member.size = len(seal.content)
+            tar.addfile(last_member, io.BytesIO(seal.content))
 
 
 def shard_paths(folder: Path) -> list[Path]:
@@ -64,11 +74,38 @@ def shard_paths(folder: Path) -> list[Path]:
 
 def read_shard(path: Path) -> Iterator[tuple[str, bytes]]:
     """Yield (name, content) of every photo in a shard. Raises MarketplaceError if the shard is damaged."""
+    seal = _Seal()
     try:
         with tarfile.open(path) as tar:
             for member in tar:
-                content = tar.extractfile(member)
-                if content is not None:
-                    yield member.name, content.read()
-    except tarfile.TarError as error:
-        raise MarketplaceError(f"{path} is damaged ({error}): delete it and run `dvc repro fetch`.") from None
+                file = tar.extractfile(member)
+                content = file.read() if file is not None else b""
+                if member.name == END:
+                    if content != seal.content:
+                        raise tarfile.ReadError("its photos are not those that were packed")
+                    return
+                seal.add(member.name, content)
+                yield member.name, content
+        raise tarfile.ReadError("its end is missing")
+    except (tarfile.TarError, EOFError, ValueError) as error:
+        raise MarketplaceError(
+            f"{path} is damaged ({error}): delete it and run `dvc repro fetch`, or `dvc pull` it again."
+        ) from None
+
+
+class _Seal:
+    """The count and the checksum of the photos of a shard."""
+
+    def __init__(self) -> None:
+        self._count, self._checksum = 0, 0
+
+    def add(self, name: str, content: bytes) -> None:
+        """Take another photo into account."""
+        self._count += 1
+        for part in (name.encode(), len(content).to_bytes(8), content):
+            self._checksum = zlib.crc32(part, self._checksum)
+
+    @property
+    def content(self) -> bytes:
+        """The content of a shard's last member."""
+        return f"{self._count} photos, CRC-32 {self._checksum:08x}\n".encode()

@@ -1,6 +1,7 @@
 """The metrics of a table of recommendations, the summary that decides, and the products that a review tracks."""
 
 import hashlib
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,6 +10,8 @@ import pandas as pd
 
 from marketplace.common.texts import display_name
 from marketplace.recommendation.products import Products
+
+log = logging.getLogger(__name__)
 
 TRACKED = 50  # products whose recommendations are kept in Git
 SEEN = ("category_precision", "leaf_precision")
@@ -20,6 +23,18 @@ FROM_EVALUATION = (
     "accuracy",
     "macro_f1",
 )
+
+
+def warn_of_products_left_out(products: Products, recommended: pd.DataFrame) -> None:
+    """Say how many products got no recommendations at all."""
+    alone = products.table["product_id"][~products.table["product_id"].isin(recommended["product_id"])]
+    if len(alone):
+        log.warning(
+            "%d products get no recommendations, such as %r: no other product passes recommend's filters, or their "
+            "vectors are zeros or not numbers",
+            len(alone),
+            alone.iloc[0],
+        )
 
 
 def recommendation_metrics(products: Products, recommended: pd.DataFrame) -> dict[str, float]:

@@ -5,6 +5,7 @@ products are as similar as their most similar pair of photos. Of listings that s
 is recommended, marked if the product that was asked about shares it too.
 """
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
@@ -210,17 +211,24 @@ def _record_batch(products: Products, numbers: np.ndarray, scores: np.ndarray, k
     )
 
 
-def write_recommendations(path: Path, batches: Iterator[pa.RecordBatch], words: float) -> None:
-    """Write the table, block after block; `words` is kept with it, since questions need the same weight."""
-    schema = SCHEMA.with_metadata({"words": repr(words)})
+def write_recommendations(
+    path: Path, batches: Iterator[pa.RecordBatch], words: float, made_with: dict[str, str] | None = None
+) -> None:
+    """Write the table, block after block.
+
+    `words` is kept with it, since questions need the same weight, and so are the fingerprints of what it was
+    `made_with`.
+    """
+    schema = SCHEMA.with_metadata({"words": repr(words), "made_with": json.dumps(made_with or {})})
     with replacing(path) as part, pq.ParquetWriter(part, schema) as writer:
         for batch in batches:
             writer.write_batch(batch)
 
 
-def words_of(path: Path) -> float:
-    """The weight of words that a table of recommendations was made with."""
-    return float(pq.read_schema(path).metadata[b"words"])
+def origin_of(path: Path) -> tuple[float, dict[str, str]]:
+    """The weight of words and the fingerprints that a table of recommendations was made with."""
+    metadata = pq.read_schema(path).metadata
+    return float(metadata[b"words"]), json.loads(metadata[b"made_with"])
 
 
 def best_products(products: Products, scores: np.ndarray, k: int, passing: np.ndarray) -> list[Ranked]:

@@ -123,5 +123,6 @@ def _serve(options: argparse.Namespace) -> None:
     from marketplace.serving.recommender import Recommender
 
     recommender = Recommender(Path.cwd())
+    recommender.load_models()
     log.info("Serving on http://%s:%d (its API: /openapi.json). Ctrl-C ends it.", options.host, options.port)
     uvicorn.run(application(recommender), host=options.host, port=options.port, log_level="warning")

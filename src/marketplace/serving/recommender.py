@@ -15,9 +15,10 @@ from marketplace.photos.codec import UnreadableImageError, decode, thumbnail
 from marketplace.raw.tables import tidy_id
 from marketplace.recommendation.catalogue import read_catalogue
 from marketplace.recommendation.filters import FilteredTable, Filters
+from marketplace.recommendation.fingerprints import RECOMMENDATIONS, check_fingerprints
 from marketplace.recommendation.index import read_index
 from marketplace.recommendation.products import Product
-from marketplace.recommendation.ranking import Ranked, Search, best_products, nearest_products, words_of
+from marketplace.recommendation.ranking import Ranked, Search, best_products, nearest_products, origin_of
 
 REASONS = {
     "empty": "the file is empty",
@@ -59,21 +60,25 @@ class Recommender:
     """
 
     def __init__(self, root: Path) -> None:
+        recommendations = root / RECOMMENDATIONS
+        if not recommendations.exists():
+            raise MarketplaceError(f"{recommendations} is missing: run `dvc repro` first, or `dvc pull` to get it.")
+        words, files = origin_of(recommendations)
+        check_fingerprints(root, files)
         self._image_model_path, self._text_model_path = root / "models/image_model.onnx", root / "models/text_model"
-        similar, same = root / "models/similar.index", root / "models/same.index"
-        recommendations = root / "data/recommendations.parquet"
-        for path in (similar, same, recommendations, self._image_model_path, self._text_model_path):
-            if not path.exists():
-                raise MarketplaceError(f"{path} is missing: run `dvc repro` first, or `dvc pull` to get it.")
         catalogue = read_catalogue(root)
         self._photos, self._products, self._texts = catalogue.photos, catalogue.products, catalogue.texts
         self._product_vectors = catalogue.vectors.product
         self.filtered = FilteredTable(self._products.table)
-        self._similar = _search(similar, catalogue.similar(words_of(recommendations)))
-        self._same = _search(same, catalogue.same)
+        self._similar = Search(read_index(root / "models/similar.index"), catalogue.similar(words))
+        self._same = Search(read_index(root / "models/same.index"), catalogue.same)
         self._squares = np.load(root / "data/resized/full.npy", mmap_mode="r")
         self._row_of_image = {image_id: row for row, image_id in enumerate(self._products.image_ids)}
         self._one_at_a_time = threading.Lock()  # a photo keeps all cores busy: two at once would take longer than two
+
+    def load_models(self) -> None:
+        """Load both models now: a server must not answer with a model that came after its vectors."""
+        _ = self._embed, self._embed_texts
 
     @cached_property
     def _embed(self) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]:
@@ -176,10 +181,3 @@ class Recommender:
 
 def _hint(nearest: list[str]) -> str:
     return f" The nearest ids: {', '.join(nearest)}." if nearest else ""
-
-
-def _search(path: Path, vectors: np.ndarray) -> Search:
-    index = read_index(path)
-    if (index.ntotal, index.d) != vectors.shape:
-        raise MarketplaceError(f"{path} is for other vectors: run `dvc repro recommend`.")
-    return Search(index, vectors)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from marketplace.common.errors import MarketplaceError
-from marketplace.common.files import remove, user_cache
+from marketplace.common.files import remove, sha256_of, user_cache
 from marketplace.models import checkpoints
 from marketplace.models.backbones import StateDict
 
@@ -80,4 +80,4 @@ def _code() -> list[str]:
     """Hashes of the modules of this package that training uses, or has at least loaded."""
     modules = [module for name, module in sys.modules.items() if name.startswith("marketplace.")]
     files = sorted(Path(module.__file__) for module in modules if module.__file__)
-    return [checkpoints.sha256_of(path) for path in files]
+    return [sha256_of(path) for path in files]
