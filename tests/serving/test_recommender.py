@@ -20,9 +20,9 @@ from marketplace.common.errors import MarketplaceError
 from marketplace.raw.shards import read_shard, shard_paths
 from marketplace.recommendation.catalogue import read_catalogue
 from marketplace.recommendation.filters import Filters
-from marketplace.recommendation.fingerprints import SERVED
+from marketplace.recommendation.fingerprints import SERVED, fingerprints
 from marketplace.recommendation.index import write_index
-from marketplace.recommendation.ranking import origin_of
+from marketplace.recommendation.ranking import origin_of, write_recommendations
 from marketplace.serving.api import MAX_UPLOAD, application
 from marketplace.serving.recommender import Recommender, UnknownProductError
 
@@ -65,8 +65,11 @@ def test_approximate_indexes_answer_under_filters_too(
 ) -> None:
     folder = copy_of_reproduced.folder
     catalogue = read_catalogue(folder)
-    words = origin_of(folder / "data/recommendations.parquet")[0]
+    path = folder / "data/recommendations.parquet"
+    words = origin_of(path)[0]
     write_index(folder / "models/similar.index", catalogue.similar(words), factory)
+    batches = pq.read_table(path).replace_schema_metadata().to_batches()
+    write_recommendations(path, iter(batches), words, fingerprints(folder))
     approximate = Recommender(folder)
     category = table["category"].iloc[0]
     found = approximate.similar_to_product(table["product_id"].iloc[0], 3, Filters(category=category))

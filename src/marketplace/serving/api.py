@@ -9,12 +9,12 @@ from fastapi import Depends, FastAPI, File, HTTPException, Query, Request, Respo
 from fastapi.responses import FileResponse, JSONResponse
 from pydantic import AfterValidator, BaseModel
 from starlette.middleware.gzip import GZipMiddleware
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 from marketplace.common.errors import MarketplaceError
 from marketplace.recommendation.filters import Filters
 from marketplace.recommendation.products import Product
-from marketplace.serving.recommender import Recommender, SimilarProduct, UnknownProductError
+from marketplace.serving.guards import EncodedPaths, TimelyBodies
+from marketplace.serving.recommender import BusyError, Recommender, SimilarProduct, UnknownProductError
 
 WEB = Path(__file__).parent / "web"
 ASSETS = {"app.js": "text/javascript", "style.css": "text/css", "icon.svg": "image/svg+xml"}
@@ -50,26 +50,14 @@ Count = Annotated[int, Query(ge=1, le=100)]
 
 def application(recommender: Recommender) -> FastAPI:
     """The web application over a finished pipeline."""
-    app = FastAPI(title="Similar products", docs_url=None, redoc_url=None)
+    app = FastAPI(title="Similar products", docs_url=None, redoc_url=None, max_body_size=MAX_UPLOAD)
     app.add_middleware(GZipMiddleware, minimum_size=1024)
     app.add_middleware(EncodedPaths)
+    app.add_middleware(TimelyBodies)
     _add_guards(app)
     _add_page(app)
     _add_api(app, recommender)
     return app
-
-
-class EncodedPaths:
-    """Routes by the path as it was sent: decoded, the id `a/similar` could not be told from a question about `a`."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request, see https://asgi.readthedocs.io/en/latest/specs/www.html."""
-        if scope["type"] == "http" and scope.get("raw_path"):
-            scope = {**scope, "path": scope["raw_path"].decode("ascii")}
-        await self._app(scope, receive, send)
 
 
 def _add_guards(app: FastAPI) -> None:
@@ -87,6 +75,10 @@ def _add_guards(app: FastAPI) -> None:
     @app.exception_handler(UnknownProductError)
     def unknown(_: Request, error: UnknownProductError) -> JSONResponse:
         return JSONResponse({"detail": str(error), "nearest": error.nearest}, status_code=404)
+
+    @app.exception_handler(BusyError)
+    def busy(_: Request, error: BusyError) -> JSONResponse:
+        return JSONResponse({"detail": str(error)}, status_code=503, headers={"Retry-After": "5"})
 
     @app.exception_handler(MarketplaceError)
     def refused(_: Request, error: MarketplaceError) -> JSONResponse:
@@ -106,6 +98,11 @@ def _add_page(app: FastAPI) -> None:
 
 
 def _add_api(app: FastAPI, recommender: Recommender) -> None:
+    @app.get("/health")
+    def health() -> dict[str, str]:
+        """Answers once everything is loaded: until then, nothing listens."""
+        return {"status": "ok"}
+
     @app.get("/api/catalogue")
     def catalogue() -> Catalogue:
         """The categories and locations to filter by."""

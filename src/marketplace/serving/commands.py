@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from marketplace.serving.recommender import Recommender, SimilarProduct
 
 log = logging.getLogger(__name__)
+LOCAL = ("127.0.0.1", "localhost", "::1")
+MOST_CONNECTIONS = 500  # beyond it, 503
+SHUTDOWN_SECONDS = 5
 
 
 def add_commands(commands: Any) -> None:
@@ -125,4 +128,13 @@ def _serve(options: argparse.Namespace) -> None:
     recommender = Recommender(Path.cwd())
     recommender.load_models()
     log.info("Serving on http://%s:%d (its API: /openapi.json). Ctrl-C ends it.", options.host, options.port)
-    uvicorn.run(application(recommender), host=options.host, port=options.port, log_level="warning")
+    if options.host not in LOCAL:
+        log.warning("Anybody who can reach %s may ask: there is no login.", options.host)
+    uvicorn.run(
+        application(recommender),
+        host=options.host,
+        port=options.port,
+        log_level="warning",
+        timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+        limit_concurrency=MOST_CONNECTIONS,
+    )

@@ -31,7 +31,12 @@ REASONS = {
 
 
 ANY = Filters()
+MOST_WAITING = 16  # photos that wait to be looked at, each with a thread
 LEAST_WORD_SCORE = 0.3  # of a product that has anything to do with the words, by looking at searches
+
+
+class BusyError(MarketplaceError):
+    """Too many questions about photos are waiting."""
 
 
 class UnknownProductError(MarketplaceError):
@@ -74,7 +79,9 @@ class Recommender:
         self._same = Search(read_index(root / "models/same.index"), catalogue.same)
         self._squares = np.load(root / "data/resized/full.npy", mmap_mode="r")
         self._row_of_image = {image_id: row for row, image_id in enumerate(self._products.image_ids)}
-        self._one_at_a_time = threading.Lock()  # a photo keeps all cores busy: two at once would take longer than two
+        # A photo keeps all cores busy, and may take a gigabyte to decode: two at once would take longer than two.
+        self._one_at_a_time = threading.Lock()
+        self._room = threading.BoundedSemaphore(MOST_WAITING)
 
     def load_models(self) -> None:
         """Load both models now: a server must not answer with a model that came after its vectors."""
@@ -127,9 +134,13 @@ class Recommender:
 
     def similar_to_photo(self, content: bytes, k: int, filters: Filters = ANY) -> list[SimilarProduct]:
         """The `k` products most likely to be in a photo, given as bytes. Raises MarketplaceError if it is not one."""
-        square = self.square(content)
-        with self._one_at_a_time:
-            vector = self._embed(square[None])[0]
+        if not self._room.acquire(blocking=False):
+            raise BusyError("too many photos are waiting to be looked at: try again in a few seconds.")
+        try:
+            with self._one_at_a_time:
+                vector = self._embed(self.square(content)[None])[0]
+        finally:
+            self._room.release()
         copies = np.flatnonzero(self._photos["sha256"] == hashlib.sha256(content).hexdigest())
         asked = np.unique(self._products.product_of_row[copies])
         question = np.hstack([vector, np.ones((1, 1), np.float32)])

@@ -1,0 +1,123 @@
+"""The server against clients that lie, stall or come in crowds: real sockets, a real server."""
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+import uvicorn
+from fastapi.testclient import TestClient
+from helpers.project import Project
+from helpers.servers import free_port
+
+from marketplace.serving import guards
+from marketplace.serving.api import MAX_UPLOAD, application
+from marketplace.serving.recommender import MOST_WAITING, Recommender
+
+HEAD = "POST /api/similar HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=x\r\n"
+PART = b'--x\r\nContent-Disposition: form-data; name="photo"; filename="a.jpg"\r\n\r\n'
+
+
+@pytest.fixture(scope="module")
+def recommender(reproduced: Project) -> Recommender:
+    return Recommender(reproduced.folder)
+
+
+@pytest.fixture
+def server(recommender: Recommender, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[uvicorn.Server, int]]:
+    """A running server that is patient for half a second, and its port."""
+    monkeypatch.setattr(guards, "STALL_SECONDS", 0.5)
+    port = free_port()
+    config = uvicorn.Config(application(recommender), port=port, log_level="warning", timeout_graceful_shutdown=2)
+    running = uvicorn.Server(config)
+    thread = threading.Thread(target=running.run, daemon=True)
+    thread.start()
+    while not running.started:
+        time.sleep(0.02)
+    yield running, port
+    running.should_exit = True
+    thread.join(10)
+    assert not thread.is_alive()
+
+
+def answer_to(port: int, *parts: bytes) -> bytes:
+    """What the server says to these bytes, until it closes the connection or falls silent."""
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as client:
+        try:
+            for part in parts:
+                client.sendall(part)
+        except OSError:  # it has seen enough
+            pass
+        said = b""
+        try:
+            while more := client.recv(65536):
+                said += more
+        except (TimeoutError, ConnectionResetError):
+            pass
+        return said
+
+
+def test_what_is_read_is_bounded_whatever_is_announced(server: tuple[uvicorn.Server, int]) -> None:
+    """A short Content-Length beside chunks, which win: a server that believed the first read 400 MiB."""
+    head = f"{HEAD}Content-Length: 5\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n".encode()
+    chunk = b"%x\r\n%b\r\n" % (2**20, bytes(2**20))
+    first = b"%x\r\n%b\r\n" % (len(PART), PART)
+    sent = 0
+
+    def counted() -> Iterator[bytes]:
+        nonlocal sent
+        yield head + first
+        for _ in range(64):
+            sent += 1
+            yield chunk
+
+    said = answer_to(server[1], *counted())
+    assert said == b"" or said.split(b" ")[1] in (b"400", b"411", b"413")
+    assert sent * 2**20 <= MAX_UPLOAD + 40 * 2**20  # what fits into the sockets' buffers comes on top
+
+
+def test_a_body_that_does_not_come_is_given_up(server: tuple[uvicorn.Server, int]) -> None:
+    started = time.monotonic()
+    said = answer_to(server[1], f"{HEAD}Content-Length: 100000\r\n\r\n".encode() + PART)
+    assert time.monotonic() - started < 4
+    assert said.startswith(b"HTTP/1.1 408")
+    assert b"the rest of the photo did not come" in said
+
+
+def test_a_half_sent_upload_does_not_hold_up_a_shutdown(server: tuple[uvicorn.Server, int]) -> None:
+    running, port = server
+    with socket.create_connection(("127.0.0.1", port)) as client:
+        client.sendall(f"{HEAD}Content-Length: 100000\r\n\r\n".encode() + PART)
+        time.sleep(0.2)
+        running.should_exit = True
+        started = time.monotonic()
+        while running.started and time.monotonic() - started < 6 and not client_is_closed(client):
+            time.sleep(0.1)
+        assert time.monotonic() - started < 6
+
+
+def client_is_closed(client: socket.socket) -> bool:
+    client.settimeout(0.1)
+    try:
+        return client.recv(65536) == b""
+    except TimeoutError:
+        return False
+    except OSError:
+        return True
+
+
+def test_a_crowd_of_photos_is_told_to_come_back(recommender: Recommender) -> None:
+    for _ in range(MOST_WAITING):
+        recommender._room.acquire()
+    try:
+        with TestClient(application(recommender)) as client:
+            answer = client.post("/api/similar", files={"photo": ("a.jpg", b"x")})
+            assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
+            assert client.get("/api/products").status_code == 200
+    finally:
+        for _ in range(MOST_WAITING):
+            recommender._room.release()
+    with TestClient(application(recommender)) as client:
+        assert client.post("/api/similar", files={"photo": ("a.jpg", b"x")}).status_code == 422
+        assert client.get("/health").json() == {"status": "ok"}
