@@ -29,6 +29,8 @@ def products(*rows: str) -> pd.DataFrame:
         ("Childrenâ€™s coat", "Children’s coat"),
         ("✨ 👗T-Shirt", "✨ 👗T-Shirt"),
         ("Two \r\n  lines ", "Two lines"),
+        ("Red\x1b[31m lamp\x07 \x00 x", "Red[31m lamp x"),
+        ("\u202eevil\u202c 👨\u200d👩\u200d👧", "evil 👨\u200d👩\u200d👧"),
         ("Â£5 &amp; more", "£5 &amp; more"),
     ],
 )

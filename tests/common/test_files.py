@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from marketplace.common.files import allocate, is_sealed, release, replacing, seal, write_json
+from marketplace.common.files import allocate, is_sealed, release, replacing, seal, user_cache, write_json
 
 
 @contextmanager
@@ -105,3 +105,14 @@ def test_a_seal_sees_every_change(
         del sealed[place:]
     path.write_bytes(sealed)
     assert not is_sealed(path)
+
+
+def test_a_cache_that_cannot_be_written_to_is_done_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    monkeypatch.setenv("MARKETPLACE_CACHE", str(tmp_path / "file"))
+    folder = user_cache("features")
+    (folder / "x").write_text("there")
+    assert user_cache("features") == folder
+    assert "cannot be written to: going on without it ($MARKETPLACE_CACHE names another)" in caplog.text

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from helpers.paths import ROOT
 
+from marketplace.common.errors import MarketplaceError
 from marketplace.raw.parallel import held_interrupts, in_parallel
 
 PROGRAM = """
@@ -98,3 +99,45 @@ def test_ctrl_c_ends_it_whenever_it_comes() -> None:
         finally:
             process.kill()
         assert process.returncode in (0, 130, -signal.SIGINT), errors
+
+
+SLEEPING = """
+import sys, time
+from marketplace.raw.parallel import in_parallel
+
+def work(number):
+    print(__import__("os").getpid(), flush=True)
+    time.sleep(600)
+
+list(in_parallel(work, [(1,), (2,)]))
+"""
+
+
+@pytest.mark.parametrize("kill", [signal.SIGKILL, signal.SIGTERM])
+def test_workers_end_with_a_killed_parent(kill: signal.Signals) -> None:
+    parent = subprocess.Popen([sys.executable, "-c", SLEEPING], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    worker = int(parent.stdout.readline())
+    parent.send_signal(kill)
+    parent.wait()
+    for _ in range(100):
+        if not alive(worker):
+            return
+        time.sleep(0.05)
+    raise AssertionError("the worker outlived its parent")
+
+
+def alive(process: int) -> bool:
+    try:
+        return "Z" not in Path(f"/proc/{process}/stat").read_text().split(")")[1].split()[0]
+    except FileNotFoundError:
+        return False
+
+
+def die(_: int) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_worker_that_is_killed_ends_in_a_sentence() -> None:
+    with pytest.raises(MarketplaceError, match="most likely since memory ran out"):
+        list(in_parallel(die, [(1,), (2,)]))

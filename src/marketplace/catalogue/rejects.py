@@ -3,7 +3,7 @@
 import pandas as pd
 
 EXPLANATIONS = {
-    "without_id": "the row has no id",
+    "without_id": "the row has no id, or one with control characters",
     "malformed_row": "the row has more or fewer fields than the header",
     "repeated_row": "an earlier row is the same",
     "repeated_id_with_other_content": "an earlier row has the same id, but says something else",

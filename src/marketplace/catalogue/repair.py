@@ -1,6 +1,7 @@
 """The tables repaired, joined and encoded; every row that is not kept is recorded with its reason."""
 
 import logging
+import unicodedata
 from typing import Any
 
 import ftfy
@@ -15,14 +16,24 @@ from marketplace.raw.shards import image_id_of
 from marketplace.raw.tables import tidy_id
 
 log = logging.getLogger(__name__)
+_TURNS = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
 
 
 def repair_text(text: str) -> str:
-    """Undo mojibake (`Â£` to `£`) and fold runs of white space; emoji, quotes and letters stay as they are.
+    """Undo mojibake (`Â£` to `£`), fold white space and drop control characters, which a terminal would obey.
 
-    ftfy repairs the encoding only: it knows the ways in which UTF-8 goes wrong and tells them from intended text.
+    Emoji, quotes and letters stay as they are: ftfy repairs the encoding only. It knows the ways in which UTF-8 goes
+    wrong, and tells them from intended text.
     """
-    return " ".join(ftfy.fix_encoding(text).split())
+    text = ftfy.fix_encoding(text)
+    if not text.isprintable():
+        text = "".join(letter for letter in text if letter.isspace() or not _is_control(letter))
+    return " ".join(text.split())
+
+
+def _is_control(letter: str) -> bool:
+    """True for a control character, or one that turns the direction of a text around."""
+    return unicodedata.category(letter) == "Cc" or unicodedata.bidirectional(letter) in _TURNS
 
 
 def clean_products(table: pd.DataFrame, rejects: Rejects) -> pd.DataFrame:
@@ -140,7 +151,7 @@ def _leave_out(table: pd.DataFrame, out: "pd.Series[bool]", name: str, reason: s
 
 
 def _with_id(table: pd.DataFrame, name: str, rejects: Rejects) -> pd.DataFrame:
-    nameless = table["id"] == ""
+    nameless = table["id"].map(lambda text: not text or any(map(_is_control, text)))
     rejects.add(name, pd.Series([f"row {index}" for index in table.index[nameless]], dtype=str), "without_id")
     return table[~nameless]
 

@@ -58,12 +58,21 @@ def plain_mistakes() -> Iterator[None]:
         )
     except OSError as error:
         if error.errno not in DISK_FULL:
-            raise
+            if error.filename is None:
+                raise
+            sys.exit(f"ERROR: {error.filename}: {error.strerror}.")
         where = f" while writing {error.filename}" if error.filename else ""
         sys.exit(
             f"ERROR: the disk is full{where} ({error.strerror}). Nothing half-written is left: free some space "
             "(`dvc gc -w` drops cached results that this workspace does not use) and run `dvc repro` again."
         )
+
+
+def port(text: str) -> int:
+    """An option's value that is a port. Raises ArgumentTypeError."""
+    if not text.isdecimal() or not 1 <= int(text) <= 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port: a number from 1 to 65535")
+    return int(text)
 
 
 def count(text: str) -> int:

@@ -1,10 +1,14 @@
 """Files that appear whole or not at all."""
 
+import atexit
+import functools
 import hashlib
 import json
+import logging
 import mmap
 import os
 import shutil
+import tempfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +18,7 @@ from typing import Any
 import numpy as np
 import platformdirs
 
+log = logging.getLogger(__name__)
 SEAL = b"CRC-32: "
 
 
@@ -48,7 +53,20 @@ def replacing(path: Path, *, shared: bool = False) -> Iterator[Path]:
 def user_cache(name: str) -> Path:
     """A folder outside any repository for what can be computed again: in $MARKETPLACE_CACHE, or the user's cache."""
     folder = Path(os.environ.get("MARKETPLACE_CACHE") or platformdirs.user_cache_dir("marketplace")) / name
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        usable = os.access(folder, os.W_OK | os.X_OK)
+    except OSError:
+        usable = False
+    return folder if usable else _passing_cache(folder)
+
+
+@functools.cache
+def _passing_cache(wanted: Path) -> Path:
+    """A folder in place of one that cannot be written to; it is deleted when this process ends."""
+    log.warning("the cache %s cannot be written to: going on without it ($MARKETPLACE_CACHE names another)", wanted)
+    folder = Path(tempfile.mkdtemp(prefix="marketplace-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder
 
 

@@ -1,13 +1,18 @@
 """A process pool that Ctrl-C cannot deadlock."""
 
+import ctypes
 import gc
 import signal
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from tqdm import tqdm
+
+from marketplace.common.errors import MarketplaceError
 
 Result = TypeVar("Result")
 
@@ -52,6 +57,11 @@ def in_parallel(work: Callable[..., Result], tasks: Iterable[tuple[Any, ...]]) -
                 result = future.result()
                 let_through()
                 yield result
+        except BrokenProcessPool:
+            raise MarketplaceError(
+                "a worker process was killed, most likely since memory ran out: close other programs, or run this on a "
+                "machine with more. Nothing half-written is left."
+            ) from None
         finally:
             pool.shutdown(cancel_futures=True)
 
@@ -63,5 +73,16 @@ def each_shard(work: Callable[..., Result], tasks: list[tuple[Any, ...]], descri
 
 def _begin_worker() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _end_with_parent()
     # Never destroy what a worker inherited: a compiled network would wait for threads that were not forked.
     gc.freeze()
+
+
+def _end_with_parent() -> None:
+    """Have the system end this process when its parent is killed; it would wait for work for ever.
+
+    https://man7.org/linux/man-pages/man2/PR_SET_PDEATHSIG.2const.html
+    """
+    if sys.platform == "linux":
+        set_parent_death_signal = 1
+        ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)

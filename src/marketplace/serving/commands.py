@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from marketplace.common.console import count
+from marketplace.common.console import count, port
 from marketplace.common.errors import MarketplaceError
 from marketplace.recommendation.filters import Filters
 
@@ -31,7 +31,7 @@ def add_commands(commands: Any) -> None:
 
     serve = commands.add_parser("serve", help="browse the catalogue and look for similar products in a browser")
     serve.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s, this machine)")
-    serve.add_argument("--port", type=int, default=8000, help="(default: %(default)s)")
+    serve.add_argument("--port", type=port, default=8000, help="(default: %(default)s)")
     serve.set_defaults(run=_serve)
 
 
