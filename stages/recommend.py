@@ -17,12 +17,7 @@ def main() -> None:
     from marketplace.recommendation.fingerprints import fingerprints
     from marketplace.recommendation.gallery import write_gallery
     from marketplace.recommendation.index import write_index
-    from marketplace.recommendation.metrics import (
-        recommendation_metrics,
-        summary,
-        tracked_products,
-        warn_of_products_left_out,
-    )
+    from marketplace.recommendation.metrics import recommendation_metrics, summary, tracked_products
     from marketplace.recommendation.ranking import RecommendSettings, recommendations, write_recommendations
 
     settings = load_section("recommend", RecommendSettings)
@@ -33,7 +28,6 @@ def main() -> None:
     path = Path("data/recommendations.parquet")
     write_recommendations(path, recommendations(products, vectors, settings), settings.words, fingerprints(Path()))
     recommended = pd.read_parquet(path)
-    warn_of_products_left_out(products, recommended)
     metrics = recommendation_metrics(products, recommended)
     evaluation = json.loads(Path("metrics/evaluate.json").read_text(encoding="utf-8"))
     write_json(Path("metrics/summary.json"), summary(evaluation, metrics))

@@ -36,14 +36,16 @@ def test_each_kind_of_end_has_its_sentence_and_code(
     assert code == 1
     assert "the disk is full while writing x.npy" in said
     assert "dvc gc -w" in said
+    error = PermissionError(errno.EACCES, "Permission denied", "x.npy")
+    assert ended(error, monkeypatch, capsys) == (1, "ERROR: x.npy: Permission denied.")
 
 
 def test_a_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     def main() -> None:
-        raise PermissionError(errno.EACCES, "Permission denied", "x")
+        raise AssertionError("a bug")
 
     monkeypatch.setattr(sys, "argv", ["stage.py"])
-    with pytest.raises(PermissionError):
+    with pytest.raises(AssertionError):
         run_stage(main, "A stage.")
 
 

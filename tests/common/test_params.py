@@ -48,7 +48,7 @@ def test_a_rate_is_a_float_however_it_is_written(tmp_path: Path, text: str, valu
         ("clean.test", "1.2", "less than 1"),
         ("clean.val", "0", "greater than 0"),
         ("resize_images.small", "0", "a whole number, at least 32 and at most 1024"),
-        ("model.backbone", "resnet51", "'efficientnet_lite0', 'resnet18', 'resnet34' or 'resnet50'"),
+        ("model.backbone", "resnet51", "'efficientnet_lite2', 'resnet18', 'resnet34' or 'resnet50'"),
         ("train.batch_size", "'16'", "a whole number, at least 2"),
         ("train_full.epochs", "true", "a whole number, at least 1"),
         ("train_small.epochs", "0", "at least 1"),

@@ -25,24 +25,13 @@ FROM_EVALUATION = (
 )
 
 
-def warn_of_products_left_out(products: Products, recommended: pd.DataFrame) -> None:
-    """Say how many products got no recommendations at all."""
-    alone = products.table["product_id"][~products.table["product_id"].isin(recommended["product_id"])]
-    if len(alone):
-        log.warning(
-            "%d products get no recommendations, such as %r: no other product passes recommend's filters, or their "
-            "vectors are zeros or not numbers",
-            len(alone),
-            alone.iloc[0],
-        )
-
-
 def recommendation_metrics(products: Products, recommended: pd.DataFrame) -> dict[str, float]:
     """The metrics of a table of recommendations on the products of the test split.
 
     Precision is the share of recommended products of the same root category, or of the same leaf; products that share a
     photo or a title with the one asked about are not counted. Coverage is the share of products that are recommended.
     """
+    _warn_of_products_left_out(products, recommended)
     by_id = products.table.set_index("product_id")
     counted = ~recommended["same_photo"] & ~recommended["same_text"]
     tested = recommended[recommended["product_id"].map(by_id["split"]).eq("test") & counted]
@@ -52,6 +41,18 @@ def recommendation_metrics(products: Products, recommended: pd.DataFrame) -> dic
     }
     figures["coverage"] = recommended["similar_product_id"].nunique() / len(by_id)
     return {name: round(float(value), 5) for name, value in figures.items() if np.isfinite(value)}
+
+
+def _warn_of_products_left_out(products: Products, recommended: pd.DataFrame) -> None:
+    """Say how many products got no recommendations at all."""
+    alone = products.table["product_id"][~products.table["product_id"].isin(recommended["product_id"])]
+    if len(alone):
+        log.warning(
+            "%d products get no recommendations, such as %r: no other product passes recommend's filters, or their "
+            "vectors are zeros or not numbers",
+            len(alone),
+            alone.iloc[0],
+        )
 
 
 def summary(evaluation: Mapping[str, Any], recommendation: Mapping[str, float]) -> dict[str, float]:
