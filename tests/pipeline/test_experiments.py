@@ -176,3 +176,11 @@ def test_both_trainings_are_in_one_picture(experimented: Project) -> None:
         if row["filename::field"] == "train_full/epochs.json::val_loss"
     ]
     assert drawn_losses == [epoch["val_loss"] for epoch in epochs]
+
+
+def test_tensorboard_keeps_experiments_apart(experimented: Project) -> None:
+    """Also one that ran in a copy of the workspace, which is gone."""
+    logs = experimented.folder / "logs"
+    assert {path.name for path in logs.iterdir()} >= {"rate"}
+    for size in ("small", "full"):
+        assert list((logs / "rate" / f"train_{size}" / "val").iterdir())

@@ -121,3 +121,23 @@ def test_a_crowd_of_photos_is_told_to_come_back(recommender: Recommender) -> Non
     with TestClient(application(recommender)) as client:
         assert client.post("/api/similar", files={"photo": ("a.jpg", b"x")}).status_code == 422
         assert client.get("/health").json() == {"status": "ok"}
+
+
+def test_a_photo_that_is_there_already_is_not_sent_again(recommender: Recommender) -> None:
+    with TestClient(application(recommender)) as client:
+        product = client.get("/api/products", params={"limit": 1}).json()["products"][0]
+        address = f"/api/photos/{product['image_ids'][0]}"
+        first = client.get(address)
+        again = client.get(address, headers={"If-None-Match": first.headers["ETag"]})
+        assert (again.status_code, again.content) == (304, b"")
+        large = client.get(address, params={"large": True}, headers={"If-None-Match": first.headers["ETag"]})
+        assert large.status_code == 200
+        head = client.head(address)
+        assert (head.status_code, head.content) == (200, b"")
+        assert head.headers["Content-Length"] == first.headers["Content-Length"]
+
+
+def test_only_the_hosts_that_it_serves_are_answered(recommender: Recommender) -> None:
+    with TestClient(application(recommender, ["localhost"])) as client:
+        for host, status in (("localhost:8000", 200), ("evil.example", 400)):
+            assert client.get("/api/catalogue", headers={"Host": host}).status_code == status

@@ -46,8 +46,13 @@ class Filters:
 
     category: str | None = field(default=None, metadata={"metavar": "NAME", "help": "only this root category"})
     location: str | None = field(default=None, metadata={"metavar": "PLACE", "help": "only this place"})
-    min_price: Price = field(default=None, metadata={"metavar": "AMOUNT", "type": amount, "help": "lowest price"})
-    max_price: Price = field(default=None, metadata={"metavar": "AMOUNT", "type": amount, "help": "highest price"})
+    min_price: Price = field(
+        default=None,
+        metadata={"metavar": "AMOUNT", "type": amount, "help": "lowest price (a product without one is left out)"},
+    )
+    max_price: Price = field(
+        default=None, metadata={"metavar": "AMOUNT", "type": amount, "help": "highest price (likewise)"}
+    )
 
     @classmethod
     def add_arguments(cls, parser: argparse.ArgumentParser) -> None:

@@ -1,6 +1,6 @@
 """The page and its JSON API: browse the catalogue, and find what is similar to a product or to a photo."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import unquote
@@ -9,11 +9,12 @@ from fastapi import Depends, FastAPI, File, HTTPException, Query, Request, Respo
 from fastapi.responses import FileResponse, JSONResponse
 from pydantic import AfterValidator, BaseModel
 from starlette.middleware.gzip import GZipMiddleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from marketplace.common.errors import MarketplaceError
 from marketplace.recommendation.filters import Filters
 from marketplace.recommendation.products import Product
-from marketplace.serving.guards import EncodedPaths, TimelyBodies
+from marketplace.serving.guards import EncodedPaths, HeadAsGet, TimelyBodies
 from marketplace.serving.recommender import BusyError, Recommender, SimilarProduct, UnknownProductError
 
 WEB = Path(__file__).parent / "web"
@@ -48,12 +49,18 @@ Filtered = Annotated[Filters, Depends()]
 Count = Annotated[int, Query(ge=1, le=100)]
 
 
-def application(recommender: Recommender) -> FastAPI:
-    """The web application over a finished pipeline."""
+def application(recommender: Recommender, hosts: Sequence[str] = ("*",)) -> FastAPI:
+    """The web application over a finished pipeline.
+
+    `hosts` are the names that it answers to: a stranger's page cannot reach it under a name of its own, which it has
+    the browser resolve to this machine.
+    """
     app = FastAPI(title="Similar products", docs_url=None, redoc_url=None, max_body_size=MAX_UPLOAD)
     app.add_middleware(GZipMiddleware, minimum_size=1024)
     app.add_middleware(EncodedPaths)
+    app.add_middleware(HeadAsGet)
     app.add_middleware(TimelyBodies)
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts))
     _add_guards(app)
     _add_page(app)
     _add_api(app, recommender)
@@ -139,10 +146,14 @@ def _add_api(app: FastAPI, recommender: Recommender) -> None:
         return recommender.similar_to_photo(photo.file.read(MAX_UPLOAD), k, filters)
 
     @app.get("/api/photos/{image_id}", response_class=Response, responses={200: {"content": {"image/jpeg": {}}}})
-    def photo(image_id: Id, large: bool = False) -> Response:
-        """A photo, on a white square."""
+    def photo(request: Request, image_id: Id, large: bool = False) -> Response:
+        """A photo, on a white square; 304 if the asker has it already."""
+        size = PHOTO if large else THUMBNAIL
         try:
-            content = recommender.photo(image_id, PHOTO if large else THUMBNAIL)
+            headers = {"Cache-Control": "max-age=3600", "ETag": recommender.photo_tag(image_id, size)}
+            if headers["ETag"] in request.headers.get("if-none-match", ""):
+                return Response(status_code=304, headers=headers)
+            content = recommender.photo(image_id, size)
         except KeyError:
             raise HTTPException(404, "there is no such photo") from None
-        return Response(content, media_type="image/jpeg", headers={"Cache-Control": "max-age=3600"})
+        return Response(content, media_type="image/jpeg", headers=headers)

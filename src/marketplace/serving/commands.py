@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from marketplace.serving.recommender import Recommender, SimilarProduct
 
 log = logging.getLogger(__name__)
-LOCAL = ("127.0.0.1", "localhost", "::1")
+LOCAL = ("127.0.0.1", "localhost")
 MOST_CONNECTIONS = 500  # beyond it, 503
 SHUTDOWN_SECONDS = 5
 
@@ -128,13 +128,14 @@ def _serve(options: argparse.Namespace) -> None:
     recommender = Recommender(Path.cwd())
     recommender.load_models()
     log.info("Serving on http://%s:%d (its API: /openapi.json). Ctrl-C ends it.", options.host, options.port)
-    if options.host not in LOCAL:
+    local = options.host in LOCAL
+    if not local:
         log.warning("Anybody who can reach %s may ask: there is no login.", options.host)
     uvicorn.run(
-        application(recommender),
+        application(recommender, LOCAL if local else ["*"]),
         host=options.host,
         port=options.port,
-        log_level="warning",
+        log_level="info",
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
         limit_concurrency=MOST_CONNECTIONS,
     )

@@ -1,6 +1,5 @@
 """Questions to a finished pipeline: what is similar to this product, or to this photo, and what is in the catalogue."""
 
-import difflib
 import hashlib
 import threading
 from collections.abc import Callable
@@ -31,6 +30,7 @@ REASONS = {
 
 
 ANY = Filters()
+LEAST_LIKENESS = 40  # of 100, of an id that is suggested in place of an unknown one
 MOST_WAITING = 16  # photos that wait to be looked at, each with a thread
 LEAST_WORD_SCORE = 0.3  # of a product that has anything to do with the words, by looking at searches
 
@@ -161,6 +161,11 @@ class Recommender:
         except UnreadableImageError as error:
             raise MarketplaceError(f"the photo cannot be read: {REASONS[error.reason]}.") from None
 
+    def photo_tag(self, image_id: str, size: int) -> str:
+        """The HTTP entity tag of a photo at a size: no other has it. Raises KeyError for an unknown id."""
+        row = self._row_of_image[tidy_id(image_id)]
+        return f'"{self._photos["sha256"].iat[row][:32]}-{self._squares.shape[1]}-{size}"'
+
     def photo(self, image_id: str, size: int) -> bytes:
         """A photo of the catalogue as a JPEG of at most `size` pixels a side. Raises KeyError for an unknown id."""
         return thumbnail(self._squares[self._row_of_image[tidy_id(image_id)]], size)
@@ -187,7 +192,10 @@ class Recommender:
         return known[wanted]
 
     def _nearest(self, product_id: str) -> list[str]:
-        return difflib.get_close_matches(tidy_id(product_id), self._products.number_of, n=3, cutoff=0.3)
+        from rapidfuzz.process import extract
+
+        found = extract(tidy_id(product_id), self._products.number_of.keys(), limit=3, score_cutoff=LEAST_LIKENESS)
+        return [name for name, _, _ in found]
 
 
 def _hint(nearest: list[str]) -> str:
