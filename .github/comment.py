@@ -66,14 +66,16 @@ def comment(path: Path) -> str:
         return f"{MARKER}\nThere is no review: the run ended before it. {said}"
     with path.open("rb") as file:
         text = file.read(4 * LONGEST + 1).decode("utf-8", errors="replace")
-    return f"{MARKER}\n{harmless(text)}\n\n---\n{said}"
+    # Whose words follow comes first: nothing in them, such as a code fence that is never closed, can swallow it.
+    return f"{MARKER}\n{said}\n\n---\n\n{harmless(text)}"
 
 
 def harmless(text: str) -> str:
     """The text without mentions, links to issues, images and HTML, and cut if it is too long."""
     text = "".join(letter for letter in text if letter.isprintable() or letter == "\n")
     text = text.replace("&", "&amp;").replace("<", "&lt;").replace("![", "!\\[")
-    text = re.sub(r"(@|#(?=\d))", "\\1\N{ZERO WIDTH SPACE}", text)
+    # Mentions and links, in each form that GitHub makes one of: #12, GH-12, owner/name#12, an address.
+    text = re.sub(r"(@|#(?=\d)|\bgh-(?=\d)|:(?=//)|\bwww(?=\.))", "\\1\N{ZERO WIDTH SPACE}", text, flags=re.IGNORECASE)
     if len(text) > LONGEST:
         text = text[:LONGEST].rpartition("\n")[0] + "\n\n(The rest was too long: it is in the run's summary.)"
     return text

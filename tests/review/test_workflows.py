@@ -264,7 +264,8 @@ def review(tmp_path: Path) -> Path:
 def test_one_comment_is_kept_up_to_date(github: GitHub, review: Path) -> None:
     assert "Commented on #7" in comment(github, review)
     (body,) = github.written()
-    assert body.startswith(f"{MARKER}\n## Review\n\n**Verdict: better.**")
+    assert body.startswith(f"{MARKER}\nWritten by this pull request's own code, at ")
+    assert "---\n\n## Review\n\n**Verdict: better.**" in body
     assert HEAD in body
     review.write_text("**Verdict: worse.**")
     comment(github, review)
@@ -281,15 +282,19 @@ def test_only_the_pull_request_of_that_very_commit_is_commented_on(github: GitHu
 
 def test_the_text_is_made_harmless(github: GitHub, review: Path) -> None:
     review.write_bytes(
-        b"@team #12 <img src=x onerror=y> ![p](http://spy/p.png) <!-- review --> `code` | a | \x00\x1b[2J\xff\n"
-        + b"line of the review\n" * 10_000
+        b"@team #12 GH-13 gh-14 https://github.com/o/r/issues/15 www.evil.example\n```\n"
+        b"<img src=x onerror=y> ![p](http://spy/p.png) <!-- review --> `code` | a | \x00\x1b[2J\xff\n"
+        + b"line of the review\n"
+        * 10_000
     )
     comment(github, review)
     (body,) = github.written()
     assert len(body) < 65_536
-    text = body.removeprefix(MARKER)
+    said, _, text = body.removeprefix(MARKER).partition("---")
+    assert "Written by this pull request's own code" in said
     assert "@team" not in text
-    assert "#12" not in text
+    for link in ("#12", "GH-13", "gh-14", "https://", "www."):
+        assert link not in text
     assert "<" not in text
     assert "![" not in text
     assert "\x00" not in text
