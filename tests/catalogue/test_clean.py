@@ -4,6 +4,8 @@ from pathlib import Path
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+from helpers.dumps import cleaned as cleaned_dump
+from helpers.dumps import noise_photo, small_dump
 
 from marketplace.catalogue.clean import SCHEMA, CleanDump, clean
 from marketplace.common.errors import MarketplaceError
@@ -159,12 +161,14 @@ def test_a_dump_without_a_sound_photo_is_refused(raw: Path, settings: Settings, 
     for name in ("products.csv", "images.csv"):
         (tmp_path / name).write_bytes((raw / name).read_bytes())
 
+    ids = sorted(read_table((raw / "images.csv").read_bytes(), "images.csv").rows["id"])[:2]
+
     class Html:
         def table(self, name: str) -> bytes:
             return (raw / name).read_bytes()
 
         def photo_names(self) -> list[str]:
-            return ["a.jpg", "b.jpg"]
+            return [f"{image_id}.jpg" for image_id in ids]
 
         def read_photos(self, names: list[str]):  # type: ignore[no-untyped-def]
             yield from ((name, b"<html>") for name in names)
@@ -172,3 +176,24 @@ def test_a_dump_without_a_sound_photo_is_refused(raw: Path, settings: Settings, 
     fetch(Html(), tmp_path, 1, None)
     with pytest.raises(MarketplaceError, match="no photo is left"):
         clean(tmp_path, settings.clean)
+
+
+def test_when_no_file_matches_a_row_names_and_ids_are_shown(tmp_path: Path) -> None:
+    dump = small_dump()
+    dump.photos = {f"photo {number}.jpg": content for number, content in enumerate(dump.photos.values())}
+    with pytest.raises(
+        MarketplaceError, match=r"none of the 48 files .* named like 'photo 0\.jpg', ids are like 'image000'"
+    ):
+        cleaned_dump(dump.write(tmp_path / "dump"), tmp_path)
+
+
+@pytest.mark.parametrize("extension", ["JPG", "jpeg", "Png", "tiff", "WEBP", ""])
+def test_files_are_found_whatever_their_extension(tmp_path: Path, extension: str) -> None:
+    dump = small_dump()
+    dump.photos = {name.replace("jpg", extension).rstrip("."): content for name, content in dump.photos.items()}
+    dump.photos["image000.bmp"] = dump.photos["image000.jpg"] = noise_photo(99)
+    result = cleaned_dump(dump.write(tmp_path / "dump"), tmp_path)
+    table = result.training_data
+    assert len(table) == 48
+    assert table["file"][0] == "image000.jpg"  # of several, the usual name
+    assert (result.rejects["reason"] == "same_id").sum() == 2

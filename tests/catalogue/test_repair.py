@@ -69,5 +69,5 @@ def test_labels_decode_to_the_names_that_they_encode() -> None:
     encoder = label_encoder(pd.Series(["Tops", "Juice", "Clothes, Footwear", "Tops"]))
     assert encoder["decode"] == ["Clothes, Footwear", "Juice", "Tops"]
     assert all(encoder["decode"][label] == name for name, label in encoder["encode"].items())  # type: ignore[union-attr]
-    with pytest.raises(MarketplaceError, match=r"1 root category \(Tops\)"):
+    with pytest.raises(MarketplaceError, match="root categories left after cleaning: Tops"):
         label_encoder(pd.Series(["Tops", "Tops"]))

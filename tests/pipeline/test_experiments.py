@@ -104,7 +104,9 @@ def test_noise_is_measured_by_training_with_other_seeds(experimented: Project) -
     finally:
         experimented.restore()
     assert "Seed 2 of 2." in output
-    assert ran(output) == STAGES[4:]  # for the second: with the first main was trained
+    assert ran(output) == [
+        stage for stage in STAGES[4:] if stage != "data_report"
+    ]  # for the second: with the first main was trained
     summary = json.loads((experimented.folder / "metrics/summary.json").read_text())
     assert {name: figures["values"][0] for name, figures in noise["metrics"].items()} == summary
     assert any(figures["spread"] > 0 for figures in noise["metrics"].values())

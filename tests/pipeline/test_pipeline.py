@@ -154,8 +154,8 @@ def test_the_samples_answer_sheet_is_not_part_of_the_dump(reproduced: Project, s
     [
         ({"train.lr": "fast"}, "train.lr = 'fast' is not allowed: it must be a number, greater than 0 and at most 1"),
         ({"resize_images.full": 0}, "resize_images.full = 0 is not allowed"),
-        ({"fetch.sample.products": 20}, "group(s) of photos that can be split"),
-        ({"fetch.sample.products": 1}, "1 root category"),
+        ({"fetch.sample.products": 20}, "the product's root category has too few products"),
+        ({"fetch.sample.products": 1}, "root categories left after cleaning: none"),
         ({"fetch.source": "local", "fetch.local.path": "nowhere"}, "fetch.local.path = 'nowhere' is not a folder"),
         ({"model.weights": "weights.pt"}, "model.weights = 'weights.pt' is neither a file nor weights"),
     ],

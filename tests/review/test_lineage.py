@@ -34,7 +34,7 @@ def test_a_model_knows_its_commit_parameters_data_epoch_and_metrics(experimented
     assert found["epoch"] == [f"{name} {value}" for name, value in best.items()]
     summary = json.loads((experimented.folder / "metrics/summary.json").read_text())
     assert found["metrics"] == [f"{name} {value}" for name, value in summary.items()]
-    assert {"train.lr 0.001", "extract.shrinkage 0.3", "fetch.sample.products 65"} <= set(found["parameters"])
+    assert {"train.lr 0.001", "extract.shrinkage 0.1", "fetch.sample.products 65"} <= set(found["parameters"])
     assert not [line for line in found["parameters"] if line.startswith("recommend.")]  # comes after it
     assert f"data/raw/products.csv  md5 {experimented.out_hashes()['data/raw/products.csv']}" in found["data"]
     assert found["again"] == [f"git checkout {head} && dvc repro extract"]

@@ -277,7 +277,12 @@ def test_evaluation_is_a_mean_over_images_not_over_batches(start: Checkpoint, da
 
 def test_training_data_follows_the_table(tmp_path: Path) -> None:
     table = pd.DataFrame(
-        {"label": [2, 0, 1, 2], "split": ["val", "train", "test", "train"], "product_id": ["p", "q", "r", "q"]}
+        {
+            "label": [2, 0, 1, 2],
+            "split": ["val", "train", "test", "train"],
+            "product_id": ["p", "q", "r", "q"],
+            "category_path": ["c / new", "a / x", "b", "c / y"],
+        }
     )
     table.to_parquet(tmp_path / "table.parquet")
     np.save(tmp_path / "images.npy", np.zeros((4, 32, 32, 3), np.uint8))
@@ -286,3 +291,4 @@ def test_training_data_follows_the_table(tmp_path: Path) -> None:
     assert (data.train.rows.tolist(), data.train.labels.tolist()) == ([1, 3], [0, 2])
     assert (data.val.rows.tolist(), data.val.labels.tolist()) == ([0], [2])
     assert data.train.products.tolist() == [0, 0]
+    assert (data.leaves, data.train.leaves.tolist(), data.val.leaves.tolist()) == (["a / x", "c / y"], [0, 1], [-1])

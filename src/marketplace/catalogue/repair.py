@@ -139,8 +139,8 @@ def label_encoder(categories: "pd.Series[str]") -> dict[str, dict[str, int] | li
     names = sorted(categories.unique())
     if len(names) < 2:
         raise MarketplaceError(
-            f"the dump has {len(names)} root category ({', '.join(names)}) left after cleaning; telling categories "
-            "apart takes two or more."
+            f"root categories left after cleaning: {', '.join(names) or 'none'}. Telling categories apart takes two or "
+            "more, with three products in each."
         )
     return {"encode": {name: label for label, name in enumerate(names)}, "decode": names}
 

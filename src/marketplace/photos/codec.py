@@ -98,7 +98,9 @@ def _pixels(content: bytes, at_least: int | None) -> Image.Image:
     if at_least is not None and image.width * image.height > HUGE and image.mode in ("L", "RGB", "RGBA", "CMYK"):
         image = image.reduce(max(1, min(image.size) // at_least))
     image = _to_rgb(image)
-    return image.transpose(upright) if upright is not None else image
+    image = image.transpose(upright) if upright is not None else image
+    image.info = {}  # the orientation among it no longer holds
+    return image
 
 
 def _bytes_needed(image: Image.Image, whole: int) -> int:

@@ -14,7 +14,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from marketplace.common.errors import MarketplaceError
 from marketplace.recommendation.filters import Filters
 from marketplace.recommendation.products import Product
-from marketplace.serving.guards import EncodedPaths, HeadAsGet, TimelyBodies
+from marketplace.serving.guards import BoundedBodies, EncodedPaths, HeadAsGet, too_large
 from marketplace.serving.recommender import BusyError, Recommender, SimilarProduct, UnknownProductError
 
 WEB = Path(__file__).parent / "web"
@@ -55,11 +55,11 @@ def application(recommender: Recommender, hosts: Sequence[str] = ("*",)) -> Fast
     `hosts` are the names that it answers to: a stranger's page cannot reach it under a name of its own, which it has
     the browser resolve to this machine.
     """
-    app = FastAPI(title="Similar products", docs_url=None, redoc_url=None, max_body_size=MAX_UPLOAD)
+    app = FastAPI(title="Similar products", docs_url=None, redoc_url=None)
     app.add_middleware(GZipMiddleware, minimum_size=1024)
     app.add_middleware(EncodedPaths)
     app.add_middleware(HeadAsGet)
-    app.add_middleware(TimelyBodies)
+    app.add_middleware(BoundedBodies, most_bytes=MAX_UPLOAD)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts))
     _add_guards(app)
     _add_page(app)
@@ -72,8 +72,7 @@ def _add_guards(app: FastAPI) -> None:
     async def guard(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
         length = request.headers.get("content-length")
         if request.method == "POST" and (length is None or not length.isdecimal() or int(length) > MAX_UPLOAD):
-            detail = f"a photo of at most {MAX_UPLOAD // 2**20} MiB, please"
-            response: Response = JSONResponse({"detail": detail}, status_code=413 if length else 411)
+            response: Response = JSONResponse({"detail": too_large(MAX_UPLOAD)}, status_code=413 if length else 411)
         else:
             response = await call_next(request)
         response.headers.update(HEADERS)

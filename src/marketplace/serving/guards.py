@@ -44,31 +44,63 @@ class HeadAsGet:
         await self._app({**scope, "method": "GET"}, receive, send_without_body)
 
 
-class TimelyBodies:
-    """Gives up on a body that does not come: a half-sent upload would hold its connection, and a shutdown, for ever."""
+class BoundedBodies:
+    """Gives up on a body that is too large or does not come, whatever its headers announce.
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
+    A half-sent upload would hold its connection, and a shutdown, for ever.
+    """
+
+    def __init__(self, app: ASGIApp, most_bytes: int) -> None:
+        self._app, self._most_bytes = app, most_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request; 408 if its body is late."""
-        deadline = time.monotonic() + BODY_SECONDS
-        complete = scope["type"] != "http"
+        """Answer a request: 413 or 408 in place of the application, which is told that the client has gone."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        body = _Body(receive, self._most_bytes)
 
-        async def receive_in_time() -> Message:
-            nonlocal complete
-            if complete:  # what is waited for now is the end of the connection
-                return await receive()
-            patience = min(STALL_SECONDS, deadline - time.monotonic())
-            message = await asyncio.wait_for(receive(), max(0.01, patience))
-            complete = not message.get("more_body", False)
-            return message
+        async def send_unless_given_up(message: Message) -> None:
+            if body.given_up is None:
+                await send(message)
 
         try:
-            await self._app(scope, receive_in_time, send)
-        except TimeoutError:
-            if complete:
+            await self._app(scope, body.receive, send_unless_given_up)
+        except Exception:
+            if body.given_up is None:
                 raise
-            late = JSONResponse({"detail": "the rest of the photo did not come"}, status_code=408)
-            late.headers["Connection"] = "close"
-            await late(scope, receive, send)
+        if body.given_up is not None:
+            status, detail = body.given_up
+            await JSONResponse({"detail": detail}, status, {"Connection": "close"})(scope, receive, send)
+
+
+class _Body:
+    """A request's body as it arrives."""
+
+    def __init__(self, receive: Receive, most_bytes: int) -> None:
+        self._receive, self._most_bytes = receive, most_bytes
+        self._deadline = time.monotonic() + BODY_SECONDS
+        self._received, self._complete = 0, False
+        self.given_up: tuple[int, str] | None = None  # status and detail
+
+    async def receive(self) -> Message:
+        """The next part; that the client has gone if there is no use in waiting for it."""
+        if self._complete:  # what is waited for now is the end of the connection
+            return await self._receive()
+        patience = min(STALL_SECONDS, self._deadline - time.monotonic())
+        try:
+            message = await asyncio.wait_for(self._receive(), max(0.01, patience))
+        except TimeoutError:
+            self.given_up = 408, "the rest of the photo did not come"
+            return {"type": "http.disconnect"}
+        self._received += len(message.get("body", b""))
+        if self._received > self._most_bytes:
+            self.given_up = 413, too_large(self._most_bytes)
+            return {"type": "http.disconnect"}
+        self._complete = not message.get("more_body", False)
+        return message
+
+
+def too_large(most_bytes: int) -> str:
+    """What is said to a client that sends more."""
+    return f"a photo of at most {most_bytes // 2**20} MiB, please"
