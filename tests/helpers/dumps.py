@@ -11,6 +11,7 @@ from PIL import Image
 
 from marketplace.catalogue.clean import CleanDump, CleanSettings, clean
 from marketplace.raw.shards import read_shard, shard_paths
+from marketplace.sources.dump import FetchSettings, open_dump
 from marketplace.sources.fetch import fetch
 from marketplace.sources.local import LocalDump, LocalSettings
 
@@ -109,3 +110,13 @@ def cleaned(folder: Path, tmp_path: Path) -> CleanDump:
     """What `fetch` and `clean` make of the dump in a folder."""
     fetch(LocalDump(LocalSettings(path=str(folder))), tmp_path / "raw", n_shards=2, limit=None)
     return clean(tmp_path / "raw", CleanSettings(test=0.2, val=0.15, seed=42))
+
+
+def bring(settings: FetchSettings, target: Path, limit: int | None = None) -> dict[str, bytes]:
+    """Fetch, and give all files by name."""
+    fetch(open_dump(settings), target, n_shards=4, limit=limit)
+    return content_of(target)
+
+
+def photos_of(target: Path) -> dict[str, bytes]:
+    return {name: content for shard in shard_paths(target / "images") for name, content in read_shard(shard)}

@@ -1,0 +1,30 @@
+"""Fixtures for dumps on real servers."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from helpers.servers import SshServer
+
+from marketplace.settings import Settings
+from marketplace.sources import mirror
+from marketplace.sources.dump import FetchSettings
+
+
+@pytest.fixture(autouse=True)
+def _environment(aws: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mirror, "PAUSES", (0.05, 0.1, 0.2))
+
+
+Configure = Callable[..., FetchSettings]
+
+
+@pytest.fixture
+def over_ssh(settings: Settings, server: SshServer) -> Configure:
+    """Settings for the dump on the server, with changes."""
+
+    def configure(**changes: Any) -> FetchSettings:
+        section = type(settings.fetch.ec2).model_validate({**server.settings(), **changes})
+        return settings.fetch.model_copy(update={"source": "ec2", "ec2": section})
+
+    return configure
