@@ -90,3 +90,15 @@ def test_the_page_and_the_table(dump: tuple[CleanDump, Path], wrong: list[str], 
     assert page.count('alt="an example"') == len(stray) == 1
     assert ("None: no category contradicts" in page) == (not wrong)
     assert len(pd.read_csv(tmp_path / "data.csv")) == 5 + len(wrong)
+
+
+def test_ids_that_look_like_numbers_stay_text(tmp_path: Path) -> None:
+    dump = small_dump()
+    dump.images["id"] = [f"{number:03}" for number in range(len(dump.images))]
+    dump.photos = {name.removeprefix("image"): content for name, content in dump.photos.items()}
+    dump.photos["001.jpg"] = dump.photos["000.jpg"]
+    result = cleaned(dump.write(tmp_path / "dump"), tmp_path)
+    result.write(tmp_path / "clean", tmp_path / "clean.json")
+    data = Data.read(tmp_path / "clean")
+    pairs = pairs_of_products(data.table, data.near_duplicates)
+    assert pairs[["image_id", "other_image_id"]].to_numpy().tolist() == [["000", "001"]]

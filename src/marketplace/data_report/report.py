@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import pandas as pd
@@ -26,6 +27,16 @@ class Data:
     table: pd.DataFrame  # the training data
     near_duplicates: pd.DataFrame  # image_id, other_image_id, distance
     rejects: pd.DataFrame  # table, id, reason
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """What `clean` wrote to a folder."""
+        ids = dict.fromkeys(("id", "image_id", "other_image_id"), str)
+        rejects, near_duplicates = (
+            pd.read_csv(folder / f"{name}.csv", keep_default_na=False, dtype=ids)
+            for name in ("rejects", "near_duplicates")
+        )
+        return cls(pd.read_parquet(folder / "training_data.parquet"), near_duplicates, rejects)
 
 
 @dataclass(frozen=True)
