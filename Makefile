@@ -1,15 +1,16 @@
-# `make help` lists the targets. Each sets up .venv first if it does not match requirements.txt yet.
+# `make help` lists the targets. Each sets up .venv first if it does not match requirements.lock yet.
 
 PYTHON ?= python3
 # `clean` deletes it, so it is never what somebody names on the command line.
 override VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 override READY := $(VENV)/requirements.sha256
+PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
 PYTEST_ARGS ?=
 SEEDS ?= 5
 
 .DEFAULT_GOAL := help
-.PHONY: help repro test lint check noise experiments clean
+.PHONY: help repro test lint check noise experiments lock clean
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
@@ -37,10 +38,15 @@ noise: $(READY)  ## repeat training with SEEDS=5 seeds to measure how much the m
 experiments: $(READY)  ## list experiments, the best first: the metrics that decide, and what differed
 	dvc exp show --only-changed --drop '.*/' --sort-by recommended_leaf_precision --sort-order desc
 
+lock:  ## resolve requirements.txt into requirements.lock: every package pinned, every file hashed
+	@[ -x $(VENV)/bin/uv ] || { echo "make lock needs .venv with uv in it: run make check first."; exit 1; }
+	uv pip compile requirements.txt --universal --python-version 3.11 --generate-hashes --no-emit-package marketplace \
+		--custom-compile-command "make lock" --quiet --output-file requirements.lock
+
 clean:  ## remove .venv and the tools' caches; data, models and DVC's cache stay
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis src/*.egg-info
 
-$(READY): requirements.txt constraints.txt pyproject.toml
+$(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Python 3.11 or newer is needed, and $(PYTHON) is $$($(PYTHON) --version 2>&1): try make PYTHON=python3.12"; exit 1; }
 	@if [ -f $@ ] && cat $^ | sha256sum | cmp -s - $@; then \
@@ -49,6 +55,7 @@ $(READY): requirements.txt constraints.txt pyproject.toml
 		echo "Setting up $(VENV) with the pinned requirements: some minutes and 6 GB, once."; \
 		rm -f $@; \
 		{ [ -x $(VENV)/bin/python ] || $(PYTHON) -m venv $(VENV); } && \
-		$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt && \
+		$(PIP) --require-hashes -r requirements.lock && \
+		$(PIP) --no-deps -e . && \
 		cat $^ | sha256sum > $@; \
 	fi

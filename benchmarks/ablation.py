@@ -22,6 +22,7 @@ import pandas as pd
 import pyarrow as pa
 import torch
 from reference_loop import EPOCHS, PARAMS
+from torch.optim.swa_utils import update_bn
 from workspace import Workspace, parser, report, table, workspace
 
 from marketplace.embedding.extraction import embed_photos, embed_texts
@@ -30,7 +31,9 @@ from marketplace.embedding.vectors import PhotoVectors
 from marketplace.evaluation.report import category_probabilities
 from marketplace.evaluation.retrieval import neighbours, normalised, retrieval_metrics
 from marketplace.models import checkpoints
+from marketplace.models.backbones import StateDict
 from marketplace.models.checkpoints import Checkpoint
+from marketplace.models.features import FeatureStore
 from marketplace.recommendation.metrics import recommendation_metrics
 from marketplace.recommendation.products import products_of
 from marketplace.recommendation.ranking import recommendations, with_words
@@ -43,11 +46,17 @@ Metrics = dict[str, float]
 
 @dataclass(frozen=True)
 class Run:
-    """A way to train: changes to the section `train`, and epochs on small and on full-sized images."""
+    """A way to train: changes to the section `train`, and epochs on small and on full-sized images.
+
+    With `last` above 1, the tail's and the head's weights are the mean over the last full-sized epochs; with `tuned`
+    below 1, the tail's are that share of the fine-tuned ones, the rest the untouched ones (arXiv:2109.01903).
+    """
 
     changes: dict[str, Any] = field(default_factory=dict)
     small: int = 6
     full: int = 4
+    last: int = 1
+    tuned: float = 1.0
 
 
 RUNS = {
@@ -63,6 +72,9 @@ RUNS = {
     "no leaf categories": Run({"leaf_weight": 0.0}),
     "leaf categories, weight 2": Run({"leaf_weight": 2.0}),
     "batches of 64": Run({"batch_size": 64}),
+    "averaged over the last 2 epochs": Run(last=2),
+    "averaged with the untouched tail, 0.75 tuned": Run(tuned=0.75),
+    "averaged with the untouched tail, 0.5 tuned": Run(tuned=0.5),
 }
 VECTORS: dict[str, dict[str, Any]] = {
     "no learned whitening (a PCA)": {"shrinkage": 1.0},
@@ -139,15 +151,33 @@ class Bench:
         start, seconds = self._start, 0.0
         for data, epochs in ((self._small, run.small), (self._full, run.full)):
             if epochs:
+                states: list[StateDict] = []
                 trainer = Trainer(start, data, settings, epochs)
                 trainer.begin()
                 started = time.perf_counter()
                 while not trainer.done:
                     trainer.next_epoch()
+                    states.append(checkpoints.state_of(trainer.network))
                 seconds += time.perf_counter() - started
                 assert trainer.best is not None
                 start = trainer.best
+        if run.last > 1 or run.tuned < 1:
+            start = self._averaged(start, states[-run.last :], run.tuned)
         return start, seconds
+
+    def _averaged(self, checkpoint: Checkpoint, states: list[StateDict], tuned: float) -> Checkpoint:
+        """A checkpoint with averaged weights; BatchNorm's statistics are taken again, since they do not average."""
+        means = {name: torch.stack([state[name] for state in states]).to(torch.float64).mean(0) for name in states[0]}
+        untouched = self._start["state_dict"]
+        for name in means:
+            if name.startswith("tail."):
+                means[name] = tuned * means[name] + (1 - tuned) * untouched[name]
+        mean = {name: value.to(states[0][name].dtype) for name, value in means.items()}
+        network = checkpoints.network_of({**checkpoint, "state_dict": mean}, len(checkpoint["categories"]))
+        features = FeatureStore(network, self._full.images).features(np.arange(len(self._full.images)), room_gib=20)
+        train = self._full.train.rows
+        update_bn((features(rows) for rows in np.array_split(train, len(train) // 256 + 1)), network.tail)
+        return {**checkpoint, "state_dict": checkpoints.state_of(network)}
 
     def measured(self, checkpoint: Checkpoint, how: dict[str, Any], *, hubs: bool = True) -> Metrics:
         """Accuracy of a network, and the retrieval metrics of its vectors with other settings of `extract`."""
