@@ -6,9 +6,9 @@ to the page (`serving/web/index.html`). The command line and the API read the fi
 
 import argparse
 import difflib
+import math
 import unicodedata
 from dataclasses import dataclass, field, fields, replace
-from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from annotated_types import Ge
@@ -22,19 +22,19 @@ if TYPE_CHECKING:  # imported where they are needed, so that `marketplace --help
 NAMES = ("category", "location")  # filters by the name in a column
 
 
-def amount(text: str) -> Decimal:
+def amount(text: str) -> float:
     """An amount of money, with a sign or without, such as "£1,250" or "12.50". Raises ArgumentTypeError."""
     digits = text.strip().lstrip("".join(letter for letter in text if unicodedata.category(letter) == "Sc"))
     try:
-        value = Decimal(digits.replace(",", ""))
-    except InvalidOperation:
-        value = Decimal("nan")
-    if not value.is_finite() or value < 0:
+        value = float(digits.replace(",", ""))
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value) or value < 0:
         raise argparse.ArgumentTypeError(f"{text!r} is not an amount of money, such as 12.50")
     return value
 
 
-Price = Annotated[Decimal | None, Ge(0)]
+Price = Annotated[float | None, Ge(0)]
 
 
 @dataclass(frozen=True)
@@ -83,9 +83,9 @@ class FilteredTable:
             if wanted is not None:
                 mask &= values == wanted
         if filters.min_price is not None:
-            mask &= self._price >= float(filters.min_price)
+            mask &= self._price >= filters.min_price
         if filters.max_price is not None:
-            mask &= self._price <= float(filters.max_price)
+            mask &= self._price <= filters.max_price
         return mask
 
     def known(self, name: str) -> list[str]:

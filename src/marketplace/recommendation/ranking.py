@@ -151,7 +151,7 @@ def _filters_for(products: Products, number: int, settings: RecommendSettings) -
     lowest = highest_price = None
     if settings.price_factor is not None and product.price is not None:
         factor = Decimal(settings.price_factor)
-        lowest, highest_price = product.price / factor, product.price * factor
+        lowest, highest_price = float(product.price / factor), float(product.price * factor)
     return Filters(
         category=products.categories[number] if settings.same_category else None,
         location=product.location if settings.same_location else None,

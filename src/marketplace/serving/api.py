@@ -1,11 +1,12 @@
 """The page and its JSON API: browse the catalogue, and find what is similar to a product or to a photo."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import unquote
 
 from fastapi import Depends, FastAPI, File, HTTPException, Query, Request, Response, UploadFile
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse
 from pydantic import AfterValidator, BaseModel
 from starlette.middleware.gzip import GZipMiddleware
@@ -14,19 +15,36 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from marketplace.common.errors import MarketplaceError
 from marketplace.recommendation.filters import Filters
 from marketplace.recommendation.products import Product
-from marketplace.serving.guards import BoundedBodies, EncodedPaths, HeadAsGet, too_large
+from marketplace.serving.guards import BoundedBodies, EncodedPaths, HeadAsGet, SafeHeaders
 from marketplace.serving.recommender import BusyError, Recommender, SimilarProduct, UnknownProductError
 
 WEB = Path(__file__).parent / "web"
 ASSETS = {"app.js": "text/javascript", "style.css": "text/css", "icon.svg": "image/svg+xml"}
 MAX_UPLOAD = 12 * 2**20  # bytes: more than any phone's photo
 THUMBNAIL, PHOTO = 160, 512  # pixels a side
-HEADERS = {
-    # Nothing is loaded from elsewhere, and no script but our own runs, whatever a product's text contains.
-    "Content-Security-Policy": "default-src 'self'; img-src 'self' blob: data:; frame-ancestors 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
+
+
+PROBLEMS = {
+    400: "the request is malformed, or asks for a host that this server does not answer to",
+    404: "there is no such thing",
+    405: "nothing answers this method",
+    408: "the rest of the request did not come",
+    413: "the request is too large",
+    422: "a parameter or the photo cannot be used",
+    503: "too many photos are waiting: ask again after the seconds of Retry-After",
 }
+
+
+class Problem(BaseModel):
+    """Why there is no answer, in words."""
+
+    detail: str
+
+
+class UnknownProduct(Problem):
+    """There is no such product; these ids look like it."""
+
+    nearest: list[str]
 
 
 class ProductList(BaseModel):
@@ -34,6 +52,12 @@ class ProductList(BaseModel):
 
     total: int
     products: list[Product]
+
+
+class Status(BaseModel):
+    """A word on how the server is."""
+
+    status: str
 
 
 class Catalogue(BaseModel):
@@ -49,35 +73,50 @@ Filtered = Annotated[Filters, Depends()]
 Count = Annotated[int, Query(ge=1, le=100)]
 
 
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """What OpenAPI says of answers with these statuses."""
+    return {status: {"model": Problem, "description": PROBLEMS[status]} for status in statuses}
+
+
+UNKNOWN: dict[int | str, dict[str, Any]] = {404: {"model": UnknownProduct, "description": "no product has that id"}}
+PHOTO_ANSWERS: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"image/jpeg": {"schema": {"type": "string", "format": "binary"}}}},
+    304: {"description": "the asker has it already"},
+    **problems(404),
+}
+
+
 def application(recommender: Recommender, hosts: Sequence[str] = ("*",)) -> FastAPI:
     """The web application over a finished pipeline.
 
     `hosts` are the names that it answers to: a stranger's page cannot reach it under a name of its own, which it has
     the browser resolve to this machine.
     """
-    app = FastAPI(title="Similar products", docs_url=None, redoc_url=None)
+    app = FastAPI(title="Similar products", docs_url=None, redoc_url=None, responses=problems(400, 405, 408, 413, 422))
     app.add_middleware(GZipMiddleware, minimum_size=1024)
     app.add_middleware(EncodedPaths)
     app.add_middleware(HeadAsGet)
     app.add_middleware(BoundedBodies, most_bytes=MAX_UPLOAD)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts))
-    _add_guards(app)
+    app.add_middleware(SafeHeaders)
+    _add_problems(app)
     _add_page(app)
     _add_api(app, recommender)
+    _leave_out_null(app.openapi()["paths"])
     return app
 
 
-def _add_guards(app: FastAPI) -> None:
-    @app.middleware("http")
-    async def guard(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
-        length = request.headers.get("content-length")
-        if request.method == "POST" and (length is None or not length.isdecimal() or int(length) > MAX_UPLOAD):
-            response: Response = JSONResponse({"detail": too_large(MAX_UPLOAD)}, status_code=413 if length else 411)
-        else:
-            response = await call_next(request)
-        response.headers.update(HEADERS)
-        return response
+def _leave_out_null(paths: dict[str, dict[str, Any]]) -> None:
+    """Correct OpenAPI's description: a parameter in an address can be left out, but it cannot be null."""
+    operations = [operation for path in paths.values() for operation in path.values()]
+    for parameter in [parameter for operation in operations for parameter in operation.get("parameters", [])]:
+        choices = parameter["schema"].get("anyOf")
+        if choices:
+            (schema,) = [choice for choice in choices if choice != {"type": "null"}]
+            parameter["schema"] = {"title": parameter["schema"]["title"], **schema}
 
+
+def _add_problems(app: FastAPI) -> None:
     @app.exception_handler(UnknownProductError)
     def unknown(_: Request, error: UnknownProductError) -> JSONResponse:
         return JSONResponse({"detail": str(error), "nearest": error.nearest}, status_code=404)
@@ -89,6 +128,11 @@ def _add_guards(app: FastAPI) -> None:
     @app.exception_handler(MarketplaceError)
     def refused(_: Request, error: MarketplaceError) -> JSONResponse:
         return JSONResponse({"detail": str(error)}, status_code=422)
+
+    @app.exception_handler(RequestValidationError)
+    def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
+        found = [f"{problem['loc'][-1]}: {problem['msg']}" for problem in error.errors()]
+        return JSONResponse({"detail": "; ".join(found)}, status_code=422)
 
 
 def _add_page(app: FastAPI) -> None:
@@ -105,9 +149,16 @@ def _add_page(app: FastAPI) -> None:
 
 def _add_api(app: FastAPI, recommender: Recommender) -> None:
     @app.get("/health")
-    def health() -> dict[str, str]:
-        """Answers once everything is loaded: until then, nothing listens."""
-        return {"status": "ok"}
+    def health() -> Status:
+        """The server runs."""
+        return Status(status="ok")
+
+    @app.get("/ready", responses=problems(503))
+    def ready() -> Status:
+        """The server can take questions about photos now; 503 if too many are waiting."""
+        if recommender.busy:
+            raise BusyError("too many photos are waiting.")
+        return Status(status="ready")
 
     @app.get("/api/catalogue")
     def catalogue() -> Catalogue:
@@ -127,24 +178,24 @@ def _add_api(app: FastAPI, recommender: Recommender) -> None:
         total, found = recommender.find(words, filters, offset=offset, limit=limit)
         return ProductList(total=total, products=found)
 
-    @app.get("/api/products/{product_id}")
+    @app.get("/api/products/{product_id}", responses=UNKNOWN)
     def product(product_id: Id) -> Product:
         """One product."""
         return recommender.product(product_id)
 
-    @app.get("/api/products/{product_id}/similar")
+    @app.get("/api/products/{product_id}/similar", responses=UNKNOWN)
     def similar_to_product(product_id: Id, filters: Filtered, k: Count = 12) -> list[SimilarProduct]:
         """The products most similar to a product."""
         return recommender.similar_to_product(product_id, k, filters)
 
-    @app.post("/api/similar")
+    @app.post("/api/similar", responses=problems(503))
     def similar_to_photo(
         photo: Annotated[UploadFile, File()], filters: Filtered, k: Count = 12
     ) -> list[SimilarProduct]:
         """The products most similar to a photo that is sent along."""
         return recommender.similar_to_photo(photo.file.read(MAX_UPLOAD), k, filters)
 
-    @app.get("/api/photos/{image_id}", response_class=Response, responses={200: {"content": {"image/jpeg": {}}}})
+    @app.get("/api/photos/{image_id}", response_class=Response, responses=PHOTO_ANSWERS)
     def photo(request: Request, image_id: Id, large: bool = False) -> Response:
         """A photo, on a white square; 304 if the asker has it already."""
         size = PHOTO if large else THUMBNAIL

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 LOCAL = ("127.0.0.1", "localhost")
-MOST_CONNECTIONS = 500  # beyond it, 503
 SHUTDOWN_SECONDS = 5
 
 
@@ -123,10 +122,12 @@ def _serve(options: argparse.Namespace) -> None:
     import uvicorn
 
     from marketplace.serving.api import application
+    from marketplace.serving.connections import BACKLOG, BoundedConnection, most_connections
     from marketplace.serving.recommender import Recommender
 
     recommender = Recommender(Path.cwd())
     recommender.load_models()
+    BoundedConnection.most_connections = most_connections()
     log.info("Serving on http://%s:%d (its API: /openapi.json). Ctrl-C ends it.", options.host, options.port)
     local = options.host in LOCAL
     if not local:
@@ -137,5 +138,6 @@ def _serve(options: argparse.Namespace) -> None:
         port=options.port,
         log_level="info",
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
-        limit_concurrency=MOST_CONNECTIONS,
+        backlog=BACKLOG,
+        http=BoundedConnection,
     )

@@ -147,6 +147,14 @@ class Recommender:
         ranked = nearest_products(self._products, self._same, question, k, self.filtered.passing(filters), asked)
         return self._shown([self._with_cosine(found, vector[0]) for found in ranked])
 
+    @property
+    def busy(self) -> bool:
+        """True while no other question about a photo would be taken."""
+        free = self._room.acquire(blocking=False)
+        if free:
+            self._room.release()
+        return not free
+
     def similar_to_words(self, words: str, k: int, filters: Filters = ANY) -> list[SimilarProduct]:
         """The `k` products whose texts are closest to some words, by meaning and by spelling."""
         return self._shown(best_products(self._products, self._word_scores(words), k, self.filtered.passing(filters)))
