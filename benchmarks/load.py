@@ -1,8 +1,10 @@
-"""The server under load: 20 clients at once, latency and errors of each kind of question.
+"""The server under load: 20 clients at once, latency and errors of each kind of question, and its memory.
 
-    python benchmarks/load.py [--clients 20] [--seconds 20] [--json OUT]
+    python benchmarks/load.py [--clients 20] [--hostile 20] [--seconds 20] [--json OUT]
 
-Asks `marketplace serve` over this repository's own outputs (`dvc repro` makes them), from the same machine.
+Asks `marketplace serve` over this repository's own outputs (`dvc repro` makes them), from the same machine. Hostile
+clients (none by default) send one upload of hostile.py after the other; the visitors then send no photos, since all
+photos wait for each other.
 """
 
 import argparse
@@ -18,6 +20,7 @@ from pathlib import Path
 import httpx2
 import numpy as np
 import pandas as pd
+from hostile import uploads
 from workspace import ROOT, parser, report, table
 
 SHARES = {"a page of the catalogue": 3, "thumbnail": 12, "similar to a product": 4, "similar to a photo": 1}
@@ -27,6 +30,7 @@ def main() -> None:
     """Parse the command line, run, print."""
     command = parser(__doc__, params=False)
     command.add_argument("--clients", type=int, default=20)
+    command.add_argument("--hostile", type=int, default=0, help="clients beside them that send hostile uploads")
     command.add_argument("--seconds", type=float, default=20)
     options = command.parse_args()
     with socket.socket() as free:
@@ -35,29 +39,41 @@ def main() -> None:
     program = Path(sys.executable).with_name("marketplace")
     server = subprocess.Popen([program, "serve", "--port", str(port)], cwd=ROOT)
     try:
-        taken, errors = asyncio.run(load(f"http://127.0.0.1:{port}", options))
+        taken, errors, answers = asyncio.run(load(f"http://127.0.0.1:{port}", options))
+        memory = peak_gib_of(server.pid)
     finally:
         server.terminate()
         server.wait()
     rows, results = [], {}
-    for kind in SHARES:
+    for kind in taken:
         p50, p99 = np.percentile(taken[kind], [50, 99]) * 1000
         results[kind] = {"requests": len(taken[kind]), "p50_ms": p50, "p99_ms": p99, "errors": errors[kind]}
         rows.append([kind, f"{len(taken[kind]):,}", f"{p50:.0f} ms", f"{p99:.0f} ms", str(errors[kind])])
     total = sum(map(len, taken.values()))
     rows.append(["**all**", f"{total:,} ({total / options.seconds:.0f}/s)", "", "", str(sum(errors.values()))])
+    notes = [f"The server's peak memory: {memory:.2f} GiB."]
+    notes += [f"Hostile uploads: {', '.join(f'{n} x {status}' for status, n in answers.items())}."] if answers else []
     report(
-        {"clients": options.clients, "results": results},
-        table(["", "requests", "p50", "p99", "errors"], rows),
+        {"clients": options.clients, "results": results, "peak_gib": memory, "hostile": answers},
+        "\n\n".join([table(["", "requests", "p50", "p99", "errors"], rows), *notes]),
         options.json,
     )
 
 
-async def load(url: str, options: argparse.Namespace) -> tuple[dict[str, list[float]], dict[str, int]]:
-    """Seconds of every request and the number of errors, by kind."""
+def peak_gib_of(process: int) -> float:
+    """The most memory that a process has held so far."""
+    (line,) = [line for line in Path(f"/proc/{process}/status").read_text().splitlines() if line.startswith("VmHWM")]
+    return int(line.split()[1]) / 2**20
+
+
+async def load(url: str, options: argparse.Namespace) -> tuple[dict[str, list[float]], dict[str, int], dict[str, int]]:
+    """Seconds of every request and the number of errors, by kind; how often hostile uploads had each status."""
     photos = pd.read_parquet(ROOT / "data/clean/training_data.parquet")
     taken: dict[str, list[float]] = defaultdict(list)
     errors: dict[str, int] = defaultdict(int)
+    answers: dict[str, int] = defaultdict(int)
+    shares = {kind: share for kind, share in SHARES.items() if not options.hostile or kind != "similar to a photo"}
+    bombs = list(uploads().values()) if options.hostile else []
     async with httpx2.AsyncClient(base_url=url, timeout=30) as client:
         await ready(client)
         upload = (await client.get(f"/api/photos/{photos['image_id'][0]}?large=true")).content
@@ -67,7 +83,7 @@ async def load(url: str, options: argparse.Namespace) -> tuple[dict[str, list[fl
         async def visitor(seed: int) -> None:
             rng = random.Random(seed)
             while time.perf_counter() < end:
-                (kind,) = rng.choices(list(SHARES), list(SHARES.values()))
+                (kind,) = rng.choices(list(shares), list(shares.values()))
                 row = rng.randrange(len(photos))
                 started = time.perf_counter()
                 try:
@@ -77,8 +93,20 @@ async def load(url: str, options: argparse.Namespace) -> tuple[dict[str, list[fl
                     errors[kind] += 1
                 taken[kind].append(time.perf_counter() - started)
 
-        await asyncio.gather(*(visitor(seed) for seed in range(options.clients)))
-    return taken, errors
+        async def attacker(seed: int) -> None:
+            turn = seed
+            while time.perf_counter() < end:
+                try:
+                    files = {"photo": bombs[turn % len(bombs)]}
+                    answers[str((await attackers.post("/api/similar", files=files)).status_code)] += 1
+                except httpx2.TransportError as error:
+                    answers[type(error).__name__] += 1
+                turn += 1
+
+        async with httpx2.AsyncClient(base_url=url, timeout=options.seconds) as attackers:
+            everyone = [visitor(seed) for seed in range(options.clients)]
+            await asyncio.gather(*everyone, *(attacker(seed) for seed in range(options.hostile)))
+    return taken, errors, answers
 
 
 async def ask(client: httpx2.AsyncClient, kind: str, product: str, image: str, upload: bytes) -> httpx2.Response:

@@ -17,9 +17,10 @@ def main() -> None:
     from marketplace.models import checkpoints
 
     table = pd.read_parquet("data/clean/training_data.parquet")
-    vectors = read_embeddings(Path("data/embeddings.parquet"), table)
+    path = Path("models/full.pt")
+    vectors = read_embeddings(Path("data/embeddings.parquet"), table, [path])
     images = np.load("data/resized/full.npy", mmap_mode="r")
-    tuned, pretrained = checkpoints.load(Path("models/full.pt")), checkpoints.load(Path("models/pretrained.pt"))
+    tuned, pretrained = checkpoints.load(path), checkpoints.load(Path("models/pretrained.pt"))
     evaluation = evaluate(tuned, pretrained, table, vectors, images, load_section("extract", ExtractSettings))
     evaluation.write(Path("metrics/evaluate.json"), Path("metrics/evaluate"))
 

@@ -21,14 +21,14 @@ def main() -> None:
 
     settings = load_section("extract", ExtractSettings)
     table = pd.read_parquet("data/clean/training_data.parquet")
-    path = Path("models/full.pt")
+    path, onnx, text_model = Path("models/full.pt"), Path("models/image_model.onnx"), Path("models/text_model")
     tuned = chosen_checkpoint(path, Path("metrics/train_full/metrics.json"))
     model, vectors = embed_photos(tuned, table, np.load("data/resized/full.npy", mmap_mode="r"), settings)
     image_model.save(Path("models/image_model.pt"), model, tuned, checkpoint_sha256=sha256_of(path))
-    export_onnx(Path("models/image_model.onnx"), model.eval(), tuned["size"])
-    write_embeddings(Path("data/embeddings.parquet"), table, vectors)
-    product_ids, texts = embed_texts(Path("models/text_model"), table)
-    write_text_embeddings(Path("data/text_embeddings.parquet"), product_ids, texts)
+    export_onnx(onnx, model.eval(), tuned["size"])
+    write_embeddings(Path("data/embeddings.parquet"), table, vectors, [path, onnx])
+    product_ids, texts = embed_texts(text_model, table)
+    write_text_embeddings(Path("data/text_embeddings.parquet"), product_ids, texts, text_model)
 
 
 if __name__ == "__main__":

@@ -111,7 +111,7 @@ def vectors_of(n: int) -> PhotoVectors:
 
 def test_embeddings_come_back_with_their_ids(tmp_path: Path, table: pd.DataFrame) -> None:
     vectors, path = vectors_of(40), tmp_path / "embeddings.parquet"
-    write_embeddings(path, table, vectors)
+    write_embeddings(path, table, vectors, [])
     again = read_embeddings(path, table)
     for name in ("product", "kind", "hub_bias"):
         np.testing.assert_array_equal(getattr(again, name), getattr(vectors, name))
@@ -127,10 +127,30 @@ def test_embeddings_come_back_with_their_ids(tmp_path: Path, table: pd.DataFrame
 
 def test_text_embeddings_come_back_with_their_ids(tmp_path: Path) -> None:
     path, ids, vectors = tmp_path / "text.parquet", ["a", "b"], np.eye(2, dtype=np.float32)
-    write_text_embeddings(path, ids, vectors)
+    model = tmp_path / "text_model"
+    model.mkdir()
+    write_text_embeddings(path, ids, vectors, model)
     np.testing.assert_array_equal(read_text_embeddings(path, ids), vectors)
     with pytest.raises(MarketplaceError, match="for other products"):
         read_text_embeddings(path, ["b", "a"])
+
+
+def test_vectors_of_another_model_are_refused(tmp_path: Path, table: pd.DataFrame) -> None:
+    photos, texts = tmp_path / "embeddings.parquet", tmp_path / "text_embeddings.parquet"
+    image_model, text_model = tmp_path / "image_model.onnx", tmp_path / "text_model"
+    image_model.write_bytes(b"one")
+    text_model.mkdir()
+    (text_model / "tokenizer.json").write_text("one")
+    write_embeddings(photos, table, vectors_of(40), [image_model])
+    write_text_embeddings(texts, ["a"], np.eye(1, dtype=np.float32), text_model)
+    read_embeddings(photos, table, [image_model])
+    read_text_embeddings(texts, ["a"], text_model)
+    image_model.write_bytes(b"another")
+    (text_model / "tokenizer.json").write_text("another")
+    with pytest.raises(MarketplaceError, match=r"made with another model than .*onnx: run `dvc repro extract`"):
+        read_embeddings(photos, table, [image_model])
+    with pytest.raises(MarketplaceError, match=r"made with another model than .*text_model"):
+        read_text_embeddings(texts, ["a"], text_model)
 
 
 @given(n=st.integers(1, 20), seed=st.integers(0, 1000))

@@ -3,8 +3,11 @@
 A photo has two vectors. The product vector finds the very product in another photo; the kind vector finds others of its
 kind. Some photos are near everything: half of a photo's mean similarity to its five nearest is its hub bias, which is
 subtracted where products are looked for (CSLS, Conneau et al., arXiv:1710.04087).
+
+Both tables hold the SHA-256 of the models that they were made with: vectors of one model say nothing to another's.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from marketplace.common.errors import MarketplaceError
-from marketplace.common.files import replacing
+from marketplace.common.files import replacing, sha256_of
 
 HUB_NEIGHBOURS, HUB_WEIGHT = 5, 0.5
 ROWS_AT_ONCE = 1024  # bounds memory to that many times N similarities
@@ -42,8 +45,11 @@ def hub_bias(vectors: np.ndarray, sha256: np.ndarray) -> np.ndarray:
     return bias
 
 
-def write_embeddings(path: Path, table: pd.DataFrame, vectors: PhotoVectors) -> None:
-    """Write image_id, product_id, embedding (the product vector), kind_embedding and hub_bias, one row per photo."""
+def write_embeddings(path: Path, table: pd.DataFrame, vectors: PhotoVectors, models: Sequence[Path]) -> None:
+    """Write image_id, product_id, embedding (the product vector), kind_embedding and hub_bias, one row per photo.
+
+    `models` are the files that the vectors were made with.
+    """
     columns = {
         "image_id": pa.array(table["image_id"], pa.string()),
         "product_id": pa.array(table["product_id"], pa.string()),
@@ -51,38 +57,57 @@ def write_embeddings(path: Path, table: pd.DataFrame, vectors: PhotoVectors) -> 
         "kind_embedding": _as_lists(vectors.kind),
         "hub_bias": pa.array(vectors.hub_bias, pa.float32()),
     }
-    with replacing(path) as part:
-        pq.write_table(pa.table(columns), part)
+    _write(path, columns, models)
 
 
-def read_embeddings(path: Path, table: pd.DataFrame) -> PhotoVectors:
+def read_embeddings(path: Path, table: pd.DataFrame, models: Sequence[Path] = ()) -> PhotoVectors:
     """The vectors that `write_embeddings` wrote.
 
-    Raises MarketplaceError if they are not those of the photos of `table`, in its order.
+    Raises MarketplaceError if they are not those of the photos of `table`, in its order, or not made with `models`.
     """
-    stored = pq.read_table(path)
+    stored = _read(path, models)
     if stored["image_id"].to_pylist() != table["image_id"].tolist():
         raise MarketplaceError(f"{path} is for other photos than the training data: run `dvc repro extract`.")
     bias = stored["hub_bias"].to_numpy()
     return PhotoVectors(_as_array(stored["embedding"]), _as_array(stored["kind_embedding"]), bias)
 
 
-def write_text_embeddings(path: Path, product_ids: list[str], vectors: np.ndarray) -> None:
-    """Write product_id and embedding, the vector `(P, t)` of each product's text; all zeros if it has none."""
+def write_text_embeddings(path: Path, product_ids: list[str], vectors: np.ndarray, model: Path) -> None:
+    """Write product_id and embedding, the vector `(P, t)` of each product's text; all zeros if it has none.
+
+    `model` is the folder of the text model.
+    """
     columns = {"product_id": pa.array(product_ids, pa.string()), "embedding": _as_lists(vectors)}
-    with replacing(path) as part:
-        pq.write_table(pa.table(columns), part)
+    _write(path, columns, [model])
 
 
-def read_text_embeddings(path: Path, product_ids: list[str]) -> np.ndarray:
+def read_text_embeddings(path: Path, product_ids: list[str], model: Path | None = None) -> np.ndarray:
     """The vectors `(P, t) float32` that `write_text_embeddings` wrote.
 
-    Raises MarketplaceError if they are not those of the products, in this order.
+    Raises MarketplaceError if they are not those of the products, in this order, or not made with `model`.
     """
-    stored = pq.read_table(path)
+    stored = _read(path, [] if model is None else [model])
     if stored["product_id"].to_pylist() != product_ids:
         raise MarketplaceError(f"{path} is for other products than the training data: run `dvc repro extract`.")
     return _as_array(stored["embedding"])
+
+
+def _write(path: Path, columns: dict[str, pa.Array], models: Sequence[Path]) -> None:
+    made_with = {model.name: sha256_of(model) for model in models}
+    with replacing(path) as part:
+        pq.write_table(pa.table(columns).replace_schema_metadata(made_with), part)
+
+
+def _read(path: Path, models: Sequence[Path]) -> pa.Table:
+    stored = pq.read_table(path)
+    made_with = stored.schema.metadata or {}
+    for model in models:
+        if made_with.get(model.name.encode()) != sha256_of(model).encode():
+            raise MarketplaceError(
+                f"{path} was made with another model than {model}: run `dvc repro extract`, or `dvc checkout` to have "
+                "the files that dvc.lock names."
+            )
+    return stored
 
 
 def _as_lists(vectors: np.ndarray) -> pa.FixedSizeListArray:

@@ -37,10 +37,12 @@ class Catalogue:
 def read_catalogue(root: Path) -> Catalogue:
     """The catalogue of the pipeline that has run in `root`.
 
-    Raises MarketplaceError if tables do not belong together.
+    Raises MarketplaceError if tables and models do not belong together.
     """
     photos = pd.read_parquet(root / "data/clean/training_data.parquet")
     products = products_of(photos)
-    vectors = read_embeddings(root / "data/embeddings.parquet", photos)
-    texts = read_text_embeddings(root / "data/text_embeddings.parquet", products.table["product_id"].tolist())
+    vectors = read_embeddings(root / "data/embeddings.parquet", photos, [root / "models/image_model.onnx"])
+    texts = read_text_embeddings(
+        root / "data/text_embeddings.parquet", products.table["product_id"].tolist(), root / "models/text_model"
+    )
     return Catalogue(photos, products, vectors, texts)
