@@ -135,6 +135,20 @@ def test_text_embeddings_come_back_with_their_ids(tmp_path: Path) -> None:
         read_text_embeddings(path, ["b", "a"])
 
 
+def test_photos_without_a_direction_are_counted(
+    tmp_path: Path, table: pd.DataFrame, caplog: pytest.LogCaptureFixture
+) -> None:
+    path, vectors = tmp_path / "embeddings.parquet", vectors_of(40)
+    write_embeddings(path, table, vectors, [])
+    read_embeddings(path, table)
+    assert not caplog.records
+    vectors.product[3], vectors.kind[5, 0], vectors.kind[8] = 0, np.nan, np.inf
+    write_embeddings(path, table, vectors, [])
+    read_embeddings(path, table)
+    ids = table["image_id"]
+    assert f"the vectors of 3 of 40 photos ({ids[3]}, {ids[5]}, {ids[8]}, …) are zero or not finite" in caplog.text
+
+
 def test_vectors_of_another_model_are_refused(tmp_path: Path, table: pd.DataFrame) -> None:
     photos, texts = tmp_path / "embeddings.parquet", tmp_path / "text_embeddings.parquet"
     image_model, text_model = tmp_path / "image_model.onnx", tmp_path / "text_model"

@@ -7,6 +7,7 @@ subtracted where products are looked for (CSLS, Conneau et al., arXiv:1710.04087
 Both tables hold the SHA-256 of the models that they were made with: vectors of one model say nothing to another's.
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ import pyarrow.parquet as pq
 from marketplace.common.errors import MarketplaceError
 from marketplace.common.files import replacing, sha256_of
 
+log = logging.getLogger(__name__)
 HUB_NEIGHBOURS, HUB_WEIGHT = 5, 0.5
 ROWS_AT_ONCE = 1024  # bounds memory to that many times N similarities
 
@@ -63,13 +65,21 @@ def write_embeddings(path: Path, table: pd.DataFrame, vectors: PhotoVectors, mod
 def read_embeddings(path: Path, table: pd.DataFrame, models: Sequence[Path] = ()) -> PhotoVectors:
     """The vectors that `write_embeddings` wrote.
 
-    Raises MarketplaceError if they are not those of the photos of `table`, in its order, or not made with `models`.
+    Warns of photos whose vectors cannot be compared. Raises MarketplaceError if they are not those of the photos of
+    `table`, in its order, or not made with `models`.
     """
     stored = _read(path, models)
     if stored["image_id"].to_pylist() != table["image_id"].tolist():
         raise MarketplaceError(f"{path} is for other photos than the training data: run `dvc repro extract`.")
-    bias = stored["hub_bias"].to_numpy()
-    return PhotoVectors(_as_array(stored["embedding"]), _as_array(stored["kind_embedding"]), bias)
+    product, kind = _as_array(stored["embedding"]), _as_array(stored["kind_embedding"])
+    unusable = np.array(stored["image_id"])[~(_usable(product) & _usable(kind))]
+    if len(unusable):
+        log.warning(
+            "%s: the vectors of %s of %s photos (%s, …) are zero or not finite: they are similar to nothing, and "
+            "their products may get no recommendations. Look at the photos, or run `dvc repro --force extract`.",
+            *(path, f"{len(unusable):,}", f"{len(product):,}", ", ".join(unusable[:3])),
+        )
+    return PhotoVectors(product, kind, stored["hub_bias"].to_numpy())
 
 
 def write_text_embeddings(path: Path, product_ids: list[str], vectors: np.ndarray, model: Path) -> None:
@@ -108,6 +118,12 @@ def _read(path: Path, models: Sequence[Path]) -> pa.Table:
                 "the files that dvc.lock names."
             )
     return stored
+
+
+def _usable(vectors: np.ndarray) -> np.ndarray:
+    """Which of the vectors `(N, d)` have a direction."""
+    usable: np.ndarray = np.isfinite(vectors).all(axis=1) & vectors.any(axis=1)
+    return usable
 
 
 def _as_lists(vectors: np.ndarray) -> pa.FixedSizeListArray:
