@@ -36,16 +36,24 @@ def test_each_kind_of_end_has_its_sentence_and_code(
     assert code == 1
     assert "the disk is full while writing x.npy" in said
     assert "dvc gc -w" in said
+    for out_of_memory, why in (
+        (MemoryError(), "MemoryError"),
+        (RuntimeError("Exception from core.cpp:117:\n  std::bad_alloc\n"), "std::bad_alloc"),
+        (ImportError("libtorch_cuda.so: failed to map segment from shared object"), "libtorch_cuda.so: failed to map"),
+    ):
+        code, said = ended(out_of_memory, monkeypatch, capsys)
+        assert code == 1 and said.startswith(f"ERROR: there is not enough memory ({why}")
     error = PermissionError(errno.EACCES, "Permission denied", "x.npy")
     assert ended(error, monkeypatch, capsys) == (1, "ERROR: x.npy: Permission denied.")
 
 
-def test_a_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("bug", [AssertionError("a bug"), RuntimeError("a bug"), ImportError("no module")])
+def test_a_bug_keeps_its_traceback(bug: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
     def main() -> None:
-        raise AssertionError("a bug")
+        raise bug
 
     monkeypatch.setattr(sys, "argv", ["stage.py"])
-    with pytest.raises(AssertionError):
+    with pytest.raises(type(bug)):
         run_stage(main, "A stage.")
 
 

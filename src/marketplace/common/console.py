@@ -9,9 +9,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from marketplace.common.errors import MarketplaceError
+from marketplace.common.errors import MarketplaceError, first_line
 
 DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+# As the loader, PyTorch on a CPU and on a GPU, C++ and the system say it.
+MEMORY_FULL = ("failed to map segment", "can't allocate memory", "out of memory", "bad_alloc", "Cannot allocate memory")
 
 
 def run_stage(main: Callable[..., None], description: str | None, **arguments: Sequence[str]) -> None:
@@ -43,7 +45,7 @@ def start_logging() -> None:
 
 @contextmanager
 def plain_mistakes() -> Iterator[None]:
-    """When a user's mistake, Ctrl-C or a full disk ends the program, print a sentence instead of a traceback."""
+    """When a user's mistake, Ctrl-C or a full disk or memory ends the program, print a sentence, not a traceback."""
     try:
         yield
     except MarketplaceError as error:
@@ -55,6 +57,15 @@ def plain_mistakes() -> Iterator[None]:
         sys.exit(
             f"ERROR: {error.filename or error} is missing (looked in {Path.cwd()}). Run this in the repository's root; "
             "`dvc repro` makes what a stage needs, `dvc pull` fetches it."
+        )
+    except (MemoryError, ImportError, RuntimeError) as error:
+        lines = [line for line in str(error).splitlines() if any(words in line for words in MEMORY_FULL)]
+        if not lines and not isinstance(error, MemoryError):
+            raise
+        why = lines[0].strip() if lines else first_line(error)
+        sys.exit(
+            f"ERROR: there is not enough memory ({why}). Close other programs, or set smaller values for "
+            "resize_images.full or train.batch_size; nothing half-written is left."
         )
     except OSError as error:
         if error.errno not in DISK_FULL:
