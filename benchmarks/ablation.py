@@ -139,7 +139,7 @@ class Bench:
         self._table, self._split = pd.read_parquet(path), split
         categories = json.loads(space.path("data/clean/categories.json").read_text())["decode"]
         self._small, self._full = (
-            training_data(space.path(f"data/resized/{size}.npy"), path, categories) for size in ("small", "full")
+            training_data(space.path(f"data/resized/{size}"), path, categories) for size in ("small", "full")
         )
         for data in (self._small, self._full):
             both_views = self._settings.train.model_copy(update={"flip_probability": 0.5})
@@ -174,7 +174,7 @@ class Bench:
                 means[name] = tuned * means[name] + (1 - tuned) * untouched[name]
         mean = {name: value.to(states[0][name].dtype) for name, value in means.items()}
         network = checkpoints.network_of({**checkpoint, "state_dict": mean}, len(checkpoint["categories"]))
-        features = FeatureStore(network, self._full.images).features(np.arange(len(self._full.images)), room_gib=20)
+        features = FeatureStore(network, self._full.images).features()
         train = self._full.train.rows
         update_bn((features(rows) for rows in np.array_split(train, len(train) // 256 + 1)), network.tail)
         return {**checkpoint, "state_dict": checkpoints.state_of(network)}

@@ -26,7 +26,8 @@ from torchvision.transforms.v2 import functional as transforms
 from workspace import parser, report, table, workspace
 
 from marketplace.catalogue.photo_check import check_shards
-from marketplace.common.files import allocate
+from marketplace.common.arrays import ShardedArray
+from marketplace.common.files import allocate, remove
 from marketplace.photos.squares import resize_shards
 
 COMPARED = 200
@@ -56,7 +57,7 @@ def compare(folder: Path, photos: pd.DataFrame, size: int, runs: int) -> list[di
     """All ways, in turns."""
     paths = [folder / "photos" / f"{image_id}.jpg" for image_id in photos["image_id"]]
     ways: dict[str, Callable[[], np.ndarray]] = {
-        "`resize_images`": lambda: ours(folder, photos["image_id"].tolist(), size),
+        "`resize_images`": lambda: ours(folder, photos, size),
         "a Pillow loop": lambda: loop(with_pillow, paths, size, folder / "pillow.npy"),
         "torchvision decode_jpeg, resize": lambda: loop(with_torchvision, paths, size, folder / "torchvision.npy"),
     }
@@ -81,11 +82,11 @@ def compare(folder: Path, photos: pd.DataFrame, size: int, runs: int) -> list[di
     ]
 
 
-def ours(folder: Path, image_ids: list[str], size: int) -> np.ndarray:
+def ours(folder: Path, photos: pd.DataFrame, size: int) -> np.ndarray:
     """The library call of the stage."""
-    resize_shards(folder / "shards", image_ids, [(size, folder / "ours.npy")])
-    array: np.ndarray = np.load(folder / "ours.npy", mmap_mode="r")
-    return array
+    remove(folder / "ours")
+    resize_shards(folder / "shards", photos["file"], photos["shard"], {folder / "ours": size})
+    return ShardedArray(folder / "ours")[:]
 
 
 def loop(work: Callable[[list[Path], int, int, Path], None], paths: list[Path], size: int, out: Path) -> np.ndarray:

@@ -5,6 +5,7 @@
 The array of images is a sparse file of zeros, read like any other; the content of an image makes no difference here.
 """
 
+import math
 import os
 import tempfile
 import time
@@ -17,6 +18,7 @@ from workspace import ROOT, parser, peak_gib, report, table
 from marketplace.models.backbones import BACKBONES
 from marketplace.models.checkpoints import checkpoint_of
 from marketplace.models.network import pretrained_network
+from marketplace.models.packs import CACHE_GIB
 from marketplace.settings import load_settings
 from marketplace.training.data import Split, TrainingData
 from marketplace.training.recorder import Recorder
@@ -32,13 +34,13 @@ def main() -> None:
     command.add_argument("--size", type=int, default=256, help="pixels a side (default: 256)")
     command.add_argument("--backbone", choices=BACKBONES, default="efficientnet_lite0")
     options = command.parse_args()
-    settings = load_settings(ROOT / "params.yaml").train.model_copy(update={"feature_cache_gib": 1e6, "lr": 1e-6})
+    settings = load_settings(ROOT / "params.yaml").train.model_copy(update={"lr": 1e-6})
     network = pretrained_network(options.backbone, "none")
     start = checkpoint_of(network, weights="none", size=0, categories=[], leaves=[], epoch=0, figures={})
     start["state_dict"] = {k: v for k, v in start["state_dict"].items() if not k.startswith("head.categories")}
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        os.environ["MARKETPLACE_CACHE"] = str(folder / "cache")
+        os.environ |= {"MARKETPLACE_CACHE": str(folder / "cache"), CACHE_GIB: "1e6"}
         data = synthetic(folder / "images.npy", options.images, options.size)
         before, started = peak_gib(), time.perf_counter()
         with Recorder(folder / "metrics", folder / "logs", folder / "epochs") as recorder:
@@ -48,7 +50,7 @@ def main() -> None:
         "images": options.images,
         "size": options.size,
         "backbone": options.backbone,
-        "array_gib": data.images.nbytes / 2**30,
+        "array_gib": math.prod(data.images.shape) / 2**30,
         "before_gib": before,
         "peak_gib": peak_gib(),
         "seconds": seconds,

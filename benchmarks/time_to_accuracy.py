@@ -65,16 +65,14 @@ def cleaned(space: Workspace) -> pd.DataFrame:
     rows = pd.read_parquet(space.path("data/clean/training_data.parquet"))
     rows = rows[rows["split"] != "test"].reset_index(drop=True)
     wanted = set(rows["image_id"])
+    raw = shard_paths(space.path("data/raw/images"))
     files = sorted(
-        (name, jpeg(content))
-        for shard in shard_paths(space.path("data/raw/images"))
-        for name, content in read_shard(shard)
-        if image_id_of(name) in wanted
+        (name, jpeg(content)) for shard in raw for name, content in read_shard(shard) if image_id_of(name) in wanted
     )
     space.path("photos").mkdir()
     for name, content in files:
         (space.path("photos") / name).write_bytes(content)
-    write_shards(files, space.path("shards"), 16)
+    write_shards(files, space.path("shards"), len(raw))
     rows.to_parquet(space.path("photos.parquet"))
     return rows
 
@@ -116,9 +114,9 @@ def ours(
     folder.mkdir()
     categories = json.loads(space.path("data/clean/categories.json").read_text())["decode"]
     started = time.perf_counter()
-    resize_shards(space.path("shards"), photos["image_id"].tolist(), [(size, folder / "images.npy")])
+    resize_shards(space.path("shards"), photos["file"], photos["shard"], {folder / "images": size})
     resized = time.perf_counter()
-    data = training_data(folder / "images.npy", space.path("photos.parquet"), categories)
+    data = training_data(folder / "images", space.path("photos.parquet"), categories)
     start = checkpoints.load(space.path("models/pretrained.pt"))
     with Clock(folder) as clock:
         train(start, data, settings, epochs, clock)

@@ -7,8 +7,8 @@ from marketplace.common.console import run_stage
 
 def main() -> None:
     """Run the stage."""
-    import numpy as np
 
+    from marketplace.common.arrays import ShardedArray
     from marketplace.data_report.doubtful_labels import doubtful_labels
     from marketplace.data_report.report import Data, write_data_report
     from marketplace.embedding.outputs import network_outputs
@@ -16,7 +16,7 @@ def main() -> None:
     from marketplace.models import checkpoints
 
     data = Data.read(Path("data/clean"))
-    images = np.load("data/resized/full.npy", mmap_mode="r")
+    images = ShardedArray(Path("data/resized/full"))
     network = checkpoints.network_of(checkpoints.load(Path("models/pretrained.pt")), n_categories=1)
     texts = read_text_embeddings(Path("data/text_embeddings.parquet"), sorted(data.table["product_id"].unique()))
     doubtful = doubtful_labels(data.table, network_outputs(network, images).embeddings.numpy(), texts)

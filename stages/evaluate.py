@@ -7,9 +7,9 @@ from marketplace.common.console import run_stage
 
 def main() -> None:
     """Run the stage."""
-    import numpy as np
     import pandas as pd
 
+    from marketplace.common.arrays import ShardedArray
     from marketplace.common.params import load_section
     from marketplace.embedding.projection import ExtractSettings
     from marketplace.embedding.vectors import read_embeddings
@@ -19,7 +19,7 @@ def main() -> None:
     table = pd.read_parquet("data/clean/training_data.parquet")
     path = Path("models/full.pt")
     vectors = read_embeddings(Path("data/embeddings.parquet"), table, [path])
-    images = np.load("data/resized/full.npy", mmap_mode="r")
+    images = ShardedArray(Path("data/resized/full"))
     tuned, pretrained = checkpoints.load(path), checkpoints.load(Path("models/pretrained.pt"))
     evaluation = evaluate(tuned, pretrained, table, vectors, images, load_section("extract", ExtractSettings))
     evaluation.write(Path("metrics/evaluate.json"), Path("metrics/evaluate"))

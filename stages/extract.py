@@ -7,9 +7,9 @@ from marketplace.common.console import run_stage
 
 def main() -> None:
     """Run the stage."""
-    import numpy as np
     import pandas as pd
 
+    from marketplace.common.arrays import ShardedArray
     from marketplace.common.files import sha256_of
     from marketplace.common.params import load_section
     from marketplace.embedding import image_model
@@ -23,7 +23,7 @@ def main() -> None:
     table = pd.read_parquet("data/clean/training_data.parquet")
     path, onnx, text_model = Path("models/full.pt"), Path("models/image_model.onnx"), Path("models/text_model")
     tuned = chosen_checkpoint(path, Path("metrics/train_full/metrics.json"))
-    model, vectors = embed_photos(tuned, table, np.load("data/resized/full.npy", mmap_mode="r"), settings)
+    model, vectors = embed_photos(tuned, table, ShardedArray(Path("data/resized/full")), settings)
     image_model.save(Path("models/image_model.pt"), model, tuned, checkpoint_sha256=sha256_of(path))
     export_onnx(onnx, model.eval(), tuned["size"])
     write_embeddings(Path("data/embeddings.parquet"), table, vectors, [path, onnx])

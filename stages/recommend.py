@@ -8,9 +8,9 @@ from marketplace.common.console import run_stage
 
 def main() -> None:
     """Run the stage."""
-    import numpy as np
     import pandas as pd
 
+    from marketplace.common.arrays import ShardedArray
     from marketplace.common.files import write_json
     from marketplace.common.params import load_section
     from marketplace.recommendation.catalogue import read_catalogue
@@ -32,7 +32,7 @@ def main() -> None:
     evaluation = json.loads(Path("metrics/evaluate.json").read_text(encoding="utf-8"))
     write_json(Path("metrics/summary.json"), summary(evaluation, metrics))
     write_json(Path("metrics/tracked_products.json"), tracked_products(products, recommended))
-    images = np.load("data/resized/full.npy", mmap_mode="r")
+    images = ShardedArray(Path("data/resized/full"))
     write_gallery(Path("reports/gallery.html"), products, recommended, images, evaluation | {"recommend": metrics})
 
 

@@ -1,4 +1,4 @@
-"""Scale every kept photo, upright and whole, onto a small and a full-sized square: data/resized/{small,full}.npy."""
+"""Scale every kept photo, upright and whole, onto a small and a full-sized square: data/resized/{small,full}/."""
 
 from pathlib import Path
 
@@ -14,10 +14,11 @@ def main() -> None:
     from marketplace.photos.squares import ResizeSettings, resize_shards
 
     settings = load_section("resize_images", ResizeSettings)
-    files = pd.read_parquet("data/clean/training_data.parquet", columns=["file"])["file"].tolist()
+    table = pd.read_parquet("data/clean/training_data.parquet", columns=["file", "shard"])
     folder = Path("data/resized")
-    with replacing(folder / "small.npy") as small, replacing(folder / "full.npy") as full:
-        resize_shards(Path("data/raw/images"), files, [(settings.small, small), (settings.full, full)])
+    with replacing(folder / "small") as small, replacing(folder / "full") as full:
+        targets = {small: settings.small, full: settings.full}
+        resize_shards(Path("data/raw/images"), table["file"], table["shard"], targets)
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ def main(size: str) -> None:
         epochs, warm = own.epochs, own.warm_start
     start = checkpoints.load(Path("models/small.pt" if warm else "models/pretrained.pt"))
     categories = json.loads(Path("data/clean/categories.json").read_text(encoding="utf-8"))["decode"]
-    data = training_data(Path(f"data/resized/{size}.npy"), Path("data/clean/training_data.parquet"), categories)
+    data = training_data(Path(f"data/resized/{size}"), Path("data/clean/training_data.parquet"), categories)
     with Recorder(Path(f"metrics/train_{size}"), logs_of(f"train_{size}"), Path(f"models/epochs/{size}")) as recorder:
         best = train(start, data, settings, epochs, recorder)
     checkpoints.save(Path(f"models/{size}.pt"), best)

@@ -1,20 +1,20 @@
-import os
-import time
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from marketplace.common.files import user_cache
-from marketplace.models import features
-from marketplace.models.features import Features, FeatureStore, HeldFeatures, LiveFeatures, StoredFeatures
+from marketplace.models.features import FeatureStore, HeldFeatures, LiveFeatures
 from marketplace.models.network import Network
+from marketplace.models.packs import CACHE_GIB
+from marketplace.models.trunk import trunk_runner
 
-ROWS = np.array([0, 2, 3, 5])
+EVERY = np.arange(6)
 
 
 @pytest.fixture(autouse=True)
@@ -33,144 +33,154 @@ def images() -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (6, 64, 64, 3), dtype=np.uint8)
 
 
-def trunk_features(
-    network: Network, images: np.ndarray, rows: np.ndarray, *, mirrored: bool = False, room_gib: float = 0.0
-) -> Features:
-    return FeatureStore(network, images).features(rows, mirrored=mirrored, room_gib=room_gib)
+@pytest.fixture
+def computed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many images the trunk ran for, call by call; the first of each store only tells the size."""
+    counts: list[int] = []
+    half = LiveFeatures.half
+
+    def counted(self: LiveFeatures, rows: np.ndarray) -> np.ndarray:
+        counts.append(len(rows))
+        return half(self, rows)
+
+    monkeypatch.setattr(LiveFeatures, "half", counted)
+    return counts
 
 
-def stored_files() -> list[Path]:
-    return sorted(user_cache("features").glob("*.npy"))
+def packs() -> list[Path]:
+    return sorted(user_cache("features").rglob("*.npy"))
 
 
 @pytest.mark.parametrize("mirrored", [False, True])
-def test_stored_features_are_those_of_the_trunk(network: Network, images: np.ndarray, mirrored: bool) -> None:
-    stored = trunk_features(network, images, ROWS, mirrored=mirrored, room_gib=1)
-    assert isinstance(stored, StoredFeatures)
+def test_stored_features_are_those_of_the_trunk(
+    network: Network, images: np.ndarray, mirrored: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored = FeatureStore(network, images).features(mirrored=mirrored)
     asked = np.array([5, 0, 3])
     pixels = network.pixels(images[asked])
     with torch.inference_mode():
         expected = network.trunk(pixels.flip(3) if mirrored else pixels)
     torch.testing.assert_close(stored(asked), expected, rtol=2e-3, atol=2e-3)
-    live = trunk_features(network, images, ROWS, mirrored=mirrored)
-    torch.testing.assert_close(live(asked), stored(asked), rtol=1e-3, atol=1e-3)
+    monkeypatch.setenv(CACHE_GIB, "0")
+    monkeypatch.setenv("MARKETPLACE_CACHE", str(user_cache("elsewhere")))
+    live = FeatureStore(network, images).features(mirrored=mirrored)
+    assert torch.equal(live(asked), stored(asked))
+    assert not packs()
 
 
-def test_features_are_computed_once(network: Network, images: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = trunk_features(network, images, ROWS, room_gib=1)
-
-    def no_more(*_: object) -> None:
-        raise AssertionError("computed again")
-
-    monkeypatch.setattr(features, "_fill", no_more)
-    again = trunk_features(network, images, ROWS)  # reading needs no room
-    assert isinstance(again, StoredFeatures)
-    assert torch.equal(again(ROWS), first(ROWS))
+def test_features_are_computed_once(network: Network, images: np.ndarray, computed: list[int]) -> None:
+    first = FeatureStore(network, images).features()(EVERY)
+    assert sum(computed) == 1 + len(images)
+    computed.clear()
+    assert torch.equal(FeatureStore(network, images).features()(EVERY), first)
+    assert not computed
 
 
-def test_whatever_determines_features_gives_them_another_name(network: Network, images: np.ndarray) -> None:
+def test_only_new_images_are_computed_wherever_the_others_stand_now(
+    network: Network, images: np.ndarray, computed: list[int], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "marketplace")
+    before = FeatureStore(network, images).features()(EVERY)
+    computed.clear()
+    new = np.random.default_rng(1).integers(0, 256, (1, 64, 64, 3), dtype=np.uint8)
+    grown = np.concatenate([images[[4, 2]], new, images[[0, 1, 3, 5]], new])
+    after = FeatureStore(network, grown).features()(np.arange(8))
+    assert sum(computed) == 1 + 1
+    assert torch.equal(after[[3, 4, 1, 5, 0, 6]], before)
+    assert torch.equal(after[2], after[7])
+    assert "frozen layers: 1 of 8 images are new" in caplog.text
+
+
+@pytest.fixture(scope="module")
+def live(network: Network, images: np.ndarray) -> LiveFeatures:
+    return LiveFeatures(trunk_runner(network, images.shape[1]), images, mirrored=False)
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(order=st.permutations(range(6)), cut=st.integers(0, 6))
+def test_features_do_not_depend_on_the_others_in_their_batch(live: LiveFeatures, order: list[int], cut: int) -> None:
+    rows = np.array(order)
+    apart = np.concatenate([live.half(part) for part in (rows[:cut], rows[cut:]) if len(part)])
+    np.testing.assert_array_equal(apart, live.half(EVERY)[rows])
+
+
+def test_whatever_determines_features_gives_them_another_place(network: Network, images: np.ndarray) -> None:
     torch.manual_seed(1)
     others = {
-        "weights": (Network("efficientnet_lite0", 3).eval(), images, ROWS, False),
-        "images": (network, images + np.uint8(1), ROWS, False),
-        "size": (network, np.ascontiguousarray(images[:, :32, :32]), ROWS, False),
-        "rows": (network, images, ROWS[:3], False),
-        "view": (network, images, ROWS, True),
+        "weights": (Network("efficientnet_lite0", 3).eval(), images, False),
+        "images": (network, images + np.uint8(1), False),
+        "size": (network, np.ascontiguousarray(images[:, :32, :32]), False),
+        "view": (network, images, True),
     }
-    trunk_features(network, images, ROWS, room_gib=1)
-    for count, (what, (net, array, rows, mirrored)) in enumerate(others.items(), start=2):
-        trunk_features(net, array, rows, mirrored=mirrored, room_gib=1)
-        assert len(stored_files()) == count, what
+    FeatureStore(network, images).features()
+    for count, (what, (net, array, mirrored)) in enumerate(others.items(), start=2):
+        FeatureStore(net, array).features(mirrored=mirrored)
+        assert len(packs()) == count, what
 
 
-def test_a_fine_tuned_tail_finds_the_trunks_features(network: Network, images: np.ndarray) -> None:
-    trunk_features(network, images, ROWS, room_gib=1)
+def test_a_fine_tuned_tail_finds_the_trunks_features(network: Network, images: np.ndarray, computed: list[int]) -> None:
+    FeatureStore(network, images).features()
+    computed.clear()
     tuned = Network("efficientnet_lite0", 5)
     tuned.trunk.load_state_dict(network.trunk.state_dict())
-    assert isinstance(trunk_features(tuned.eval(), images, ROWS), StoredFeatures)
+    FeatureStore(tuned.eval(), images).features()(EVERY)
+    assert not computed
 
 
-def test_what_does_not_fit_is_computed_live_and_says_so(
-    network: Network, images: np.ndarray, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+def test_a_killed_run_keeps_what_it_has(
+    network: Network, images: np.ndarray, monkeypatch: pytest.MonkeyPatch, computed: list[int]
 ) -> None:
-    assert isinstance(trunk_features(network, images, ROWS, room_gib=1e-6), LiveFeatures)
-    assert "more than train.feature_cache_gib" in caplog.text
-    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=10))
-    assert isinstance(trunk_features(network, images, ROWS, room_gib=1), LiveFeatures)
-    assert "the disk of" in caplog.text
-    assert not list(user_cache("features").iterdir())
-
-
-def test_the_least_recently_used_makes_room(network: Network, images: np.ndarray) -> None:
-    size_gib = 0.0
-    for age, rows in ((300, ROWS), (200, np.array([0, 1, 2, 3])), (100, np.array([1, 2, 3, 4]))):
-        trunk_features(network, images, rows, room_gib=1)
-        newest = max(stored_files(), key=lambda path: path.stat().st_mtime)
-        size_gib = newest.stat().st_size / features.GIB
-        os.utime(newest, (time.time() - age,) * 2)
-    trunk_features(network, images, ROWS)  # the oldest is used again
-    used = max(stored_files(), key=lambda path: path.stat().st_mtime)
-    trunk_features(network, images, np.array([2, 3, 4, 5]), room_gib=3.2 * size_gib)
-    assert len(stored_files()) == 3
-    assert used in stored_files()
-
-
-def test_a_killed_writer_leaves_nothing_that_is_read(
-    network: Network, images: np.ndarray, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    old, young = user_cache("features") / "a.npy.1.part", user_cache("features") / "b.npy.2.part"
-    for part in (old, young):
-        part.write_bytes(b"half")
-    os.utime(old, (time.time() - 2 * features.STALE_SECONDS,) * 2)
+    monkeypatch.setattr("marketplace.models.features.PACK", 2)
+    counted = LiveFeatures.half
 
     def killed(self: LiveFeatures, rows: np.ndarray) -> np.ndarray:
-        raise KeyboardInterrupt
+        if 4 in rows:
+            raise KeyboardInterrupt
+        return counted(self, rows)
 
     with monkeypatch.context() as patch:
         patch.setattr(LiveFeatures, "half", killed)
         with pytest.raises(KeyboardInterrupt):
-            trunk_features(network, images, ROWS, room_gib=1)
-    assert {path.name for path in user_cache("features").iterdir()} == {old.name, young.name}
-    assert isinstance(trunk_features(network, images, ROWS, room_gib=1), StoredFeatures)
-    assert not old.exists()  # another writer may still be at the young one
-    assert young.exists()
+            FeatureStore(network, images).features()
+    assert len(packs()) == 2
+    computed.clear()
+    FeatureStore(network, images).features()
+    assert sum(computed) == 1 + 2
 
 
 @pytest.mark.parametrize("damage", ["zeros", "a bit", "cut", "empty"])
 def test_damaged_features_are_computed_again(
     network: Network, images: np.ndarray, caplog: pytest.LogCaptureFixture, damage: str
 ) -> None:
-    expected = trunk_features(network, images, ROWS, room_gib=1)(ROWS).clone()
-    (path,) = stored_files()
+    expected = FeatureStore(network, images).features()(EVERY)
+    (path,) = packs()
     content = bytearray(path.read_bytes())
     if damage == "zeros":  # of one image
         content[2000:3000] = bytes(1000)
     elif damage == "a bit":
-        content[-200] ^= 1
+        content[2000] ^= 1
     content = content if damage in ("zeros", "a bit") else content[: len(content) // 2 * (damage == "cut")]
     path.write_bytes(content)
-    again = trunk_features(network, images, ROWS, room_gib=1)
-    assert torch.equal(again(ROWS), expected)
-    assert f"{path} is damaged: the frozen layers run again" in caplog.text
+    assert torch.equal(FeatureStore(network, images).features()(EVERY), expected)
+    assert f"{path} is damaged: what it held is computed again" in caplog.text
 
 
-def test_two_writers_of_one_file_do_not_disturb_each_other(network: Network, images: np.ndarray) -> None:
+def test_two_writers_do_not_disturb_each_other(network: Network, images: np.ndarray) -> None:
     with ProcessPoolExecutor(mp_context=get_context("spawn")) as processes:
         results = list(processes.map(write_and_read, [images] * 4))
     assert all((result == results[0]).all() for result in results)
-    assert len(stored_files()) == 1
-    assert len(list(user_cache("features").iterdir())) == 1
+    assert len(packs()) == 1
+    assert len([path for path in user_cache("features").rglob("*") if path.is_file()]) == 1
 
 
 def write_and_read(images: np.ndarray) -> np.ndarray:
     torch.manual_seed(0)
-    values: np.ndarray = trunk_features(Network("efficientnet_lite0", 3).eval(), images, ROWS, room_gib=1)(ROWS).numpy()
+    values: np.ndarray = FeatureStore(Network("efficientnet_lite0", 3).eval(), images).features()(EVERY).numpy()
     return values
 
 
 def test_features_held_in_memory_are_the_stored_ones(network: Network, images: np.ndarray) -> None:
-    stored = trunk_features(network, images, ROWS, room_gib=1)
-    (path,) = stored_files()
-    held = HeldFeatures(torch.from_numpy(np.load(path)), ROWS)
+    stored = FeatureStore(network, images).features()
+    held = HeldFeatures(torch.from_numpy(np.load(packs()[0])))  # one pack has all, in their order
     asked = np.array([5, 0, 3])
     assert torch.equal(held(asked), stored(asked))

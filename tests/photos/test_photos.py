@@ -6,6 +6,7 @@ import zlib
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
@@ -13,9 +14,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from marketplace.catalogue.photo_check import check_shards
+from marketplace.common.arrays import ShardedArray
 from marketplace.photos.codec import MAX_BYTES, UnreadableImageError, _orientation, decode
 from marketplace.photos.squares import letterbox, resize_shards
-from marketplace.raw.shards import read_shard, shard_paths, write_shards
+from marketplace.raw.shards import image_id_of, read_shard, shard_of, shard_paths, write_shards
 from marketplace.sources.sample.defects import _bomb
 
 
@@ -251,24 +253,24 @@ def test_the_whole_picture_lies_centred_on_a_white_square(width: int, height: in
     assert abs(min(len(rows), len(columns)) - expected) <= 1
 
 
-def test_arrays_hold_the_listed_images_in_order_whatever_the_shards(tmp_path: Path) -> None:
-    photos = {f"id{i:02}": scene(40 + i, 90 - i) for i in range(12)}
-    files = sorted((f"{name}.jpg", saved(image, format="PNG")) for name, image in photos.items())
-    wanted = sorted(photos)[1::2]
-    arrays = []
-    for n_shards in (1, 5):
-        folder = tmp_path / str(n_shards)
-        write_shards(files, folder / "images", n_shards)
-        targets = [(32, folder / "small.npy"), (48, folder / "full.npy")]
-        resize_shards(folder / "images", [f"{name}.jpg" for name in wanted], targets)
-        arrays.append([np.load(path) for _, path in targets])
-        for size, path in targets:
-            expected = np.stack([letterbox(photos[image_id], size) for image_id in wanted])
-            assert (np.load(path) == expected).all()
-    assert all((a == b).all() for a, b in zip(*arrays, strict=True))
-    with pytest.raises(ValueError, match="have 12 of the 13"):
-        names = [f"{name}.jpg" for name in (*sorted(photos), "stranger")]
-        resize_shards(tmp_path / "1" / "images", names, [(32, tmp_path / "x.npy")])
+@pytest.mark.parametrize("n_shards", [1, 5])
+def test_each_shard_gives_an_array_of_the_listed_images(tmp_path: Path, n_shards: int) -> None:
+    photos = {f"id{i:02}.jpg": scene(40 + i, 90 - i) for i in range(12)}
+    write_shards(
+        sorted((name, saved(image, format="PNG")) for name, image in photos.items()), tmp_path / "images", n_shards
+    )
+    table = pd.DataFrame({"file": sorted(photos)[1::2]})
+    table["shard"] = [shard_of(image_id_of(name), n_shards) for name in table["file"]]
+    table = table.sort_values(["shard", "file"], ignore_index=True)
+    targets = {tmp_path / "small": 32, tmp_path / "full": 48}
+    resize_shards(tmp_path / "images", table["file"], table["shard"], targets)
+    for folder, size in targets.items():
+        assert [path.name for path in sorted(folder.iterdir())] == [f"{n:03}.npy" for n in range(n_shards)]
+        expected = np.stack([letterbox(photos[name], size) for name in table["file"]])
+        assert (ShardedArray(folder)[:] == expected).all()
+    table.loc[0, "file"] = "stranger.jpg"
+    with pytest.raises(ValueError, match="photos"):
+        resize_shards(tmp_path / "images", table["file"], table["shard"], {tmp_path / "x": 32})
 
 
 def test_check_opens_every_file(raw: Path) -> None:

@@ -226,4 +226,4 @@ def test_a_full_disk_is_a_sentence_and_space_is_all_it_takes(make_project: MakeP
     assert "ERROR: the disk is full" in output
     assert not list((project.folder / "data/resized").iterdir())
     project.dvc("repro", "resize_images")
-    assert (project.folder / "data/resized/full.npy").exists()
+    assert (project.folder / "data/resized/full/000.npy").exists()

@@ -12,12 +12,13 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 from helpers.project import Project
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from marketplace.common.arrays import ShardedArray
 
 expect.set_options(timeout=20_000)  # the tests share the machine
 
@@ -89,7 +90,7 @@ def table(reproduced: Project) -> pd.DataFrame:
 @pytest.fixture
 def photo(reproduced: Project, tmp_path: Path) -> Path:
     """The first photo of the catalogue, as a file."""
-    images = np.load(reproduced.folder / "data/resized/full.npy", mmap_mode="r")
+    images = ShardedArray(reproduced.folder / "data/resized/full")
     Image.fromarray(images[0]).save(tmp_path / "mine.png")
     return tmp_path / "mine.png"
 

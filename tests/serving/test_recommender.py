@@ -16,6 +16,7 @@ from helpers.paths import ROOT
 from helpers.project import Project
 from PIL import Image
 
+from marketplace.common.arrays import ShardedArray
 from marketplace.common.errors import MarketplaceError
 from marketplace.raw.shards import read_shard, shard_paths
 from marketplace.recommendation.catalogue import read_catalogue
@@ -44,7 +45,7 @@ def client(recommender: Recommender) -> Iterator[TestClient]:
 
 
 def png_of(reproduced: Project, row: int) -> bytes:
-    image = Image.fromarray(np.load(reproduced.folder / "data/resized/full.npy", mmap_mode="r")[row])
+    image = Image.fromarray(ShardedArray(reproduced.folder / "data/resized/full")[row])
     buffer = io.BytesIO()
     image.save(buffer, "PNG")
     return buffer.getvalue()
@@ -173,7 +174,7 @@ def test_a_running_server_keeps_its_models_when_files_are_replaced(
     photo = png_of(copy_of_reproduced, 0)
     before = recommender.similar_to_photo(photo, k=5)
     words = recommender.similar_to_words("red", k=5)
-    for name in (*SERVED, "data/resized/full.npy"):  # as `dvc checkout` does: other files under the same names
+    for name in (*SERVED, "data/resized/full/000.npy"):  # as `dvc checkout` does: other files under the same names
         if (folder / name).is_file():
             (folder / name).unlink()
             (folder / name).write_bytes(b"another run's")

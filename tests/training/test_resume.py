@@ -117,7 +117,7 @@ def test_no_other_run_finds_the_state(
     others = [
         (start, data, train_settings.model_copy(update={"lr": 5e-3})),
         (start, data, train_settings.model_copy(update={"seed": 5})),
-        (start, replace(data, images=data.images + np.uint8(1)), train_settings),
+        (start, replace(data, images=data.images[:] + np.uint8(1)), train_settings),
         (start, replace(data, train=other_labels), train_settings),
         (start, replace(data, categories=[*COLOURS[:2], "azure"]), train_settings),
         (other_start, data, train_settings),

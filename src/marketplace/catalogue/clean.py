@@ -34,7 +34,8 @@ class CleanSettings(Section):
 SCHEMA = pa.schema(
     [
         ("image_id", pa.string()),
-        ("file", pa.string()),  # its name in the shards
+        ("file", pa.string()),  # its name in its shard
+        ("shard", pa.int32()),
         ("product_id", pa.string()),
         ("product_name", pa.string()),
         ("product_description", pa.string()),
@@ -88,6 +89,7 @@ def clean(raw: Path, settings: CleanSettings) -> CleanDump:
     if table.empty:
         raise MarketplaceError("no photo is left after cleaning: no product has a row in images.csv with a sound file.")
     table = repair.leave_out_photos(table, placeholders(table["product_id"], table["phash"]), "placeholder", rejects)
+    table = table.sort_values(["shard", "image_id"], ignore_index=True)  # the order of the shards' arrays
     pairs = near_duplicates(table["phash"])
     table["group"] = photo_groups(table["product_id"], table["sha256"], pairs)
     pairs_by_id = _by_id(pairs, table["image_id"])

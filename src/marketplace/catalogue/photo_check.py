@@ -15,14 +15,16 @@ DECODED_SIDE = 4 * HASH_SIDE  # pixels that the hash is computed from
 
 
 def check_shards(folder: Path) -> pd.DataFrame:
-    """Open every file of every shard: name, sha256, reason (empty for a sound image) and phash, ordered by name.
+    """Open every file of every shard: name, shard, sha256, reason (empty for a sound image) and phash, by name.
 
     `phash` is the perceptual hash of a sound image in hex (https://www.hackerfactor.com/blog/index.php?/archives/432).
     """
-    rows: list[tuple[str, str, str, str]] = []
-    for checked in each_shard(_check_shard, [(path,) for path in shard_paths(folder)], "checking photos"):
-        rows += checked
-    return pd.DataFrame(sorted(rows), columns=["name", "sha256", "reason", "phash"], dtype=str)
+    rows: list[tuple[str, int, str, str, str]] = []
+    tasks = [(path,) for path in shard_paths(folder)]
+    for shard, checked in enumerate(each_shard(_check_shard, tasks, "checking photos")):
+        rows += [(name, shard, sha256, reason, phash) for name, sha256, reason, phash in checked]
+    columns = {"name": str, "shard": int, "sha256": str, "reason": str, "phash": str}
+    return pd.DataFrame(sorted(rows), columns=list(columns)).astype(columns)
 
 
 def _check_shard(path: Path) -> list[tuple[str, str, str, str]]:

@@ -78,10 +78,10 @@ def clean_images(
 
 
 def join_files(images: pd.DataFrame, files: pd.DataFrame, known: "pd.Series[str]", rejects: Rejects) -> pd.DataFrame:
-    """Join image rows with the files that were opened: adds file (its name), sha256 and phash.
+    """Join image rows with the files that were opened: adds file (its name), shard, sha256 and phash.
 
-    Leaves out whatever has no partner. `files` has name, sha256, phash and reason (empty for a sound image); a file is
-    named by an image's id, with an extension or without. `known` are the ids in the dump's table, kept or not.
+    Leaves out whatever has no partner. `files` has name, shard, sha256, phash and reason (empty for a sound image); a
+    file is named by an image's id, with an extension or without. `known` are the ids in the dump's table, kept or not.
 
     Raises MarketplaceError if no file has the name of any row.
     """

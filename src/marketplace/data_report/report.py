@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from marketplace.catalogue.rejects import explanation
+from marketplace.common.arrays import Images
 from marketplace.common.files import replacing
 from marketplace.common.texts import display_name
 from marketplace.data_report.findings import findings, pairs_of_products
@@ -49,7 +50,7 @@ class LeftOut:
     photos: list[str]  # data: URLs
 
 
-def write_data_report(page: Path, csv: Path, data: Data, doubtful: pd.DataFrame, images: np.ndarray, raw: Path) -> None:
+def write_data_report(page: Path, csv: Path, data: Data, doubtful: pd.DataFrame, images: Images, raw: Path) -> None:
     """Write the page and the CSV file.
 
     `doubtful` is what `doubtful_labels` gives, `images` `(N, S, S, 3) uint8` are in the order of the training data, and
@@ -91,7 +92,7 @@ def categories(table: pd.DataFrame, doubtful: pd.DataFrame) -> list[dict[str, ob
 class Cards:
     """Makes the page's photos with their captions."""
 
-    def __init__(self, table: pd.DataFrame, images: np.ndarray) -> None:
+    def __init__(self, table: pd.DataFrame, images: Images) -> None:
         self._images = images
         self._row_of = {image_id: row for row, image_id in enumerate(table["image_id"])}
         self._table = table

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from marketplace.common.arrays import Images
 from marketplace.common.texts import display_name
 from marketplace.embedding.image_model import DETAIL_POWER, ImageModel, Projections
 from marketplace.embedding.outputs import Outputs, network_outputs
@@ -19,7 +20,7 @@ from marketplace.models.checkpoints import Checkpoint
 
 @torch.no_grad()  # not inference_mode: the model is exported afterwards
 def embed_photos(
-    tuned: Checkpoint, table: pd.DataFrame, images: np.ndarray, settings: ExtractSettings
+    tuned: Checkpoint, table: pd.DataFrame, images: Images, settings: ExtractSettings
 ) -> tuple[ImageModel, PhotoVectors]:
     """Fit the projections to the training photos: the image model, and the vectors of all photos.
 

@@ -9,11 +9,13 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from marketplace.common.arrays import Images
 from marketplace.common.errors import MarketplaceError
 from marketplace.models import checkpoints
 from marketplace.models.checkpoints import Checkpoint
-from marketplace.models.features import FeatureStore
+from marketplace.models.features import FeatureStore, digest, folder_of, trunk_key
 from marketplace.models.network import Network
+from marketplace.models.packs import Packs
 
 BATCH = 32
 
@@ -41,25 +43,47 @@ class Outputs(NamedTuple):
     details: Tensor  # (N, C) float32, of the trunk: colours, materials and patterns rather than kinds of things
 
 
-@torch.inference_mode()
-def network_outputs(network: Network, images: np.ndarray, *, mirrored: bool = False) -> Outputs:
-    """The outputs of a network, before its head, for every image.
+def network_outputs(network: Network, images: Images, *, mirrored: bool = False) -> Outputs:
+    """The outputs of a network, before its head, for every image `(N, S, S, 3) uint8`.
 
-    `images` are `(N, S, S, 3) uint8`; `mirrored` averages with the mirror image. Stored features are used if there are
-    any.
+    `mirrored` averages with the mirror image. What the same network has given for the same pixels is found again, even
+    if it was for another catalogue.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network.eval().to(device)
-    rows = np.arange(len(images))
     store = FeatureStore(network, images)
-    views = [store.features(rows, mirrored=flip) for flip in ((False, True) if mirrored else (False,))]
-    parts: list[Outputs] = []
+    tail = [digest(value.cpu().numpy()) for value in network.tail.state_dict().values()]
+    packs = Packs(folder_of(trunk_key(network) | {"tail": tail, "size": images.shape[1], "outputs": mirrored}))
+    found = packs.find(store.keys)
+    values = np.empty((len(images), *found.packs[0].shape[1:]), np.float32) if found.packs else None
+    new = np.flatnonzero(found.missing)
+    if len(new):
+        computed = _computed(network, store, new, mirrored=mirrored)
+        if packs.make_room(computed.nbytes, store.keys):
+            packs.write(store.keys[new], computed)
+        values = np.empty((len(images), computed.shape[1]), np.float32) if values is None else values
+        values[new] = computed
+    assert values is not None
+    known = np.flatnonzero(~found.missing)
+    values[known] = found.read(known) if len(known) else 0
+    width = network.dimensions
+    return Outputs(*(torch.from_numpy(part) for part in (values[:, :width], values[:, width:])))
+
+
+@torch.inference_mode()
+def _computed(network: Network, store: FeatureStore, rows: np.ndarray, *, mirrored: bool) -> np.ndarray:
+    """Embeddings and details `(len(rows), D + C) float32` side by side."""
+    device = next(network.parameters()).device
+    views = [store.features(mirrored=flip) for flip in ((False, True) if mirrored else (False,))]
+    parts = []
     with tqdm(total=len(rows), desc="embedding", unit="image", mininterval=0.5) as progress:
         for start in range(0, len(rows), BATCH):
             batch = rows[start : start + BATCH]
-            parts.append(mean_of([outputs_of(network, view(batch).to(device)) for view in views]))
+            whole = np.resize(batch, BATCH)  # a batch of another size may round otherwise
+            outputs = mean_of([outputs_of(network, view(whole).to(device)) for view in views])
+            parts.append(torch.cat(outputs, dim=1)[: len(batch)])
             progress.update(len(batch))
-    return Outputs(*(torch.cat(values) for values in zip(*parts, strict=True)))
+    return torch.cat(parts).numpy()
 
 
 def outputs_of(network: Network, features: Tensor) -> Outputs:

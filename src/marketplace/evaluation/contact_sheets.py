@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image, ImageDraw, ImageFont
 
+from marketplace.common.arrays import Images
 from marketplace.evaluation.retrieval import cosine, nearest
 
 THUMBNAIL = 112
@@ -15,7 +16,7 @@ N_MISTAKES, MISTAKES_A_ROW, MISTAKE_WIDTH = 12, 4, 220  # how many, and pixels f
 INK, MISS = (70, 70, 76), (196, 52, 44)
 
 
-def similar_sheet(images: np.ndarray, table: pd.DataFrame, embeddings: np.ndarray, queries: np.ndarray) -> Image.Image:
+def similar_sheet(images: Images, table: pd.DataFrame, embeddings: np.ndarray, queries: np.ndarray) -> Image.Image:
     """A row per query: the photo, then its six nearest photos of other products with their cosine similarity.
 
     `images` `(N, S, S, 3) uint8`, `table` with product_id, category and sha256, `embeddings` `(N, D)`, `queries`
@@ -64,7 +65,7 @@ def worst_mistakes(table: pd.DataFrame, rows: np.ndarray, probabilities: np.ndar
     return surest.head(N_MISTAKES).drop(columns="product_id").reset_index(drop=True)
 
 
-def mistakes_sheet(images: np.ndarray, table: pd.DataFrame, mistakes: pd.DataFrame, names: list[str]) -> Image.Image:
+def mistakes_sheet(images: Images, table: pd.DataFrame, mistakes: pd.DataFrame, names: list[str]) -> Image.Image:
     """Photos with their category, and in red the one they were assigned to and its probability.
 
     `images` `(N, S, S, 3) uint8`, `mistakes` as `worst_mistakes` gives them, `names` of the categories by label.

@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 from sklearn.metrics import accuracy_score, f1_score, precision_recall_fscore_support, top_k_accuracy_score
 
+from marketplace.common.arrays import Images
 from marketplace.common.files import replacing, write_json
 from marketplace.embedding.extraction import fit_projections
 from marketplace.embedding.outputs import network_outputs
@@ -49,7 +50,7 @@ def evaluate(
     pretrained: checkpoints.Checkpoint,
     table: pd.DataFrame,
     vectors: PhotoVectors,
-    images: np.ndarray,
+    images: Images,
     settings: ExtractSettings,
 ) -> Evaluation:
     """Evaluate on the test split, beside the ImageNet network without any fine-tuning.
@@ -102,7 +103,7 @@ def _categories(tuned: checkpoints.Checkpoint, table: pd.DataFrame) -> list[str]
 
 @torch.inference_mode()
 def _untouched(
-    pretrained: checkpoints.Checkpoint, table: pd.DataFrame, images: np.ndarray, settings: ExtractSettings
+    pretrained: checkpoints.Checkpoint, table: pd.DataFrame, images: Images, settings: ExtractSettings
 ) -> Iterator[tuple[str, PhotoVectors]]:
     """The vectors of the untouched network: as it is, and with the projections fitted for it."""
     network = checkpoints.network_of(pretrained, n_categories=1)
@@ -118,9 +119,7 @@ def _rounded(values: dict[str, float]) -> dict[str, float]:
 
 
 @torch.inference_mode()
-def category_probabilities(
-    checkpoint: checkpoints.Checkpoint, images: np.ndarray, *, mirrored: bool = False
-) -> np.ndarray:
+def category_probabilities(checkpoint: checkpoints.Checkpoint, images: Images, *, mirrored: bool = False) -> np.ndarray:
     """The network's softmax `(N, n_categories) float32` for images `(N, S, S, 3) uint8`.
 
     `mirrored`: of embeddings that are averaged with those of the mirror image, as `extract` does.

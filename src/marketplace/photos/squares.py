@@ -1,20 +1,21 @@
-"""Photos scaled whole onto squares, and all squares of one size in one array."""
+"""Photos scaled whole onto squares, in one array per shard and size."""
 
 import functools
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
+import pandas as pd
 import torch
 from PIL import Image
 from pydantic import Field
 from torch.nn import functional as F
 
-from marketplace.common.files import allocate
+from marketplace.common.files import replacing
 from marketplace.common.params import Section
 from marketplace.photos.codec import BACKGROUND, decode
 from marketplace.raw.parallel import each_shard
-from marketplace.raw.shards import image_id_of, read_shard, shard_of, shard_paths
+from marketplace.raw.shards import read_shard, shard_paths
 
 # An image that is scaled down by two or more loses nothing visible by being decoded at a smaller size.
 OVERSAMPLING = 2
@@ -47,35 +48,40 @@ def _blank(size: int) -> np.ndarray:
     return np.full((size, size, 3), BACKGROUND, dtype=np.uint8)
 
 
-def resize_shards(folder: Path, files: list[str], targets: list[tuple[int, Path]]) -> None:
-    """Write an array `(N, size, size, 3) uint8` to each of `targets` (size, path); row i is the photo `files[i]`.
+def resize_shards(folder: Path, files: "pd.Series[str]", shards: "pd.Series[int]", targets: dict[Path, int]) -> None:
+    """Write the squares of photos, shard by shard, to each of the folders `targets`, which have their size as value.
 
-    Each photo is decoded once for all sizes. Shards are processed in parallel; the row of each photo is known
-    beforehand, so the result does not depend on which worker finishes first.
+    `files` are the photos' names, and `shards` (ascending) the number of the tar shard that each is in. `NNN.npy` holds
+    those of shard NNN in that order, `(n, size, size, 3) uint8`. A photo is decoded once for all sizes, and a shard has
+    one writer, so the result does not depend on which worker finishes first.
 
-    Raises ValueError if the shards lack one of the images.
+    Raises ValueError if a shard lacks one of its photos.
     """
-    for size, path in targets:
-        allocate(path, (len(files), size, size, 3), np.uint8)
-    shards = shard_paths(folder)
-    rows_of: list[dict[str, int]] = [{} for _ in shards]
-    for row, name in enumerate(files):
-        rows_of[shard_of(image_id_of(name), len(shards))][name] = row
-    tasks = [(shard, rows, targets) for shard, rows in zip(shards, rows_of, strict=True)]
-    written = sum(each_shard(_resize_shard, tasks, "resizing photos"))
-    if written != len(files):
-        raise ValueError(f"the shards of {folder} have {written} of the {len(files)} images")
+    for target in targets:
+        target.mkdir(parents=True)
+    by_shard = dict(list(files.groupby(shards)))
+    tasks = [
+        (path, by_shard[number].tolist() if number in by_shard else [], targets)
+        for number, path in enumerate(shard_paths(folder))
+    ]
+    for _ in each_shard(_resize_shard, tasks, "resizing photos"):
+        pass
 
 
-def _resize_shard(shard: Path, rows: dict[str, int], targets: list[tuple[int, Path]]) -> int:
+def _resize_shard(shard: Path, files: list[str], targets: dict[Path, int]) -> None:
     torch.set_num_threads(1)  # there is one process per core
-    arrays = [(size, np.load(path, mmap_mode="r+")) for size, path in targets]
-    at_least = OVERSAMPLING * max(size for size, _ in targets)
+    row_of = {name: row for row, name in enumerate(files)}
+    at_least = OVERSAMPLING * max(targets.values())
+    arrays = {target: np.empty((len(files), size, size, 3), np.uint8) for target, size in targets.items()}
     written = 0
     for name, content in read_shard(shard):
-        if name in rows:
+        if name in row_of:
             image = decode(content, at_least)
-            for size, array in arrays:
-                array[rows[name]] = letterbox(image, size)
+            for target, size in targets.items():
+                arrays[target][row_of[name]] = letterbox(image, size)
             written += 1
-    return written
+    if written != len(files):
+        raise ValueError(f"{shard} has {written} of the {len(files)} photos")
+    for target, array in arrays.items():
+        with replacing(target / f"{shard.stem}.npy") as part, part.open("wb") as file:
+            np.save(file, array)

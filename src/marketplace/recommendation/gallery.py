@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from marketplace.common.arrays import Images
 from marketplace.common.texts import display_name
 from marketplace.photos.codec import thumbnail
 from marketplace.recommendation.products import Products, price_text
@@ -28,7 +29,7 @@ class Case:
 
 
 def write_gallery(
-    path: Path, products: Products, recommended: pd.DataFrame, images: np.ndarray, metrics: dict[str, Any]
+    path: Path, products: Products, recommended: pd.DataFrame, images: Images, metrics: dict[str, Any]
 ) -> None:
     """Write the page: for every category, the test product with the best recommendations and the one with the worst.
 
@@ -75,7 +76,7 @@ def _same(column: "pd.Series[str]", query: "pd.Series[int]", similar: "pd.Series
     return same
 
 
-def _case(kind: str, number: int, products: Products, rows: pd.DataFrame, images: np.ndarray) -> Case:
+def _case(kind: str, number: int, products: Products, rows: pd.DataFrame, images: Images) -> Case:
     asked = products.table.iloc[number]
     similar = []
     for row in rows.itertuples():
@@ -90,7 +91,7 @@ def _case(kind: str, number: int, products: Products, rows: pd.DataFrame, images
     return Case(kind, right, right_leaf, query, similar)
 
 
-def _card(number: int, products: Products, images: np.ndarray, text: str, agrees: str) -> Card:
+def _card(number: int, products: Products, images: Images, text: str, agrees: str) -> Card:
     product = products.table.iloc[number]
     url = data_url(thumbnail(images[products.photos_of(number)[0]], THUMBNAIL))
     path = product["category_path"]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from marketplace.common.arrays import ShardedArray
 from marketplace.common.errors import MarketplaceError
 from marketplace.photos.codec import UnreadableImageError, decode, thumbnail
 from marketplace.raw.tables import tidy_id
@@ -77,7 +78,7 @@ class Recommender:
         self.filtered = FilteredTable(self._products.table)
         self._similar = Search(read_index(root / "models/similar.index"), catalogue.similar(words))
         self._same = Search(read_index(root / "models/same.index"), catalogue.same)
-        self._squares = np.load(root / "data/resized/full.npy", mmap_mode="r")
+        self._squares = ShardedArray(root / "data/resized/full")
         self._row_of_image = {image_id: row for row, image_id in enumerate(self._products.image_ids)}
         # A photo keeps all cores busy, and may take a gigabyte to decode: two at once would take longer than two.
         self._one_at_a_time = threading.Lock()

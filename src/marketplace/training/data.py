@@ -10,6 +10,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from marketplace.common.arrays import Images, ShardedArray
 from marketplace.common.errors import MarketplaceError
 from marketplace.models.features import Features
 
@@ -27,7 +28,7 @@ class Split(NamedTuple):
 class TrainingData:
     """All images, and which of them are for training and validation."""
 
-    images: np.ndarray  # (N, S, S, 3) uint8
+    images: Images  # (N, S, S, 3) uint8
     train: Split
     val: Split
     categories: list[str]
@@ -55,11 +56,11 @@ class TrainingData:
 
 
 def training_data(images: Path, table: Path, categories: list[str]) -> TrainingData:
-    """Open the array of images, memory-mapped, and read the splits of training_data.parquet."""
+    """Open the folder of images, memory-mapped, and read the splits of training_data.parquet."""
     rows = pd.read_parquet(table, columns=["label", "product_id", "category_path", "split"])
     leaves = sorted(rows["category_path"][rows["split"] == "train"].unique())
     train, val = (split_of(rows, name, leaves) for name in ("train", "val"))
-    return TrainingData(np.load(images, mmap_mode="r"), train, val, categories, leaves)
+    return TrainingData(ShardedArray(images), train, val, categories, leaves)
 
 
 def split_of(table: pd.DataFrame, name: str, leaves: Sequence[str] = ()) -> Split:

@@ -52,7 +52,6 @@ class TrainSettings(Section):
     select: Literal["val_accuracy", "val_loss", "val_recall_at_1"]
     seed: Annotated[int, Field(ge=0)]
     keep_epochs: bool
-    feature_cache_gib: Annotated[float, Field(ge=0)]
 
 
 class TrainSmallSettings(Section):
@@ -150,14 +149,13 @@ class Trainer:
         """Everything that determines the result."""
         data, tuned = self._data, self._tuned()
         arrays = [np.asarray(column) for split in (data.train, data.val) for column in split]
-        names = set(TrainSettings.model_fields) - {"feature_cache_gib"}
         return {
             **self._store.cache_key,
             "start": [digest(value.cpu().numpy()) for value in tuned.values()],
             "splits": [digest(array) for array in arrays],
             "categories": data.categories,
             "leaves": self._leaves,
-            "settings": {name: getattr(self._settings, name) for name in sorted(names)},
+            "settings": {name: getattr(self._settings, name) for name in sorted(TrainSettings.model_fields)},
             "epochs": self._epochs,
         }
 
@@ -230,12 +228,10 @@ class Trainer:
 
     def _features(self) -> tuple[Views, Features]:
         # Of all splits: `extract` and `evaluate` then find them stored.
-        every = np.arange(len(self._data.images))
-        room = self._settings.feature_cache_gib
-        plain = self._store.features(every, room_gib=room)
+        plain = self._store.features()
         if self._settings.flip_probability == 0:
             return Views(plain, None), plain
-        return Views(plain, self._store.features(every, mirrored=True, room_gib=room)), plain
+        return Views(plain, self._store.features(mirrored=True)), plain
 
     def _fit_probe(self) -> None:
         """Fit the classifier to the embeddings, with BatchNorm statistics of these images instead of ImageNet's.

@@ -1,0 +1,182 @@
+"""Arrays on disk that are found again by a key, wherever they were needed before: what a network gave for an image.
+
+A folder per kind of array, shared by all of a user's experiments, holds packs: `.npy` files with some hundred arrays,
+then their keys, then a checksum. A pack is written beside its final name and renamed, and named by what determines its
+content: two writers cannot disturb each other, and a killed one leaves nothing that is ever read. All folders together
+take at most $MARKETPLACE_CACHE_GIB; the packs that were used least recently go first.
+"""
+
+import hashlib
+import logging
+import os
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from marketplace.common.errors import MarketplaceError
+from marketplace.common.files import is_sealed, release, replacing, seal, user_cache
+
+log = logging.getLogger(__name__)
+
+GIB = 2**30
+CACHE_GIB = "MARKETPLACE_CACHE_GIB"
+DEFAULT_GIB = 20.0
+KEY = np.dtype("S32")  # 128 bits in hex
+PACK = 512  # arrays: a killed run loses the work on at most as many
+COUNT, TRAILER = 8, 12  # bytes of the number of keys, and of a seal
+STALE_SECONDS = 24 * 3600
+
+
+def key_of(array: np.ndarray) -> bytes:
+    """The key of an array's content: half of its SHA-256."""
+    return hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()[: KEY.itemsize].encode()
+
+
+def room_gib() -> float:
+    """How much disk space all packs may take. Raises MarketplaceError if $MARKETPLACE_CACHE_GIB is not a number."""
+    text = os.environ.get(CACHE_GIB, "").strip()
+    try:
+        room = float(text or DEFAULT_GIB)
+    except ValueError:
+        room = -1.0
+    if not room >= 0:
+        raise MarketplaceError(
+            f"${CACHE_GIB} is {text!r}: set it to a number of GiB, such as 20, or 0 to keep nothing."
+        )
+    return room
+
+
+@dataclass(frozen=True)
+class Found:
+    """Where the arrays of some keys are: a pack and a place in it for each, and -1 for those that are not there."""
+
+    packs: Sequence[np.ndarray]  # memory-mapped
+    pack: np.ndarray  # (N,) int64
+    place: np.ndarray  # (N,) int64
+
+    @property
+    def missing(self) -> np.ndarray:
+        """Which of the keys have no array: `(N,) bool`."""
+        return self.pack < 0
+
+    def read(self, which: np.ndarray) -> np.ndarray:
+        """The arrays `(B, ...)` of the keys at the places `which`, none of them missing."""
+        found = np.empty((len(which), *self.packs[0].shape[1:]), self.packs[0].dtype)
+        packs = self.pack[which]
+        for number in np.unique(packs).tolist():
+            rows = np.flatnonzero(packs == number)
+            found[rows] = self.packs[number][self.place[which[rows]]]
+            release(self.packs[number])
+        return found
+
+
+class Packs:
+    """The packs of one kind of array."""
+
+    def __init__(self, kind: str) -> None:
+        self._root = user_cache("features")
+        self._folder = self._root / kind
+
+    def find(self, keys: np.ndarray) -> Found:
+        """Where the arrays of `keys` `(N,)` are. Damaged packs are deleted, with a warning."""
+        paths = sorted(self._folder.glob("*.npy"))
+        stored = [_keys_of(path) for path in paths]
+        known = np.concatenate([np.empty(0, KEY), *stored])
+        order = np.argsort(known, kind="stable")
+        at = order[np.searchsorted(known, keys, sorter=order).clip(max=len(known) - 1)] if len(known) else None
+        pack, place = np.full(len(keys), -1), np.zeros(len(keys), dtype=np.int64)
+        if at is None:
+            return Found([], pack, place)
+        hit = np.flatnonzero(known[at] == keys)
+        ends = np.cumsum([len(of_pack) for of_pack in stored])
+        holder = np.searchsorted(ends, at[hit], side="right")
+        arrays: list[np.ndarray] = []
+        for number in np.unique(holder).tolist():
+            mapped = _opened(paths[number])
+            if mapped is not None:
+                rows = hit[holder == number]
+                pack[rows], place[rows] = len(arrays), at[rows] - (ends[number] - len(stored[number]))
+                arrays.append(mapped)
+        return Found(arrays, pack, place)
+
+    def write(self, keys: np.ndarray, values: np.ndarray) -> None:
+        """Store the arrays `values` `(n, ...)` of `keys` `(n,)` as a pack."""
+        name = hashlib.sha256(keys.tobytes()).hexdigest()[:32]
+        with replacing(self._folder / f"{name}.npy", shared=True) as part:
+            with part.open("wb") as file:
+                np.lib.format.write_array(file, np.ascontiguousarray(values), allow_pickle=False)
+                file.write(keys.astype(KEY).tobytes() + len(keys).to_bytes(COUNT))
+            seal(part)
+
+    def make_room(self, nbytes: int, needed: np.ndarray) -> bool:
+        """Make room for `nbytes` more by dropping packs, but for those with one of the keys `needed`.
+
+        False, with a warning, if they do not fit.
+        """
+        room = room_gib() * GIB
+        kept = {path for path in self._folder.glob("*.npy") if np.isin(_keys_of(path), needed).any()}
+        files = sorted(_files(self._root), key=lambda entry: entry[0])
+        total = sum(size for _, size, _ in files)
+        for _, size, path in files:
+            if total + nbytes <= room and shutil.disk_usage(self._root).free > nbytes:
+                return True
+            if path not in kept:
+                path.unlink(missing_ok=True)  # a reader that has it mapped keeps it until it is done
+                total -= size
+        fits = total + nbytes <= room
+        if fits and shutil.disk_usage(self._root).free > nbytes:
+            return True
+        if room:
+            why = f"{CACHE_GIB} = {room / GIB:g} allows" if not fits else f"the disk of {self._root} holds"
+            log.warning("the frozen layers' output takes %.1f GiB more, which is more than %s", nbytes / GIB, why)
+        return False
+
+
+def _keys_of(path: Path) -> np.ndarray:
+    """The keys `(n,)` of a pack. One that has been cut has none, and is deleted."""
+    try:
+        with path.open("rb") as file:
+            end = file.seek(0, os.SEEK_END) - TRAILER - COUNT
+            file.seek(max(0, end))
+            count = int.from_bytes(file.read(COUNT))
+            if end - count * KEY.itemsize >= 0:
+                file.seek(end - count * KEY.itemsize)
+                return np.frombuffer(file.read(count * KEY.itemsize), KEY)
+    except FileNotFoundError:  # another experiment needed the room
+        return np.empty(0, KEY)
+    _drop(path)
+    return np.empty(0, KEY)
+
+
+def _opened(path: Path) -> np.ndarray | None:
+    """A pack's arrays, memory-mapped; None if it is gone or damaged."""
+    try:
+        if is_sealed(path):
+            os.utime(path)  # least recently used goes first
+            array: np.ndarray = np.load(path, mmap_mode="r")
+            return array
+        _drop(path)
+    except FileNotFoundError:
+        pass
+    return None
+
+
+def _drop(path: Path) -> None:
+    log.warning("%s is damaged: what it held is computed again", path)
+    path.unlink(missing_ok=True)
+
+
+def _files(root: Path) -> Iterator[tuple[float, int, Path]]:
+    """(last use, bytes, path) of every stored file; leftovers of killed writers are removed."""
+    for path in root.rglob("*"):
+        with suppress(FileNotFoundError):  # another experiment may be clearing too
+            status = path.stat()
+            if path.suffix == ".npy":
+                yield status.st_mtime, status.st_size, path
+            elif path.is_file() and time.time() - status.st_mtime > STALE_SECONDS:
+                path.unlink()

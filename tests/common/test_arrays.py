@@ -1,0 +1,48 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from marketplace.common.arrays import ShardedArray, released
+from marketplace.common.errors import MarketplaceError
+
+
+def sharded(folder: Path, lengths: list[int]) -> tuple[ShardedArray, np.ndarray]:
+    """Arrays of these lengths in one folder, and all of it as one array."""
+    folder.mkdir(parents=True, exist_ok=True)
+    whole = np.random.default_rng(0).integers(0, 256, (sum(lengths), 2, 2, 3), dtype=np.uint8)
+    for number, part in enumerate(np.split(whole, np.cumsum(lengths)[:-1])):
+        np.save(folder / f"{number:03}.npy", part)
+    return ShardedArray(folder), whole
+
+
+@given(lengths=st.lists(st.integers(0, 5), min_size=1, max_size=6), data=st.data())
+def test_it_is_indexed_like_one_array(
+    tmp_path_factory: pytest.TempPathFactory, lengths: list[int], data: st.DataObject
+) -> None:
+    array, whole = sharded(tmp_path_factory.mktemp("shards"), lengths)
+    assert (len(array), array.shape, array.dtype) == (len(whole), whole.shape, whole.dtype)
+    rows = data.draw(st.lists(st.integers(-len(whole), len(whole) - 1))) if len(whole) else []
+    np.testing.assert_array_equal(array[np.array(rows, dtype=int)], whole[np.array(rows, dtype=int)])
+    part = data.draw(st.slices(len(whole)))
+    np.testing.assert_array_equal(array[part], whole[part])
+    for row in rows[:2]:
+        np.testing.assert_array_equal(array[row], whole[row])
+    released(array)
+    np.testing.assert_array_equal(array[:], whole)
+
+
+def test_what_is_not_there_is_said(tmp_path: Path) -> None:
+    with pytest.raises(MarketplaceError, match="has no arrays: run `dvc repro`"):
+        ShardedArray(tmp_path)
+    array, _ = sharded(tmp_path, [2, 3])
+    with pytest.raises(IndexError):
+        array[5]
+    np.save(tmp_path / "002.npy", np.zeros((1, 4, 4, 3), np.uint8))
+    with pytest.raises(MarketplaceError, match=r"002.npy does not go with .*000.npy"):
+        ShardedArray(tmp_path)
+    (tmp_path / "002.npy").write_bytes(b"\x93NUMPY")
+    with pytest.raises(MarketplaceError, match=r"002.npy is damaged"):
+        ShardedArray(tmp_path)
