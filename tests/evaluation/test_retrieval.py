@@ -10,6 +10,9 @@ from hypothesis import strategies as st
 from marketplace.embedding.vectors import PhotoVectors
 from marketplace.evaluation.retrieval import (
     CURVE,
+    MOST_QUERIES,
+    asked,
+    highest,
     map_at_r,
     nearest,
     neighbours,
@@ -182,3 +185,18 @@ def test_a_hub_is_found_less_often() -> None:
     assert nearest(vectors, np.array(list("abc")), np.array([0]), 1).tolist() == [[1]]
     bias = np.array([0, 0.2, 0], dtype=np.float32)
     assert nearest(vectors, np.array(list("abc")), np.array([0]), 1, bias).tolist() == [[2]]
+
+
+@given(values=st.lists(st.sampled_from([-math.inf, -1.0, 0.0, 0.5, 2.0]), min_size=1), k=st.integers(1, 30))
+def test_the_highest_are_the_first_of_a_stable_sort(values: list[float], k: int) -> None:
+    array = np.array(values, dtype=np.float32)
+    assert highest(array, k).tolist() == np.argsort(-array, kind="stable")[:k].tolist()
+
+
+def test_many_queries_are_a_sample_of_themselves() -> None:
+    few, many = np.arange(0, 100, 3), np.arange(0, 50_000, 2)
+    assert (asked(few) == few).all()
+    sample = asked(many)
+    assert len(sample) == MOST_QUERIES and set(sample) < set(many) and (np.diff(sample) > 0).all()
+    assert (asked(many) == sample).all()
+    assert abs(sample.mean() / many.mean() - 1) < 0.02

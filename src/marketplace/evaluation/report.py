@@ -18,7 +18,7 @@ from marketplace.embedding.outputs import network_outputs
 from marketplace.embedding.projection import ExtractSettings
 from marketplace.embedding.vectors import PhotoVectors, hub_bias
 from marketplace.evaluation.contact_sheets import first_of_each, mistakes_sheet, similar_sheet, worst_mistakes
-from marketplace.evaluation.retrieval import CURVE, neighbours, normalised, recall_curve, retrieval_metrics
+from marketplace.evaluation.retrieval import CURVE, asked, neighbours, normalised, recall_curve, retrieval_metrics
 from marketplace.models import checkpoints
 
 log = logging.getLogger(__name__)
@@ -64,9 +64,10 @@ def evaluate(
     known = category_probabilities(tuned, images, mirrored=settings.mirrored)[test]
     probabilities = np.pad(known, ((0, 0), (0, len(names) - known.shape[1])))
     predicted = probabilities.argmax(axis=1)
+    queries = asked(test)
     found = {
-        "tuned": neighbours(vectors, table, test),
-        **{name: neighbours(other, table, test) for name, other in _untouched(pretrained, table, images, settings)},
+        "tuned": neighbours(vectors, table, queries),
+        **{name: neighbours(other, table, queries) for name, other in _untouched(pretrained, table, images, settings)},
     }
     classified = {
         "accuracy": accuracy_score(labels, predicted),
@@ -74,10 +75,10 @@ def evaluate(
         "macro_f1": f1_score(labels, predicted, labels=every, average="macro", zero_division=0),
     }
     metrics: dict[str, float | dict[str, float]] = {
-        **_rounded(classified | retrieval_metrics(found["tuned"], table, test)),
-        **{name: _rounded(retrieval_metrics(found[name], table, test)) for name in found if name != "tuned"},
+        **_rounded(classified | retrieval_metrics(found["tuned"], table, queries)),
+        **{name: _rounded(retrieval_metrics(found[name], table, queries)) for name in found if name != "tuned"},
     }
-    curves = {name: recall_curve(ranked, table, test) for name, ranked in found.items()}
+    curves = {name: recall_curve(ranked, table, queries) for name, ranked in found.items()}
     recall_at_k = pd.DataFrame({"k": range(1, CURVE + 1)} | curves).round(5).dropna()
     pairs = pd.DataFrame(
         {"actual": [names[label] for label in labels], "predicted": [names[label] for label in predicted]}
