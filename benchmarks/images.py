@@ -85,7 +85,7 @@ def compare(folder: Path, photos: pd.DataFrame, size: int, runs: int) -> list[di
 def ours(folder: Path, photos: pd.DataFrame, size: int) -> np.ndarray:
     """The library call of the stage."""
     remove(folder / "ours")
-    resize_shards(folder / "shards", photos["file"], photos["shard"], {folder / "ours": size})
+    resize_shards(folder / "shards", photos, {folder / "ours": size})
     return ShardedArray(folder / "ours")[:]
 
 

@@ -15,10 +15,10 @@ import numpy as np
 import torch
 from workspace import ROOT, parser, peak_gib, report, table
 
+from marketplace.common.packs import CACHE_GIB
 from marketplace.models.backbones import BACKBONES
 from marketplace.models.checkpoints import checkpoint_of
 from marketplace.models.network import pretrained_network
-from marketplace.models.packs import CACHE_GIB
 from marketplace.settings import load_settings
 from marketplace.training.data import Split, TrainingData
 from marketplace.training.recorder import Recorder

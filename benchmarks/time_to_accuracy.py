@@ -114,7 +114,7 @@ def ours(
     folder.mkdir()
     categories = json.loads(space.path("data/clean/categories.json").read_text())["decode"]
     started = time.perf_counter()
-    resize_shards(space.path("shards"), photos["file"], photos["shard"], {folder / "images": size})
+    resize_shards(space.path("shards"), photos, {folder / "images": size})
     resized = time.perf_counter()
     data = training_data(folder / "images", space.path("photos.parquet"), categories)
     start = checkpoints.load(space.path("models/pretrained.pt"))

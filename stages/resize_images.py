@@ -14,11 +14,10 @@ def main() -> None:
     from marketplace.photos.squares import ResizeSettings, resize_shards
 
     settings = load_section("resize_images", ResizeSettings)
-    table = pd.read_parquet("data/clean/training_data.parquet", columns=["file", "shard"])
+    photos = pd.read_parquet("data/clean/training_data.parquet", columns=["file", "shard", "sha256"])
     folder = Path("data/resized")
     with replacing(folder / "small") as small, replacing(folder / "full") as full:
-        targets = {small: settings.small, full: settings.full}
-        resize_shards(Path("data/raw/images"), table["file"], table["shard"], targets)
+        resize_shards(Path("data/raw/images"), photos, {small: settings.small, full: settings.full})
 
 
 if __name__ == "__main__":

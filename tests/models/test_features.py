@@ -9,9 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from marketplace.common.files import user_cache
+from marketplace.common.packs import CACHE_GIB
 from marketplace.models.features import FeatureStore, HeldFeatures, LiveFeatures
 from marketplace.models.network import Network
-from marketplace.models.packs import CACHE_GIB
 from marketplace.models.trunk import trunk_runner
 
 EVERY = np.arange(6)
@@ -48,7 +48,7 @@ def computed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def packs() -> list[Path]:
-    return sorted(user_cache("features").rglob("*.npy"))
+    return sorted(user_cache("packs").rglob("*.npy"))
 
 
 @pytest.mark.parametrize("mirrored", [False, True])
@@ -170,7 +170,7 @@ def test_two_writers_do_not_disturb_each_other(network: Network, images: np.ndar
         results = list(processes.map(write_and_read, [images] * 4))
     assert all((result == results[0]).all() for result in results)
     assert len(packs()) == 1
-    assert len([path for path in user_cache("features").rglob("*") if path.is_file()]) == 1
+    assert len([path for path in user_cache("packs").rglob("*") if path.is_file()]) == 1
 
 
 def write_and_read(images: np.ndarray) -> np.ndarray:

@@ -3,6 +3,7 @@ import io
 import subprocess
 import sys
 import zlib
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from PIL import Image
 
 from marketplace.catalogue.photo_check import check_shards
 from marketplace.common.arrays import ShardedArray
+from marketplace.common.files import remove
 from marketplace.photos.codec import MAX_BYTES, UnreadableImageError, _orientation, decode
 from marketplace.photos.squares import letterbox, resize_shards
 from marketplace.raw.shards import image_id_of, read_shard, shard_of, shard_paths, write_shards
@@ -254,23 +256,38 @@ def test_the_whole_picture_lies_centred_on_a_white_square(width: int, height: in
 
 
 @pytest.mark.parametrize("n_shards", [1, 5])
-def test_each_shard_gives_an_array_of_the_listed_images(tmp_path: Path, n_shards: int) -> None:
+def test_each_shard_gives_an_array_of_the_listed_images(
+    tmp_path: Path, n_shards: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("MARKETPLACE_CACHE", str(tmp_path / "cache"))
+    caplog.set_level("INFO", "marketplace")
     photos = {f"id{i:02}.jpg": scene(40 + i, 90 - i) for i in range(12)}
     write_shards(
         sorted((name, saved(image, format="PNG")) for name, image in photos.items()), tmp_path / "images", n_shards
     )
     table = pd.DataFrame({"file": sorted(photos)[1::2]})
     table["shard"] = [shard_of(image_id_of(name), n_shards) for name in table["file"]]
+    table["sha256"] = [sha256(name.encode()).hexdigest() for name in table["file"]]
     table = table.sort_values(["shard", "file"], ignore_index=True)
     targets = {tmp_path / "small": 32, tmp_path / "full": 48}
-    resize_shards(tmp_path / "images", table["file"], table["shard"], targets)
+    resize_shards(tmp_path / "images", table, targets)
     for folder, size in targets.items():
         assert [path.name for path in sorted(folder.iterdir())] == [f"{n:03}.npy" for n in range(n_shards)]
         expected = np.stack([letterbox(photos[name], size) for name in table["file"]])
         assert (ShardedArray(folder)[:] == expected).all()
+    assert "resizing photos: 6 of 6 are new" in caplog.text
+
+    for target in targets:
+        remove(target)
+    resize_shards(tmp_path / "images", table.iloc[1:], {tmp_path / "small": 32, tmp_path / "full": 48})
+    assert "resizing photos: 0 of 5 are new" in caplog.text
+    for folder, size in targets.items():
+        expected = np.stack([letterbox(photos[name], size) for name in table["file"].iloc[1:]])
+        assert (ShardedArray(folder)[:] == expected).all()
+
     table.loc[0, "file"] = "stranger.jpg"
     with pytest.raises(ValueError, match="photos"):
-        resize_shards(tmp_path / "images", table["file"], table["shard"], {tmp_path / "x": 32})
+        resize_shards(tmp_path / "images", table.assign(sha256="f" * 64), {tmp_path / "x": 32})
 
 
 def test_check_opens_every_file(raw: Path) -> None:
@@ -279,6 +296,22 @@ def test_check_opens_every_file(raw: Path) -> None:
         name for shard in shard_paths(raw / "images") for name, _ in read_shard(shard)
     )
     assert set(files["reason"]) == {"", "empty", "not_an_image", "too_large", "truncated"}
+
+
+def test_a_file_that_was_checked_before_is_not_decoded_again(
+    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MARKETPLACE_CACHE", str(tmp_path / "cache"))
+    first = check_shards(raw / "images")
+
+    def no_more(*_: object, **__: object) -> None:
+        raise AssertionError("decoded again")
+
+    monkeypatch.setattr("marketplace.catalogue.photo_check.decode", no_more)  # workers are forked, and have it too
+    pd.testing.assert_frame_equal(check_shards(raw / "images"), first)
+    monkeypatch.setenv("MARKETPLACE_CACHE", str(tmp_path / "another"))
+    with pytest.raises(AssertionError, match="decoded again"):
+        check_shards(raw / "images")
 
 
 @pytest.mark.parametrize("orientation", [1, 6])

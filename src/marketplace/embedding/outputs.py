@@ -11,11 +11,11 @@ from tqdm import tqdm
 
 from marketplace.common.arrays import Images
 from marketplace.common.errors import MarketplaceError
+from marketplace.common.packs import Packs
 from marketplace.models import checkpoints
 from marketplace.models.checkpoints import Checkpoint
-from marketplace.models.features import FeatureStore, digest, folder_of, trunk_key
+from marketplace.models.features import FeatureStore, digest, trunk_key
 from marketplace.models.network import Network
-from marketplace.models.packs import Packs
 
 BATCH = 32
 
@@ -53,7 +53,7 @@ def network_outputs(network: Network, images: Images, *, mirrored: bool = False)
     network.eval().to(device)
     store = FeatureStore(network, images)
     tail = [digest(value.cpu().numpy()) for value in network.tail.state_dict().values()]
-    packs = Packs(folder_of(trunk_key(network) | {"tail": tail, "size": images.shape[1], "outputs": mirrored}))
+    packs = Packs(trunk_key(network) | {"tail": tail, "size": images.shape[1], "outputs": mirrored})
     found = packs.find(store.keys)
     values = np.empty((len(images), *found.packs[0].shape[1:]), np.float32) if found.packs else None
     new = np.flatnonzero(found.missing)

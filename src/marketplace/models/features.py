@@ -4,7 +4,6 @@ Features are float16, `(H, W, C)` for each image; packs.py says where and for ho
 """
 
 import hashlib
-import json
 import logging
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
@@ -19,8 +18,8 @@ from tqdm import tqdm
 
 from marketplace.common.arrays import Images, released
 from marketplace.common.files import sha256_of
+from marketplace.common.packs import KEY, PACK, Found, Packs, key_of
 from marketplace.models.network import Network
-from marketplace.models.packs import KEY, PACK, Found, Packs, key_of
 from marketplace.models.trunk import Runner, trunk_runner
 
 log = logging.getLogger(__name__)
@@ -133,7 +132,7 @@ class FeatureStore:
         Those that are stored are found; the others are computed now and stored, as far as there is room for them.
         What does not fit is computed whenever it is asked for. Results are the same either way.
         """
-        packs = Packs(folder_of(trunk_key(self._network) | {"size": self._images.shape[1], "mirrored": mirrored}))
+        packs = Packs(trunk_key(self._network) | {"size": self._images.shape[1], "mirrored": mirrored})
         found = packs.find(self.keys)
         # Compiled when it first runs: that takes a second, and most often everything is found.
         live = LiveFeatures(lambda images: self._runner(images), self._images, mirrored)
@@ -192,8 +191,3 @@ def pixel_keys(images: Images) -> np.ndarray:
 def digest(array: np.ndarray) -> str:
     """SHA-256 of an array's type, shape and content."""
     return hashlib.sha256(f"{array.dtype}{array.shape}".encode() + np.ascontiguousarray(array).tobytes()).hexdigest()
-
-
-def folder_of(key: dict[str, Any]) -> str:
-    """The name of the packs' folder of whatever the key determines."""
-    return hashlib.sha256(json.dumps(key).encode()).hexdigest()[:32]

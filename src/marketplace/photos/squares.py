@@ -1,6 +1,8 @@
 """Photos scaled whole onto squares, in one array per shard and size."""
 
 import functools
+import logging
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
@@ -11,11 +13,14 @@ from PIL import Image
 from pydantic import Field
 from torch.nn import functional as F
 
-from marketplace.common.files import replacing
+from marketplace.common.files import replacing, sha256_of
+from marketplace.common.packs import Packs, keys_of_files
 from marketplace.common.params import Section
 from marketplace.photos.codec import BACKGROUND, decode
 from marketplace.raw.parallel import each_shard
 from marketplace.raw.shards import read_shard, shard_paths
+
+log = logging.getLogger(__name__)
 
 # An image that is scaled down by two or more loses nothing visible by being decoded at a smaller size.
 OVERSAMPLING = 2
@@ -48,40 +53,62 @@ def _blank(size: int) -> np.ndarray:
     return np.full((size, size, 3), BACKGROUND, dtype=np.uint8)
 
 
-def resize_shards(folder: Path, files: "pd.Series[str]", shards: "pd.Series[int]", targets: dict[Path, int]) -> None:
+def resize_shards(folder: Path, photos: pd.DataFrame, targets: dict[Path, int]) -> None:
     """Write the squares of photos, shard by shard, to each of the folders `targets`, which have their size as value.
 
-    `files` are the photos' names, and `shards` (ascending) the number of the tar shard that each is in. `NNN.npy` holds
-    those of shard NNN in that order, `(n, size, size, 3) uint8`. A photo is decoded once for all sizes, and a shard has
-    one writer, so the result does not depend on which worker finishes first.
+    `photos` has file (the name), shard (ascending: the number of the tar shard that it is in) and sha256. `NNN.npy`
+    holds those of shard NNN in that order, `(n, size, size, 3) uint8`. A photo is decoded once for all sizes, and not
+    at all if the cache has its squares. A shard has one writer, so the result does not depend on who finishes first.
 
     Raises ValueError if a shard lacks one of its photos.
     """
     for target in targets:
         target.mkdir(parents=True)
-    by_shard = dict(list(files.groupby(shards)))
-    tasks = [
-        (path, by_shard[number].tolist() if number in by_shard else [], targets)
-        for number, path in enumerate(shard_paths(folder))
-    ]
-    for _ in each_shard(_resize_shard, tasks, "resizing photos"):
-        pass
+    by_shard = dict(list(photos.groupby("shard")))
+    none = photos.iloc[:0]
+    tasks = [(path, by_shard.get(number, none), targets) for number, path in enumerate(shard_paths(folder))]
+    new = sum(each_shard(_resize_shard, tasks, "resizing photos"))
+    log.info("resizing photos: %s of %s are new", f"{new:,}", f"{len(photos):,}")
 
 
-def _resize_shard(shard: Path, files: list[str], targets: dict[Path, int]) -> None:
+def _resize_shard(shard: Path, photos: pd.DataFrame, targets: dict[Path, int]) -> int:
+    """Write the arrays of one shard; the number of photos that were decoded."""
     torch.set_num_threads(1)  # there is one process per core
-    row_of = {name: row for row, name in enumerate(files)}
-    at_least = OVERSAMPLING * max(targets.values())
-    arrays = {target: np.empty((len(files), size, size, 3), np.uint8) for target, size in targets.items()}
-    written = 0
-    for name, content in read_shard(shard):
-        if name in row_of:
-            image = decode(content, at_least)
-            for target, size in targets.items():
-                arrays[target][row_of[name]] = letterbox(image, size)
-            written += 1
-    if written != len(files):
-        raise ValueError(f"{shard} has {written} of the {len(files)} photos")
+    keys = keys_of_files(photos["sha256"].tolist())
+    arrays = {target: np.empty((len(photos), size, size, 3), np.uint8) for target, size in targets.items()}
+    packs = {target: Packs(_origin() | {"square": size}) for target, size in targets.items()}
+    found = {target: of_size.find(keys) for target, of_size in packs.items()}
+    missing = np.logical_or.reduce([of_size.missing for of_size in found.values()])
+    known, new = np.flatnonzero(~missing), np.flatnonzero(missing)
+    if len(known):
+        for target, array in arrays.items():
+            array[known] = found[target].read(known)
+    if len(new):
+        _decode(shard, {photos["file"].iloc[row]: row for row in new.tolist()}, arrays)
     for target, array in arrays.items():
         with replacing(target / f"{shard.stem}.npy") as part, part.open("wb") as file:
             np.save(file, array)
+        if len(new) and packs[target].make_room(array[new].nbytes, keys):
+            packs[target].write(keys[new], array[new])
+    return len(new)
+
+
+def _decode(shard: Path, row_of: dict[str, int], arrays: dict[Path, np.ndarray]) -> None:
+    """Fill some rows of a shard's arrays from its photos."""
+    at_least = OVERSAMPLING * max(array.shape[1] for array in arrays.values())
+    decoded = 0
+    for name, content in read_shard(shard):
+        if name in row_of:
+            image = decode(content, at_least)
+            for array in arrays.values():
+                array[row_of[name]] = letterbox(image, array.shape[1])
+            decoded += 1
+    if decoded != len(row_of):
+        raise ValueError(f"{shard} has {decoded} of {len(row_of)} photos")
+
+
+@functools.cache
+def _origin() -> dict[str, object]:
+    """What determines a photo's squares, besides the photo and the size."""
+    code = [sha256_of(Path(__file__).with_name(name)) for name in ("codec.py", "metadata.py", "squares.py")]
+    return {"code": code, "versions": [version("pillow"), version("torch")]}

@@ -1,4 +1,4 @@
-"""Arrays on disk that are found again by a key, wherever they were needed before: what a network gave for an image.
+"""Arrays on disk that are found again by a key: what was computed for a photo, wherever it stands now.
 
 A folder per kind of array, shared by all of a user's experiments, holds packs: `.npy` files with some hundred arrays,
 then their keys, then a checksum. A pack is written beside its final name and renamed, and named by what determines its
@@ -7,6 +7,7 @@ take at most $MARKETPLACE_CACHE_GIB; the packs that were used least recently go 
 """
 
 import hashlib
+import json
 import logging
 import os
 import shutil
@@ -14,7 +15,9 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -30,6 +33,11 @@ KEY = np.dtype("S32")  # 128 bits in hex
 PACK = 512  # arrays: a killed run loses the work on at most as many
 COUNT, TRAILER = 8, 12  # bytes of the number of keys, and of a seal
 STALE_SECONDS = 24 * 3600
+
+
+def keys_of_files(sha256: Sequence[str]) -> np.ndarray:
+    """The keys `(N,)` of files with these SHA-256, in hex."""
+    return np.array([text[: KEY.itemsize] for text in sha256], dtype=KEY)
 
 
 def key_of(array: np.ndarray) -> bytes:
@@ -76,16 +84,21 @@ class Found:
 
 
 class Packs:
-    """The packs of one kind of array."""
+    """The packs of one kind of array; `origin` is everything but the photo that determines an array's content."""
 
-    def __init__(self, kind: str) -> None:
-        self._root = user_cache("features")
-        self._folder = self._root / kind
+    def __init__(self, origin: dict[str, Any]) -> None:
+        self._root = user_cache("packs")
+        self._folder = self._root / hashlib.sha256(json.dumps(origin).encode()).hexdigest()[:32]
+
+    @cached_property
+    def _stored(self) -> tuple[list[Path], list[np.ndarray]]:
+        """All packs, and the keys in each."""
+        paths = sorted(self._folder.glob("*.npy"))
+        return paths, [_keys_of(path) for path in paths]
 
     def find(self, keys: np.ndarray) -> Found:
         """Where the arrays of `keys` `(N,)` are. Damaged packs are deleted, with a warning."""
-        paths = sorted(self._folder.glob("*.npy"))
-        stored = [_keys_of(path) for path in paths]
+        paths, stored = self._stored
         known = np.concatenate([np.empty(0, KEY), *stored])
         order = np.argsort(known, kind="stable")
         at = order[np.searchsorted(known, keys, sorter=order).clip(max=len(known) - 1)] if len(known) else None
@@ -112,6 +125,7 @@ class Packs:
                 np.lib.format.write_array(file, np.ascontiguousarray(values), allow_pickle=False)
                 file.write(keys.astype(KEY).tobytes() + len(keys).to_bytes(COUNT))
             seal(part)
+        self.__dict__.pop("_stored", None)
 
     def make_room(self, nbytes: int, needed: np.ndarray) -> bool:
         """Make room for `nbytes` more by dropping packs, but for those with one of the keys `needed`.
@@ -132,8 +146,10 @@ class Packs:
         if fits and shutil.disk_usage(self._root).free > nbytes:
             return True
         if room:
-            why = f"{CACHE_GIB} = {room / GIB:g} allows" if not fits else f"the disk of {self._root} holds"
-            log.warning("the frozen layers' output takes %.1f GiB more, which is more than %s", nbytes / GIB, why)
+            why = f"${CACHE_GIB} = {room / GIB:g} allows" if not fits else f"the disk of {self._root} holds"
+            log.warning(
+                "%.1f GiB of what was computed cannot be kept for next time, which is more than %s", nbytes / GIB, why
+            )
         return False
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from marketplace.common.errors import MarketplaceError
 from marketplace.common.files import user_cache
-from marketplace.models.packs import CACHE_GIB, GIB, KEY, STALE_SECONDS, Packs, key_of
+from marketplace.common.packs import CACHE_GIB, GIB, KEY, STALE_SECONDS, Packs, key_of
 
 
 @pytest.fixture(autouse=True)
@@ -30,7 +30,7 @@ def arrays_of(numbers: list[int]) -> tuple[np.ndarray, np.ndarray]:
     asked=st.lists(st.integers(0, 30)),
 )
 def test_what_was_written_is_found_by_its_key(written: list[list[int]], asked: list[int]) -> None:
-    packs = Packs(uuid4().hex)
+    packs = Packs({"test": uuid4().hex})
     for numbers in written:
         packs.write(*arrays_of(numbers))
     keys, values = arrays_of(asked)
@@ -43,7 +43,7 @@ def test_what_was_written_is_found_by_its_key(written: list[list[int]], asked: l
 
 
 def test_the_least_recently_used_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:
-    packs, other = Packs("one"), Packs("another")
+    packs, other = Packs({"kind": 1}), Packs({"kind": 2})
     for age, (kind, numbers) in zip((400, 300, 200), ((other, [1]), (packs, [2]), (packs, [3])), strict=True):
         kind.write(*arrays_of(numbers))
         newest = max(files(), key=lambda path: path.stat().st_mtime)
@@ -59,7 +59,7 @@ def test_the_least_recently_used_makes_room(monkeypatch: pytest.MonkeyPatch) -> 
 def test_what_is_needed_now_is_not_dropped_for_more(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    packs = Packs("one")
+    packs = Packs({"kind": 1})
     packs.write(*arrays_of([1]))
     monkeypatch.setenv(CACHE_GIB, repr(1.5 * files()[0].stat().st_size / GIB))
     assert not packs.make_room(files()[0].stat().st_size, arrays_of([1])[0])
@@ -69,12 +69,12 @@ def test_what_is_needed_now_is_not_dropped_for_more(
 
 def test_a_full_disk_is_said(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=10))
-    assert not Packs("one").make_room(100, arrays_of([])[0])
+    assert not Packs({"kind": 1}).make_room(100, arrays_of([])[0])
     assert "more than the disk of" in caplog.text
 
 
 def test_leftovers_of_killed_writers_go_after_a_day() -> None:
-    packs = Packs("one")
+    packs = Packs({"kind": 1})
     packs.write(*arrays_of([1]))
     old, young = files()[0].with_name("a.npy.1.part"), files()[0].with_name("b.npy.2.part")
     for part in (old, young):
@@ -89,8 +89,8 @@ def test_the_room_must_be_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
     for text in ("much", "-1", "nan"):
         monkeypatch.setenv(CACHE_GIB, text)
         with pytest.raises(MarketplaceError, match="set it to a number of GiB"):
-            Packs("one").make_room(1, arrays_of([])[0])
+            Packs({"kind": 1}).make_room(1, arrays_of([])[0])
 
 
 def files() -> list[Path]:
-    return sorted(user_cache("features").rglob("*.npy"))
+    return sorted(user_cache("packs").rglob("*.npy"))
