@@ -34,7 +34,10 @@ from marketplace.training.data import Split, TrainingData
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
-    os.environ["MARKETPLACE_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+    """A cache that all test processes share, as all of a user's experiments do."""
+    folder = tmp_path_factory.getbasetemp()
+    folder = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+    os.environ["MARKETPLACE_CACHE"] = str(folder / "cache")
 
 
 @pytest.hookimpl(tryfirst=True)
