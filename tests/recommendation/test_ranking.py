@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from marketplace.catalogue.groups import photo_groups
 from marketplace.common.texts import display_name
+from marketplace.embedding import candidates
 from marketplace.recommendation import ranking
 from marketplace.recommendation.gallery import write_gallery
 from marketplace.recommendation.index import build_index
@@ -143,6 +144,29 @@ def test_it_makes_no_difference_how_many_products_are_compared_at_once(monkeypat
     one_by_one = list(recommendations(products, vectors, ALL))
     assert len(one_by_one) == 40
     pd.testing.assert_frame_equal(together(one_by_one), at_once, rtol=1e-5)
+
+
+@pytest.mark.parametrize("filters", [{}, {"same_category": True}, {"price_factor": 1.5}])
+def test_candidates_of_an_index_give_what_comparing_all_gives(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, filters: dict[str, object]
+) -> None:
+    table, vectors = shop(n_products=300)
+    products, settings = products_of(table), ALL.model_copy(update=filters)
+    exact = recommended(products, vectors, settings)
+    caplog.set_level("INFO", "marketplace")
+    monkeypatch.setattr(ranking, "EXACT_UP_TO", 0)
+    monkeypatch.setattr(candidates, "LISTS_SEARCHED", 3)
+    found = recommended(products, vectors, settings)
+    assert "300 products: an index finds candidates, and " in caplog.text
+    both = found.merge(exact, on=["product_id", "similar_product_id"], suffixes=("", "_exact"))
+    assert len(both) / len(exact) > 0.9
+    assert len(found) == len(exact)  # what the filters leave is found, however little
+    np.testing.assert_allclose(both["score"], both["score_exact"], atol=1e-5)
+    for column in ("same_photo", "same_text"):
+        assert (both[column] == both[f"{column}_exact"]).all()
+    category = table.drop_duplicates("product_id").set_index("product_id")["category"]
+    if "same_category" in filters:
+        assert (category[found["product_id"]].to_numpy() == category[found["similar_product_id"]].to_numpy()).all()
 
 
 @given(counts=st.lists(st.integers(1, 5), min_size=1, max_size=8), seed=st.integers(0, 2**32 - 1))

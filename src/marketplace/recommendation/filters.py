@@ -73,19 +73,20 @@ class FilteredTable:
         self._names = {name: products[name].to_numpy() for name in NAMES}
         self._price = products["price"].map(lambda price: float("nan") if price is None else float(price)).to_numpy()
 
-    def passing(self, filters: Filters) -> "np.ndarray":
-        """A mask of the products that pass: `(P,) bool`."""
+    def passing(self, filters: Filters, numbers: "np.ndarray | slice" = slice(None)) -> "np.ndarray":
+        """A mask of the products that pass: `(P,) bool`, or of those with these numbers."""
         import numpy as np
 
-        mask = np.ones(len(self._price), dtype=bool)
+        price = self._price[numbers]
+        mask = np.ones(len(price), dtype=bool)
         for name, values in self._names.items():
             wanted = getattr(filters, name)
             if wanted is not None:
-                mask &= values == wanted
+                mask &= values[numbers] == wanted
         if filters.min_price is not None:
-            mask &= self._price >= filters.min_price
+            mask &= price >= filters.min_price
         if filters.max_price is not None:
-            mask &= self._price <= filters.max_price
+            mask &= price <= filters.max_price
         return mask
 
     def known(self, name: str) -> list[str]:

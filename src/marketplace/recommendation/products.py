@@ -93,6 +93,12 @@ class Products:
         """The rows of the training data that show a product."""
         return self.photos[self.starts[number] : self.ends[number]]
 
+    def photos_of_block(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The rows of the training data that show products, product by product, and where each product's begin."""
+        parts = [self.photos_of(number) for number in numbers.tolist()]
+        starts = np.cumsum([0, *(len(part) for part in parts[:-1])])
+        return np.concatenate(parts), starts
+
     def product(self, number: int) -> Product:
         """A product by its row in `table`."""
         product_id, name, category, price, currency, location = self._shown[number]

@@ -6,7 +6,8 @@ is recommended, marked if the product that was asked about shares it too.
 """
 
 import json
-from collections.abc import Iterator
+import logging
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -20,11 +21,16 @@ from tqdm import tqdm
 
 from marketplace.common.files import replacing
 from marketplace.common.params import Section
+from marketplace.embedding.candidates import Candidates
 from marketplace.recommendation.filters import FilteredTable, Filters
 from marketplace.recommendation.index import nearest_among
 from marketplace.recommendation.products import Products
 
+log = logging.getLogger(__name__)
 FEW = 5_000  # photos that are compared one by one rather than asked of the index: that takes a few milliseconds
+EXACT_UP_TO = 50_000  # photos; comparing twice as many takes four times as long, a minute on two cores
+CANDIDATES = 8  # photos that an index is asked for, times the number of recommendations
+LOSS_PRODUCTS = 200
 SIMILARITIES_AT_ONCE = 2**27  # 512 MiB of float32: the memory of the table, besides the vectors
 SCHEMA = pa.schema(
     [
@@ -106,9 +112,7 @@ def nearest_products(
 
 def _ranked(products: Products, rows: np.ndarray, scores: np.ndarray, k: int, asked: np.ndarray) -> list[Ranked]:
     """The `k` best products of those that rows show, with the scores of the rows."""
-    numbers, place = np.unique(products.product_of_row[rows], return_inverse=True)
-    best = np.full(len(numbers), -np.inf, dtype=np.float32)
-    np.maximum.at(best, place, scores)
+    numbers, best = _best_by_product(products, rows, scores)
     chosen = one_per_group(best, products.groups[numbers], k)
     ranked = numbers[chosen]
     same_photo = np.isin(products.photo_groups[ranked], products.photo_groups[asked]).tolist()
@@ -116,30 +120,91 @@ def _ranked(products: Products, rows: np.ndarray, scores: np.ndarray, k: int, as
     return [Ranked(*found) for found in zip(ranked.tolist(), best[chosen].tolist(), same_photo, same_text, strict=True)]
 
 
-def recommendations(products: Products, vectors: np.ndarray, settings: RecommendSettings) -> Iterator[pa.RecordBatch]:
-    """For every product its `settings.k` most similar other products, block by block, compared with all others.
+def _best_by_product(products: Products, rows: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The products that photos `rows` show, and the highest of the photos' scores for each."""
+    numbers, place = np.unique(products.product_of_row[rows], return_inverse=True)
+    best = np.full(len(numbers), -np.inf, dtype=np.float32)
+    np.maximum.at(best, place, scores)
+    return numbers, best
 
-    `vectors` `(N, d)`, from `with_words`, are in the order of the training data.
+
+def recommendations(products: Products, vectors: np.ndarray, settings: RecommendSettings) -> Iterator[pa.RecordBatch]:
+    """For every product its `settings.k` most similar other products, block by block.
+
+    `vectors` `(N, d)`, from `with_words`, are in the order of the training data. Up to EXACT_UP_TO photos, every
+    product is compared with all others. Beyond, an approximate index says which to compare it with, and how many of the
+    most similar ones that loses is logged.
     """
-    ordered = np.ascontiguousarray(vectors[products.photos])
-    n_products, n_photos, ends = len(products.table), len(products.photos), products.ends
-    table = FilteredTable(products.table)
-    first = 0
-    with tqdm(total=n_products, desc="recommending", unit="product", mininterval=0.5) as progress:
-        while first < n_products:
-            # As many whole products as fit, but at least one.
-            room = products.starts[first] + SIMILARITIES_AT_ONCE // n_photos
-            last = max(first + 1, int(np.searchsorted(ends, room, side="right")))
-            numbers = np.arange(first, last)
-            photos = slice(products.starts[first], ends[last - 1])
-            by_product = highest(ordered @ ordered[photos].T, products.starts)  # (P, photos)
-            scores = highest(np.ascontiguousarray(by_product.T), products.starts[numbers] - products.starts[first])
-            for row, number in zip(scores, numbers.tolist(), strict=True):
-                row[~table.passing(_filters_for(products, number, settings))] = -np.inf
-                row[number] = -np.inf  # never a product for itself
-            yield _record_batch(products, numbers, scores, settings.k)
+    of_block = _compared_with_all(products, vectors, settings)
+    if len(vectors) > EXACT_UP_TO:
+        exact, of_block = of_block, _compared_with_candidates(products, vectors, settings, of_block)
+        _log_loss(len(products.table), exact, of_block)
+    # As many whole products as fit, but at least one.
+    fitting = max(1, SIMILARITIES_AT_ONCE // len(vectors) * len(products.table) // len(vectors))
+    with tqdm(total=len(products.table), desc="recommending", unit="product", mininterval=0.5) as progress:
+        for first in range(0, len(products.table), fitting):
+            numbers = np.arange(first, min(first + fitting, len(products.table)))
+            yield _record_batch(products, numbers, of_block(numbers))
             progress.update(len(numbers))
-            first = last
+
+
+Best = tuple[np.ndarray, np.ndarray]  # the numbers of similar products, most similar first, and their scores
+BestOf = Callable[[np.ndarray], list[Best]]
+
+
+def _compared_with_all(products: Products, vectors: np.ndarray, settings: RecommendSettings) -> BestOf:
+    """A function that compares a block of products with all others."""
+    table = FilteredTable(products.table)
+
+    def best_of(numbers: np.ndarray) -> list[Best]:
+        photos, starts = products.photos_of_block(numbers)
+        by_product = highest((vectors @ vectors[photos].T)[products.photos], products.starts)  # (P, photos)
+        scores = highest(np.ascontiguousarray(by_product.T), starts)
+        found = []
+        for row, number in zip(scores, numbers.tolist(), strict=True):
+            row[~table.passing(_filters_for(products, number, settings))] = -np.inf
+            row[number] = -np.inf  # never a product for itself
+            chosen = one_per_group(row, products.groups, settings.k)
+            found.append((chosen, row[chosen]))
+        return found
+
+    return best_of
+
+
+def _compared_with_candidates(
+    products: Products, vectors: np.ndarray, settings: RecommendSettings, exact: BestOf
+) -> BestOf:
+    """A function that compares a block of products with what an index finds, and with all where that is too little."""
+    candidates, table = Candidates(vectors), FilteredTable(products.table)
+
+    def best_of(numbers: np.ndarray) -> list[Best]:
+        photos, starts = products.photos_of_block(numbers)
+        scores, rows = candidates.nearest(vectors[photos], CANDIDATES * settings.k)
+        found = []
+        for number, mine in zip(numbers.tolist(), np.split(np.arange(len(photos)), starts[1:]), strict=True):
+            there = rows[mine] >= 0
+            others, best = _best_by_product(products, rows[mine][there], scores[mine][there])
+            passing = table.passing(_filters_for(products, number, settings), others) & (others != number)
+            others, best = others[passing], best[passing]
+            chosen = one_per_group(best, products.groups[others], settings.k)
+            enough = len(chosen) == settings.k
+            found.append((others[chosen], best[chosen]) if enough else exact(np.array([number]))[0])
+        return found
+
+    return best_of
+
+
+def _log_loss(n_products: int, exact: BestOf, approximate: BestOf) -> None:
+    """Say how many of the most similar products an index finds, by comparing some products with all others."""
+    some = np.sort(np.random.default_rng(0).permutation(n_products)[:LOSS_PRODUCTS])
+    shares = [
+        np.isin(wanted, found).mean() if len(wanted) else 1.0
+        for (wanted, _), (found, _) in zip(exact(some), approximate(some), strict=True)
+    ]
+    log.info(
+        "%s products: an index finds candidates, and %.3f of what comparing all would recommend (%d products compared)",
+        *(f"{n_products:,}", np.mean(shares), len(some)),
+    )
 
 
 def _filters_for(products: Products, number: int, settings: RecommendSettings) -> Filters:
@@ -192,20 +257,19 @@ def one_per_group(scores: np.ndarray, groups: np.ndarray, k: int) -> np.ndarray:
         looked_at = len(scores)
 
 
-def _record_batch(products: Products, numbers: np.ndarray, scores: np.ndarray, k: int) -> pa.RecordBatch:
+def _record_batch(products: Products, numbers: np.ndarray, best: list[Best]) -> pa.RecordBatch:
     ids = products.table["product_id"].to_numpy()
-    ranked = [one_per_group(row, products.groups, k) for row in scores]
-    lengths = [len(chosen) for chosen in ranked]
-    similar = np.concatenate(ranked)
-    queries = np.repeat(np.arange(len(numbers)), lengths)
+    lengths = [len(similar) for similar, _ in best]
+    similar = np.concatenate([numbers_of for numbers_of, _ in best])
+    asked = np.repeat(numbers, lengths)
     return pa.record_batch(
         {
-            "product_id": ids[numbers[queries]],
+            "product_id": ids[asked],
             "rank": np.concatenate([np.arange(1, length + 1) for length in lengths]).astype(np.int32),
             "similar_product_id": ids[similar],
-            "score": scores[queries, similar].astype(np.float32),
-            "same_photo": products.photo_groups[similar] == products.photo_groups[numbers[queries]],
-            "same_text": products.text_groups[similar] == products.text_groups[numbers[queries]],
+            "score": np.concatenate([scores for _, scores in best]).astype(np.float32),
+            "same_photo": products.photo_groups[similar] == products.photo_groups[asked],
+            "same_text": products.text_groups[similar] == products.text_groups[asked],
         },
         schema=SCHEMA,
     )
