@@ -16,7 +16,7 @@ def uploads() -> dict[str, bytes]:
         "JPEG of 190 megapixels": saved(Image.new("RGB", (16_000, 12_000), "teal"), "JPEG"),
         "PNG of 80,000,000 x 1": png(80_000_000, 1, depth=8),
         "16-bit PNG of 12,000 x 12,000": png(12_000, 12_000, depth=16),
-        "16-bit PNG of 8,500 x 8,500": png(8_500, 8_500, depth=16),
+        "16-bit PNG of 7,300 x 7,300": png(7_300, 7_300, depth=16),
         "PNG of 60,000 x 5,000": png(60_000, 5_000, depth=8),
         "noise, 12 megapixels": saved(noise(4_000, 3_000), "JPEG"),
         "not an image": bytes(10 * 2**20),

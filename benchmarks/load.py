@@ -37,7 +37,7 @@ def main() -> None:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     program = Path(sys.executable).with_name("marketplace")
-    server = subprocess.Popen([program, "serve", "--port", str(port)], cwd=ROOT)
+    server = subprocess.Popen([program, "serve", "--port", str(port)], cwd=ROOT, stdout=subprocess.DEVNULL)
     try:
         taken, errors, answers = asyncio.run(load(f"http://127.0.0.1:{port}", options))
         memory = peak_gib_of(server.pid)

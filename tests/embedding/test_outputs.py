@@ -167,6 +167,16 @@ def test_vectors_of_another_model_are_refused(tmp_path: Path, table: pd.DataFram
         read_text_embeddings(texts, ["a"], text_model)
 
 
+def test_the_hub_bias_of_a_large_catalogue_is_nearly_that_of_comparing_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    directions = normalised(rng.normal(size=(40, 16)))
+    vectors = normalised(directions[rng.integers(0, 40, 2000)] + 0.1 * rng.normal(size=(2000, 16))).astype(np.float32)
+    sha256 = rng.integers(0, 1900, 2000).astype(str)
+    exact = hub_bias(vectors, sha256)
+    monkeypatch.setattr("marketplace.embedding.vectors.EXACT_UP_TO", 1000)
+    np.testing.assert_allclose(hub_bias(vectors, sha256), exact, atol=0.01)
+
+
 @given(n=st.integers(1, 20), seed=st.integers(0, 1000))
 def test_the_hub_bias_is_half_the_mean_of_the_five_nearest(n: int, seed: int) -> None:
     rng = np.random.default_rng(seed)

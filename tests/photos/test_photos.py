@@ -298,6 +298,13 @@ def test_check_opens_every_file(raw: Path) -> None:
     assert set(files["reason"]) == {"", "empty", "not_an_image", "too_large", "truncated"}
 
 
+def test_the_memory_of_decoding_is_bounded_by_who_asks() -> None:
+    content = saved(scene(2000, 1500), format="PNG")
+    assert decode(content).size == (2000, 1500)
+    with pytest.raises(UnreadableImageError, match="too_large"):
+        decode(content, most_bytes=10_000_000)
+
+
 def test_a_file_that_was_checked_before_is_not_decoded_again(
     raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 import faiss
 import numpy as np
 
+EXACT_UP_TO = 50_000  # photos; comparing twice as many with all takes four times as long
 COARSE_DIMENSIONS = 128  # of the vectors in the index; scores are those of the whole vectors
 TRAINING_POINTS = 48  # per list, for the k-means: FAISS warns below 39
 LISTS_SEARCHED = 24  # one in so many

@@ -19,9 +19,11 @@ import pyarrow.parquet as pq
 
 from marketplace.common.errors import MarketplaceError
 from marketplace.common.files import replacing, sha256_of
+from marketplace.embedding.candidates import EXACT_UP_TO, Candidates
 
 log = logging.getLogger(__name__)
 HUB_NEIGHBOURS, HUB_WEIGHT = 5, 0.5
+HUB_CANDIDATES = 32  # with the photo itself and its copies
 ROWS_AT_ONCE = 1024  # bounds memory to that many times N similarities
 
 
@@ -35,14 +37,23 @@ class PhotoVectors:
 
 
 def hub_bias(vectors: np.ndarray, sha256: np.ndarray) -> np.ndarray:
-    """The hub bias `(N,) float32` of each of the unit-length vectors `(N, d)`; copies of a file are no neighbours."""
+    """The hub bias `(N,) float32` of each of the unit-length vectors `(N, d)`; copies of a file are no neighbours.
+
+    Beyond EXACT_UP_TO photos, the nearest are looked for among the candidates of an approximate index.
+    """
     photo = np.unique(sha256, return_inverse=True)[1]
     k = min(HUB_NEIGHBOURS, len(vectors) - 1)
     bias = np.zeros(len(vectors), dtype=np.float32)
+    every = np.arange(len(vectors))
+    candidates = Candidates(vectors) if len(vectors) > EXACT_UP_TO else None
     for start in range(0, len(vectors) if k > 0 else 0, ROWS_AT_ONCE):
-        rows = slice(start, start + ROWS_AT_ONCE)
-        similarity = vectors[rows] @ vectors.T
-        similarity[photo[rows][:, None] == photo[None, :]] = 0
+        rows = every[start : start + ROWS_AT_ONCE]
+        if candidates is None:
+            similarity, others = vectors[rows] @ vectors.T, every[None, :]
+        else:
+            similarity, others = candidates.nearest(vectors[rows], HUB_CANDIDATES)
+        similarity[photo[rows][:, None] == photo[others]] = 0
+        similarity[np.isneginf(similarity)] = 0  # fewer candidates were found
         bias[rows] = HUB_WEIGHT * np.partition(similarity, -k, axis=1)[:, -k:].mean(axis=1)
     return bias
 

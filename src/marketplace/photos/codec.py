@@ -43,13 +43,14 @@ class UnreadableImageError(Exception):
         self.reason = reason
 
 
-def decode(content: bytes, at_least: int | None = None) -> Image.Image:
+def decode(content: bytes, at_least: int | None = None, most_bytes: int = MAX_BYTES) -> Image.Image:
     """Decode a file's bytes to an upright RGB image.
 
     EXIF orientation is applied where it can be read; other metadata, however odd, makes no difference. Transparency is
     laid on white; CMYK, greyscale and palettes are converted, greyscale of more than 8 bits with its full range. Only
     the first frame of an animation counts. A JPEG is decoded at a half, a quarter or an eighth of its size if neither
-    side falls below `at_least` pixels: that takes a fraction of the time.
+    side falls below `at_least` pixels: that takes a fraction of the time. An image that would take more than
+    `most_bytes` of memory on the way is too large.
 
     Raises UnreadableImageError and nothing else, whatever the bytes are.
     """
@@ -57,12 +58,12 @@ def decode(content: bytes, at_least: int | None = None) -> Image.Image:
         raise UnreadableImageError("empty")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # odd metadata in one photo of thousands: nothing a user could act on
-        return _decode(content, at_least)
+        return _decode(content, at_least, most_bytes)
 
 
-def _decode(content: bytes, at_least: int | None) -> Image.Image:
+def _decode(content: bytes, at_least: int | None, most_bytes: int) -> Image.Image:
     try:
-        return _pixels(content, at_least)
+        return _pixels(content, at_least, most_bytes)
     except UnreadableImageError:
         raise
     except Exception as error:  # Pillow's parsers raise a dozen types on hostile files
@@ -70,7 +71,7 @@ def _decode(content: bytes, at_least: int | None) -> Image.Image:
     bare = without_metadata(content)
     try:
         if bare != content:
-            return _pixels(bare, at_least)
+            return _pixels(bare, at_least, most_bytes)
     except UnreadableImageError:
         raise
     except Exception as error:
@@ -81,14 +82,14 @@ def _decode(content: bytes, at_least: int | None) -> Image.Image:
     raise UnreadableImageError("truncated" if truncated else "damaged") from None
 
 
-def _pixels(content: bytes, at_least: int | None) -> Image.Image:
+def _pixels(content: bytes, at_least: int | None, most_bytes: int) -> Image.Image:
     image: Image.Image = Image.open(io.BytesIO(content), formats=FORMATS)
     whole = image.width * image.height
     if max(image.size) > MAX_SIDE or whole > MAX_PIXELS:
         raise UnreadableImageError("too_large")
     if at_least is not None:
         image.draft(None, (at_least, at_least))
-    if _bytes_needed(image, whole) > MAX_BYTES:
+    if _bytes_needed(image, whole) > most_bytes:
         raise UnreadableImageError("too_large")
     # Within the compressed data, FF is always followed by 00.
     if image.format == "JPEG" and content.count(b"\xff\xda") > MAX_SCANS:

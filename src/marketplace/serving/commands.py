@@ -121,10 +121,12 @@ def _print(heading: str, details: str, found: "list[SimilarProduct]") -> None:
 def _serve(options: argparse.Namespace) -> None:
     import uvicorn
 
+    from marketplace.common.memory import return_freed_memory
     from marketplace.serving.api import application
     from marketplace.serving.connections import BACKLOG, BoundedConnection, most_connections
     from marketplace.serving.recommender import Recommender
 
+    return_freed_memory()
     recommender = Recommender(Path.cwd())
     recommender.load_models()
     BoundedConnection.most_connections = most_connections()

@@ -33,6 +33,7 @@ REASONS = {
 ANY = Filters()
 LEAST_LIKENESS = 40  # of 100, of an id that is suggested in place of an unknown one
 MOST_WAITING = 16  # photos that wait to be looked at, each with a thread
+MOST_DECODING = 650_000_000  # bytes, of a photo that is asked about: 160 megapixels as PNG, far more as JPEG
 LEAST_WORD_SCORE = 0.3  # of a product that has anything to do with the words, by looking at searches
 
 
@@ -166,7 +167,7 @@ class Recommender:
 
         size = self._squares.shape[1]
         try:
-            return letterbox(decode(content, at_least=OVERSAMPLING * size), size)
+            return letterbox(decode(content, OVERSAMPLING * size, MOST_DECODING), size)
         except UnreadableImageError as error:
             raise MarketplaceError(f"the photo cannot be read: {REASONS[error.reason]}.") from None
 
@@ -177,7 +178,9 @@ class Recommender:
 
     def photo(self, image_id: str, size: int) -> bytes:
         """A photo of the catalogue as a JPEG of at most `size` pixels a side. Raises KeyError for an unknown id."""
-        return thumbnail(self._squares[self._row_of_image[tidy_id(image_id)]], size)
+        square = self._squares[self._row_of_image[tidy_id(image_id)]]
+        self._squares.release()  # or the whole catalogue's photos would count as this process's memory
+        return thumbnail(square, size)
 
     def _word_scores(self, words: str) -> np.ndarray:
         scores: np.ndarray = self._texts @ self._embed_texts([words])[0]

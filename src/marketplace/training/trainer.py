@@ -4,11 +4,9 @@ One function, `train`, serves both stages: small images from the pretrained netw
 small run's chosen epoch if `train_full.warm_start` is on.
 """
 
-import ctypes
 import logging
 import math
 import os
-import sys
 from typing import Annotated, Literal, TypedDict
 
 import numpy as np
@@ -19,6 +17,7 @@ from torch.optim.swa_utils import update_bn
 from tqdm import tqdm
 
 from marketplace.common.errors import MarketplaceError
+from marketplace.common.memory import keep_freed_memory
 from marketplace.common.params import Section
 from marketplace.models import checkpoints
 from marketplace.models.backbones import StateDict
@@ -125,7 +124,7 @@ class Trainer:
 
     def __init__(self, start: Checkpoint, data: TrainingData, settings: TrainSettings, epochs: int) -> None:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # CUDA's matrix products are deterministic with it
-        _keep_freed_memory()
+        keep_freed_memory()
         torch.manual_seed(settings.seed)
         torch.use_deterministic_algorithms(True)
         # Filling what is overwritten anyway would take 7 % of a step.
@@ -278,20 +277,6 @@ class Trainer:
                 f"the training loss became {mean} in epoch {epoch}: lower train.lr (now {settings.lr:g})."
             )
         return mean
-
-
-def _keep_freed_memory() -> None:
-    """Have glibc keep freed memory: otherwise the system takes it back and zeroes it for the next batch's layers.
-
-    That took a tenth to a quarter of an epoch. https://man7.org/linux/man-pages/man3/mallopt.3.html
-    """
-    if sys.platform != "linux":
-        return
-    libc = ctypes.CDLL(None)
-    if hasattr(libc, "mallopt"):
-        trim_threshold, mmap_threshold = -1, -3
-        libc.mallopt(trim_threshold, 2**30)
-        libc.mallopt(mmap_threshold, 2**30)
 
 
 def _schedule(optimiser: torch.optim.Optimizer, settings: TrainSettings, steps: int) -> LRScheduler:
