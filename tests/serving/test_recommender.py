@@ -330,6 +330,20 @@ def test_no_path_leads_out(client: TestClient, path: str) -> None:
     assert answer.headers["content-security-policy"].startswith("default-src 'self'")
 
 
-@pytest.mark.parametrize("query", ["k=0", "k=101", "k=many", "max_price=-1", "min_price=NaN"])
-def test_impossible_questions_are_refused(client: TestClient, table: pd.DataFrame, query: str) -> None:
-    assert client.get(f"/api/products/{table['product_id'].iloc[0]}/similar?{query}").status_code == 422
+@pytest.mark.parametrize(
+    ("query", "says"),
+    [
+        ("k=0", "k: Input should be greater than or equal to 1."),
+        ("k=101", "k: Input should be less than or equal to 100."),
+        ("k=many", "k: Input should be a valid integer"),
+        ("max_price=-1", "Enter a price such as 12.50."),
+        ("min_price=NaN", "Enter a price such as 12.50."),
+        ("min_price=cheap&k=5", "Enter a price such as 12.50."),
+    ],
+)
+def test_impossible_questions_are_refused_in_words(
+    client: TestClient, table: pd.DataFrame, query: str, says: str
+) -> None:
+    answer = client.get(f"/api/products/{table['product_id'].iloc[0]}/similar?{query}")
+    assert answer.status_code == 422
+    assert answer.json()["detail"].startswith(says)

@@ -106,6 +106,14 @@ def application(recommender: Recommender, hosts: Sequence[str] = ("*",)) -> Fast
     return app
 
 
+def in_words(problem: dict[str, Any]) -> str:
+    """A sentence about a parameter that cannot be used, from what pydantic says of it."""
+    name = problem["loc"][-1]
+    if name in ("min_price", "max_price"):
+        return "Enter a price such as 12.50."
+    return f"{name}: {problem['msg']}."
+
+
 def _leave_out_null(paths: dict[str, dict[str, Any]]) -> None:
     """Correct OpenAPI's description: a parameter in an address can be left out, but it cannot be null."""
     operations = [operation for path in paths.values() for operation in path.values()]
@@ -131,8 +139,7 @@ def _add_problems(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
-        found = [f"{problem['loc'][-1]}: {problem['msg']}" for problem in error.errors()]
-        return JSONResponse({"detail": "; ".join(found)}, status_code=422)
+        return JSONResponse({"detail": " ".join(map(in_words, error.errors()))}, status_code=422)
 
 
 def _add_page(app: FastAPI) -> None:

@@ -16,8 +16,7 @@ async function ask(path, query = {}, options = {}) {
   });
   const answer = await response.json().catch(() => ({}));
   if (response.ok) return answer;
-  const detail = Array.isArray(answer.detail) ? answer.detail.map((problem) => problem.msg).join("; ") : answer.detail;
-  throw new Error(detail || `The server answered ${response.status}.`);
+  throw new Error(answer.detail || `The server answered ${response.status}.`);
 }
 
 const address = () => new URLSearchParams(location.search);
