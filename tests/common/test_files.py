@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from marketplace.common.files import allocate, is_sealed, release, replacing, seal, user_cache, write_json
+from marketplace.common.files import allocate, is_sealed, release, replacing, seal, user_cache, write_array, write_json
 
 
 @contextmanager
@@ -116,3 +116,11 @@ def test_a_cache_that_cannot_be_written_to_is_done_without(
     (folder / "x").write_text("there")
     assert user_cache("features") == folder
     assert "cannot be written to: going on without it ($MARKETPLACE_CACHE names another)" in caplog.text
+
+
+@pytest.mark.parametrize("array", [np.arange(12).reshape(3, 4)[:, ::2], np.empty((0, 2, 2, 3), np.uint8)])
+def test_a_written_array_is_a_npy_file(tmp_path: Path, array: np.ndarray) -> None:
+    with (tmp_path / "a.npy").open("wb") as file:
+        write_array(file, array)
+    np.testing.assert_array_equal(np.load(tmp_path / "a.npy"), array)
+    assert np.load(tmp_path / "a.npy").dtype == array.dtype

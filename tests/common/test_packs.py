@@ -1,3 +1,4 @@
+import errno
 import os
 import time
 from pathlib import Path
@@ -71,6 +72,20 @@ def test_a_full_disk_is_said(monkeypatch: pytest.MonkeyPatch, caplog: pytest.Log
     monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=10))
     assert not Packs({"kind": 1}).make_room(100, arrays_of([])[0])
     assert "more than the disk of" in caplog.text
+
+
+def test_a_pack_that_cannot_be_written_is_a_warning(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("marketplace.common.packs.write_array", full)
+    packs = Packs({"kind": 1})
+    packs.write(*arrays_of([1]))
+    assert "cannot be written (No space left on device)" in caplog.text
+    assert packs.find(arrays_of([1])[0]).missing.all()
+    assert not list(user_cache("packs").rglob("*.part"))
 
 
 def test_leftovers_of_killed_writers_go_after_a_day() -> None:

@@ -45,7 +45,9 @@ def declared(project: Project, stage: str) -> tuple[set[str], set[str]]:
 def opened(project: Project, stage: str, log: Path) -> tuple[set[str], set[str]]:
     """(read, written) files of the project when the stage's command runs, in all of its processes."""
     command = str(project.stages()[stage]["cmd"])
-    environment = {**project.environment(), "PYTHONDONTWRITEBYTECODE": "1"}
+    # With an empty cache, a stage reads all that it may ever read.
+    cache = {"MARKETPLACE_CACHE": str(log.with_name("cache"))}
+    environment = {**project.environment(), **cache, "PYTHONDONTWRITEBYTECODE": "1"}
     calls = "trace=open,openat,openat2,creat"
     subprocess.run(
         ["strace", "-f", "--seccomp-bpf", "-qq", "-e", calls, "-o", log, "sh", "-c", command],

@@ -115,7 +115,11 @@ def nothing(text: str) -> str:
 @pytest.mark.parametrize(
     ("path", "edit", "said"),
     [
-        ("metrics/summary.json", of_metric("accuracy", "0.001"), "accuracy got worse by"),
+        (
+            "metrics/summary.json",
+            of_metric("recommended_category_precision", "0.001"),
+            "recommended_category_precision got worse by",
+        ),
         ("metrics/summary.json", of_metric("macro_f1", "NaN"), "macro_f1 is not a number"),
         ("metrics/summary.json", of_metric("accuracy", ""), "accuracy is missing"),
         ("metrics/summary.json", nothing, "has no metrics: `metrics/summary.json` is missing or empty"),
@@ -156,9 +160,9 @@ def test_a_change_cannot_loosen_what_it_is_judged_by(clone: Project) -> None:
     clone.run("git", "checkout", "-q", "-b", "change", "origin/main")
     change(clone, "policy.yaml", lambda text: text.replace("blocks: true", "blocks: false"))
     change(clone, "metrics/noise.json", lambda text: re.sub(r'"spread": [\d.]+', '"spread": 9.0', text))
-    change(clone, "metrics/summary.json", of_metric("accuracy", "0.001"))
+    change(clone, "metrics/summary.json", of_metric("recommended_category_precision", "0.001"))
     page = clone.marketplace("review", "origin/main", "HEAD", code=1)
-    assert "accuracy got worse" in page
+    assert "recommended_category_precision got worse" in page
     assert "`policy.yaml` differs: this review used the base's." in page
     assert "`metrics/noise.json` differs: this review used the base's." in page
 

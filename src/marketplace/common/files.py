@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import platformdirs
@@ -88,6 +88,12 @@ def allocate(path: Path, shape: tuple[int, ...], dtype: type[np.generic]) -> Non
     if hasattr(os, "posix_fallocate"):
         with path.open("r+b") as file:
             os.posix_fallocate(file.fileno(), 0, nbytes)
+
+
+def write_array(file: IO[bytes], array: np.ndarray) -> None:
+    """Write an array in the format of `.npy` files. Raises OSError with its number, which `np.save` loses."""
+    np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(array))
+    file.write(np.ascontiguousarray(array).data)
 
 
 def sha256_of(path: Path) -> str:

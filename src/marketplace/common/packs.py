@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from marketplace.common.errors import MarketplaceError
-from marketplace.common.files import is_sealed, release, replacing, seal, user_cache
+from marketplace.common.files import is_sealed, release, replacing, seal, user_cache, write_array
 
 log = logging.getLogger(__name__)
 
@@ -118,13 +118,16 @@ class Packs:
         return Found(arrays, pack, place)
 
     def write(self, keys: np.ndarray, values: np.ndarray) -> None:
-        """Store the arrays `values` `(n, ...)` of `keys` `(n,)` as a pack."""
-        name = hashlib.sha256(keys.tobytes()).hexdigest()[:32]
-        with replacing(self._folder / f"{name}.npy", shared=True) as part:
-            with part.open("wb") as file:
-                np.lib.format.write_array(file, np.ascontiguousarray(values), allow_pickle=False)
-                file.write(keys.astype(KEY).tobytes() + len(keys).to_bytes(COUNT))
-            seal(part)
+        """Store the arrays `values` `(n, ...)` of `keys` `(n,)` as a pack; if that fails, a warning says why."""
+        path = self._folder / f"{hashlib.sha256(keys.tobytes()).hexdigest()[:32]}.npy"
+        try:
+            with replacing(path, shared=True) as part:
+                with part.open("wb") as file:
+                    write_array(file, values)
+                    file.write(keys.astype(KEY).tobytes() + len(keys).to_bytes(COUNT))
+                seal(part)
+        except OSError as error:
+            log.warning("%s cannot be written (%s): it is computed again next time", path, error.strerror)
         self.__dict__.pop("_stored", None)
 
     def make_room(self, nbytes: int, needed: np.ndarray) -> bool:

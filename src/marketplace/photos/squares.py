@@ -13,7 +13,7 @@ from PIL import Image
 from pydantic import Field
 from torch.nn import functional as F
 
-from marketplace.common.files import replacing, sha256_of
+from marketplace.common.files import replacing, sha256_of, write_array
 from marketplace.common.packs import Packs, keys_of_files
 from marketplace.common.params import Section
 from marketplace.photos.codec import BACKGROUND, decode
@@ -87,7 +87,7 @@ def _resize_shard(shard: Path, photos: pd.DataFrame, targets: dict[Path, int]) -
         _decode(shard, {photos["file"].iloc[row]: row for row in new.tolist()}, arrays)
     for target, array in arrays.items():
         with replacing(target / f"{shard.stem}.npy") as part, part.open("wb") as file:
-            np.save(file, array)
+            write_array(file, array)
         if len(new) and packs[target].make_room(array[new].nbytes, keys):
             packs[target].write(keys[new], array[new])
     return len(new)
