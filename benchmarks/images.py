@@ -27,7 +27,7 @@ from workspace import parser, report, table, workspace
 
 from marketplace.catalogue.photo_check import check_shards
 from marketplace.common.arrays import ShardedArray
-from marketplace.common.files import allocate, remove
+from marketplace.common.files import remove
 from marketplace.photos.squares import resize_shards
 
 COMPARED = 200
@@ -91,7 +91,7 @@ def ours(folder: Path, photos: pd.DataFrame, size: int) -> np.ndarray:
 
 def loop(work: Callable[[list[Path], int, int, Path], None], paths: list[Path], size: int, out: Path) -> np.ndarray:
     """Fill one array from a process per core, each with its part of the photos."""
-    allocate(out, (len(paths), size, size, 3), np.uint8)
+    np.lib.format.open_memmap(out, mode="w+", dtype=np.uint8, shape=(len(paths), size, size, 3))
     with ProcessPoolExecutor() as pool:
         parts = np.array_split(np.arange(len(paths)), 16)
         futures = [pool.submit(work, [paths[i] for i in part], int(part[0]), size, out) for part in parts]

@@ -12,7 +12,6 @@ from marketplace.evaluation.retrieval import (
     CURVE,
     MOST_QUERIES,
     asked,
-    highest,
     map_at_r,
     nearest,
     neighbours,
@@ -21,6 +20,7 @@ from marketplace.evaluation.retrieval import (
     recall_at_k,
     recall_curve,
     retrieval_metrics,
+    top_places,
 )
 
 
@@ -190,7 +190,7 @@ def test_a_hub_is_found_less_often() -> None:
 @given(values=st.lists(st.sampled_from([-math.inf, -1.0, 0.0, 0.5, 2.0]), min_size=1), k=st.integers(1, 30))
 def test_the_highest_are_the_first_of_a_stable_sort(values: list[float], k: int) -> None:
     array = np.array(values, dtype=np.float32)
-    assert highest(array, k).tolist() == np.argsort(-array, kind="stable")[:k].tolist()
+    assert top_places(array, k).tolist() == np.argsort(-array, kind="stable")[:k].tolist()
 
 
 def test_many_queries_are_a_sample_of_themselves() -> None:

@@ -77,19 +77,6 @@ def write_json(path: Path, value: Any) -> None:
         part.write_text(text, encoding="utf-8")
 
 
-def allocate(path: Path, shape: tuple[int, ...], dtype: type[np.generic]) -> None:
-    """Create a `.npy` file with its disk space reserved, to be filled through `np.load(mmap_mode="r+")`.
-
-    Raises OSError if the disk cannot hold it: in a mapped file, that would be a crash (SIGBUS) later.
-    """
-    array = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
-    nbytes = array.nbytes + array.offset
-    del array
-    if hasattr(os, "posix_fallocate"):
-        with path.open("r+b") as file:
-            os.posix_fallocate(file.fileno(), 0, nbytes)
-
-
 def write_array(file: IO[bytes], array: np.ndarray) -> None:
     """Write an array in the format of `.npy` files. Raises OSError with its number, which `np.save` loses."""
     np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(array))

@@ -55,17 +55,16 @@ def network_outputs(network: Network, images: Images, *, mirrored: bool = False)
     tail = [digest(value.cpu().numpy()) for value in network.tail.state_dict().values()]
     packs = Packs(trunk_key(network) | {"tail": tail, "size": images.shape[1], "outputs": mirrored})
     found = packs.find(store.keys)
-    values = np.empty((len(images), *found.packs[0].shape[1:]), np.float32) if found.packs else None
-    new = np.flatnonzero(found.missing)
+    known, new = np.flatnonzero(~found.missing), np.flatnonzero(found.missing)
+    parts = [(known, found.read(known))] if len(known) else []
     if len(new):
         computed = _computed(network, store, new, mirrored=mirrored)
         if packs.make_room(computed.nbytes, store.keys):
             packs.write(store.keys[new], computed)
-        values = np.empty((len(images), computed.shape[1]), np.float32) if values is None else values
-        values[new] = computed
-    assert values is not None
-    known = np.flatnonzero(~found.missing)
-    values[known] = found.read(known) if len(known) else 0
+        parts.append((new, computed))
+    values = np.empty((len(images), parts[0][1].shape[1]), np.float32)
+    for rows, part in parts:
+        values[rows] = part
     width = network.dimensions
     return Outputs(*(torch.from_numpy(part) for part in (values[:, :width], values[:, width:])))
 

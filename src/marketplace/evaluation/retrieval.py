@@ -35,7 +35,7 @@ def nearest(
             similarity -= hub_bias
         similarity[photo[rows][:, None] == photo[None, :]] = -np.inf
         for place, row in enumerate(similarity, start=start):
-            best = highest(row, k)
+            best = top_places(row, k)
             best = best[row[best] > -np.inf]
             found[place, : len(best)] = best
     return found
@@ -52,7 +52,7 @@ def asked(queries: np.ndarray) -> np.ndarray:
     return np.sort(np.random.default_rng(0).choice(queries, MOST_QUERIES, replace=False))
 
 
-def highest(values: np.ndarray, k: int) -> np.ndarray:
+def top_places(values: np.ndarray, k: int) -> np.ndarray:
     """The places `(min(k, N),)` of the highest of `values` `(N,)`, highest first; equal ones in the order of places.
 
     The first k of a stable sort, without sorting the rest: a tenth of the time for 10 of 100,000.

@@ -141,14 +141,15 @@ class FeatureStore:
             rows = rows[np.unique(self.keys[rows], return_index=True)[1]]  # once for equal images
             rows.sort()
             if packs.make_room(len(rows) * live.half(rows[:1]).nbytes, self.keys):
-                _compute(packs, live, self.keys, rows, len(self._images))
+                what = "mirror images" if mirrored else "images"
+                log.info("frozen layers: %s of %s %s are new", f"{len(rows):,}", f"{len(self.keys):,}", what)
+                _compute(packs, live, self.keys, rows)
                 found = packs.find(self.keys)
         return StoredFeatures(found, live).on(next(self._network.parameters()).device)
 
 
-def _compute(packs: Packs, live: LiveFeatures, keys: np.ndarray, rows: np.ndarray, n_images: int) -> None:
+def _compute(packs: Packs, live: LiveFeatures, keys: np.ndarray, rows: np.ndarray) -> None:
     """Run the trunk for some rows and store what it gives, pack by pack."""
-    log.info("frozen layers: %s of %s images are new", f"{len(rows):,}", f"{n_images:,}")
     with tqdm(total=len(rows), desc="frozen layers", unit="image", mininterval=0.5) as progress:
         for start in range(0, len(rows), PACK):
             values = []
