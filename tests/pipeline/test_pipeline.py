@@ -196,7 +196,8 @@ def test_ctrl_c_leaves_nothing_half_written_and_the_next_repro_recovers(
     if stage == "fetch":  # so few photos as the others have are drawn in no time
         project.set(**{"fetch.sample.products": 1000})
     process = subprocess.Popen(
-        ["dvc", "repro", "--force", "--single-item", stage],
+        # A test run in the background hands on that interrupts are ignored.
+        ["env", "--default-signal=INT", "dvc", "repro", "--force", "--single-item", stage],
         cwd=project.folder,
         env={**project.environment(), "MARKETPLACE_CACHE": str(tmp_path / "cache")},  # nothing is known yet
         stdout=subprocess.PIPE,
