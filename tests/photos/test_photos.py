@@ -285,9 +285,9 @@ def test_each_shard_gives_an_array_of_the_listed_images(
         expected = np.stack([letterbox(photos[name], size) for name in table["file"].iloc[1:]])
         assert (ShardedArray(folder)[:] == expected).all()
 
-    table.loc[0, "file"] = "stranger.jpg"
+    table.loc[0, ["file", "sha256"]] = "stranger.jpg", "f" * 64
     with pytest.raises(ValueError, match="photos"):
-        resize_shards(tmp_path / "images", table.assign(sha256="f" * 64), {tmp_path / "x": 32})
+        resize_shards(tmp_path / "images", table, {tmp_path / "x": 32})
 
 
 def test_check_opens_every_file(raw: Path) -> None:
