@@ -36,7 +36,8 @@ from marketplace.models.checkpoints import Checkpoint
 from marketplace.models.features import FeatureStore
 from marketplace.recommendation.metrics import recommendation_metrics
 from marketplace.recommendation.products import products_of
-from marketplace.recommendation.ranking import recommendations, with_words
+from marketplace.recommendation.ranking import with_words
+from marketplace.recommendation.table import recommendations
 from marketplace.settings import load_settings
 from marketplace.training.data import split_of, training_data
 from marketplace.training.trainer import Trainer

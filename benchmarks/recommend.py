@@ -20,10 +20,10 @@ from workspace import ROOT, parser, peak_gib, report, table
 
 from marketplace.common.console import start_logging
 from marketplace.evaluation.retrieval import normalised
-from marketplace.recommendation import ranking
+from marketplace.recommendation import table as recommendation_table
 from marketplace.recommendation.catalogue import read_catalogue
 from marketplace.recommendation.products import products_of
-from marketplace.recommendation.ranking import recommendations, write_recommendations
+from marketplace.recommendation.table import recommendations, write_recommendations
 from marketplace.settings import load_settings
 
 N_CATEGORIES = 13
@@ -38,7 +38,7 @@ def main() -> None:
     options = command.parse_args()
     start_logging()
     if options.exact:
-        ranking.EXACT_UP_TO = 2 * options.products  # type: ignore[attr-defined]  # imported there
+        recommendation_table.EXACT_UP_TO = 2 * options.products  # type: ignore[attr-defined]  # imported there
     photos, vectors = catalogue(options.products, options.dimensions)
     before, started = peak_gib(), time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:

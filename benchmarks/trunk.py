@@ -26,7 +26,7 @@ from workspace import parser, report, table
 
 from marketplace.models.backbones import BACKBONES
 from marketplace.models.network import Network, pretrained_network
-from marketplace.models.trunk import trunk_runner
+from marketplace.models.trunk import TrunkRunner
 
 BATCH_SIZES = (2, 8, 32)
 Run = Callable[[np.ndarray], object]
@@ -132,7 +132,7 @@ CONTENDERS: dict[str, Callable[[Network, int], Run]] = {
     "PyTorch, BatchNorm folded": folded,
     "torch.compile": compiled,
     **({"ONNX Runtime": onnx_runtime} if importlib.util.find_spec("onnxruntime") else {}),
-    "OpenVINO (this project's)": trunk_runner,
+    "OpenVINO (this project's)": TrunkRunner,
 }
 
 

@@ -12,7 +12,7 @@ from marketplace.common.files import user_cache
 from marketplace.common.packs import CACHE_GIB
 from marketplace.models.features import FeatureStore, HeldFeatures, LiveFeatures
 from marketplace.models.network import Network
-from marketplace.models.trunk import trunk_runner
+from marketplace.models.trunk import TrunkRunner
 
 EVERY = np.arange(6)
 
@@ -93,7 +93,7 @@ def test_only_new_images_are_computed_wherever_the_others_stand_now(
 
 @pytest.fixture(scope="module")
 def live(network: Network, images: np.ndarray) -> LiveFeatures:
-    return LiveFeatures(trunk_runner(network, images.shape[1]), images, mirrored=False)
+    return LiveFeatures(TrunkRunner(network, images.shape[1]), images, mirrored=False)
 
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

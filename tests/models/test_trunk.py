@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from marketplace.models.network import Network, pretrained_network
-from marketplace.models.trunk import trunk_runner
+from marketplace.models.trunk import TrunkRunner
 
 
 @pytest.fixture(scope="module", params=["efficientnet_lite0", "resnet18"])
@@ -16,7 +16,7 @@ def network(request: pytest.FixtureRequest) -> Network:
 @pytest.mark.parametrize("size", [32, 70])
 def test_it_gives_what_the_network_gives(network: Network, size: int) -> None:
     images = np.random.default_rng(0).integers(0, 256, (7, size, size, 3), dtype=np.uint8)
-    features = trunk_runner(network, size)(images)
+    features = TrunkRunner(network, size)(images)
     assert features.dtype == np.float16
     trunk = network.trunk.double()  # the same sums, nearly without rounding
     with torch.inference_mode():
@@ -28,7 +28,7 @@ def test_it_gives_what_the_network_gives(network: Network, size: int) -> None:
 
 def test_an_images_features_do_not_depend_on_its_neighbours_or_its_layout(network: Network) -> None:
     images = np.random.default_rng(0).integers(0, 256, (5, 64, 64, 3), dtype=np.uint8)
-    run = trunk_runner(network, 64)
+    run = TrunkRunner(network, 64)
     together = run(images)
     for index in range(len(images)):
         assert (run(images[[index]]) == together[index]).all()

@@ -7,6 +7,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from helpers.shop import ALL, shop
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -15,6 +16,7 @@ from marketplace.catalogue.groups import photo_groups
 from marketplace.common.texts import display_name
 from marketplace.embedding import candidates
 from marketplace.recommendation import ranking
+from marketplace.recommendation import table as table_module
 from marketplace.recommendation.gallery import write_gallery
 from marketplace.recommendation.index import build_index
 from marketplace.recommendation.metrics import recommendation_metrics
@@ -24,45 +26,9 @@ from marketplace.recommendation.ranking import (
     Search,
     highest,
     nearest_products,
-    origin_of,
-    recommendations,
     with_words,
-    write_recommendations,
 )
-
-ALL = RecommendSettings(
-    k=5, words=0.0, same_category=False, same_location=False, price_factor=None, index="Flat", index_search=None
-)
-CATEGORIES, LOCATIONS = ["Hats", "Shoes", "Tops"], ["Leeds", "York"]
-
-
-def shop(seed: int = 0, n_products: int = 12) -> tuple[pd.DataFrame, np.ndarray]:
-    """Training data with one to three photos a product, some files in two products, and their vectors."""
-    rng = np.random.default_rng(seed)
-    rows = []
-    for number in rng.permutation(n_products):
-        facts = {
-            "product_id": f"p{number:02}",
-            "product_name": f"thing {number if number % 5 else 0} | in Leeds",  # some titles repeat
-            "category": CATEGORIES[number % 3],
-            "category_path": f"{CATEGORIES[number % 3]} / {number % 2}",
-            "location": LOCATIONS[number % 2],
-            "price": Decimal(int(rng.integers(1, 100))),
-            "currency": "£",
-            "split": ["train", "val", "test"][number % 3],
-        }
-        rows += [facts] * int(rng.integers(1, 4))
-    table = pd.DataFrame(rows)
-    table["sha256"] = np.arange(len(table)).astype(str)
-    vectors = rng.normal(size=(len(table), 6)).astype(np.float32)
-    for _ in range(n_products // 6):
-        copy, original = rng.integers(0, len(table), 2)
-        table.loc[copy, "sha256"], vectors[copy] = table.loc[original, "sha256"], vectors[original]
-    order = rng.permutation(len(table))
-    table, vectors = table.iloc[order].reset_index(drop=True), vectors[order]
-    table["image_id"] = [f"i{row:03}" for row in range(len(table))]
-    table["group"] = photo_groups(table["product_id"], table["sha256"])
-    return table, vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+from marketplace.recommendation.table import SCHEMA, origin_of, recommendations, write_recommendations
 
 
 def recommended(products: Products, vectors: np.ndarray, settings: RecommendSettings) -> pd.DataFrame:
@@ -140,7 +106,7 @@ def test_it_makes_no_difference_how_many_products_are_compared_at_once(monkeypat
     table, vectors = shop(n_products=40)
     products = products_of(table)
     at_once = recommended(products, vectors, ALL)
-    monkeypatch.setattr(ranking, "SIMILARITIES_AT_ONCE", 1)  # one product after the other
+    monkeypatch.setattr(table_module, "SIMILARITIES_AT_ONCE", 1)  # one product after the other
     one_by_one = list(recommendations(products, vectors, ALL))
     assert len(one_by_one) == 40
     pd.testing.assert_frame_equal(together(one_by_one), at_once, rtol=1e-5)
@@ -154,7 +120,7 @@ def test_candidates_of_an_index_give_what_comparing_all_gives(
     products, settings = products_of(table), ALL.model_copy(update=filters)
     exact = recommended(products, vectors, settings)
     caplog.set_level("INFO", "marketplace")
-    monkeypatch.setattr(ranking, "EXACT_UP_TO", 0)
+    monkeypatch.setattr(table_module, "EXACT_UP_TO", 0)
     monkeypatch.setattr(candidates, "LISTS_SEARCHED", 3)
     found = recommended(products, vectors, settings)
     assert "300 products: an index finds candidates, and " in caplog.text
@@ -218,7 +184,7 @@ def test_the_table_is_written_with_its_types(tmp_path: Path) -> None:
     table, vectors = shop()
     path = tmp_path / "recommendations.parquet"
     write_recommendations(path, recommendations(products_of(table), vectors, ALL), words=0.5)
-    assert pq.read_schema(path).equals(ranking.SCHEMA)
+    assert pq.read_schema(path).equals(SCHEMA)
     assert origin_of(path) == (0.5, {})
     assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
 

@@ -23,7 +23,7 @@ from marketplace.recommendation.catalogue import read_catalogue
 from marketplace.recommendation.filters import Filters
 from marketplace.recommendation.fingerprints import SERVED, fingerprints
 from marketplace.recommendation.index import write_index
-from marketplace.recommendation.ranking import origin_of, write_recommendations
+from marketplace.recommendation.table import origin_of, write_recommendations
 from marketplace.serving.api import MAX_UPLOAD, application
 from marketplace.serving.recommender import Recommender, UnknownProductError
 

@@ -12,9 +12,9 @@ import pandas as pd
 
 from marketplace.common.files import sha256_of
 from marketplace.common.packs import PACK, Packs, keys_of_files
+from marketplace.common.parallel import each_shard
 from marketplace.photos import codec, metadata
 from marketplace.photos.codec import UnreadableImageError, decode
-from marketplace.raw.parallel import each_shard
 from marketplace.raw.shards import read_shard, shard_paths
 
 HASH_SIDE = 16  # 256 bits: 64 would confuse 8 of 15 pairs of different photos (see near_duplicates)

@@ -17,6 +17,7 @@ class ShardedArray:
     """
 
     def __init__(self, folder: Path) -> None:
+        self._folder = folder
         paths = sorted(folder.glob("*.npy"))
         if not paths:
             raise MarketplaceError(f"{folder} has no arrays: run `dvc repro`, or `dvc pull` to get them.")
@@ -28,6 +29,9 @@ class ShardedArray:
         self._ends = np.cumsum([len(part) for part in self._parts])
         self.shape: tuple[int, ...] = (int(self._ends[-1]), *first.shape[1:])
         self.dtype = first.dtype
+
+    def __reduce__(self) -> tuple[type["ShardedArray"], tuple[Path]]:
+        return ShardedArray, (self._folder,)  # another process maps the files itself
 
     def __len__(self) -> int:
         return self.shape[0]

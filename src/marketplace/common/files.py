@@ -7,6 +7,7 @@ import json
 import logging
 import mmap
 import os
+import platform
 import shutil
 import tempfile
 import zlib
@@ -20,6 +21,7 @@ import platformdirs
 
 log = logging.getLogger(__name__)
 SEAL = b"CRC-32: "
+CACHE = "MARKETPLACE_CACHE"  # the environment variable
 
 
 def remove(path: Path) -> None:
@@ -35,9 +37,9 @@ def replacing(path: Path, *, shared: bool = False) -> Iterator[Path]:
     """Yield a path beside `path` to write a file or a folder to; it replaces `path` only if the block succeeds.
 
     A crash leaves at most `<name>.part`, which the next run replaces. If several processes may write the same file at
-    once (`shared`), each writes its own `<name>.<process>.part`.
+    once (`shared`), on whatever machines, each writes its own `<name>.<machine>.<process>.part`.
     """
-    part = path.with_name(f"{path.name}.{os.getpid()}.part" if shared else f"{path.name}.part")
+    part = path.with_name(f"{path.name}.{platform.node()}.{os.getpid()}.part" if shared else f"{path.name}.part")
     path.parent.mkdir(parents=True, exist_ok=True)
     remove(part)
     try:
@@ -52,7 +54,7 @@ def replacing(path: Path, *, shared: bool = False) -> Iterator[Path]:
 
 def user_cache(name: str) -> Path:
     """A folder outside any repository for what can be computed again: in $MARKETPLACE_CACHE, or the user's cache."""
-    folder = Path(os.environ.get("MARKETPLACE_CACHE") or platformdirs.user_cache_dir("marketplace")) / name
+    folder = Path(os.environ.get(CACHE) or platformdirs.user_cache_dir("marketplace")) / name
     try:
         folder.mkdir(parents=True, exist_ok=True)
         usable = os.access(folder, os.W_OK | os.X_OK)

@@ -5,7 +5,9 @@ Features are float16, `(H, W, C)` for each image; packs.py says where and for ho
 
 import hashlib
 import logging
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -16,11 +18,13 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from marketplace.common import cluster
 from marketplace.common.arrays import Images, released
 from marketplace.common.files import sha256_of
 from marketplace.common.packs import KEY, PACK, Found, Packs, key_of
+from marketplace.common.parallel import apply_to_each
 from marketplace.models.network import Network
-from marketplace.models.trunk import Runner, trunk_runner
+from marketplace.models.trunk import Runner, TrunkRunner
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +66,11 @@ class StoredFeatures:
 
     def __init__(self, found: Found, live: LiveFeatures) -> None:
         self._found, self._live = found, live
+
+    @property
+    def n_missing(self) -> int:
+        """How many images have no stored features."""
+        return int(self._found.missing.sum())
 
     def half(self, rows: np.ndarray) -> np.ndarray:
         """The features `(B, H, W, C) float16`."""
@@ -124,7 +133,7 @@ class FeatureStore:
 
     @cached_property
     def _runner(self) -> Runner:
-        return trunk_runner(self._network, self._images.shape[1])
+        return TrunkRunner(self._network, self._images.shape[1])
 
     def features(self, *, mirrored: bool = False) -> Features:
         """The features of all images, or of their mirror images.
@@ -132,10 +141,10 @@ class FeatureStore:
         Those that are stored are found; the others are computed now and stored, as far as there is room for them.
         What does not fit is computed whenever it is asked for. Results are the same either way.
         """
-        packs = Packs(trunk_key(self._network) | {"size": self._images.shape[1], "mirrored": mirrored})
+        origin = trunk_key(self._network) | {"size": self._images.shape[1], "mirrored": mirrored}
+        packs = Packs(origin)
         found = packs.find(self.keys)
-        # Compiled when it first runs: that takes a second, and most often everything is found.
-        live = LiveFeatures(lambda images: self._runner(images), self._images, mirrored)
+        live = LiveFeatures(self._runner, self._images, mirrored)
         rows = np.flatnonzero(found.missing)
         if len(rows):
             rows = rows[np.unique(self.keys[rows], return_index=True)[1]]  # once for equal images
@@ -143,21 +152,40 @@ class FeatureStore:
             if packs.make_room(len(rows) * live.half(rows[:1]).nbytes, self.keys):
                 what = "mirror images" if mirrored else "images"
                 log.info("frozen layers: %s of %s %s are new", f"{len(rows):,}", f"{len(self.keys):,}", what)
-                _compute(packs, live, self.keys, rows)
-                found = packs.find(self.keys)
+                _compute(_PackWriter(packs, live, self.keys), rows)
+                found = Packs(origin).find(self.keys)  # anew: other processes may have written
         return StoredFeatures(found, live).on(next(self._network.parameters()).device)
 
 
-def _compute(packs: Packs, live: LiveFeatures, keys: np.ndarray, rows: np.ndarray) -> None:
-    """Run the trunk for some rows and store what it gives, pack by pack."""
+@dataclass(frozen=True)
+class _PackWriter:
+    """Runs the trunk for some rows, and stores what it gives as a pack."""
+
+    packs: Packs
+    live: LiveFeatures
+    keys: np.ndarray  # of all rows
+
+    def __call__(self, rows: np.ndarray, computed: Callable[[int], object] | None = None) -> int:
+        """The number of rows; `computed` is told that of each batch as soon as it is done."""
+        values = []
+        for start in range(0, len(rows), self.live.batch_size):
+            values.append(self.live.half(rows[start : start + self.live.batch_size]))
+            if computed:
+                computed(len(values[-1]))
+        self.packs.write(self.keys[rows], np.concatenate(values))
+        return len(rows)
+
+
+def _compute(write: _PackWriter, rows: np.ndarray) -> None:
+    """Run the trunk for some rows and store what it gives, pack by pack: here, or on a cluster's workers."""
+    parts = [rows[start : start + PACK] for start in range(0, len(rows), PACK)]
     with tqdm(total=len(rows), desc="frozen layers", unit="image", mininterval=0.5) as progress:
-        for start in range(0, len(rows), PACK):
-            values = []
-            chunk = rows[start : start + PACK]
-            for first in range(0, len(chunk), live.batch_size):
-                values.append(live.half(chunk[first : first + live.batch_size]))
-                progress.update(len(values[-1]))
-            packs.write(keys[chunk], np.concatenate(values))
+        if cluster.is_used() and not torch.cuda.is_available():  # a GPU here is faster than many machines without
+            for computed in apply_to_each(write, parts):
+                progress.update(computed)
+        else:
+            for part in parts:
+                write(part, progress.update)
 
 
 def trunk_key(network: Network) -> dict[str, Any]:

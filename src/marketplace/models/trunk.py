@@ -2,6 +2,8 @@
 
 import warnings
 from collections.abc import Callable
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,13 +14,27 @@ from marketplace.models.network import Network
 Runner = Callable[[np.ndarray], np.ndarray]
 
 
-def trunk_runner(network: Network, size: int) -> Runner:
+class TrunkRunner:
     """A function from images `(B, size, size, 3) uint8` to the trunk's features `(B, H, W, C) float16`.
 
-    The features of an image do not depend on the other images of its batch.
+    The features of an image do not depend on the other images of its batch. The trunk is compiled when it first runs:
+    that takes a second, and most often all features are found. It can be sent to another process, which compiles anew.
     """
-    device = next(network.parameters()).device
-    return _cuda_runner(network) if device.type == "cuda" else _openvino_runner(network, size)
+
+    def __init__(self, network: Network, size: int) -> None:
+        self._network, self._size = network, size
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        """Images to features."""
+        return self._compiled(images)
+
+    @cached_property
+    def _compiled(self) -> Runner:
+        on_cuda = next(self._network.parameters()).device.type == "cuda"
+        return _cuda_runner(self._network) if on_cuda else _openvino_runner(self._network, self._size)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_compiled"}
 
 
 def _cuda_runner(network: Network) -> Runner:

@@ -15,9 +15,9 @@ from torch.nn import functional as F
 
 from marketplace.common.files import replacing, sha256_of, write_array
 from marketplace.common.packs import Packs, keys_of_files
+from marketplace.common.parallel import each_shard
 from marketplace.common.params import Section
 from marketplace.photos.codec import BACKGROUND, decode
-from marketplace.raw.parallel import each_shard
 from marketplace.raw.shards import read_shard, shard_paths
 
 log = logging.getLogger(__name__)
@@ -86,7 +86,8 @@ def _resize_shard(shard: Path, photos: pd.DataFrame, targets: dict[Path, int]) -
     if len(new):
         _decode(shard, {photos["file"].iloc[row]: row for row in new.tolist()}, arrays)
     for target, array in arrays.items():
-        with replacing(target / f"{shard.stem}.npy") as part, part.open("wb") as file:
+        # A worker that is cut off and replaced may still be writing the same.
+        with replacing(target / f"{shard.stem}.npy", shared=True) as part, part.open("wb") as file:
             write_array(file, array)
         if len(new) and packs[target].make_room(array[new].nbytes, keys):
             packs[target].write(keys[new], array[new])

@@ -18,7 +18,8 @@ from marketplace.recommendation.filters import FilteredTable, Filters
 from marketplace.recommendation.fingerprints import RECOMMENDATIONS, check_fingerprints
 from marketplace.recommendation.index import read_index
 from marketplace.recommendation.products import Product
-from marketplace.recommendation.ranking import Ranked, Search, best_products, nearest_products, origin_of
+from marketplace.recommendation.ranking import Ranked, Search, best_products, nearest_products
+from marketplace.recommendation.table import origin_of
 
 REASONS = {
     "empty": "the file is empty",

@@ -4,44 +4,19 @@ import ctypes
 import gc
 import signal
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from tqdm import tqdm
 
+from marketplace.common import cluster
 from marketplace.common.errors import MarketplaceError
+from marketplace.common.interrupts import held_interrupts
 
+Argument = TypeVar("Argument")
 Result = TypeVar("Result")
-
-
-@contextmanager
-def held_interrupts() -> Iterator[Callable[[], None]]:
-    """Hold Ctrl-C back in the block: it is raised when the yielded function is called, or at the block's end.
-
-    Python raises KeyboardInterrupt between any two instructions, even right after `concurrent.futures` took a lock and
-    before it arranged to release it. The pool then waits for that lock forever.
-    """
-    pending = False
-
-    def hold(*_: object) -> None:
-        nonlocal pending
-        pending = True
-
-    def let_through() -> None:
-        nonlocal pending
-        if pending:
-            pending = False
-            raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGINT, hold)
-    try:
-        yield let_through
-    finally:
-        signal.signal(signal.SIGINT, before)
-    let_through()
 
 
 def in_parallel(work: Callable[..., Result], tasks: Iterable[tuple[Any, ...]]) -> Iterator[Result]:
@@ -67,8 +42,25 @@ def in_parallel(work: Callable[..., Result], tasks: Iterable[tuple[Any, ...]]) -
 
 
 def each_shard(work: Callable[..., Result], tasks: list[tuple[Any, ...]], description: str) -> Iterator[Result]:
-    """Yield `work(*task)` for every shard's task, with a progress bar."""
-    return iter(tqdm(in_parallel(work, tasks), total=len(tasks), desc=description, unit="shard", mininterval=0.5))
+    """Yield `work(*task)` for every shard's task, with a progress bar: from a cluster's workers if there is one."""
+    results = cluster.run(work, tasks) if cluster.is_used() else in_parallel(work, tasks)
+    return iter(tqdm(results, total=len(tasks), desc=description, unit="shard", mininterval=0.5))
+
+
+def apply_to_each(function: Callable[[Argument], Result], arguments: Sequence[Argument]) -> Iterator[Result]:
+    """Yield `function(argument)` for every argument: in this process, or from a cluster's workers if there is one.
+
+    For functions that use all cores themselves. Workers read the function, which may hold large arrays, from a file.
+    """
+    if not cluster.is_used():
+        yield from map(function, arguments)
+        return
+    with cluster.shared(function) as handle:
+        yield from cluster.run(_apply, [(handle, argument) for argument in arguments])
+
+
+def _apply(function: cluster.Shared, argument: Any) -> Any:
+    return function.value(argument)
 
 
 def _begin_worker() -> None:

@@ -1,0 +1,43 @@
+"""Small catalogues with known vectors."""
+
+from decimal import Decimal
+
+import numpy as np
+import pandas as pd
+
+from marketplace.catalogue.groups import photo_groups
+from marketplace.recommendation.ranking import RecommendSettings
+
+ALL = RecommendSettings(
+    k=5, words=0.0, same_category=False, same_location=False, price_factor=None, index="Flat", index_search=None
+)
+CATEGORIES, LOCATIONS = ["Hats", "Shoes", "Tops"], ["Leeds", "York"]
+
+
+def shop(seed: int = 0, n_products: int = 12) -> tuple[pd.DataFrame, np.ndarray]:
+    """Training data with one to three photos a product, some files in two products, and their vectors."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for number in rng.permutation(n_products):
+        facts = {
+            "product_id": f"p{number:02}",
+            "product_name": f"thing {number if number % 5 else 0} | in Leeds",  # some titles repeat
+            "category": CATEGORIES[number % 3],
+            "category_path": f"{CATEGORIES[number % 3]} / {number % 2}",
+            "location": LOCATIONS[number % 2],
+            "price": Decimal(int(rng.integers(1, 100))),
+            "currency": "£",
+            "split": ["train", "val", "test"][number % 3],
+        }
+        rows += [facts] * int(rng.integers(1, 4))
+    table = pd.DataFrame(rows)
+    table["sha256"] = np.arange(len(table)).astype(str)
+    vectors = rng.normal(size=(len(table), 6)).astype(np.float32)
+    for _ in range(n_products // 6):
+        copy, original = rng.integers(0, len(table), 2)
+        table.loc[copy, "sha256"], vectors[copy] = table.loc[original, "sha256"], vectors[original]
+    order = rng.permutation(len(table))
+    table, vectors = table.iloc[order].reset_index(drop=True), vectors[order]
+    table["image_id"] = [f"i{row:03}" for row in range(len(table))]
+    table["group"] = photo_groups(table["product_id"], table["sha256"])
+    return table, vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
