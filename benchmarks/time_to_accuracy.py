@@ -27,7 +27,8 @@ from marketplace.raw.shards import image_id_of, read_shard, shard_paths, write_s
 from marketplace.settings import load_settings
 from marketplace.training.data import training_data
 from marketplace.training.recorder import Recorder
-from marketplace.training.trainer import TrainSettings, train
+from marketplace.training.settings import TrainSettings
+from marketplace.training.trainer import train
 
 
 class Epoch(NamedTuple):

@@ -15,7 +15,7 @@ from marketplace.models.backbones import ModelSettings
 from marketplace.photos.squares import ResizeSettings
 from marketplace.recommendation.ranking import RecommendSettings
 from marketplace.sources.dump import FetchSettings
-from marketplace.training.trainer import TrainFullSettings, TrainSettings, TrainSmallSettings
+from marketplace.training.settings import TrainFullSettings, TrainSettings, TrainSmallSettings
 
 
 class Settings(Section):

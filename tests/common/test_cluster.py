@@ -73,7 +73,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def check() -> bytes:
     """The photo check, as bytes."""
-    return check_shards(Path("images")).to_csv().encode()
+    return str(check_shards(Path("images")).to_csv()).encode()
 
 
 def resize() -> bytes:

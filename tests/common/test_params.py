@@ -11,7 +11,7 @@ from marketplace.common.params import SCHEMA, checked_params, load_section
 from marketplace.models.backbones import BACKBONES, ModelSettings
 from marketplace.settings import load_settings, schema_text
 from marketplace.sources.dump import FetchSettings
-from marketplace.training.trainer import TrainSettings
+from marketplace.training.settings import TrainSettings
 
 PARAMS = ROOT / "params.yaml"
 

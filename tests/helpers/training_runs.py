@@ -5,7 +5,8 @@ from pathlib import Path
 from marketplace.models.checkpoints import Checkpoint
 from marketplace.training.data import TrainingData
 from marketplace.training.recorder import Recorder
-from marketplace.training.trainer import TrainSettings, train
+from marketplace.training.settings import TrainSettings
+from marketplace.training.trainer import train
 
 COLOURS = ["red", "green", "blue"]  # the categories of the fixture `data`
 

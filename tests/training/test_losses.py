@@ -21,7 +21,7 @@ from marketplace.models.network import CosineClassifier
 from marketplace.settings import Settings
 from marketplace.training.data import Split, TrainingData, batches, shuffled
 from marketplace.training.losses import Predictions, TrainingLoss
-from marketplace.training.trainer import TrainSettings
+from marketplace.training.settings import TrainSettings
 
 
 def contrastive_by_hand(embeddings: Tensor, products: list[int], temperature: float) -> float:

@@ -24,7 +24,8 @@ from marketplace.settings import Settings
 from marketplace.training import resume
 from marketplace.training.data import TrainingData
 from marketplace.training.recorder import Recorder
-from marketplace.training.trainer import TrainSettings, train
+from marketplace.training.settings import TrainSettings
+from marketplace.training.trainer import train
 
 EPOCHS = 6
 

@@ -141,11 +141,14 @@ class FeatureStore:
         Those that are stored are found; the others are computed now and stored, as far as there is room for them.
         What does not fit is computed whenever it is asked for. Results are the same either way.
         """
-        origin = trunk_key(self._network) | {"size": self._images.shape[1], "mirrored": mirrored}
-        packs = Packs(origin)
-        found = packs.find(self.keys)
-        live = LiveFeatures(self._runner, self._images, mirrored)
-        rows = np.flatnonzero(found.missing)
+        self.compute(np.arange(len(self._images)), mirrored=mirrored)
+        found = Packs(self._origin(mirrored)).find(self.keys)  # anew: other processes may have written
+        return StoredFeatures(found, self._live(mirrored)).on(next(self._network.parameters()).device)
+
+    def compute(self, rows: np.ndarray, *, mirrored: bool) -> None:
+        """Compute and store the features of some images that are not stored yet, if there is room for them."""
+        packs, live = Packs(self._origin(mirrored)), self._live(mirrored)
+        rows = rows[packs.find(self.keys[rows]).missing]
         if len(rows):
             rows = rows[np.unique(self.keys[rows], return_index=True)[1]]  # once for equal images
             rows.sort()
@@ -153,8 +156,12 @@ class FeatureStore:
                 what = "mirror images" if mirrored else "images"
                 log.info("frozen layers: %s of %s %s are new", f"{len(rows):,}", f"{len(self.keys):,}", what)
                 _compute(_PackWriter(packs, live, self.keys), rows)
-                found = Packs(origin).find(self.keys)  # anew: other processes may have written
-        return StoredFeatures(found, live).on(next(self._network.parameters()).device)
+
+    def _origin(self, mirrored: bool) -> dict[str, Any]:
+        return trunk_key(self._network) | {"size": self._images.shape[1], "mirrored": mirrored}
+
+    def _live(self, mirrored: bool) -> LiveFeatures:
+        return LiveFeatures(self._runner, self._images, mirrored)
 
 
 @dataclass(frozen=True)

@@ -7,18 +7,17 @@ small run's chosen epoch if `train_full.warm_start` is on.
 import logging
 import math
 import os
-from typing import Annotated, Literal, TypedDict
+from typing import TypedDict
 
 import numpy as np
 import torch
-from pydantic import Field
+from torch import Tensor
 from torch.optim.lr_scheduler import ConstantLR, LRScheduler, OneCycleLR
 from torch.optim.swa_utils import update_bn
 from tqdm import tqdm
 
 from marketplace.common.errors import MarketplaceError
 from marketplace.common.memory import keep_freed_memory
-from marketplace.common.params import Section
 from marketplace.models import checkpoints
 from marketplace.models.backbones import StateDict
 from marketplace.models.checkpoints import Checkpoint
@@ -26,44 +25,13 @@ from marketplace.models.features import Features, FeatureStore, digest
 from marketplace.training.data import TrainingData, Views, batches, shuffled
 from marketplace.training.linear_probe import linear_probe
 from marketplace.training.losses import Predictions, TrainingLoss
-from marketplace.training.recorder import Recorder
+from marketplace.training.recorder import Records
+from marketplace.training.replicas import ALONE, Replicas, Team
 from marketplace.training.resume import ResumeState
+from marketplace.training.settings import TrainSettings
 from marketplace.training.validation import BATCH, outputs, prefers, validate
 
 log = logging.getLogger(__name__)
-
-Count = Annotated[int, Field(ge=1)]
-
-
-class TrainSettings(Section):
-    """What train_small and train_full have in common."""
-
-    lr: Annotated[float, Field(gt=0, le=1)]
-    schedule: Literal["constant", "one_cycle"]
-    batch_size: Annotated[int, Field(ge=2)]
-    patience: Count | None
-    linear_probe: bool
-    classifier: Literal["linear", "cosine"]
-    leaf_weight: Annotated[float, Field(ge=0)]
-    contrastive_weight: Annotated[float, Field(ge=0)]
-    temperature: Annotated[float, Field(gt=0)]
-    flip_probability: Annotated[float, Field(ge=0, le=1)]
-    select: Literal["val_accuracy", "val_loss", "val_recall_at_1"]
-    seed: Annotated[int, Field(ge=0)]
-    keep_epochs: bool
-
-
-class TrainSmallSettings(Section):
-    """The stage on small images alone."""
-
-    epochs: Count
-
-
-class TrainFullSettings(Section):
-    """The stage on full-sized images alone."""
-
-    epochs: Count
-    warm_start: bool
 
 
 class State(TypedDict):
@@ -77,22 +45,33 @@ class State(TypedDict):
 
 
 def train(
-    start: Checkpoint, data: TrainingData, settings: TrainSettings, epochs: int, recorder: Recorder
+    start: Checkpoint,
+    data: TrainingData,
+    settings: TrainSettings,
+    epochs: int,
+    recorder: Records,
+    team: Team = ALONE,
 ) -> Checkpoint:
     """Train from a checkpoint for at most `epochs` epochs and return the checkpoint of the chosen one.
 
     The optimiser is Adam and updates the tail and the head only; losses.py defines what it minimises. Everything random
     (the order of the images, the flips, a new classifier's weights) comes from `settings.seed`, epoch by epoch. A
-    training run that was interrupted continues after its last finished epoch, with the same result.
+    training run that was interrupted continues after its last finished epoch, with the same result. The processes of
+    the `team` give the same result as one; the first alone keeps what an interrupted run needs.
 
     Raises MarketplaceError if the data cannot be trained on, or the loss is no longer finite.
     """
     data.check(settings.batch_size)
     if settings.linear_probe and settings.classifier != "linear":
         raise MarketplaceError("train.linear_probe = true works with train.classifier = linear only: set one of them.")
-    trainer = Trainer(start, data, settings, epochs)
+    if settings.replicas > settings.batch_size // 2:
+        raise MarketplaceError(
+            f"train.replicas = {settings.replicas} leaves some replicas of a batch of {settings.batch_size} with fewer "
+            "than two photos: lower it, or raise train.batch_size."
+        )
+    trainer = Trainer(start, data, settings, epochs, team)
     resume_state = ResumeState(trainer.cache_key)
-    state = resume_state.load()
+    state = team.from_first(resume_state.load)
     if state is None:
         trainer.begin()
     else:
@@ -100,12 +79,14 @@ def train(
         log.info("resuming an interrupted training run after epoch %d", len(trainer.history))
         for epoch, figures in enumerate(trainer.history, start=1):
             recorder.epoch(epoch, figures)
-            if settings.keep_epochs:
+            if settings.keep_epochs and team.is_first:
                 recorder.weights(epoch, resume_state.weights(epoch))
     while not trainer.done:
         figures = trainer.next_epoch()
         epoch = len(trainer.history)
         recorder.epoch(epoch, figures)
+        if not team.is_first:
+            continue
         log.info("epoch %d/%d: %s", epoch, epochs, ", ".join(f"{name} {value:.3f}" for name, value in figures.items()))
         if settings.keep_epochs:
             weights = checkpoints.state_of(trainer.network)
@@ -115,14 +96,17 @@ def train(
     best = trainer.best
     assert best is not None  # there is at least one epoch
     recorder.best(best["epoch"], best["figures"])
-    resume_state.clear()
+    if team.is_first:
+        resume_state.clear()
     return best
 
 
 class Trainer:
     """A network in training: `begin` or `resume`, then `next_epoch` until `done`."""
 
-    def __init__(self, start: Checkpoint, data: TrainingData, settings: TrainSettings, epochs: int) -> None:
+    def __init__(
+        self, start: Checkpoint, data: TrainingData, settings: TrainSettings, epochs: int, team: Team = ALONE
+    ) -> None:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # CUDA's matrix products are deterministic with it
         keep_freed_memory()
         torch.manual_seed(settings.seed)
@@ -135,6 +119,7 @@ class Trainer:
         self.network = network.to(self.device)
         self._loss = TrainingLoss(settings.contrastive_weight, settings.temperature, settings.leaf_weight)
         self._start, self._data, self._settings, self._epochs = start, data, settings, epochs
+        self._team, self._replicas = team, Replicas(self.network, settings.replicas, team)
         self._store = FeatureStore(self.network, data.images)
         trainable = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
         self._optimiser = torch.optim.Adam(trainable, lr=settings.lr, fused=True)
@@ -162,7 +147,7 @@ class Trainer:
         """Compute or find the features, and fit the linear probe if it is on."""
         self._views, self._plain = self._features()
         if self._settings.linear_probe:
-            self._fit_probe()
+            self.network.load_state_dict(self._team.from_first(self._with_probe), strict=False)
 
     def resume(self, state: State) -> None:
         """Continue from what `state` returned."""
@@ -194,7 +179,7 @@ class Trainer:
         """Train on every image once, validate, and remember this epoch if it is the best; returns its figures."""
         epoch = len(self.history) + 1
         train_loss = self._train_epoch(epoch)
-        validation = validate(self.network, self._plain, self._data.val)
+        validation = self._team.from_first(lambda: validate(self.network, self._plain, self._data.val))
         if not math.isfinite(validation.loss):
             raise MarketplaceError(
                 f"the validation loss became {validation.loss} in epoch {epoch}: "
@@ -227,13 +212,20 @@ class Trainer:
 
     def _features(self) -> tuple[Views, Features]:
         # Of all splits: `extract` and `evaluate` then find them stored.
-        plain = self._store.features()
-        if self._settings.flip_probability == 0:
-            return Views(plain, None), plain
-        return Views(plain, self._store.features(mirrored=True)), plain
+        plain = self._features_of(mirrored=False)
+        mirrored = self._features_of(mirrored=True) if self._settings.flip_probability else None
+        return Views(plain, mirrored), plain
 
-    def _fit_probe(self) -> None:
-        """Fit the classifier to the embeddings, with BatchNorm statistics of these images instead of ImageNet's.
+    def _features_of(self, *, mirrored: bool) -> Features:
+        """The features of all images; the processes of a team compute a part each, and find those of the others."""
+        if self._team.size > 1:
+            own = np.arange(self._team.rank, len(self._data.images), self._team.size)
+            self._store.compute(own, mirrored=mirrored)
+            self._team.wait()
+        return self._store.features(mirrored=mirrored)
+
+    def _with_probe(self) -> StateDict:
+        """Tail and head with the classifier fitted to the embeddings, and BatchNorm statistics of these images.
 
         Training normalises by the statistics of its batches, so a probe on others would be wrong from the first step.
         """
@@ -248,35 +240,42 @@ class Trainer:
         layer.load_state_dict({"weight": weight, "bias": bias})
         validation = validate(self.network, self._plain, val)
         log.info("linear probe: val_loss %.3f, val_accuracy %.3f", validation.loss, validation.accuracy)
+        return {name: value.cpu() for name, value in self._tuned().items()}
 
     def _train_epoch(self, epoch: int) -> float:
         """Train on every image once; the mean loss over the images, each as it was when its batch was seen."""
-        network, split, settings = self.network.train(), self._data.train, self._settings
+        self.network.train()
+        split, settings = self._data.train, self._settings
         rng = np.random.default_rng([settings.seed, epoch])
         order = shuffled(split, rng, products_together=settings.contrastive_weight > 0)
         flips = rng.random(len(split.rows)) < settings.flip_probability
         total = torch.zeros((), device=self.device)
-        with tqdm(total=len(order), desc=f"epoch {epoch}/{self._epochs}", unit="image", mininterval=0.5) as progress:
+        what = f"epoch {epoch}/{self._epochs}"
+        with tqdm(total=len(order), desc=what, unit="image", mininterval=0.5, disable=not self._team.is_first) as bar:
             for batch in batches(order, settings.batch_size):
-                features = self._views(split.rows[batch], flips[batch]).to(self.device)
-                with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
-                    embeddings = network.tail(features)
-                    leaf_logits = network.leaves(embeddings) if network.leaves else None
-                    predicted = Predictions(embeddings, network.head(embeddings), leaf_logits)
-                    targets = (split.labels, split.leaves, split.products)
-                    loss = self._loss(predicted, *(values[batch].to(self.device) for values in targets))
-                self._optimiser.zero_grad(set_to_none=True)
-                loss.backward()
+                loss = self._replicas.backward(batch, lambda part: self._loss_of(part, flips[part]))
                 self._optimiser.step()
                 self._schedule.step()
-                total += loss.detach() * len(batch)
-                progress.update(len(batch))
+                total += loss * len(batch)
+                bar.update(len(batch))
         mean = total.item() / len(order)
         if not math.isfinite(mean):
             raise MarketplaceError(
                 f"the training loss became {mean} in epoch {epoch}: lower train.lr (now {settings.lr:g})."
             )
         return mean
+
+    def _loss_of(self, places: np.ndarray, flips: np.ndarray) -> Tensor:
+        """The mean loss over training images, given by their places in the split, mirrored where `flips` is true."""
+        network, split = self.network, self._data.train
+        features = self._views(split.rows[places], flips).to(self.device)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
+            embeddings = network.tail(features)
+            leaf_logits = network.leaves(embeddings) if network.leaves else None
+            predicted = Predictions(embeddings, network.head(embeddings), leaf_logits)
+            targets = (split.labels, split.leaves, split.products)
+            loss: Tensor = self._loss(predicted, *(values[places].to(self.device) for values in targets))
+        return loss
 
 
 def _schedule(optimiser: torch.optim.Optimizer, settings: TrainSettings, steps: int) -> LRScheduler:
