@@ -60,6 +60,27 @@ def test_the_pairs_are_those_within_the_distance(seeds: list[int], flips: list[i
     assert list(pairs.itertuples(index=False, name=None)) == expected
 
 
+def test_among_very_many_photos_re_encoded_ones_are_found_and_the_loss_is_told(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "marketplace")
+    rng = np.random.default_rng(0)
+    bits = rng.integers(0, 2, (4000, 256), dtype=np.uint8)
+    bits[1000:1020] = bits[:20]
+    for number in range(20):  # a few bits of each copy differ, as after saving it again
+        bits[1000 + number, rng.choice(256, 8, replace=False)] ^= 1
+    hashes = pd.Series([np.packbits(row).tobytes().hex() for row in bits])
+    exact = near_duplicates(hashes)
+    monkeypatch.setattr("marketplace.catalogue.near_duplicates.EXACT_UP_TO", 1000)
+    monkeypatch.setattr("marketplace.catalogue.near_duplicates.LOSS_PHOTOS", 4000)
+    pd.testing.assert_frame_equal(near_duplicates(hashes), exact)
+    assert set(exact["distance"]) == {8}
+    assert (
+        "4,000 photos: parts of their hashes are compared, which finds 40 of 40 near-identical ones of 4000 photos"
+        in (caplog.text)
+    )
+
+
 def test_near_duplicates_join_the_photos_of_both_products() -> None:
     products, sha256 = pd.Series(["a", "a", "b", "b", "c"]), pd.Series(list("12345"))
     pairs = pd.DataFrame({"first": [1], "second": [3], "distance": [7]})

@@ -12,7 +12,7 @@ import pandas as pd
 from marketplace.embedding.vectors import PhotoVectors
 
 QUERIES_AT_ONCE = 512  # bounds memory to 512 x N similarities
-MOST_QUERIES = 10_000
+MOST_QUERIES = 3_000
 CURVE = 20  # neighbours that the curve of recall@k goes to
 
 
@@ -44,7 +44,7 @@ def nearest(
 def asked(queries: np.ndarray) -> np.ndarray:
     """The queries `(Q,)`, or MOST_QUERIES of them drawn at random, always the same ones, in their order.
 
-    A share of so many has a standard error of at most 0.005; comparing every photo with every other would take time
+    A share of so many has a standard error of at most 0.009; comparing every photo with every other would take time
     that grows with the square of the catalogue.
     """
     if len(queries) <= MOST_QUERIES:
