@@ -25,6 +25,7 @@ from workspace import ROOT, parser, report, table
 
 from marketplace.evaluation.retrieval import normalised
 from marketplace.recommendation import ranking
+from marketplace.recommendation.filters import Filters
 from marketplace.recommendation.index import build_index
 from marketplace.recommendation.products import Products
 
@@ -99,25 +100,28 @@ def measure_filters(real: np.ndarray, sizes: list[int], only: str, json: Path | 
         n_lists = int(2 ** round(np.log2(4 * size**0.5)))
         for factory, how in (("Flat", None), ("HNSW32", "efSearch=64"), (f"IVF{n_lists},SQ8", "nprobe=32")):
             if only in factory:
-                index = ranking.Search(build_index(vectors, factory, how), vectors)
-                rows += [filtered_row(products, index, queries, share, f"{factory}, {how or ''}") for share in SHARES]
+                index = ranking.IndexSearch(build_index(vectors, factory, how), vectors, products)
+                name = f"{factory}, {how or ''}"
+                rows += [filtered_row(products, index, vectors, queries, share, name) for share in SHARES]
     report({"rows": rows}, table(["vectors", "index", "pass", "found", "p50", "p99"], rows), json)
 
 
-def filtered_row(products: Products, search: ranking.Search, queries: np.ndarray, share: float, name: str) -> list[str]:
+def filtered_row(
+    products: Products, search: ranking.Search, vectors: np.ndarray, queries: np.ndarray, share: float, name: str
+) -> list[str]:
     """A row of the table: one index, and a share of products that passes."""
     faiss.omp_set_num_threads(1)
     nobody = np.array([], dtype=int)
     found, times = 0, []
     for query in queries:
-        likeness = search.vectors @ query
-        passing = likeness <= np.quantile(likeness, share)
+        likeness = vectors @ query
+        wanted = ranking.Wanted(likeness <= np.quantile(likeness, share), Filters())
         started = time.perf_counter()
-        found += len(ranking.nearest_products(products, search, query[None], K, passing, nobody))
+        found += len(ranking.nearest_products(products, search, query[None], K, wanted, nobody))
         times.append(1000 * (time.perf_counter() - started))
     p50, p99 = np.percentile(times, [50, 99])
     share_found = found / (K * len(queries))
-    size = len(search.vectors)
+    size = len(vectors)
     return [
         f"{size:,}",
         f"`{name.rstrip(', ')}`",

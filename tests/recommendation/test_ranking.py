@@ -17,13 +17,15 @@ from marketplace.common.texts import display_name
 from marketplace.embedding import candidates
 from marketplace.recommendation import ranking
 from marketplace.recommendation import table as table_module
+from marketplace.recommendation.filters import Filters
 from marketplace.recommendation.gallery import write_gallery
 from marketplace.recommendation.index import build_index
 from marketplace.recommendation.metrics import recommendation_metrics
 from marketplace.recommendation.products import Products, products_of
 from marketplace.recommendation.ranking import (
+    IndexSearch,
     RecommendSettings,
-    Search,
+    Wanted,
     highest,
     nearest_products,
     with_words,
@@ -288,7 +290,8 @@ def test_every_index_gives_as_many_products_as_pass_the_filters(
     passing = worst <= np.quantile(worst, share) if share else np.zeros(len(worst), dtype=bool)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ranking, "FEW", 20)
-        found = nearest_products(products, Search(index, vectors), question, k, passing, np.array([], dtype=int))
+        search, wanted = IndexSearch(index, vectors, products), Wanted(passing, Filters())
+        found = nearest_products(products, search, question, k, wanted, np.array([], dtype=int))
     numbers = [ranked.number for ranked in found]
     assert len(found) == min(k, len(set(products.groups[passing])))
     assert passing[numbers].all()

@@ -39,10 +39,16 @@ def read_catalogue(root: Path) -> Catalogue:
 
     Raises MarketplaceError if tables and models do not belong together.
     """
+    photos, products, texts = read_texts(root)
+    vectors = read_embeddings(root / "data/embeddings.parquet", photos, [root / "models/image_model.onnx"])
+    return Catalogue(photos, products, vectors, texts)
+
+
+def read_texts(root: Path) -> tuple[pd.DataFrame, Products, np.ndarray]:
+    """The same without the vectors of photos: the training data, the products, and the vectors of their texts."""
     photos = pd.read_parquet(root / "data/clean/training_data.parquet")
     products = products_of(photos)
-    vectors = read_embeddings(root / "data/embeddings.parquet", photos, [root / "models/image_model.onnx"])
     texts = read_text_embeddings(
         root / "data/text_embeddings.parquet", products.table["product_id"].tolist(), root / "models/text_model"
     )
-    return Catalogue(photos, products, vectors, texts)
+    return photos, products, texts

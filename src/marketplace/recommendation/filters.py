@@ -70,7 +70,10 @@ class FilteredTable:
     """The columns of a table of products that filters look at, converted once."""
 
     def __init__(self, products: "pd.DataFrame") -> None:
-        self._names = {name: products[name].to_numpy() for name in NAMES}
+        import pandas as pd
+
+        # As numbers: comparing a million texts with one takes 30 ms.
+        self._names = {name: pd.factorize(products[name]) for name in NAMES}
         self._price = products["price"].map(lambda price: float("nan") if price is None else float(price)).to_numpy()
 
     def passing(self, filters: Filters, numbers: "np.ndarray | slice" = slice(None)) -> "np.ndarray":
@@ -79,10 +82,11 @@ class FilteredTable:
 
         price = self._price[numbers]
         mask = np.ones(len(price), dtype=bool)
-        for name, values in self._names.items():
+        for name, (codes, values) in self._names.items():
             wanted = getattr(filters, name)
             if wanted is not None:
-                mask &= values[numbers] == wanted
+                known = np.flatnonzero(values == wanted)
+                mask &= codes[numbers] == known[0] if len(known) else False
         if filters.min_price is not None:
             mask &= price >= filters.min_price
         if filters.max_price is not None:
@@ -91,7 +95,7 @@ class FilteredTable:
 
     def known(self, name: str) -> list[str]:
         """The values that the filter `category` or `location` can have, sorted."""
-        return sorted(set(self._names[name]))
+        return sorted(self._names[name][1])
 
     def spelled(self, filters: Filters) -> Filters:
         """The same filters with names spelled as in the table, whatever case they were given in.

@@ -5,18 +5,18 @@ products are as similar as their most similar pair of photos. Of listings that s
 is recommended, marked if the product that was asked about shares it too.
 """
 
-import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple, Protocol
 
 import numpy as np
 from pydantic import Field
 
 from marketplace.common.params import Section
+from marketplace.recommendation.filters import Filters
 from marketplace.recommendation.index import nearest_among
 from marketplace.recommendation.products import Products
 
-log = logging.getLogger(__name__)
 FEW = 5_000  # photos that are compared one by one rather than asked of the index: that takes a few milliseconds
 
 
@@ -33,11 +33,56 @@ class RecommendSettings(Section):
 
 
 @dataclass(frozen=True)
-class Search:
-    """An index, exact or approximate, and the vectors in it."""
+class Wanted:
+    """Which products may be listed: those that pass the filters, without some."""
 
-    index: Any
-    vectors: np.ndarray  # (N, d)
+    passing: np.ndarray  # (P,) bool, of both
+    filters: Filters
+    without: Sequence[int] = ()  # numbers of products
+
+
+class Nearest(NamedTuple):
+    """The photos most similar to each vector of a question, most similar first."""
+
+    scores: np.ndarray  # (Q, n) float32
+    rows: np.ndarray  # (Q, n), of the training data; -1: no more were found
+    complete: bool  # these are all photos of wanted products
+
+
+class Search(Protocol):
+    """What finds the photos nearest to vectors: an index, or a database."""
+
+    def nearest(self, vectors: np.ndarray, wanted: Wanted, depth: int) -> Nearest:
+        """The `depth` nearest photos of wanted products, or all of them, for each of the vectors `(Q, d)`."""
+
+    def vectors_of(self, rows: np.ndarray) -> np.ndarray:
+        """The vectors `(n, d)` of photos, by their rows in the training data; those that are there."""
+
+
+class IndexSearch:
+    """Searches an index, exact or approximate, and the vectors `(N, d)` in it; see Search."""
+
+    def __init__(self, index: Any, vectors: np.ndarray, products: Products) -> None:
+        self._index, self._vectors, self._products = index, vectors, products
+
+    def nearest(self, vectors: np.ndarray, wanted: Wanted, depth: int) -> Nearest:
+        """See Search. If few photos are wanted, they are compared one by one.
+
+        So are they if an approximate index does not find enough among them.
+        """
+        among = wanted.passing[self._products.product_of_row]
+        n_photos = int(among.sum())
+        if n_photos > FEW and depth < n_photos:
+            scores, rows = nearest_among(self._index, vectors, among, depth)
+            if (rows >= 0).all():
+                return Nearest(scores, rows, complete=False)
+        rows = np.flatnonzero(among)
+        return Nearest(vectors @ self._vectors[rows].T, np.tile(rows, (len(vectors), 1)), complete=True)
+
+    def vectors_of(self, rows: np.ndarray) -> np.ndarray:
+        """See Search."""
+        vectors: np.ndarray = self._vectors[rows]
+        return vectors
 
 
 @dataclass(frozen=True)
@@ -60,30 +105,26 @@ def with_words(kinds: np.ndarray, texts: np.ndarray, words: float) -> np.ndarray
 
 
 def nearest_products(
-    products: Products, search: "Search", vectors: np.ndarray, k: int, passing: np.ndarray, asked: np.ndarray
+    products: Products, search: Search, vectors: np.ndarray, k: int, wanted: Wanted, asked: np.ndarray
 ) -> list[Ranked]:
     """The `k` products most similar to a question, given as vectors `(Q, d)`.
 
-    `passing` `(P,) bool` says which products may be listed, `asked` are the numbers of the products that the question
-    is about, if any. The index is asked for more and more photos until there are k products. An approximate one may not
-    find them among those that pass: then they are compared one by one, as they are if few pass.
+    `asked` are the numbers of the products that the question is about, if any. The search is asked for more and more
+    photos until there are k products.
     """
-    among = passing[products.product_of_row]
-    n_photos = int(among.sum())
+    if not len(vectors):
+        return []
     depth = 4 * k
-    while n_photos > FEW and depth < n_photos:
-        scores, rows = nearest_among(search.index, vectors, among, depth)
-        # A vector's list is complete down to its last score; below the highest of these, something may be missing.
-        found = (rows >= 0) & (scores >= scores[:, -1].max())
+    while True:
+        scores, rows, complete = search.nearest(vectors, wanted, depth)
+        found = rows >= 0
+        if not complete:
+            # A vector's list is complete down to its last score; below the highest of these, something may be missing.
+            found &= scores >= scores[:, -1].max()
         ranked = _ranked(products, rows[found], scores[found], k, asked)
-        if len(ranked) == k:
+        if complete or len(ranked) == k:
             return ranked
-        if (rows < 0).any():
-            break
         depth *= 4
-    rows = np.flatnonzero(among)
-    scores = vectors @ search.vectors[rows].T
-    return _ranked(products, np.tile(rows, len(vectors)), scores.ravel(), k, asked)
 
 
 def _ranked(products: Products, rows: np.ndarray, scores: np.ndarray, k: int, asked: np.ndarray) -> list[Ranked]:
@@ -136,7 +177,8 @@ def one_per_group(scores: np.ndarray, groups: np.ndarray, k: int) -> np.ndarray:
         looked_at = len(scores)
 
 
-def best_products(products: Products, scores: np.ndarray, k: int, passing: np.ndarray) -> list[Ranked]:
-    """The `k` products with the highest scores `(P,)` of those in `passing` `(P,) bool`, one of each group."""
-    chosen = one_per_group(np.where(passing, scores, -np.inf), products.groups, k)
-    return [Ranked(int(number), float(scores[number]), same_photo=False, same_text=False) for number in chosen]
+def best_products(products: Products, numbers: np.ndarray, scores: np.ndarray, k: int) -> list[Ranked]:
+    """The `k` products of `numbers` `(n,)` with the highest scores `(n,)`, one of each group."""
+    chosen = one_per_group(scores, products.groups[numbers], k)
+    pairs = zip(numbers[chosen].tolist(), scores[chosen].tolist(), strict=True)
+    return [Ranked(number, score, same_photo=False, same_text=False) for number, score in pairs]

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BaseModel
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-from marketplace.common.errors import MarketplaceError
+from marketplace.common.errors import MarketplaceError, UnavailableError
 from marketplace.recommendation.filters import Filters
 from marketplace.recommendation.products import Product
 from marketplace.serving.guards import BoundedBodies, EncodedPaths, HeadAsGet, SafeHeaders
@@ -129,8 +129,8 @@ def _add_problems(app: FastAPI) -> None:
     def unknown(_: Request, error: UnknownProductError) -> JSONResponse:
         return JSONResponse({"detail": str(error), "nearest": error.nearest}, status_code=404)
 
-    @app.exception_handler(BusyError)
-    def busy(_: Request, error: BusyError) -> JSONResponse:
+    @app.exception_handler(UnavailableError)
+    def busy(_: Request, error: UnavailableError) -> JSONResponse:
         return JSONResponse({"detail": str(error)}, status_code=503, headers={"Retry-After": "5"})
 
     @app.exception_handler(MarketplaceError)

@@ -33,6 +33,12 @@ def add_commands(commands: Any) -> None:
     serve.add_argument("--port", type=port, default=8000, help="(default: %(default)s)")
     serve.set_defaults(run=_serve)
 
+    export = commands.add_parser("export", help="fill a vector database that `serve` then answers from")
+    databases = export.add_subparsers(required=True, metavar="DATABASE")
+    qdrant = databases.add_parser("qdrant", help="fill a Qdrant, then have its alias name the new vectors")
+    qdrant.add_argument("url", metavar="URL", help="such as http://localhost:6333, or a folder for a trial without one")
+    qdrant.set_defaults(run=_export)
+
 
 def _similar(options: argparse.Namespace) -> None:
     from marketplace.reports.pages import THUMBNAIL
@@ -143,3 +149,17 @@ def _serve(options: argparse.Namespace) -> None:
         backlog=BACKLOG,
         http=BoundedConnection,
     )
+
+
+def _export(options: argparse.Namespace) -> None:
+    from marketplace.recommendation import qdrant
+    from marketplace.recommendation.catalogue import read_catalogue
+    from marketplace.recommendation.fingerprints import RECOMMENDATIONS, check_fingerprints
+    from marketplace.recommendation.table import origin_of
+
+    root = Path.cwd()
+    words, files = origin_of(root / RECOMMENDATIONS)
+    check_fingerprints(root, files)
+    client = qdrant.connect(options.url)
+    qdrant.export(client, options.url, read_catalogue(root), words, qdrant.collection_of(files))
+    log.info("Set $%s to %s, and `marketplace serve` answers from there.", qdrant.URL, options.url)

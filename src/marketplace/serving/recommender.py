@@ -10,16 +10,18 @@ from pathlib import Path
 import numpy as np
 
 from marketplace.common.arrays import ShardedArray
-from marketplace.common.errors import MarketplaceError
+from marketplace.common.errors import MarketplaceError, UnavailableError
 from marketplace.photos.codec import UnreadableImageError, decode, thumbnail
 from marketplace.raw.tables import tidy_id
-from marketplace.recommendation.catalogue import read_catalogue
+from marketplace.recommendation import qdrant
+from marketplace.recommendation.catalogue import read_catalogue, read_texts
 from marketplace.recommendation.filters import FilteredTable, Filters
 from marketplace.recommendation.fingerprints import RECOMMENDATIONS, check_fingerprints
 from marketplace.recommendation.index import read_index
 from marketplace.recommendation.products import Product
-from marketplace.recommendation.ranking import Ranked, Search, best_products, nearest_products
+from marketplace.recommendation.ranking import IndexSearch, Ranked, Search, Wanted, best_products, nearest_products
 from marketplace.recommendation.table import origin_of
+from marketplace.recommendation.words import WordSearch
 
 REASONS = {
     "empty": "the file is empty",
@@ -38,7 +40,7 @@ MOST_DECODING = 650_000_000  # bytes, of a photo that is asked about: 160 megapi
 LEAST_WORD_SCORE = 0.3  # of a product that has anything to do with the words, by looking at searches
 
 
-class BusyError(MarketplaceError):
+class BusyError(UnavailableError):
     """Too many questions about photos are waiting."""
 
 
@@ -74,12 +76,20 @@ class Recommender:
         words, files = origin_of(recommendations)
         check_fingerprints(root, files)
         self._image_model_path, self._text_model_path = root / "models/image_model.onnx", root / "models/text_model"
-        catalogue = read_catalogue(root)
-        self._photos, self._products, self._texts = catalogue.photos, catalogue.products, catalogue.texts
-        self._product_vectors = catalogue.vectors.product
+        self._similar: Search
+        self._same: Search
+        url = qdrant.url_from_environment()
+        if url:
+            self._photos, self._products, texts = read_texts(root)
+            self._similar, self._same = qdrant.searches(url, self._products, files)
+        else:
+            catalogue = read_catalogue(root)
+            self._photos, self._products, texts = catalogue.photos, catalogue.products, catalogue.texts
+            similar, same = (read_index(root / f"models/{name}.index") for name in ("similar", "same"))
+            self._similar = IndexSearch(similar, catalogue.similar(words), self._products)
+            self._same = IndexSearch(same, catalogue.same, self._products)
+        self._words = WordSearch(texts)
         self.filtered = FilteredTable(self._products.table)
-        self._similar = Search(read_index(root / "models/similar.index"), catalogue.similar(words))
-        self._same = Search(read_index(root / "models/same.index"), catalogue.same)
         self._squares = ShardedArray(root / "data/resized/full")
         self._row_of_image = {image_id: row for row, image_id in enumerate(self._products.image_ids)}
         # A photo keeps all cores busy, and may take a gigabyte to decode: two at once would take longer than two.
@@ -119,20 +129,22 @@ class Recommender:
 
         Without words, all products that pass, ordered by id; with words, those that have something to do with them.
         """
-        passing = np.flatnonzero(self.filtered.passing(filters))
+        passing = self.filtered.passing(filters)
+        numbers = np.flatnonzero(passing)
         if words.strip():
-            scores = self._word_scores(words)[passing]
+            numbers, scores = self._words.scores(self._embed_texts([words])[0], passing)
             order = np.argsort(-scores, kind="stable")
-            passing = passing[order[scores[order] >= LEAST_WORD_SCORE]]
-        return len(passing), [self._products.product(int(number)) for number in passing[offset : offset + limit]]
+            numbers = numbers[order[scores[order] >= LEAST_WORD_SCORE]]
+        return len(numbers), [self._products.product(int(number)) for number in numbers[offset : offset + limit]]
 
     def similar_to_product(self, product_id: str, k: int, filters: Filters = ANY) -> list[SimilarProduct]:
         """The `k` most similar other products, by photos and words. Raises UnknownProductError."""
         number = self._number(product_id)
         passing = self.filtered.passing(filters)
         passing[number] = False
-        question = self._similar.vectors[self._products.photos_of(number)]
-        ranked = nearest_products(self._products, self._similar, question, k, passing, np.array([number]))
+        question = self._similar.vectors_of(self._products.photos_of(number))
+        wanted = Wanted(passing, filters, without=[number])
+        ranked = nearest_products(self._products, self._similar, question, k, wanted, np.array([number]))
         return self._shown(ranked)
 
     def similar_to_photo(self, content: bytes, k: int, filters: Filters = ANY) -> list[SimilarProduct]:
@@ -147,7 +159,8 @@ class Recommender:
         copies = np.flatnonzero(self._photos["sha256"] == hashlib.sha256(content).hexdigest())
         asked = np.unique(self._products.product_of_row[copies])
         question = np.hstack([vector, np.ones((1, 1), np.float32)])
-        ranked = nearest_products(self._products, self._same, question, k, self.filtered.passing(filters), asked)
+        wanted = Wanted(self.filtered.passing(filters), filters)
+        ranked = nearest_products(self._products, self._same, question, k, wanted, asked)
         return self._shown([self._with_cosine(found, vector[0]) for found in ranked])
 
     @property
@@ -160,7 +173,8 @@ class Recommender:
 
     def similar_to_words(self, words: str, k: int, filters: Filters = ANY) -> list[SimilarProduct]:
         """The `k` products whose texts are closest to some words, by meaning and by spelling."""
-        return self._shown(best_products(self._products, self._word_scores(words), k, self.filtered.passing(filters)))
+        numbers, scores = self._words.scores(self._embed_texts([words])[0], self.filtered.passing(filters))
+        return self._shown(best_products(self._products, numbers, scores, k))
 
     def square(self, content: bytes) -> np.ndarray:
         """A photo as the model sees it, `(S, S, 3) uint8`. Raises MarketplaceError if the bytes are not a photo."""
@@ -183,13 +197,9 @@ class Recommender:
         self._squares.release()  # or the whole catalogue's photos would count as this process's memory
         return thumbnail(square, size)
 
-    def _word_scores(self, words: str) -> np.ndarray:
-        scores: np.ndarray = self._texts @ self._embed_texts([words])[0]
-        return scores
-
     def _with_cosine(self, found: Ranked, vector: np.ndarray) -> Ranked:
         """The same with the cosine of the most similar photo as its score: what hubs subtract is only for the order."""
-        cosines = self._product_vectors[self._products.photos_of(found.number)] @ vector
+        cosines = self._same.vectors_of(self._products.photos_of(found.number))[:, :-1] @ vector
         return replace(found, score=float(cosines.max()))
 
     def _shown(self, ranked: list[Ranked]) -> list[SimilarProduct]:
