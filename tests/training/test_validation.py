@@ -10,6 +10,7 @@ import torch
 from helpers.training_runs import train_in
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.nn import functional as F
 
 from marketplace.common.errors import MarketplaceError
 from marketplace.models.checkpoints import Checkpoint
@@ -29,6 +30,22 @@ def test_recall_is_the_share_of_photos_that_find_their_product_first(products: l
             hits.append(products[max(others, key=lambda other: unit[query] @ unit[other])] == product)
     recall = same_product_recall_at_1(torch.from_numpy(vectors), torch.tensor(products))
     assert recall == (pytest.approx(np.mean(hits)) if hits else None)
+
+
+def test_recall_of_very_many_photos_is_that_of_some_evenly_spread(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    products = rng.integers(0, 60, 100)
+    vectors = torch.from_numpy(rng.normal(size=(100, 3)).astype(np.float32))
+    shared = np.flatnonzero(np.bincount(products)[products] > 1)
+    cosines = F.normalize(vectors) @ F.normalize(vectors).T
+    nearest = cosines.fill_diagonal_(-2).argmax(dim=1).numpy()
+    right = products[nearest] == products
+    monkeypatch.setattr("marketplace.training.validation.QUERIES_AT_ONCE", 7)
+    everyone = same_product_recall_at_1(vectors, torch.from_numpy(products))
+    assert everyone == pytest.approx(right[shared].mean())
+    monkeypatch.setattr("marketplace.training.validation.MOST_QUERIES", 10)
+    some = same_product_recall_at_1(vectors, torch.from_numpy(products))
+    assert some == pytest.approx(right[shared[np.arange(10) * len(shared) // 10]].mean())
 
 
 def test_the_epoch_can_be_chosen_by_recall(
