@@ -2,8 +2,8 @@
 
     python benchmarks/scale.py --dump ../shared/market [--few 300] [--json OUT] [-S KEY=VALUE ...]
 
-The stages run on the first products of a dump, and on all of it. The difference, by photo, is what is multiplied: what a
-run costs before its first photo is left out. growth.py says which stages cost more by photo the more there are.
+The stages run on the first products of a dump, and on all of it. The difference, by photo, is what is multiplied: what
+a run costs before its first photo is left out. growth.py says which stages cost more by photo the more there are.
 """
 
 import shutil

