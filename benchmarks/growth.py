@@ -33,17 +33,25 @@ def main() -> None:
     """Parse the command line, run, print."""
     command = parser(__doc__)
     command.add_argument("--smallest", type=int, default=1000, help="photos of the smallest catalogue (default: 1000)")
-    command.add_argument("--only", nargs="+", default=STAGES, metavar="STAGE", help="measure only these stages")
+    command.add_argument(
+        "--only",
+        nargs="+",
+        default=STAGES,
+        choices=STAGES,
+        metavar="STAGE",
+        help="up to the last of these stages, and print these",
+    )
     options = command.parse_args()
     sizes = [options.smallest * STEP**number for number in range(SIZES)]
-    costs: dict[str, list[Cost]] = {stage: [] for stage in STAGES}
+    stages = STAGES[: 1 + max(STAGES.index(stage) for stage in options.only)]
+    costs: dict[str, list[Cost]] = {stage: [] for stage in stages}
     with workspace([*SMALL, *options.set]) as space:
         dump = space.folder.parent / "dump"
         for n in sizes:
             shutil.rmtree(dump, ignore_errors=True)
             write_dump(dump, n)
             set_dump(space, dump)
-            for stage in STAGES:
+            for stage in stages:
                 costs[stage].append(cost_of(space, stage))
                 print(f"{n} photos, {stage}: {costs[stage][-1][0]:.1f} s, {costs[stage][-1][1]:.2f} GiB", flush=True)
     rows = [row(stage, costs[stage]) for stage in options.only]
