@@ -117,8 +117,8 @@ class Packs:
                 arrays.append(mapped)
         return Found(arrays, pack, place)
 
-    def write(self, keys: np.ndarray, values: np.ndarray) -> None:
-        """Store the arrays `values` `(n, ...)` of `keys` `(n,)` as a pack; if that fails, a warning says why."""
+    def write(self, keys: np.ndarray, values: np.ndarray) -> bool:
+        """Store the arrays `values` `(n, ...)` of `keys` `(n,)` as a pack; if that fails, False, and a warning why."""
         path = self._folder / f"{hashlib.sha256(keys.tobytes()).hexdigest()[:32]}.npy"
         try:
             with replacing(path, shared=True) as part:
@@ -128,7 +128,9 @@ class Packs:
                 seal(part)
         except OSError as error:
             log.warning("%s cannot be written (%s): it is computed again next time", path, error.strerror)
+            return False
         self.__dict__.pop("_stored", None)
+        return True
 
     def make_room(self, nbytes: int, needed: np.ndarray) -> bool:
         """Make room for `nbytes` more by dropping packs, but for those with one of the keys `needed`.

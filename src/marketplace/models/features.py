@@ -173,14 +173,13 @@ class _PackWriter:
     keys: np.ndarray  # of all rows
 
     def __call__(self, rows: np.ndarray, computed: Callable[[int], object] | None = None) -> int:
-        """The number of rows; `computed` is told that of each batch as soon as it is done."""
+        """The number of rows that could be stored; `computed` is told that of each batch as soon as it is done."""
         values = []
         for start in range(0, len(rows), self.live.batch_size):
             values.append(self.live.half(rows[start : start + self.live.batch_size]))
             if computed:
                 computed(len(values[-1]))
-        self.packs.write(self.keys[rows], np.concatenate(values))
-        return len(rows)
+        return len(rows) if self.packs.write(self.keys[rows], np.concatenate(values)) else 0
 
 
 def _compute(write: _PackWriter, rows: np.ndarray) -> None:
@@ -188,8 +187,10 @@ def _compute(write: _PackWriter, rows: np.ndarray) -> None:
     parts = [rows[start : start + PACK] for start in range(0, len(rows), PACK)]
     with tqdm(total=len(rows), desc="frozen layers", unit="image", mininterval=0.5) as progress:
         if cluster.is_used() and not torch.cuda.is_available():  # a GPU here is faster than many machines without
-            for computed in apply_to_each(write, parts):
-                progress.update(computed)
+            for part, stored in zip(parts, apply_to_each(write, parts), strict=True):
+                progress.update(len(part))
+                if not stored:
+                    log.warning("a worker could not store features (its log says why): they are computed here instead")
         else:
             for part in parts:
                 write(part, progress.update)
