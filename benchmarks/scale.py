@@ -1,8 +1,8 @@
 """What a million photos would cost, from what a photo costs: machine-hours and disk by stage.
 
-    python benchmarks/scale.py --dump ../shared/market [--few 300] [--json OUT] [-S KEY=VALUE ...]
+    python benchmarks/scale.py --dump ../shared/market [--few 0.1] [--json OUT] [-S KEY=VALUE ...]
 
-The stages run on the first products of a dump, and on all of it. The difference, by photo, is what is multiplied: what
+The stages run on a part of a dump's products, and on all of it. The difference, by photo, is what is multiplied: what
 a run costs before its first photo is left out. growth.py says which stages cost more by photo the more there are.
 """
 
@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pandas as pd
 from growth import cost_of
-from increment import STAGES
-from workspace import Workspace, parser, report, set_params, table, workspace
+from increment import STAGES, set_dump, write_dump
+from workspace import Workspace, parser, report, table, workspace
 
 MILLIONS = (1, 10, 100)
 OUTPUTS = {
@@ -28,13 +28,17 @@ OUTPUTS = {
 def main() -> None:
     """Parse the command line, run, print."""
     command = parser(__doc__)
-    command.add_argument("--dump", required=True, metavar="DIR", help="a folder with products.csv and images.csv")
-    command.add_argument("--few", type=int, default=300, help="products of the small run (default: 300)")
+    command.add_argument(
+        "--dump", type=Path, required=True, metavar="DIR", help="a folder with products.csv and images.csv"
+    )
+    command.add_argument("--few", type=float, default=0.1, help="share of the products in the small run (default: 0.1)")
     options = command.parse_args()
-    local = ["fetch.source=local", f"fetch.local.path={options.dump}"]
-    with workspace([*local, *options.set, f"fetch.limit={options.few}"]) as space:
+    with workspace(["fetch.source=local", *options.set]) as space:
+        dump = space.folder.parent / "dump"
+        write_dump(options.dump, dump, 1 - options.few)
+        set_dump(space, dump)
         few = run(space)
-        set_params(space.path("params.yaml"), ["fetch.limit=null"])
+        write_dump(options.dump, dump, 0)
         shutil.rmtree(space.folder.parent / "cache")
         every = run(space)
     photos = every["photos"] - few["photos"]
