@@ -18,16 +18,15 @@ def main() -> None:
     from marketplace.recommendation.gallery import write_gallery
     from marketplace.recommendation.index import write_index
     from marketplace.recommendation.metrics import recommendation_metrics, summary, tracked_products
-    from marketplace.recommendation.ranking import RecommendSettings
-    from marketplace.recommendation.table import recommendations, write_recommendations
+    from marketplace.recommendation.table import RecommendSettings, recommendations, write_recommendations
 
     settings = load_section("recommend", RecommendSettings)
     catalogue = read_catalogue(Path())
     products, vectors = catalogue.products, catalogue.similar(settings.words)
-    write_index(Path("models/similar.index"), vectors, settings.index, settings.index_search)
-    write_index(Path("models/same.index"), catalogue.same, settings.index, settings.index_search)
-    path = Path("data/recommendations.parquet")
-    write_recommendations(path, recommendations(products, vectors, settings), settings.words, fingerprints(Path()))
+    for name, of_index in {"similar": vectors, "same": catalogue.same}.items():
+        write_index(Path(f"models/{name}.index"), of_index, settings.index, settings.index_search)
+    path, made_with = Path("data/recommendations.parquet"), fingerprints(Path())
+    write_recommendations(path, recommendations(products, vectors, settings), settings.words, made_with)
     recommended = pd.read_parquet(path)
     metrics = recommendation_metrics(products, recommended)
     evaluation = json.loads(Path("metrics/evaluate.json").read_text(encoding="utf-8"))

@@ -24,13 +24,18 @@ from marketplace.recommendation.metrics import recommendation_metrics
 from marketplace.recommendation.products import Products, products_of
 from marketplace.recommendation.ranking import (
     IndexSearch,
-    RecommendSettings,
     Wanted,
     highest,
     nearest_products,
     with_words,
 )
-from marketplace.recommendation.table import SCHEMA, origin_of, recommendations, write_recommendations
+from marketplace.recommendation.table import (
+    SCHEMA,
+    RecommendSettings,
+    origin_of,
+    recommendations,
+    write_recommendations,
+)
 
 
 def recommended(products: Products, vectors: np.ndarray, settings: RecommendSettings) -> pd.DataFrame:

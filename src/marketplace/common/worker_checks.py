@@ -31,12 +31,12 @@ def _code() -> str:
     return short_hash([(path.relative_to(root).as_posix(), path.read_text(encoding="utf-8")) for path in files])
 
 
-CODE = _code()  # as it was when this process began: a worker keeps what it has imported
-
-
 @functools.cache
 def facts() -> tuple[tuple[str, str], ...]:
-    """What must be equal in two processes, or their results may differ: processor, code, Python and packages."""
+    """What must be equal in two processes, or their results may differ: processor, code, Python and packages.
+
+    As it was when a process was first asked: a worker keeps the code that it has imported by then.
+    """
     import torch
 
     packages: dict[str, str] = {}
@@ -46,7 +46,7 @@ def facts() -> tuple[tuple[str, str], ...]:
     with suppress(OSError):
         vendor = re.search(r"vendor_id\s*: (\S+)", Path("/proc/cpuinfo").read_text(encoding="utf-8"))
     processor = [platform.machine(), *([vendor[1]] if vendor else []), torch.backends.cpu.get_cpu_capability()]
-    own = {"processor": " ".join(processor), "marketplace code": CODE, "Python": platform.python_version()}
+    own = {"processor": " ".join(processor), "marketplace code": _code(), "Python": platform.python_version()}
     return tuple((own | dict(sorted(packages.items()))).items())
 
 

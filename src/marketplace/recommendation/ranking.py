@@ -7,29 +7,15 @@ is recommended, marked if the product that was asked about shares it too.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
-from pydantic import Field
 
-from marketplace.common.params import Section
 from marketplace.recommendation.filters import Filters
 from marketplace.recommendation.index import nearest_among
 from marketplace.recommendation.products import Products
 
 FEW = 5_000  # photos that are compared one by one rather than asked of the index: that takes a few milliseconds
-
-
-class RecommendSettings(Section):
-    """The rules for recommendations, their number, and the index for new photos."""
-
-    k: Annotated[int, Field(ge=1)]
-    words: Annotated[float, Field(ge=0, le=1)]
-    same_category: bool
-    same_location: bool
-    price_factor: Annotated[float, Field(ge=1)] | None
-    index: Annotated[str, Field(min_length=1)]
-    index_search: Annotated[str, Field(min_length=1)] | None
 
 
 @dataclass(frozen=True)

@@ -5,19 +5,21 @@ import logging
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
-from typing import Protocol
+from typing import Annotated, Protocol
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import Field
 from tqdm import tqdm
 
 from marketplace.common.files import replacing
 from marketplace.common.parallel import apply_to_each
+from marketplace.common.params import Section
 from marketplace.embedding.candidates import EXACT_UP_TO, Candidates
 from marketplace.recommendation.filters import FilteredTable, Filters
 from marketplace.recommendation.products import Products
-from marketplace.recommendation.ranking import RecommendSettings, best_by_product, highest, one_per_group
+from marketplace.recommendation.ranking import best_by_product, highest, one_per_group
 
 log = logging.getLogger(__name__)
 CANDIDATES = 8  # photos that an index is asked for, times the number of recommendations
@@ -33,6 +35,18 @@ SCHEMA = pa.schema(
         ("same_text", pa.bool_()),  # both have the same title
     ]
 )
+
+
+class RecommendSettings(Section):
+    """The rules for recommendations, their number, and the index for new photos."""
+
+    k: Annotated[int, Field(ge=1)]
+    words: Annotated[float, Field(ge=0, le=1)]
+    same_category: bool
+    same_location: bool
+    price_factor: Annotated[float, Field(ge=1)] | None
+    index: Annotated[str, Field(min_length=1)]
+    index_search: Annotated[str, Field(min_length=1)] | None
 
 
 Best = tuple[np.ndarray, np.ndarray]  # the numbers of similar products, most similar first, and their scores
