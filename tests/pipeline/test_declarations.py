@@ -169,7 +169,7 @@ def test_every_key_is_read_by_the_code() -> None:
 
 def test_a_new_key_of_recommend_reruns_recommend_alone(copy_of_reproduced: Project) -> None:
     project = copy_of_reproduced
-    ranking = project.folder / "src/marketplace/recommendation/ranking.py"
+    ranking = project.folder / "src/marketplace/recommendation/table.py"
     text = ranking.read_text()
     assert "    k: Annotated" in text
     ranking.write_text(text.replace("    k: Annotated", "    novelty: bool\n    k: Annotated", 1))
