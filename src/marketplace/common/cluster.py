@@ -94,8 +94,7 @@ def _result(future: Any) -> Any:
     try:
         return future.result()
     except CancelledError:
-        with _reached():
-            raise
+        raise _lost() from None
     except KilledWorker:
         raise MarketplaceError(
             "several workers in a row died of one task, most likely since memory ran out: start fewer on each machine. "
@@ -217,18 +216,21 @@ def _wait_for_workers(client: Any) -> None:
 @contextmanager
 def _reached() -> Iterator[None]:
     """Raise MarketplaceError if the scheduler does not answer what the block asks it, or forgot its tasks."""
-    lost = MarketplaceError(
-        f"the scheduler {_address()} was lost: start it and its workers again, {UNSET}. Nothing half-written is left, "
-        "and what is done is found again."
-    )
     try:
         yield
     except CancelledError:
-        raise lost from None
+        raise _lost() from None
     except OSError as error:  # Dask's own errors of connections have no number
         if error.errno is not None:
             raise
-        raise lost from None
+        raise _lost() from None
+
+
+def _lost() -> MarketplaceError:
+    return MarketplaceError(
+        f"the scheduler {_address()} was lost: start it and its workers again, {UNSET}. Nothing half-written is left, "
+        "and what is done is found again."
+    )
 
 
 @dataclass(frozen=True)

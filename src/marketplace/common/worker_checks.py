@@ -4,9 +4,7 @@ import functools
 import hashlib
 import os
 import platform
-import re
 import tempfile
-from contextlib import suppress
 from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ from typing import Any
 import marketplace
 from marketplace.common.errors import MarketplaceError, first_line
 from marketplace.common.files import CACHE
+from marketplace.common.processor import vendor
 
 SCHEDULER = "MARKETPLACE_SCHEDULER"  # the environment variable
 UNSET = f"or unset ${SCHEDULER} to work on this machine alone"
@@ -42,10 +41,7 @@ def facts() -> tuple[tuple[str, str], ...]:
     packages: dict[str, str] = {}
     for package in distributions():
         packages.setdefault(package.name.lower(), package.version)  # the first on the path is the one that is imported
-    vendor = None
-    with suppress(OSError):
-        vendor = re.search(r"vendor_id\s*: (\S+)", Path("/proc/cpuinfo").read_text(encoding="utf-8"))
-    processor = [platform.machine(), *([vendor[1]] if vendor else []), torch.backends.cpu.get_cpu_capability()]
+    processor = filter(None, [platform.machine(), vendor(), torch.backends.cpu.get_cpu_capability()])
     own = {"processor": " ".join(processor), "marketplace code": _code(), "Python": platform.python_version()}
     return tuple((own | dict(sorted(packages.items()))).items())
 

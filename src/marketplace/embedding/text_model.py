@@ -70,7 +70,7 @@ class TextModel:
                 f"{folder} cannot be read ({why}): run `dvc repro extract`, or `dvc pull`."
             ) from None
         self._tokenizer.enable_truncation(TOKENS)
-        self._sentence_sha256 = sha256_of(folder / "sentence.onnx")
+        self._folder = folder
 
     def __call__(self, texts: list[str]) -> Floats:
         """The vectors `(N, t)` of texts, of length 1; all zeros for a text without a word."""
@@ -85,14 +85,16 @@ class TextModel:
         plain = [plain_text(text) for text in texts]
         distinct = sorted(set(plain), key=lambda text: (len(text), text))
         keys = keys_of_files([hashlib.sha256(text.encode()).hexdigest() for text in distinct])
-        packs = Packs({"sentence": self._sentence_sha256, "arithmetic": [version("openvino"), processor()]})
+        packs = Packs(
+            {"sentence": sha256_of(self._folder / "sentence.onnx"), "arithmetic": [version("openvino"), processor()]}
+        )
         found = packs.find(keys)
         known, new = np.flatnonzero(~found.missing), np.flatnonzero(found.missing)
         log.info("texts: %s of %s are new", f"{len(new):,}", f"{len(distinct):,}")
         meaning = np.empty((len(distinct), self._dimensions), np.float32)
         if len(known):
             meaning[known] = found.read(known)
-        room = packs.make_room(meaning[new].nbytes, keys)
+        room = len(new) > 0 and packs.make_room(meaning[new].nbytes, keys)
         with tqdm(total=len(new), desc="embedding texts", unit="text", mininterval=0.5) as progress:
             for start in range(0, len(new), PACK):
                 rows = new[start : start + PACK]
@@ -119,9 +121,8 @@ class TextModel:
         vectors = np.zeros((len(texts), self._dimensions), np.float32)
         for start in range(0, len(rows), BATCH):
             batch = rows[start : start + BATCH]
-            vectors[batch] = self._sentence(_padded([ids[row] for row in batch], max(len(ids[row]) for row in batch)))[
-                0
-            ]
+            longest = len(ids[batch[-1]])
+            vectors[batch] = self._sentence(_padded([ids[row] for row in batch], longest))[0]
         return vectors
 
     def _meaning_in_fixed_shapes(self, texts: list[str]) -> Floats:

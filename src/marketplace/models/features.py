@@ -90,7 +90,7 @@ class StoredFeatures:
 
     def on(self, device: torch.device) -> "Features":
         """The same, held in a CUDA device's memory if that leaves half of it free."""
-        if device.type != "cuda" or self._found.missing.any():
+        if device.type != "cuda" or self.n_missing:
             return self
         every = np.arange(len(self._found.pack))
         nbytes = len(every) * self._found.packs[0][0].nbytes
@@ -141,27 +141,28 @@ class FeatureStore:
         Those that are stored are found; the others are computed now and stored, as far as there is room for them.
         What does not fit is computed whenever it is asked for. Results are the same either way.
         """
-        self.compute(np.arange(len(self._images)), mirrored=mirrored)
-        found = Packs(self._origin(mirrored)).find(self.keys)  # anew: other processes may have written
-        return StoredFeatures(found, self._live(mirrored)).on(next(self._network.parameters()).device)
+        found, live = self._computed(np.arange(len(self._images)), mirrored)
+        return StoredFeatures(found, live).on(next(self._network.parameters()).device)
 
     def compute(self, rows: np.ndarray, *, mirrored: bool) -> None:
         """Compute and store the features of some images that are not stored yet, if there is room for them."""
-        packs, live = Packs(self._origin(mirrored)), self._live(mirrored)
-        rows = rows[packs.find(self.keys[rows]).missing]
-        if len(rows):
-            rows = rows[np.unique(self.keys[rows], return_index=True)[1]]  # once for equal images
-            rows.sort()
-            if packs.make_room(len(rows) * live.half(rows[:1]).nbytes, self.keys):
+        self._computed(rows, mirrored)
+
+    def _computed(self, rows: np.ndarray, mirrored: bool) -> tuple[Found, LiveFeatures]:
+        """Where the features of some images are once they are stored, and what runs the trunk for the others."""
+        origin = trunk_key(self._network) | {"size": self._images.shape[1], "mirrored": mirrored}
+        packs, live = Packs(origin), LiveFeatures(self._runner, self._images, mirrored)
+        found = packs.find(self.keys[rows])
+        new = rows[found.missing]
+        if len(new):
+            new = new[np.unique(self.keys[new], return_index=True)[1]]  # once for equal images
+            new.sort()
+            if packs.make_room(len(new) * live.half(new[:1]).nbytes, self.keys):
                 what = "mirror images" if mirrored else "images"
-                log.info("frozen layers: %s of %s %s are new", f"{len(rows):,}", f"{len(self.keys):,}", what)
-                _compute(_PackWriter(packs, live, self.keys), rows)
-
-    def _origin(self, mirrored: bool) -> dict[str, Any]:
-        return trunk_key(self._network) | {"size": self._images.shape[1], "mirrored": mirrored}
-
-    def _live(self, mirrored: bool) -> LiveFeatures:
-        return LiveFeatures(self._runner, self._images, mirrored)
+                log.info("frozen layers: %s of %s %s are new", f"{len(new):,}", f"{len(self.keys):,}", what)
+                _compute(_PackWriter(packs, live, self.keys), new)
+                found = Packs(origin).find(self.keys[rows])  # anew: other processes may have written
+        return found, live
 
 
 @dataclass(frozen=True)

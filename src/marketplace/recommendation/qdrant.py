@@ -96,7 +96,7 @@ def export(client: Any, url: str, catalogue: Catalogue, words: float, collection
     """
     from qdrant_client import models
 
-    ids = [point_id(image_id) for image_id in catalogue.products.image_ids.tolist()]
+    ids = points_of(catalogue.products)
     vectors = {SIMILAR: catalogue.similar(words), SAME: catalogue.same}
     with _answering(url):
         if not client.collection_exists(collection):
@@ -196,13 +196,17 @@ def point_id(image_id: str) -> str:
     return str(uuid.uuid5(uuid.NAMESPACE_URL, image_id))
 
 
+def points_of(products: Products) -> list[str]:
+    """The ids of the points of all photos, in the order of the training data."""
+    return [point_id(image_id) for image_id in products.image_ids.tolist()]
+
+
 class QdrantSearch:
     """Searches one of the vectors of a collection; see ranking.Search."""
 
-    def __init__(self, client: Any, url: str, vectors: str, products: Products) -> None:
+    def __init__(self, client: Any, url: str, vectors: str, products: Products, points: list[str]) -> None:
         self._client, self._url, self._vectors, self._products = client, url, vectors, products
-        self._row_of_point = {point_id(image_id): row for row, image_id in enumerate(products.image_ids.tolist())}
-        self._points = list(self._row_of_point)
+        self._points, self._row_of_point = points, {point: row for row, point in enumerate(points)}
 
     def nearest(self, vectors: np.ndarray, wanted: Wanted, depth: int) -> Nearest:
         """See Search. What the database no longer has is not found."""
@@ -267,7 +271,8 @@ def searches(url: str, products: Products, fingerprints: dict[str, str]) -> tupl
             f"the Qdrant at {url} {has}: run `marketplace export qdrant {url}`, or unset ${URL} to answer from the "
             "indexes."
         )
-    return QdrantSearch(client, url, SIMILAR, products), QdrantSearch(client, url, SAME, products)
+    points = points_of(products)
+    return QdrantSearch(client, url, SIMILAR, products, points), QdrantSearch(client, url, SAME, products, points)
 
 
 def url_from_environment() -> str | None:
