@@ -1,5 +1,7 @@
 """The raw dump turned into training data; every row and file that is not kept is recorded with its reason."""
 
+import hashlib
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,6 +21,8 @@ from marketplace.common.errors import MarketplaceError
 from marketplace.common.files import replacing, write_json
 from marketplace.common.params import Section
 from marketplace.raw.tables import read_table
+
+log = logging.getLogger(__name__)
 
 Share = Annotated[float, Field(gt=0, lt=1)]
 
@@ -71,6 +75,12 @@ class CleanDump:
             with replacing(folder / f"{name}.csv") as part:
                 getattr(self, name).to_csv(part, index=False, lineterminator="\n")
         write_json(metrics, self.counts)
+        photos = self.counts["images"]
+        log.info(
+            "kept %s of %s photos, of %s products; %s rejects: %s",
+            *(f"{photos['kept']:,}", f"{photos['in']:,}", f"{self.counts['products']['kept']:,}"),
+            *(f"{len(self.rejects):,}", folder / "rejects.csv"),
+        )
 
 
 def clean(raw: Path, settings: CleanSettings) -> CleanDump:
@@ -119,6 +129,8 @@ def _count(rows_in: dict[str, int], table: pd.DataFrame, rejects: pd.DataFrame) 
         counts[name] = {"in": n_in, "kept": kept[name], "rejected": int(reasons.sum())}
         counts[name] |= {str(reason): int(n) for reason, n in reasons.items()}
     counts["splits"] = {name: int((table["split"] == name).sum()) for name in ("train", "val", "test")}
+    tested = "\n".join(sorted(table["sha256"][table["split"] == "test"]))
+    counts["test_photos_sha256"] = hashlib.sha256(tested.encode()).hexdigest()
     counts["categories"] = table["category"].nunique()
     counts["images_without_price"] = int(table["price"].isna().sum())
     return counts

@@ -69,4 +69,4 @@ def _checked(content: bytes) -> tuple[str, str]:
 def _origin() -> dict[str, object]:
     """What determines the result for a file, besides its bytes."""
     code = [sha256_of(Path(file)) for file in (__file__, codec.__file__, metadata.__file__)]
-    return {"check": code, "versions": [version("pillow"), version("imagehash")]}
+    return {"check": code, "versions": [version("pillow"), version("simplejpeg"), version("imagehash")]}

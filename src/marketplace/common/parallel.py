@@ -9,11 +9,10 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, TypeVar
 
-from tqdm import tqdm
-
 from marketplace.common import cluster
 from marketplace.common.errors import MarketplaceError
 from marketplace.common.interrupts import held_interrupts
+from marketplace.common.progress import progress_bar
 
 Argument = TypeVar("Argument")
 Result = TypeVar("Result")
@@ -44,7 +43,7 @@ def in_parallel(work: Callable[..., Result], tasks: Iterable[tuple[Any, ...]]) -
 def each_shard(work: Callable[..., Result], tasks: list[tuple[Any, ...]], description: str) -> Iterator[Result]:
     """Yield `work(*task)` for every shard's task, with a progress bar: from a cluster's workers if there is one."""
     results = cluster.run(work, tasks) if cluster.is_used() else in_parallel(work, tasks)
-    return iter(tqdm(results, total=len(tasks), desc=description, unit="shard", mininterval=0.5))
+    return iter(progress_bar(results, total=len(tasks), what=description, unit="shard"))
 
 
 def apply_to_each(function: Callable[[Argument], Result], arguments: Sequence[Argument]) -> Iterator[Result]:

@@ -1,5 +1,6 @@
 """The data report: one page of photos side by side, and a CSV file to work from."""
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -16,6 +17,7 @@ from marketplace.photos.codec import UnreadableImageError, decode, thumbnail
 from marketplace.raw.shards import image_id_of, read_shard, shard_of, shard_paths
 from marketplace.reports.pages import THUMBNAIL, Card, data_url, write_page
 
+log = logging.getLogger(__name__)
 TEMPLATE = Path(__file__).parent / "templates" / "data.html"
 SHOWN = 48  # of each kind of finding; the CSV file has all
 EXAMPLES = 4  # photos of each reason for leaving one out
@@ -74,6 +76,10 @@ def write_data_report(page: Path, csv: Path, data: Data, doubtful: pd.DataFrame,
         doubtful=[cards.doubtful(row) for _, row in doubtful.head(SHOWN).iterrows()],
         pairs=[cards.pair(row) for _, row in pairs.head(SHOWN).iterrows()],
         left_out=left_out(data.rejects, raw),
+    )
+    log.info(
+        "%s: %d products with doubtful labels, %d pairs of near-identical photos on two products, %d rejects",
+        *(page, len(doubtful), len(pairs), len(data.rejects)),
     )
 
 

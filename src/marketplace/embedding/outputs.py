@@ -7,11 +7,11 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from marketplace.common.arrays import Images
 from marketplace.common.errors import MarketplaceError
 from marketplace.common.packs import Packs
+from marketplace.common.progress import progress_bar
 from marketplace.models import checkpoints
 from marketplace.models.checkpoints import Checkpoint
 from marketplace.models.features import FeatureStore, digest, trunk_key
@@ -75,7 +75,7 @@ def _computed(network: Network, store: FeatureStore, rows: np.ndarray, *, mirror
     device = next(network.parameters()).device
     views = [store.features(mirrored=flip) for flip in ((False, True) if mirrored else (False,))]
     parts = []
-    with tqdm(total=len(rows), desc="embedding", unit="image", mininterval=0.5) as progress:
+    with progress_bar(total=len(rows), what="embedding", unit="image") as progress:
         for start in range(0, len(rows), BATCH):
             batch = rows[start : start + BATCH]
             whole = np.resize(batch, BATCH)  # a batch of another size may round otherwise

@@ -18,12 +18,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from tqdm import tqdm
 
 from marketplace.common.errors import MarketplaceError
 from marketplace.common.files import replacing, sha256_of, user_cache
 from marketplace.common.packs import PACK, Packs, keys_of_files
 from marketplace.common.processor import processor
+from marketplace.common.progress import progress_bar
 from marketplace.common.texts import plain_text
 
 log = logging.getLogger(__name__)
@@ -95,7 +95,7 @@ class TextModel:
         if len(known):
             meaning[known] = found.read(known)
         room = len(new) > 0 and packs.make_room(meaning[new].nbytes, keys)
-        with tqdm(total=len(new), desc="embedding texts", unit="text", mininterval=0.5) as progress:
+        with progress_bar(total=len(new), what="embedding texts", unit="text") as progress:
             for start in range(0, len(new), PACK):
                 rows = new[start : start + PACK]
                 meaning[rows] = self._meaning_in_fixed_shapes([distinct[row] for row in rows])

@@ -19,7 +19,6 @@ import pyarrow.parquet as pq
 
 from marketplace.common.errors import MarketplaceError
 from marketplace.common.files import replacing, sha256_of
-from marketplace.embedding.candidates import EXACT_UP_TO, Candidates
 
 log = logging.getLogger(__name__)
 HUB_NEIGHBOURS, HUB_WEIGHT = 5, 0.5
@@ -41,6 +40,8 @@ def hub_bias(vectors: np.ndarray, sha256: np.ndarray) -> np.ndarray:
 
     Beyond EXACT_UP_TO photos, the nearest are looked for among the candidates of an approximate index.
     """
+    from marketplace.embedding.candidates import EXACT_UP_TO, Candidates  # with FAISS, which readers do without
+
     photo = np.unique(sha256, return_inverse=True)[1]
     k = min(HUB_NEIGHBOURS, len(vectors) - 1)
     bias = np.zeros(len(vectors), dtype=np.float32)
@@ -71,6 +72,7 @@ def write_embeddings(path: Path, table: pd.DataFrame, vectors: PhotoVectors, mod
         "hub_bias": pa.array(vectors.hub_bias, pa.float32()),
     }
     _write(path, columns, models)
+    log.info("%s: vectors of %s photos", path, f"{len(table):,}")
 
 
 def read_embeddings(path: Path, table: pd.DataFrame, models: Sequence[Path] = ()) -> PhotoVectors:
@@ -100,6 +102,7 @@ def write_text_embeddings(path: Path, product_ids: list[str], vectors: np.ndarra
     """
     columns = {"product_id": pa.array(product_ids, pa.string()), "embedding": _as_lists(vectors)}
     _write(path, columns, [model])
+    log.info("%s: vectors of the texts of %s products", path, f"{len(product_ids):,}")
 
 
 def read_text_embeddings(path: Path, product_ids: list[str], model: Path | None = None) -> np.ndarray:

@@ -22,6 +22,7 @@ from marketplace.evaluation.retrieval import CURVE, asked, neighbours, normalise
 from marketplace.models import checkpoints
 
 log = logging.getLogger(__name__)
+SHOWN = ("accuracy", "same_product_recall_at_1", "same_product_recall_at_10", "leaf_precision_at_10")
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,8 @@ class Evaluation:
             with replacing(folder / f"{name}.jpg") as part:
                 getattr(self, name).save(part, format="JPEG", quality=88)
         write_json(metrics, self.metrics)
+        shown = {name: self.metrics[name] for name in SHOWN if name in self.metrics}
+        log.info("test split: %s", ", ".join(f"{name} {value:.3f}" for name, value in shown.items()))
 
 
 def evaluate(

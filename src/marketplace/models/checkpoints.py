@@ -1,6 +1,7 @@
 """The files that hold networks: plain dictionaries that `torch.load(..., weights_only=True)` reads."""
 
 import io
+import logging
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
@@ -10,6 +11,8 @@ from marketplace.common.errors import MarketplaceError, first_line
 from marketplace.common.files import replacing
 from marketplace.models.backbones import StateDict
 from marketplace.models.network import Network
+
+log = logging.getLogger(__name__)
 
 CATEGORIES = "head.categories"
 CLASSIFIERS = (CATEGORIES, "leaves.")  # the layers that a pretrained network does not have yet
@@ -52,6 +55,7 @@ def save_pretrained(path: Path, network: Network, weights: str) -> None:
     state = checkpoint["state_dict"]
     checkpoint["state_dict"] = {name: state[name] for name in state if not name.startswith(CLASSIFIERS)}
     save(path, checkpoint)
+    log.info("%s: %s with the weights %s", path, network.backbone, weights)
 
 
 def load(path: Path) -> Any:

@@ -16,13 +16,13 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from marketplace.common import cluster
 from marketplace.common.arrays import Images, released
 from marketplace.common.files import sha256_of
 from marketplace.common.packs import KEY, PACK, Found, Packs, key_of
 from marketplace.common.parallel import apply_to_each
+from marketplace.common.progress import progress_bar
 from marketplace.models.network import Network
 from marketplace.models.trunk import Runner, TrunkRunner
 
@@ -186,7 +186,7 @@ class _PackWriter:
 def _compute(write: _PackWriter, rows: np.ndarray) -> None:
     """Run the trunk for some rows and store what it gives, pack by pack: here, or on a cluster's workers."""
     parts = [rows[start : start + PACK] for start in range(0, len(rows), PACK)]
-    with tqdm(total=len(rows), desc="frozen layers", unit="image", mininterval=0.5) as progress:
+    with progress_bar(total=len(rows), what="frozen layers", unit="image") as progress:
         if cluster.is_used() and not torch.cuda.is_available():  # a GPU here is faster than many machines without
             for part, stored in zip(parts, apply_to_each(write, parts), strict=True):
                 progress.update(len(part))

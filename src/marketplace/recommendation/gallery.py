@@ -1,5 +1,6 @@
 """The gallery: recommendations for the best and the worst test product of every category, on one page."""
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from marketplace.photos.codec import thumbnail
 from marketplace.recommendation.products import Products, price_text
 from marketplace.reports.pages import THUMBNAIL, Card, caption, data_url, write_page
 
+log = logging.getLogger(__name__)
 TEMPLATE = Path(__file__).parent / "templates" / "gallery.html"
 
 
@@ -41,6 +43,7 @@ def write_gallery(
         for category, cases in _extremes(products, recommended)
     ]
     write_page(path, TEMPLATE, sections=sections, metrics=metrics, n=len(products.table))
+    log.info("%s recommendations; %s shows some of them", f"{len(recommended):,}", path)
 
 
 def _extremes(

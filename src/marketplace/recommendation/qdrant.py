@@ -15,9 +15,9 @@ from importlib.metadata import version
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from marketplace.common.errors import MarketplaceError, UnavailableError, first_line
+from marketplace.common.progress import progress_bar
 from marketplace.recommendation.catalogue import Catalogue
 from marketplace.recommendation.filters import Filters
 from marketplace.recommendation.products import Products
@@ -109,7 +109,7 @@ def export(client: Any, url: str, catalogue: Catalogue, words: float, collection
         new = [row for row, name in enumerate(ids) if name not in there]
         log.info("%s: %s photos are new, %s are gone", collection, f"{len(new):,}", f"{len(gone):,}")
         payloads = _payloads(catalogue.products)
-        with tqdm(total=len(new), desc="sending vectors", unit="photo", mininterval=0.5) as progress:
+        with progress_bar(total=len(new), what="sending vectors", unit="photo") as progress:
             for start in range(0, len(new), POINTS_AT_ONCE):
                 rows = new[start : start + POINTS_AT_ONCE]
                 points = [

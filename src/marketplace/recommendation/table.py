@@ -11,11 +11,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import Field
-from tqdm import tqdm
 
 from marketplace.common.files import replacing
 from marketplace.common.parallel import apply_to_each
 from marketplace.common.params import Section
+from marketplace.common.progress import progress_bar
 from marketplace.embedding.candidates import EXACT_UP_TO, Candidates
 from marketplace.recommendation.filters import FilteredTable, Filters
 from marketplace.recommendation.products import Products
@@ -73,7 +73,7 @@ def recommendations(products: Products, vectors: np.ndarray, settings: Recommend
     # As many whole products as fit, but at least one.
     fitting = max(1, SIMILARITIES_AT_ONCE // len(vectors) * len(products.table) // len(vectors))
     blocks = np.split(np.arange(len(products.table)), range(fitting, len(products.table), fitting))
-    with tqdm(total=len(products.table), desc="recommending", unit="product", mininterval=0.5) as progress:
+    with progress_bar(total=len(products.table), what="recommending", unit="product") as progress:
         for numbers, best in zip(blocks, apply_to_each(compare, blocks), strict=True):
             yield _record_batch(products, numbers, best)
             progress.update(len(numbers))
@@ -187,9 +187,3 @@ def write_recommendations(
     with replacing(path) as part, pq.ParquetWriter(part, schema) as writer:
         for batch in batches:
             writer.write_batch(batch)
-
-
-def origin_of(path: Path) -> tuple[float, dict[str, str]]:
-    """The weight of words and the fingerprints that a table of recommendations was made with."""
-    metadata = pq.read_schema(path).metadata
-    return float(metadata[b"words"]), json.loads(metadata[b"made_with"])

@@ -5,10 +5,10 @@ import logging
 from pathlib import Path
 
 import pandas as pd
-from tqdm import tqdm
 
 from marketplace.common.errors import MarketplaceError
 from marketplace.common.files import replacing
+from marketplace.common.progress import progress_bar
 from marketplace.raw.shards import image_id_of, write_shards
 from marketplace.raw.tables import read_table, tidy_id
 from marketplace.sources.dump import Dump
@@ -31,7 +31,7 @@ def fetch(dump: Dump, target: Path, n_shards: int, limit: int | None) -> None:
         raise MarketplaceError("the dump's folder of photos is empty.")
     if limit is not None:
         products, images, names = _first_products(products, images, names, limit)
-    photos = tqdm(dump.read_photos(names), total=len(names), desc="photos", unit="photo", mininterval=0.5)
+    photos = progress_bar(dump.read_photos(names), total=len(names), what="photos", unit="photo")
     with replacing(target / "images") as folder:
         write_shards(photos, folder, n_shards)
     for name, content in (("products.csv", products), ("images.csv", images)):

@@ -4,14 +4,17 @@ import hashlib
 import logging
 import time
 from collections.abc import Callable, Iterator
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from filelock import FileLock, Timeout
-from tqdm import tqdm
 
 from marketplace.common.errors import MarketplaceError
 from marketplace.common.files import user_cache
+from marketplace.common.progress import progress_bar
 from marketplace.sources.photo_store import PhotoStore, Stamp, file_of
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 log = logging.getLogger(__name__)
 
@@ -102,9 +105,7 @@ class Mirror:
         self._check(store)  # what a run received that ended before its check
         missing = self._missing(store, names)
         n_bytes = sum(stamp.size for stamp in missing.values())
-        progress = tqdm(
-            total=n_bytes, desc="transferring", unit="B", unit_scale=True, mininterval=0.5, disable=not missing
-        )
+        progress = progress_bar(total=n_bytes, what="transferring", unit="B", shown=bool(missing), scaled=True)
         with progress:
             for _ in range(MAX_ROUNDS):
                 if not missing:
@@ -169,7 +170,7 @@ def _trying(action: Callable[[], Result]) -> Result:
 
 
 def _transfer(
-    remote: Remote, missing: dict[str, Stamp], store: PhotoStore, progress: "tqdm[None]", refused: set[str]
+    remote: Remote, missing: dict[str, Stamp], store: PhotoStore, progress: "tqdm[Any]", refused: set[str]
 ) -> list[str]:
     """One round: store the missing photos as they come, over as many connections as it takes; their names.
 

@@ -1,0 +1,54 @@
+"""Progress in a log and in a terminal."""
+
+import io
+import subprocess
+import sys
+import time
+
+import pytest
+
+from marketplace.common import progress
+from marketplace.common.progress import progress_bar
+
+WORK = """
+import time
+from marketplace.common import progress
+progress.LOGGED, progress.AT_ONCE = 0.2, 0.0
+for _ in progress.progress_bar(range(12), total=12, what="working", unit="step"):
+    time.sleep(0.05)
+"""
+
+
+def test_a_log_gets_a_line_now_and_then() -> None:
+    done = subprocess.run([sys.executable, "-c", WORK], capture_output=True, text=True, check=True)
+    lines = done.stderr.splitlines()
+    assert 2 <= len(lines) <= 6
+    assert all(line.startswith("working: ") and len(line) < 80 for line in lines)
+    assert lines[-1].startswith("working: 12 of 12 in ")
+    assert "\r" not in done.stderr
+
+
+def test_short_work_leaves_nothing_in_a_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    log = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", log)
+    assert list(progress_bar(range(3), total=3, what="working", unit="step")) == [0, 1, 2]
+    assert log.getvalue() == ""
+
+
+def test_a_terminal_gets_one_line_that_is_redrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setattr(progress, "REDRAWN", 0.0)
+    with progress_bar(total=2_000_000, what="sending", unit="B", scaled=True) as bar:
+        for _ in range(2):
+            time.sleep(0.02)
+            bar.update(1_000_000)
+    assert terminal.getvalue().count("\n") == 1  # at the end
+    assert "2.00M/2.00M" in terminal.getvalue()
+    with progress_bar(total=1, what="silent", unit="B", shown=False) as bar:
+        bar.update()
+    assert "silent" not in terminal.getvalue()
