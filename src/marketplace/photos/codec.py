@@ -4,6 +4,7 @@ import io
 import warnings
 
 import numpy as np
+import simplejpeg
 from PIL import Image, UnidentifiedImageError
 
 from marketplace.photos.metadata import without_metadata
@@ -94,13 +95,32 @@ def _pixels(content: bytes, at_least: int | None, most_bytes: int) -> Image.Imag
     # Within the compressed data, FF is always followed by 00.
     if image.format == "JPEG" and content.count(b"\xff\xda") > MAX_SCANS:
         raise UnreadableImageError("too_many_scans")
-    image.load()
-    upright = _UPRIGHT.get(_orientation(image))
+    pixels = _loaded(image, content)
+    upright = _UPRIGHT.get(_orientation(image))  # which may be in the file's last bytes
+    image = pixels
     if at_least is not None and image.width * image.height > HUGE and image.mode in ("L", "RGB", "RGBA", "CMYK"):
         image = image.reduce(max(1, min(image.size) // at_least))
     image = _to_rgb(image)
     image = image.transpose(upright) if upright is not None else image
     image.info = {}  # the orientation among it no longer holds
+    return image
+
+
+def _loaded(image: Image.Image, content: bytes) -> Image.Image:
+    """The opened image with its pixels.
+
+    An ordinary JPEG is decoded by simplejpeg: the same library as Pillow's, libjpeg-turbo, and the same pixels, in half
+    the time, as nothing is converted to Pillow's four channels and back. It is asked to refuse what Pillow may mend.
+    """
+    if image.format == "JPEG" and image.mode == "RGB":
+        width, height = image.size  # as `draft` has reduced it
+        try:
+            pixels = simplejpeg.decode_jpeg(content, "RGB", min_height=height, min_width=width, strict=True)
+        except ValueError:  # not quite sound: Pillow decides
+            pixels = None
+        if pixels is not None and pixels.shape == (height, width, 3):
+            return Image.fromarray(pixels)
+    image.load()
     return image
 
 
@@ -152,7 +172,7 @@ def _scaled(values: np.ndarray) -> Image.Image:
 
 
 def thumbnail(square: np.ndarray, size: int) -> bytes:
-    """An image `(S, S, 3) uint8` as a JPEG of at most `size` pixels a side."""
+    """An image `(H, W, 3) uint8` as a JPEG of at most `size` pixels a side."""
     image = Image.fromarray(square)
     image.thumbnail((size, size), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()

@@ -112,4 +112,4 @@ def _decode(shard: Path, row_of: dict[str, int], arrays: dict[Path, np.ndarray])
 def _origin() -> dict[str, object]:
     """What determines a photo's squares, besides the photo and the size."""
     code = [sha256_of(Path(__file__).with_name(name)) for name in ("codec.py", "metadata.py", "squares.py")]
-    return {"code": code, "versions": [version("pillow"), version("torch")]}
+    return {"code": code, "versions": [version("pillow"), version("simplejpeg"), version("torch")]}
