@@ -14,6 +14,7 @@ from torch.utils.tensorboard import SummaryWriter
 from marketplace.common.files import remove, replacing, write_json
 from marketplace.models import checkpoints
 from marketplace.models.backbones import StateDict
+from marketplace.training.mlflow_run import MlflowRun
 
 
 def logs_of(stage: str) -> Path:
@@ -58,10 +59,12 @@ class Recorder:
     """Records a training run.
 
     `metrics` is for DVC: metrics.json, and the curves that it draws as epochs.json. `logs`/{train,val} are for
-    TensorBoard; `epochs` gets epochs.csv and, on request, the weights of every epoch.
+    TensorBoard; `epochs` gets epochs.csv and, on request, the weights of every epoch. An MLflow server is told, too, if
+    the environment names one.
     """
 
     def __init__(self, metrics: Path, logs: Path, epochs: Path) -> None:
+        self._mlflow = MlflowRun.from_environment(logs.name)
         remove(logs)  # a run with other settings would be drawn over this one
         remove(epochs)
         epochs.mkdir(parents=True)
@@ -80,6 +83,8 @@ class Recorder:
         self._train.close()
         self._val.close()
         self._live.end()
+        if self._mlflow is not None:
+            self._mlflow.end(failed=error is not None)
         if error is not None:  # TensorBoard's logs stay, to see what went wrong
             remove(self._metrics)
             remove(self._epochs)
@@ -95,6 +100,8 @@ class Recorder:
             split, quantity = name.split("_", 1)
             (self._train if split == "train" else self._val).add_scalar(quantity, value, epoch)
         self._live.make_summary()
+        if self._mlflow is not None:
+            self._mlflow.epoch(epoch, figures)
 
     def best(self, epoch: int, figures: dict[str, float]) -> None:
         """Record which epoch was chosen and its figures, as best/epoch, best/train_loss and so on."""
@@ -104,6 +111,8 @@ class Recorder:
             table.to_csv(part, index=False, lineterminator="\n")
         self._live.summary["best"] = {"epoch": epoch, **figures}
         self._live.make_summary()
+        if self._mlflow is not None:
+            self._mlflow.best(epoch, figures)
 
     def weights(self, epoch: int, state: StateDict) -> None:
         """Keep an epoch's weights."""

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 from torch.optim.lr_scheduler import ConstantLR, LRScheduler, OneCycleLR
 from torch.optim.swa_utils import update_bn
-from tqdm import tqdm
 
 from marketplace.common.errors import MarketplaceError
 from marketplace.common.memory import keep_freed_memory
+from marketplace.common.progress import progress_bar
 from marketplace.models import checkpoints
 from marketplace.models.backbones import StateDict
 from marketplace.models.checkpoints import Checkpoint
@@ -97,6 +97,7 @@ def train(
     assert best is not None  # there is at least one epoch
     recorder.best(best["epoch"], best["figures"])
     if team.is_first:
+        log.info("chose epoch %d by %s: %.3f", best["epoch"], settings.select, best["figures"][settings.select])
         resume_state.clear()
     return best
 
@@ -251,7 +252,7 @@ class Trainer:
         flips = rng.random(len(split.rows)) < settings.flip_probability
         total = torch.zeros((), device=self.device)
         what = f"epoch {epoch}/{self._epochs}"
-        with tqdm(total=len(order), desc=what, unit="image", mininterval=0.5, disable=not self._team.is_first) as bar:
+        with progress_bar(total=len(order), what=what, unit="image", shown=self._team.is_first) as bar:
             for batch in batches(order, settings.batch_size):
                 loss = self._replicas.backward(batch, lambda part: self._loss_of(part, flips[part]))
                 self._optimiser.step()
