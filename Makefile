@@ -17,9 +17,12 @@ help:  ## list the targets
 
 repro: $(READY)  ## run the stages that are not up to date, from the dump to the recommendations
 	dvc repro
+	@marketplace report
 	@echo
 	@echo "On the test split, and for the untouched ImageNet features beside it (metrics/evaluate.json):"
-	@cat metrics/evaluate.json docs/after-repro.txt
+	@cat metrics/evaluate.json
+	@marketplace drift
+	@cat docs/after-repro.txt
 
 test: $(READY) lint  ## lint, check the types and run the whole test suite
 	python -m pytest $(PYTEST_ARGS)
@@ -35,8 +38,8 @@ check: $(READY)  ## check that dvc.lock is up to date with code, parameters and 
 noise: $(READY)  ## repeat training with SEEDS=5 seeds to measure how much the metrics move by chance (metrics/noise.json)
 	marketplace noise --seeds $(SEEDS)
 
-experiments: $(READY)  ## list experiments, the best first: the metrics that decide, and what differed
-	dvc exp show --only-changed --drop '.*/' --sort-by recommended_leaf_precision --sort-order desc
+experiments: $(READY)  ## list experiments and the newest commits: the metrics that decide, and what differed
+	marketplace experiments
 
 lock:  ## resolve requirements.txt into requirements.lock: every package pinned, every file hashed
 	@[ -x $(VENV)/bin/uv ] || { echo "make lock needs .venv with uv in it: run make check first."; exit 1; }

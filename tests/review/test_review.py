@@ -10,7 +10,9 @@ import pytest
 import yaml
 from helpers.project import Project
 
-from marketplace.review.markdown import escaped
+from marketplace.review.comparison import review
+from marketplace.review.markdown import escaped, markdown
+from marketplace.review.verdicts import Outcome
 
 
 @pytest.fixture
@@ -31,7 +33,7 @@ def change(project: Project, path: str, edit: Callable[[str], str]) -> None:
 
 def rows(page: str, title: str) -> list[list[str]]:
     """The cells of the table that follows a heading, or that starts the page."""
-    lines = page.partition(title)[2].partition("\n#")[0].splitlines()
+    lines = re.split(r"\n#|</details>", page.partition(title)[2])[0].splitlines()
     cells = [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines if line.startswith("|")]
     return cells[2:]
 
@@ -59,14 +61,14 @@ def test_a_review_tells_what_the_files_say(experimented: Project) -> None:
             assert "noise" in verdict or "unchanged" in verdict
 
     assert rows(page, "### Parameters") == [["`train.lr`", "`0.001`", "`1e-05`"]]
-    stages = {row[0].strip("`"): row[2] for row in rows(page, "### Stages")}
+    stages = {row[0].strip("`"): row[2] for row in rows(page, "<b>Stages")}
     assert list(stages) == ["train_small", "train_full", "extract", "evaluate", "recommend"]
     assert stages["train_small"] == "params `train.lr`"
     assert "data" in stages["extract"]
     assert "params" not in stages["extract"]
 
     recall = {row["category"]: row["recall"] for row in base["evaluate/per_category"]}
-    for row in rows(page, "### Categories"):
+    for row in rows(page, "<b>Categories"):
         name = re.sub(r"\\(.)", r"\1", row[0])
         now = next(one["recall"] for one in head["evaluate/per_category"] if one["category"] == name)
         assert row[1:4] == [f"{recall[name]:.3f}", f"{now:.3f}", f"{now - recall[name]:+.3f}"]
@@ -74,7 +76,7 @@ def test_a_review_tells_what_the_files_say(experimented: Project) -> None:
     before = {entry["product_id"]: entry["similar"] for entry in base["tracked_products"]}
     stayed = [len(set(before[entry["product_id"]]) & set(entry["similar"])) / 10 for entry in head["tracked_products"]]
     assert f"Of the tracked 50 products, **{sum(stayed) / 50:.1%}** of their recommendations stayed the same" in page
-    moved = rows(page, "### Drift")
+    moved = rows(page, "<b>Drift")
     assert [row[3] for row in moved] == [f"{share:.0%}" for share in sorted(stayed)[: len(moved)]]
     assert "Of all 65 products" in page
     assert "Cleaning kept and left out the same" in page
@@ -86,7 +88,7 @@ def test_a_clone_without_data_gets_the_same_review_and_is_told_what_is_missing(
     whole = experimented.marketplace("review", "main", "slower", code=None)
     page = clone.marketplace("review", "origin/main", "HEAD", code=None)
     assert rows(page, "**Verdict") == rows(whole, "**Verdict")
-    assert rows(page, "### Drift") == rows(whole, "### Drift")
+    assert rows(page, "<b>Drift") == rows(whole, "<b>Drift")
     assert "Not computed: the drift over all products" in page
     assert "dvc fetch recommend" in page
     assert "Not computed" not in whole
@@ -182,7 +184,55 @@ def test_data_that_changed_are_counted(clone: Project) -> None:
     kept = counts["images"]["kept"]
     change(clone, "metrics/clean.json", lambda text: text.replace(f'"kept": {kept}', f'"kept": {kept - 3}'))
     page = clone.marketplace("review", "origin/main", "HEAD", code=1)  # dvc.lock does not match
-    assert ["`images.kept`", f"`{kept}`", f"`{kept - 3}`", "-3"] in rows(page, "### Data")
+    assert ["`images.kept`", f"`{kept}`", f"`{kept - 3}`", "-3"] in rows(page, "<b>Data")
+
+
+@pytest.mark.parametrize(
+    ("path", "edit", "said"),
+    [
+        (
+            "metrics/clean.json",
+            lambda text: re.sub(r'"test_photos_sha256": "\w{4}', '"test_photos_sha256": "0000', text),
+            "they were measured on other test photos",
+        ),
+        (
+            "metrics/evaluate/per_category.json",
+            lambda text: re.sub(r'"category": "[^"]+"', '"category": "Something new"', text, count=1),
+            "they have other categories",
+        ),
+    ],
+)
+def test_figures_of_other_photos_are_not_judged(clone: Project, path: str, edit: Edit, said: str) -> None:
+    change(clone, path, edit)  # on the branch of an experiment whose metrics are far worse
+    result = review(clone.folder, "origin/main", "HEAD")
+    assert result.incomparable == said
+    assert {verdict.outcome for verdict in result.verdicts} == {Outcome.INCOMPARABLE}
+    assert not any("worse" in reason for reason in result.blocking)
+    result.problems.clear()  # dvc.lock does not match such an edit
+    assert f"**Verdict: the two cannot be compared**, as {said}." in markdown(result)
+
+
+def test_results_of_another_machine_are_the_same_within_rounding(clone: Project) -> None:
+    clone.run("git", "checkout", "-q", "-b", "elsewhere", "origin/main")
+    assert clone.marketplace("drift") == ""
+    lock = yaml.safe_load((clone.folder / "dvc.lock").read_text())
+    trained = {out["path"]: out["md5"] for out in lock["stages"]["train_small"]["outs"]}["models/small.pt"]
+    file = clone.folder / "dvc.lock"
+    file.write_text(file.read_text().replace(trained, "0" * 32))  # where it was written, and where it was read
+    summary = clone.folder / "metrics/summary.json"
+    accuracy = json.loads(summary.read_text())["accuracy"]
+    summary.write_text(summary.read_text().replace(f'"accuracy": {accuracy}', f'"accuracy": {accuracy + 0.0001}'))
+    said = clone.marketplace("drift")
+    assert "this machine rounds otherwise than the one of the commit" in said
+    assert f"accuracy {accuracy + 0.0001:.4f} instead of {accuracy:.4f} (all within the seed's noise)" in said
+    assert "git commit -am" in said
+    result = review(clone.folder, "HEAD", "workspace")
+    result.problems.clear()  # the edited metrics are not those that dvc.lock names
+    assert "**Verdict: the same within rounding.** Code, parameters and data are the same" in markdown(result)
+    clone.run("git", "commit", "-qam", "baseline")
+    assert clone.marketplace("drift") == ""
+    change(clone, "params.yaml", lambda text: text.replace("k: 10", "k: 7"))
+    assert clone.marketplace("drift") == ""
 
 
 @pytest.mark.parametrize("name", ["nowhere", "--help-me", "main; rm -rf ."])

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from marketplace.common.console import count
+from marketplace.common.console import count, project_root
 from marketplace.common.errors import MarketplaceError
 
 log = logging.getLogger(__name__)
@@ -22,6 +22,16 @@ def add_commands(commands: Any) -> None:
     review.add_argument("head", metavar="HEAD", nargs="?", default="workspace", help="(default: the working tree)")
     review.set_defaults(run=_review)
 
+    experiments = commands.add_parser("experiments", help="list experiments: the deciding metrics, what differed")
+    experiments.add_argument("-n", type=count, default=3, help="of so many commits (default: %(default)s)")
+    experiments.set_defaults(run=_experiments)
+
+    drift = commands.add_parser("drift", help="say how far the results here are from the committed ones, and why")
+    drift.set_defaults(run=_drift)
+
+    report = commands.add_parser("report", help="write reports/plots.html and reports/model_card.md")
+    report.set_defaults(run=_report)
+
     lineage = commands.add_parser("lineage", help="show where a file or a recommendation came from")
     lineage.add_argument("what", metavar="FILE|PRODUCT_ID", help="a file that the pipeline wrote, or a product's id")
     lineage.add_argument("similar", metavar="SIMILAR_ID", nargs="?", help="one of its recommendations (default: first)")
@@ -32,19 +42,12 @@ def add_commands(commands: Any) -> None:
     noise.set_defaults(run=_noise)
 
 
-def _root() -> Path:
-    """The working directory. Raises MarketplaceError if it is not the root of a repository like this one."""
-    if not Path("dvc.yaml").is_file():
-        raise MarketplaceError(f"{Path.cwd()} has no dvc.yaml: run this in the repository's root.")
-    return Path.cwd()
-
-
 def _check(_: argparse.Namespace) -> None:
-    from marketplace.common.params import checked_params
+    from marketplace.common.params import PARAMS, checked_params
     from marketplace.review.lock import stale_stages
 
-    root = _root()
-    checked_params()
+    root = project_root()
+    checked_params(root / PARAMS)
     stale = stale_stages(root)
     if stale:
         reasons = "".join(f"\n  {reason}" for reason in stale)
@@ -56,17 +59,42 @@ def _review(options: argparse.Namespace) -> None:
     from marketplace.review.comparison import review
     from marketplace.review.markdown import markdown
 
-    found = review(_root(), options.base, options.head)
+    found = review(project_root(), options.base, options.head)
     sys.stdout.write(markdown(found))
     if found.blocking:
         sys.exit(1)
+
+
+def _experiments(options: argparse.Namespace) -> None:
+    from marketplace.review.experiments import experiments, print_experiments
+
+    print_experiments(experiments(project_root(), options.n))
+
+
+def _drift(_: argparse.Namespace) -> None:
+    from marketplace.review.comparison import review
+    from marketplace.review.markdown import sentence
+
+    said = sentence(review(project_root(), "HEAD", "workspace"))
+    if said:
+        sys.stdout.write(said + "\n")
+
+
+def _report(_: argparse.Namespace) -> None:
+    from marketplace.review.model_card import write_model_card
+    from marketplace.review.plots_page import write_plots_page
+
+    root = project_root()
+    for write, name in ((write_plots_page, "reports/plots.html"), (write_model_card, "reports/model_card.md")):
+        write(root, root / name)
+        log.info("%s", name)
 
 
 def _lineage(options: argparse.Namespace) -> None:
     from marketplace.review.lineage import lineage, recommendation
     from marketplace.review.revisions import RECOMMENDATIONS
 
-    root, file = _root(), Path(options.what)
+    root, file = project_root(), Path(options.what)
     lines: dict[str, object] = {}
     row = recommendation(root, options.what, options.similar)
     if row is None and not file.exists():
@@ -88,4 +116,5 @@ def _noise(options: argparse.Namespace) -> None:
 
     if options.seeds < 2:
         raise MarketplaceError("a spread takes at least two seeds: --seeds 2 or more.")
-    write_json(Path("metrics/noise.json"), measure_noise(_root(), options.seeds))
+    root = project_root()
+    write_json(root / "metrics/noise.json", measure_noise(root, options.seeds))

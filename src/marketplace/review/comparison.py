@@ -12,8 +12,9 @@ import pandas as pd
 from marketplace.review.changes import Change, Drift, StageChange, changed, changed_stages, drift, extremes
 from marketplace.review.lock import hashes, stale_stages, training_data_hash
 from marketplace.review.revisions import RECOMMENDATIONS, Revision, git
-from marketplace.review.verdicts import POLICY, Outcome, Verdict, policy_of, verdicts
+from marketplace.review.verdicts import POLICY, Outcome, Verdict, policy_of, verdicts, without_judgement
 
+PER_CATEGORY, TEST_PHOTOS = "metrics/evaluate/per_category.json", "test_photos_sha256"
 METRICS, NOISE, TRACKED = "metrics/summary.json", "metrics/noise.json", "metrics/tracked_products.json"
 
 
@@ -32,12 +33,21 @@ class Review:
     tracked_drift: Drift | None = None
     catalogue_drift: Drift | None = None
     problems: list[str] = field(default_factory=list)  # each of them blocks
+    incomparable: str = ""  # why metrics of the two revisions say nothing about the change; empty: they do
     notes: list[str] = field(default_factory=list)  # what could not be computed, and what the reader should know
 
     @property
     def blocking(self) -> list[str]:
         """Every reason why this must not be merged as it is."""
         return [*self.problems, *(_blocking_fall(verdict) for verdict in self.verdicts if verdict.blocks)]
+
+    @property
+    def rounding(self) -> bool:
+        """Outputs differ though code, parameters and commands do not: by how another machine rounds."""
+        written = {output for change in self.stages for output in change.outputs}
+        reasons = [set(change.reasons) for change in self.stages]
+        read = {path for change in self.stages for path in change.reasons.get("data", [])}
+        return bool(self.stages) and all(kinds <= {"data"} for kinds in reasons) and read <= written
 
 
 def review(root: Path, base_name: str, head_name: str) -> Review:
@@ -54,12 +64,27 @@ def review(root: Path, base_name: str, head_name: str) -> Review:
     _compare_categories(result)
     counts = _both(result, "metrics/clean.json", "what cleaning kept and left out")
     if counts:
-        result.counts = changed(*counts)
+        result.counts = [change for change in changed(*counts) if change.name != TEST_PHOTOS]
+        result.incomparable = _incomparable(result, *counts)
+    if result.incomparable:
+        result.verdicts = without_judgement(result.verdicts)
     tracked = _both(result, TRACKED, "the drift of the recommendations")
     if tracked:
         result.tracked_drift = drift(*tracked)
     result.catalogue_drift = _catalogue_drift(result)
     return result
+
+
+def _incomparable(result: Review, base: Mapping[str, Any], head: Mapping[str, Any]) -> str:
+    """Why the metrics of both sides are of different questions; empty if they are of the same."""
+    tables = [revision.json(PER_CATEGORY) or [] for revision in (result.base, result.head)]
+    before, after = ({row["category"]: row["images"] for row in table} for table in tables)
+    if before and after and set(before) != set(after):
+        return "they have other categories"
+    tested = base.get(TEST_PHOTOS), head.get(TEST_PHOTOS)
+    if (None not in tested and tested[0] != tested[1]) or (before and after and before != after):
+        return "they were measured on other test photos"
+    return ""
 
 
 def stale_at(revision: Revision) -> list[str]:
@@ -103,7 +128,7 @@ def _judge_metrics(result: Review) -> None:
 
 
 def _compare_categories(result: Review) -> None:
-    tables = _both(result, "metrics/evaluate/per_category.json", "the categories that gained and lost")
+    tables = _both(result, PER_CATEGORY, "the categories that gained and lost")
     if not tables:
         return
     base, head = ({row["category"]: row for row in table} for table in tables)
@@ -127,7 +152,7 @@ def _both(result: Review, path: str, what: str) -> tuple[Any, Any] | None:
 
 def _catalogue_drift(result: Review) -> Drift | None:
     """The drift over all products, if DVC's cache has both tables."""
-    tables = [_recommendations(revision) for revision in (result.base, result.head)]
+    tables = [_rows_for_drift(recommendations_of(revision)) for revision in (result.base, result.head)]
     if any(table is None for table in tables):
         result.notes.append(
             "Not computed: the drift over all products, as this machine does not have both versions of "
@@ -138,7 +163,14 @@ def _catalogue_drift(result: Review) -> Drift | None:
     return drift(*(table for table in tables if table is not None))
 
 
-def _recommendations(revision: Revision) -> list[dict[str, Any]] | None:
+def _rows_for_drift(table: dict[str, list[str]] | None) -> list[dict[str, Any]] | None:
+    if table is None:
+        return None
+    return [{"product_id": key, "name": "", "category": "", "similar": value} for key, value in table.items()]
+
+
+def recommendations_of(revision: Revision) -> dict[str, list[str]] | None:
+    """The recommended products of every product at a revision; None if this machine does not have that table."""
     from dvc.repo import Repo
 
     md5 = hashes(revision.stages.get("recommend", {}), "outs").get(RECOMMENDATIONS)
@@ -149,7 +181,7 @@ def _recommendations(revision: Revision) -> list[dict[str, Any]] | None:
     if not cached.is_file():
         return None
     similar = pd.read_parquet(cached).groupby("product_id")["similar_product_id"].agg(list)
-    return [{"product_id": key, "name": "", "category": "", "similar": value} for key, value in similar.items()]
+    return {str(product_id): found for product_id, found in similar.items()}
 
 
 def _blocking_fall(verdict: Verdict) -> str:

@@ -50,7 +50,7 @@ class Lineage:
             "stage": f"{self.stage}: {self.command}",
             "epoch": [f"{name} {value}" for name, value in self.epoch.items()],
             "metrics": [f"{name} {value}" for name, value in self.metrics.items()],
-            "parameters": [f"{name} {value}" for name, value in self.params.items()],
+            "parameters": [f"{name} {value}" for name, value in self.params.items() if value is not None],
             "data": [f"{path}  md5 {md5}" for path, md5 in self.data.items()],
             "code": [*self.code, "(as they are in that commit)"],
             "again": self.reproduce,

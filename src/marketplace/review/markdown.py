@@ -17,24 +17,41 @@ SIGNS = {
     Outcome.NEW: "new",
     Outcome.MISSING: "🔴 missing",
     Outcome.NOT_A_NUMBER: "🔴 not a number",
+    Outcome.INCOMPARABLE: "not comparable",
 }
 
 
 def markdown(review: Review) -> str:
-    """The whole page."""
+    """The whole page: verdict, metrics and parameters, then the rest, folded."""
     sections = [
         f"## Review of `{review.head.label}` against `{review.base.label}`",
         _headline(review),
         _list(f"⛔ {reason}" for reason in review.blocking),
         _metrics(review.verdicts),
         _section("Parameters", _params(review.params), "No parameter changed."),
-        _section("Stages whose outputs changed, and why", _stages(review.stages), "No stage has other outputs."),
-        _section("Categories that gained and lost most", _categories(review), "No category's accuracy changed."),
-        _section("Data", _counts(review.counts), "Cleaning kept and left out the same."),
-        _section("Drift of the recommendations", _drift(review), ""),
-        _section("Good to know", _list(review.notes), ""),
+        _folded("Stages whose outputs changed, and why", _stages(review.stages), "No stage has other outputs."),
+        _folded("Categories that gained and lost most", _categories(review), "No category's accuracy changed."),
+        _folded("Data", _counts(review.counts), "Cleaning kept and left out the same."),
+        _folded("Drift of the recommendations", _drift(review), ""),
+        _folded("Good to know", _list(review.notes), ""),
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def sentence(review: Review) -> str:
+    """Why results that were just computed are not those of the base, and how far from them; empty if they are."""
+    if not review.rounding:
+        return ""
+    moved = [verdict for verdict in review.verdicts if verdict.base is not None and verdict.base != verdict.head]
+    figures = ", ".join(f"{one.metric} {_figure(one.head)} instead of {_figure(one.base)}" for one in moved)
+    beyond = [one.metric for one in moved if one.outcome in (Outcome.BETTER, Outcome.WORSE)]
+    chance = f"beyond the noise of the random seed: {', '.join(beyond)}" if beyond else "all within the seed's noise"
+    return (
+        "`git status` is not clean, since this machine rounds otherwise than the one of the commit: another processor, "
+        "or another number of cores. Code, parameters and data are the same.\n"
+        + (f"{figures} ({chance}).\n" if figures else "The metrics are the same.\n")
+        + "To keep these results as your baseline: git commit -am 'Results of this machine'"
+    )
 
 
 def escaped(text: str) -> str:
@@ -56,12 +73,17 @@ def _headline(review: Review) -> str:
     better, worse = counts[Outcome.BETTER], counts[Outcome.WORSE]
     if review.blocking:
         word = "blocked"
+    elif review.incomparable:
+        return f"**Verdict: the two cannot be compared**, as {review.incomparable}. The figures are of each for itself."
+    elif review.rounding:
+        word = "the same within rounding" if not worse and not better else "moved by rounding alone"
     elif better and worse:
         word = "better and worse"
     else:
         moved = "within noise" if counts[Outcome.NOISE] else "unchanged"
         word = "better" if better else "worse, though nothing blocks" if worse else moved
-    return f"**Verdict: {word}.**" + (f" Of {len(review.verdicts)} metrics: {said}." if said else "")
+    why = " Code, parameters and data are the same; another processor rounds otherwise." if review.rounding else ""
+    return f"**Verdict: {word}.**{why}" + (f" Of {len(review.verdicts)} metrics: {said}." if said else "")
 
 
 def _metrics(verdicts: Sequence[Verdict]) -> str:
@@ -146,6 +168,11 @@ def _share(drift: Drift, whose: str) -> str:
 
 def _section(title: str, body: str, otherwise: str) -> str:
     return f"### {title}\n\n{body or otherwise}" if body or otherwise else ""
+
+
+def _folded(title: str, body: str, otherwise: str) -> str:
+    shown = body or otherwise
+    return f"<details><summary><b>{title}</b></summary>\n\n{shown}\n\n</details>" if shown else ""
 
 
 def _list(items: Iterable[str]) -> str:

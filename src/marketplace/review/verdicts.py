@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Literal
 
@@ -36,6 +36,7 @@ class Outcome(StrEnum):
     NEW = "new"
     MISSING = "missing"
     NOT_A_NUMBER = "not a number"
+    INCOMPARABLE = "not comparable"
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,17 @@ def verdicts(
     unknown = [name for name in head if name not in policy]
     rules = [*policy.items(), *((name, Rule(better="higher", tolerance=0, blocks=False)) for name in unknown)]
     return [_verdict(name, _number(base, name), _number(head, name), rule, noise) for name, rule in rules]
+
+
+def without_judgement(found: list[Verdict]) -> list[Verdict]:
+    """The same figures where both sides cannot be compared; what is missing or not a number still blocks."""
+    return [
+        verdict if verdict.blocks and verdict.outcome is not Outcome.WORSE else _unjudged(verdict) for verdict in found
+    ]
+
+
+def _unjudged(verdict: Verdict) -> Verdict:
+    return replace(verdict, outcome=Outcome.INCOMPARABLE, blocks=False)
 
 
 def _verdict(name: str, base: float | None, head: float | None, rule: Rule, noise: dict[str, Any] | None) -> Verdict:

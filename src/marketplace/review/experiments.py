@@ -1,0 +1,75 @@
+"""The table of experiments: the metrics that decide, and the parameters that differ."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from marketplace.common.params import PARAMS, read_params
+from marketplace.review.lock import flattened
+from marketplace.review.revisions import WORKSPACE, Revision
+from marketplace.review.verdicts import POLICY
+
+WIDTH_OF_A_PIPE = 200
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A commit, the working tree or an experiment."""
+
+    name: str
+    metrics: dict[str, float]
+    params: dict[str, Any]
+    state: str  # such as Queued or Failed; empty for what has results
+
+
+def experiments(root: Path, n_commits: int) -> list[Experiment]:
+    """The working tree, then the newest commits, each followed by the experiments that began there, the best first."""
+    import dvc.api
+
+    deciding = list(Revision.of(root, WORKSPACE).yaml(POLICY) or {})
+    names = list(flattened(read_params(root / PARAMS)))
+    rows = dvc.api.exp_show(str(root), num=n_commits)
+    found = [
+        Experiment(
+            name=row["Experiment"] or row["rev"],
+            metrics={name: row[name] for name in deciding if isinstance(row.get(name), float)},
+            params={name: row.get(name) for name in names},
+            state="" if row["State"] in (None, "Success") else str(row["State"]),
+        )
+        for row in rows
+    ]
+    commits = [place for place, row in enumerate(rows) if row["Experiment"] is None]
+    ordered = []
+    for start, end in zip(commits, [*commits[1:], len(rows)], strict=True):
+        of_commit = sorted(found[start + 1 : end], key=lambda one: [-value for value in one.metrics.values()] or [0.0])
+        ordered += [found[start], *of_commit]
+    return ordered
+
+
+def print_experiments(rows: Sequence[Experiment]) -> None:
+    """Print them with the parameters that differ; the best value of each metric is bold."""
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = WIDTH_OF_A_PIPE
+    metrics = list(dict.fromkeys(name for row in rows for name in row.metrics))
+    differing = [name for name in rows[0].params if len({str(row.params[name]) for row in rows}) > 1]
+    best = {name: max(row.metrics[name] for row in rows if name in row.metrics) for name in metrics}
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("", no_wrap=True)
+    for name in (*metrics, *differing):
+        table.add_column(name.replace("_", " "), justify="right", vertical="bottom")
+    for row in rows:
+        figures = [_figure(row.metrics.get(name), best[name]) for name in metrics]
+        name = f"{row.name}, {row.state.lower()}" if row.state else row.name
+        table.add_row(name, *figures, *(str(row.params[one]) for one in differing))
+    console.print(table)
+
+
+def _figure(value: float | None, best: float) -> str:
+    if value is None:
+        return "–"
+    return f"[bold]{value:.3f}[/bold]" if value == best else f"{value:.3f}"
