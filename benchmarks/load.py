@@ -76,7 +76,7 @@ async def load(url: str, options: argparse.Namespace) -> tuple[dict[str, list[fl
     bombs = list(uploads().values()) if options.hostile else []
     async with httpx2.AsyncClient(base_url=url, timeout=30) as client:
         await ready(client)
-        upload = (await client.get(f"/api/photos/{photos['image_id'][0]}?large=true")).content
+        upload = (await client.get(f"/api/photos/{photos['image_id'][0]}?size=640")).content
         await client.post("/api/similar", files={"photo": upload})  # loads the model
         end = time.perf_counter() + options.seconds
 

@@ -22,6 +22,7 @@ from helpers.paths import LISTINGS, ROOT
 from helpers.project import Project, built_once, copy_of
 from helpers.servers import KEYS, S3Server, SshServer, generate_key, ssh_server
 from helpers.training_runs import COLOURS
+from playwright.sync_api import Browser, sync_playwright
 
 from marketplace.models.checkpoints import Checkpoint, checkpoint_of
 from marketplace.models.network import pretrained_network
@@ -30,6 +31,8 @@ from marketplace.sources.fetch import fetch
 from marketplace.sources.sample.dump import SampleDump
 from marketplace.sources.ssh import PASSPHRASE
 from marketplace.training.data import Split, TrainingData
+
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -225,3 +228,15 @@ def experimented(
         raise AssertionError(project.dvc("queue", "status"))
 
     return built_once("experimented", build, tmp_path_factory)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    if CHROMIUM is None:
+        pytest.skip("there is no Chromium on the PATH (Debian: apt-get install chromium)")
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox"] if os.geteuid() == 0 else []
+        )
+        yield running
+        running.close()

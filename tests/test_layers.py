@@ -76,7 +76,10 @@ def loaded_by(code: str) -> set[str]:
         ("import marketplace.common.params", {"torch", "pandas", "numpy"}),
         ("import marketplace.embedding.vectors, marketplace.embedding.text_model", {"torch"}),
         ("import marketplace.recommendation.gallery, marketplace.recommendation.ranking", {"torch"}),
-        ("import marketplace.serving.recommender", {"torch", "openvino"}),
+        (
+            "import marketplace.serving.recommender, marketplace.serving.terminal",
+            {"torch", "openvino", "faiss", "PIL", "sklearn", "pydantic", "jinja2", "fastapi", "qdrant_client"},
+        ),
         ("import marketplace.sources.fetch, marketplace.catalogue.clean", {"torch"}),
     ],
     ids=lambda value: value if isinstance(value, str) else "",

@@ -3,19 +3,29 @@
 import argparse
 import os
 import sys
+from importlib.metadata import version
+
+import shtab
 
 from marketplace.common.console import plain_mistakes, start_logging
 from marketplace.review.commands import add_commands as add_review_commands
 from marketplace.serving.commands import add_commands as add_serving_commands
 
 
-def main() -> None:
-    """Run the command line. Exit codes: 0 done, 1 a mistake that stderr explains, 2 wrong usage, 130 interrupted."""
-    parser = argparse.ArgumentParser(prog="marketplace", description=__doc__)
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+def parser() -> argparse.ArgumentParser:
+    """The command line's parser, with all commands."""
+    made = argparse.ArgumentParser(prog="marketplace", description=__doc__)
+    made.add_argument("--version", action="version", version=f"%(prog)s {version('marketplace')}")
+    shtab.add_argument_to(made, help="print a completion script for your shell, to be sourced")
+    commands = made.add_subparsers(required=True, metavar="COMMAND")
     add_serving_commands(commands)
     add_review_commands(commands)
-    options = parser.parse_args()
+    return made
+
+
+def main() -> None:
+    """Run the command line. Exit codes: 0 done, 1 a mistake that stderr explains, 2 wrong usage, 130 interrupted."""
+    options = parser().parse_args()
     start_logging()
     try:
         with plain_mistakes():

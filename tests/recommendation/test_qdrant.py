@@ -22,10 +22,10 @@ from marketplace.raw.shards import read_shard, shard_paths
 from marketplace.recommendation import qdrant
 from marketplace.recommendation.catalogue import read_catalogue
 from marketplace.recommendation.filters import Filters
-from marketplace.recommendation.fingerprints import RECOMMENDATIONS, fingerprints
-from marketplace.recommendation.table import origin_of
+from marketplace.recommendation.fingerprints import RECOMMENDATIONS, fingerprints, origin_of
+from marketplace.serving.answers import SimilarProduct
 from marketplace.serving.api import application
-from marketplace.serving.recommender import Recommender, SimilarProduct
+from marketplace.serving.recommender import Recommender
 
 
 @pytest.fixture

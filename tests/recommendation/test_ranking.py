@@ -18,6 +18,7 @@ from marketplace.embedding import candidates
 from marketplace.recommendation import ranking
 from marketplace.recommendation import table as table_module
 from marketplace.recommendation.filters import Filters
+from marketplace.recommendation.fingerprints import origin_of
 from marketplace.recommendation.gallery import write_gallery
 from marketplace.recommendation.index import build_index
 from marketplace.recommendation.metrics import recommendation_metrics
@@ -32,7 +33,6 @@ from marketplace.recommendation.ranking import (
 from marketplace.recommendation.table import (
     SCHEMA,
     RecommendSettings,
-    origin_of,
     recommendations,
     write_recommendations,
 )
@@ -295,7 +295,7 @@ def test_every_index_gives_as_many_products_as_pass_the_filters(
     passing = worst <= np.quantile(worst, share) if share else np.zeros(len(worst), dtype=bool)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ranking, "FEW", 20)
-        search, wanted = IndexSearch(index, vectors, products), Wanted(passing, Filters())
+        search, wanted = IndexSearch(lambda: index, vectors, products), Wanted(passing, Filters())
         found = nearest_products(products, search, question, k, wanted, np.array([], dtype=int))
     numbers = [ranked.number for ranked in found]
     assert len(found) == min(k, len(set(products.groups[passing])))

@@ -133,7 +133,7 @@ def test_a_photo_that_is_there_already_is_not_sent_again(recommender: Recommende
         first = client.get(address)
         again = client.get(address, headers={"If-None-Match": first.headers["ETag"]})
         assert (again.status_code, again.content) == (304, b"")
-        large = client.get(address, params={"large": True}, headers={"If-None-Match": first.headers["ETag"]})
+        large = client.get(address, params={"size": 640}, headers={"If-None-Match": first.headers["ETag"]})
         assert large.status_code == 200
         head = client.head(address)
         assert (head.status_code, head.content) == (200, b"")

@@ -79,6 +79,15 @@ def plain_mistakes() -> Iterator[None]:
         )
 
 
+def project_root() -> Path:
+    """The folder of the pipeline: this one, or the nearest above it that has a dvc.yaml. Raises MarketplaceError."""
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if (folder / "dvc.yaml").is_file():
+            return folder
+    raise MarketplaceError(f"{here} has no dvc.yaml, nor has any folder above it: run this in the repository.")
+
+
 def port(text: str) -> int:
     """An option's value that is a port. Raises ArgumentTypeError."""
     if not text.isdecimal() or not 1 <= int(text) <= 65535:

@@ -7,11 +7,13 @@ photos came before it and what their checksum is: tar itself takes a damaged hea
 
 import hashlib
 import io
+import mmap
 import tarfile
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 from marketplace.common.errors import MarketplaceError
 from marketplace.raw.tables import tidy_id
@@ -91,6 +93,32 @@ def read_shard(path: Path) -> Iterator[tuple[str, bytes]]:
         raise MarketplaceError(
             f"{path} is damaged ({error}): delete it and run `dvc repro fetch`, or `dvc pull` it again."
         ) from None
+
+
+class StoredPhotos:
+    """Single photos of a folder of shards; where each is in its shard is looked up when the first of them is read.
+
+    The files are mapped at once: what replaces them later under the same names makes no difference.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._shards = [_mapped(path) for path in shard_paths(folder)]
+        self._places: dict[int, dict[str, tuple[int, int]]] = {}  # shard -> name -> offset and size
+
+    def read(self, shard: int, name: str) -> bytes:
+        """The bytes of a photo. Raises KeyError if the shard does not have it."""
+        if shard not in self._places:
+            mapped: Any = self._shards[shard]
+            mapped.seek(0)
+            with tarfile.open(fileobj=mapped) as tar:
+                self._places[shard] = {member.name: (member.offset_data, member.size) for member in tar}
+        offset, size = self._places[shard][name]
+        return self._shards[shard][offset : offset + size]
+
+
+def _mapped(path: Path) -> mmap.mmap:
+    with path.open("rb") as file:
+        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
 
 class _Seal:

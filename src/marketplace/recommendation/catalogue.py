@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from marketplace.embedding.vectors import PhotoVectors, read_embeddings, read_text_embeddings
+from marketplace.recommendation.fingerprints import IMAGE_MODEL, TEXT_MODEL
 from marketplace.recommendation.products import Products, products_of
 from marketplace.recommendation.ranking import with_words
 
@@ -34,21 +35,24 @@ class Catalogue:
         return np.hstack([self.vectors.product, -self.vectors.hub_bias[:, None]])
 
 
-def read_catalogue(root: Path) -> Catalogue:
+def read_catalogue(root: Path, *, check_models: bool = True) -> Catalogue:
     """The catalogue of the pipeline that has run in `root`.
 
-    Raises MarketplaceError if tables and models do not belong together.
+    Raises MarketplaceError if tables do not belong together, or, with `check_models`, to the models there.
     """
-    photos, products, texts = read_texts(root)
-    vectors = read_embeddings(root / "data/embeddings.parquet", photos, [root / "models/image_model.onnx"])
+    photos, products, texts = read_texts(root, check_models=check_models)
+    models = [root / IMAGE_MODEL] if check_models else []
+    vectors = read_embeddings(root / "data/embeddings.parquet", photos, models)
     return Catalogue(photos, products, vectors, texts)
 
 
-def read_texts(root: Path) -> tuple[pd.DataFrame, Products, np.ndarray]:
+def read_texts(root: Path, *, check_models: bool = True) -> tuple[pd.DataFrame, Products, np.ndarray]:
     """The same without the vectors of photos: the training data, the products, and the vectors of their texts."""
     photos = pd.read_parquet(root / "data/clean/training_data.parquet")
     products = products_of(photos)
     texts = read_text_embeddings(
-        root / "data/text_embeddings.parquet", products.table["product_id"].tolist(), root / "models/text_model"
+        root / "data/text_embeddings.parquet",
+        products.table["product_id"].tolist(),
+        root / TEXT_MODEL if check_models else None,
     )
     return photos, products, texts

@@ -74,13 +74,13 @@ class FilteredTable:
 
         # As numbers: comparing a million texts with one takes 30 ms.
         self._names = {name: pd.factorize(products[name]) for name in NAMES}
-        self._price = products["price"].map(lambda price: float("nan") if price is None else float(price)).to_numpy()
+        self.price = products["price"].map(lambda price: float("nan") if price is None else float(price)).to_numpy()
 
     def passing(self, filters: Filters, numbers: "np.ndarray | slice" = slice(None)) -> "np.ndarray":
         """A mask of the products that pass: `(P,) bool`, or of those with these numbers."""
         import numpy as np
 
-        price = self._price[numbers]
+        price = self.price[numbers]
         mask = np.ones(len(price), dtype=bool)
         for name, (codes, values) in self._names.items():
             wanted = getattr(filters, name)

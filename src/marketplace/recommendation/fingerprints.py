@@ -1,20 +1,17 @@
 """The files that answer questions together, and proof that they are all of one run."""
 
+import json
+from collections.abc import Iterable
 from pathlib import Path
 
 from marketplace.common.errors import MarketplaceError
 from marketplace.common.files import sha256_of
 
 RECOMMENDATIONS = "data/recommendations.parquet"  # holds the fingerprints of the others
-SERVED = (
-    "data/clean/training_data.parquet",
-    "data/embeddings.parquet",
-    "data/text_embeddings.parquet",
-    "models/image_model.onnx",
-    "models/text_model",
-    "models/similar.index",
-    "models/same.index",
-)
+TABLES = ("data/clean/training_data.parquet", "data/embeddings.parquet", "data/text_embeddings.parquet")
+IMAGE_MODEL, TEXT_MODEL = "models/image_model.onnx", "models/text_model"
+SIMILAR_INDEX, SAME_INDEX = "models/similar.index", "models/same.index"
+SERVED = (*TABLES, IMAGE_MODEL, TEXT_MODEL, SIMILAR_INDEX, SAME_INDEX)
 
 
 def fingerprints(root: Path) -> dict[str, str]:
@@ -22,13 +19,21 @@ def fingerprints(root: Path) -> dict[str, str]:
     return {name: sha256_of(root / name) for name in SERVED}
 
 
-def check_fingerprints(root: Path, recorded: dict[str, str]) -> None:
-    """Raise MarketplaceError if a file is missing, or is not the one that was there when `recorded` were taken."""
+def origin_of(path: Path) -> tuple[float, dict[str, str]]:
+    """The weight of words and the fingerprints that a table of recommendations was made with."""
+    import pyarrow.parquet as pq
+
+    metadata = pq.read_schema(path).metadata
+    return float(metadata[b"words"]), json.loads(metadata[b"made_with"])
+
+
+def check_fingerprints(root: Path, recorded: dict[str, str], names: Iterable[str] = SERVED) -> None:
+    """Raise MarketplaceError if a file is missing, or one of `names` is not the one that `recorded` were taken of."""
     for name in SERVED:
         if not (root / name).exists():
             raise MarketplaceError(f"{root / name} is missing: run `dvc repro` first, or `dvc pull` to get it.")
-    for name, found in fingerprints(root).items():
-        if found != recorded.get(name):
+    for name in names:
+        if sha256_of(root / name) != recorded.get(name):
             raise MarketplaceError(
                 f"{root / name} is of another run than {RECOMMENDATIONS}: run `dvc repro`, or `dvc checkout` to have "
                 "the files that dvc.lock names. Nothing is answered from a mixture."

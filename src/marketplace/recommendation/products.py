@@ -11,8 +11,8 @@ from marketplace.common.groups import connected
 from marketplace.common.texts import display_name
 
 COLUMNS = [
-    *("product_id", "product_name", "category", "category_path", "price", "currency", "location"),
-    *("split", "group"),
+    *("product_id", "product_name", "product_description", "category", "category_path", "price", "currency"),
+    *("location", "split", "group"),
 ]
 
 
@@ -22,6 +22,7 @@ class Product:
 
     product_id: str
     name: str
+    description: str
     category: str  # the whole path
     price: Decimal | None  # None: no price
     currency: str  # its sign, such as £, or its code
@@ -101,15 +102,15 @@ class Products:
 
     def product(self, number: int) -> Product:
         """A product by its row in `table`."""
-        product_id, name, category, price, currency, location = self._shown[number]
+        product_id, name, description, category, price, currency, location = self._shown[number]
         images = tuple(self.image_ids[self.photos_of(number)].tolist())
-        return Product(product_id, display_name(name), category, price, currency, location, images)
+        return Product(product_id, display_name(name), description, category, price, currency, location, images)
 
     @cached_property
-    def _shown(self) -> list[tuple[str, str, str, Decimal | None, str, str]]:
+    def _shown(self) -> list[tuple[str, str, str, str, Decimal | None, str, str]]:
         # Reading row by row from pandas would take most of an answer's time.
-        columns = self.table[["product_id", "product_name", "category_path", "price", "currency", "location"]]
-        return list(columns.itertuples(index=False, name=None))
+        names = ["product_id", "product_name", "product_description", "category_path", "price", "currency", "location"]
+        return list(self.table[names].itertuples(index=False, name=None))
 
 
 def products_of(training_data: pd.DataFrame) -> Products:

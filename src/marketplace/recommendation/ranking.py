@@ -5,14 +5,14 @@ products are as similar as their most similar pair of photos. Of listings that s
 is recommended, marked if the product that was asked about shares it too.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from marketplace.recommendation.filters import Filters
-from marketplace.recommendation.index import nearest_among
 from marketplace.recommendation.products import Products
 
 FEW = 5_000  # photos that are compared one by one rather than asked of the index: that takes a few milliseconds
@@ -46,10 +46,18 @@ class Search(Protocol):
 
 
 class IndexSearch:
-    """Searches an index, exact or approximate, and the vectors `(N, d)` in it; see Search."""
+    """Searches an index, exact or approximate, and the vectors `(N, d)` in it; see Search.
 
-    def __init__(self, index: Any, vectors: np.ndarray, products: Products) -> None:
-        self._index, self._vectors, self._products = index, vectors, products
+    `open_index` is called when the index is needed for the first time.
+    """
+
+    def __init__(self, open_index: Callable[[], Any], vectors: np.ndarray, products: Products) -> None:
+        self._open_index, self._vectors, self._products = open_index, vectors, products
+
+    @cached_property
+    def index(self) -> Any:
+        """The index."""
+        return self._open_index()
 
     def nearest(self, vectors: np.ndarray, wanted: Wanted, depth: int) -> Nearest:
         """See Search. If few photos are wanted, they are compared one by one.
@@ -59,7 +67,9 @@ class IndexSearch:
         among = wanted.passing[self._products.product_of_row]
         n_photos = int(among.sum())
         if n_photos > FEW and depth < n_photos:
-            scores, rows = nearest_among(self._index, vectors, among, depth)
+            from marketplace.recommendation.index import nearest_among  # with FAISS, which few photos do without
+
+            scores, rows = nearest_among(self.index, vectors, among, depth)
             if (rows >= 0).all():
                 return Nearest(scores, rows, complete=False)
         rows = np.flatnonzero(among)
@@ -76,6 +86,7 @@ class Ranked:
     """A similar product: its number in the table of products, its score, and what it shares with the question."""
 
     number: int
+    row: int  # of the training data: its photo that is most similar
     score: float
     same_photo: bool
     same_text: bool
@@ -118,9 +129,20 @@ def _ranked(products: Products, rows: np.ndarray, scores: np.ndarray, k: int, as
     numbers, best = best_by_product(products, rows, scores)
     chosen = one_per_group(best, products.groups[numbers], k)
     ranked = numbers[chosen]
+    shown = _best_rows(products, rows, scores, ranked)
     same_photo = np.isin(products.photo_groups[ranked], products.photo_groups[asked]).tolist()
     same_text = np.isin(products.text_groups[ranked], products.text_groups[asked]).tolist()
-    return [Ranked(*found) for found in zip(ranked.tolist(), best[chosen].tolist(), same_photo, same_text, strict=True)]
+    found = zip(ranked.tolist(), shown, best[chosen].tolist(), same_photo, same_text, strict=True)
+    return [Ranked(*one) for one in found]
+
+
+def _best_rows(products: Products, rows: np.ndarray, scores: np.ndarray, numbers: np.ndarray) -> list[int]:
+    """Of the photos `rows`, the one with the highest score of each of the products `numbers`."""
+    owners, found = products.product_of_row[rows], []
+    for number in numbers.tolist():
+        own = np.flatnonzero(owners == number)
+        found.append(int(rows[own[scores[own].argmax()]]))
+    return found
 
 
 def best_by_product(products: Products, rows: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -166,5 +188,7 @@ def one_per_group(scores: np.ndarray, groups: np.ndarray, k: int) -> np.ndarray:
 def best_products(products: Products, numbers: np.ndarray, scores: np.ndarray, k: int) -> list[Ranked]:
     """The `k` products of `numbers` `(n,)` with the highest scores `(n,)`, one of each group."""
     chosen = one_per_group(scores, products.groups[numbers], k)
-    pairs = zip(numbers[chosen].tolist(), scores[chosen].tolist(), strict=True)
-    return [Ranked(number, score, same_photo=False, same_text=False) for number, score in pairs]
+    return [
+        Ranked(number, int(products.photos_of(number)[0]), score, same_photo=False, same_text=False)
+        for number, score in zip(numbers[chosen].tolist(), scores[chosen].tolist(), strict=True)
+    ]

@@ -1,6 +1,7 @@
 """The page and its JSON API: browse the catalogue, and find what is similar to a product or to a photo."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import unquote
@@ -13,15 +14,19 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from marketplace.common.errors import MarketplaceError, UnavailableError
+from marketplace.recommendation.explanation import Explanation
 from marketplace.recommendation.filters import Filters
 from marketplace.recommendation.products import Product
+from marketplace.serving.answers import BusyError, Order, SimilarProduct, UnknownProductError
+from marketplace.serving.comparison import Comparison, Lists
 from marketplace.serving.guards import BoundedBodies, EncodedPaths, HeadAsGet, SafeHeaders
-from marketplace.serving.recommender import BusyError, Recommender, SimilarProduct, UnknownProductError
+from marketplace.serving.photos import SIZES
+from marketplace.serving.recommender import Recommender
 
 WEB = Path(__file__).parent / "web"
-ASSETS = {"app.js": "text/javascript", "style.css": "text/css", "icon.svg": "image/svg+xml"}
+SCRIPT = "text/javascript"
+ASSETS = {"app.js": SCRIPT, "api.js": SCRIPT, "view.js": SCRIPT, "style.css": "text/css", "icon.svg": "image/svg+xml"}
 MAX_UPLOAD = 12 * 2**20  # bytes: more than any phone's photo
-THUMBNAIL, PHOTO = 160, 512  # pixels a side
 
 
 PROBLEMS = {
@@ -52,6 +57,13 @@ class ProductList(BaseModel):
 
     total: int
     products: list[Product]
+    categories: dict[str, int]  # root categories and how many products of each there are, whatever the category filter
+
+
+class Opinion(BaseModel):
+    """A thumb up (true) or down (false), or none."""
+
+    good: bool | None
 
 
 class Status(BaseModel):
@@ -61,15 +73,17 @@ class Status(BaseModel):
 
 
 class Catalogue(BaseModel):
-    """The categories and locations to filter by."""
+    """The categories and locations to filter by, and the revision that recommendations are compared with."""
 
     categories: list[str]
     locations: list[str]
+    compared: str | None
 
 
 # Decoded after routing, so that an encoded slash is part of an id (see EncodedPaths).
 Id = Annotated[str, AfterValidator(unquote)]
 Filtered = Annotated[Filters, Depends()]
+Side = Annotated[int, Query(ge=1, le=SIZES[-1])]  # pixels
 Count = Annotated[int, Query(ge=1, le=100)]
 
 
@@ -86,8 +100,12 @@ PHOTO_ANSWERS: dict[int | str, dict[str, Any]] = {
 }
 
 
-def application(recommender: Recommender, hosts: Sequence[str] = ("*",)) -> FastAPI:
+def application(
+    recommender: Recommender, hosts: Sequence[str] = ("*",), comparison: Comparison | None = None
+) -> FastAPI:
     """The web application over a finished pipeline.
+
+    With a `comparison`, it also shows what another revision recommended.
 
     `hosts` are the names that it answers to: a stranger's page cannot reach it under a name of its own, which it has
     the browser resolve to this machine.
@@ -101,7 +119,7 @@ def application(recommender: Recommender, hosts: Sequence[str] = ("*",)) -> Fast
     app.add_middleware(SafeHeaders)
     _add_problems(app)
     _add_page(app)
-    _add_api(app, recommender)
+    _add_api(app, recommender, comparison)
     _leave_out_null(app.openapi()["paths"])
     return app
 
@@ -154,7 +172,7 @@ def _add_page(app: FastAPI) -> None:
         return FileResponse(WEB / name, media_type=ASSETS[name])
 
 
-def _add_api(app: FastAPI, recommender: Recommender) -> None:
+def _add_api(app: FastAPI, recommender: Recommender, comparison: Comparison | None) -> None:
     @app.get("/health")
     def health() -> Status:
         """The server runs."""
@@ -169,21 +187,29 @@ def _add_api(app: FastAPI, recommender: Recommender) -> None:
 
     @app.get("/api/catalogue")
     def catalogue() -> Catalogue:
-        """The categories and locations to filter by."""
+        """The categories and locations to filter by, and the revision that recommendations are compared with."""
         return Catalogue(
-            categories=recommender.filtered.known("category"), locations=recommender.filtered.known("location")
+            categories=recommender.filtered.known("category"),
+            locations=recommender.filtered.known("location"),
+            compared=comparison.revision if comparison else None,
         )
 
     @app.get("/api/products")
     def products(
         filters: Filtered,
         words: Annotated[str, Query(max_length=200)] = "",
+        order: Order = "relevance",
         offset: Annotated[int, Query(ge=0)] = 0,
         limit: Count = 48,
     ) -> ProductList:
         """Products, those closest to the words first; without words, all of them."""
-        total, found = recommender.find(words, filters, offset=offset, limit=limit)
-        return ProductList(total=total, products=found)
+        found = recommender.find(words, filters, order)
+        of_any = found if filters.category is None else recommender.find(words, replace(filters, category=None))
+        return ProductList(
+            total=len(found),
+            products=recommender.products(found[offset : offset + limit]),
+            categories=recommender.categories(of_any),
+        )
 
     @app.get("/api/products/{product_id}", responses=UNKNOWN)
     def product(product_id: Id) -> Product:
@@ -195,6 +221,28 @@ def _add_api(app: FastAPI, recommender: Recommender) -> None:
         """The products most similar to a product."""
         return recommender.similar_to_product(product_id, k, filters)
 
+    @app.get("/api/products/{product_id}/compared", responses=UNKNOWN)
+    def compared(product_id: Id) -> Lists:
+        """What another revision recommended and what is recommended now; 404 unless the server compares."""
+        if comparison is None:
+            raise HTTPException(404, "this server compares no revisions: marketplace serve --compare REVISION")
+        return comparison.lists(recommender.product(product_id).product_id, recommender.product_or_none)
+
+    @app.get("/api/products/{product_id}/similar/{other_id}", responses=UNKNOWN)
+    def explanation(product_id: Id, other_id: Id) -> Explanation:
+        """Why one product is similar to another: the photos that matched, both similarities, the words in common."""
+        return recommender.explanation(product_id, other_id)
+
+    @app.put("/api/products/{product_id}/similar/{other_id}/feedback", responses=UNKNOWN, status_code=204)
+    def feedback(product_id: Id, other_id: Id, opinion: Opinion) -> None:
+        """Keep a thumb up or down on a recommendation, or take it back."""
+        recommender.give_feedback(product_id, other_id, opinion.good)
+
+    @app.get("/api/products/{product_id}/feedback", responses=UNKNOWN)
+    def feedback_on(product_id: Id) -> dict[str, bool]:
+        """The products that got a thumb as recommendations for this one: true is up."""
+        return recommender.feedback_on(product_id)
+
     @app.post("/api/similar", responses=problems(503))
     def similar_to_photo(
         photo: Annotated[UploadFile, File()], filters: Filtered, k: Count = 12
@@ -203,14 +251,13 @@ def _add_api(app: FastAPI, recommender: Recommender) -> None:
         return recommender.similar_to_photo(photo.file.read(MAX_UPLOAD), k, filters)
 
     @app.get("/api/photos/{image_id}", response_class=Response, responses=PHOTO_ANSWERS)
-    def photo(request: Request, image_id: Id, large: bool = False) -> Response:
-        """A photo, on a white square; 304 if the asker has it already."""
-        size = PHOTO if large else THUMBNAIL
+    def photo(request: Request, image_id: Id, size: Side = SIZES[0]) -> Response:
+        """A photo whose longer side has at least `size` pixels, if it is that large; 304 if the asker has it."""
         try:
-            headers = {"Cache-Control": "max-age=3600", "ETag": recommender.photo_tag(image_id, size)}
+            headers = {"Cache-Control": "max-age=3600", "ETag": recommender.photos.tag(image_id, size)}
             if headers["ETag"] in request.headers.get("if-none-match", ""):
                 return Response(status_code=304, headers=headers)
-            content = recommender.photo(image_id, size)
+            content = recommender.photos.jpeg(image_id, size)
         except KeyError:
             raise HTTPException(404, "there is no such photo") from None
         return Response(content, media_type="image/jpeg", headers=headers)

@@ -2,36 +2,48 @@
 
 import argparse
 import logging
+import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from marketplace.common.console import count, port
+from marketplace.common.console import count, port, project_root
 from marketplace.common.errors import MarketplaceError
 from marketplace.recommendation.filters import Filters
 
 if TYPE_CHECKING:
-    from marketplace.serving.recommender import Recommender, SimilarProduct
+    from marketplace.serving.answers import SimilarProduct
+    from marketplace.serving.recommender import Recommender
 
 log = logging.getLogger(__name__)
 LOCAL = ("127.0.0.1", "localhost")
 SHUTDOWN_SECONDS = 5
+THUMBNAIL = 120  # pixels a side, of a page's photos
 
 
 def add_commands(commands: Any) -> None:
     """Add these commands to the subparsers of `marketplace`."""
     similar = commands.add_parser("similar", help="list what is similar to a product, a photo or some words")
-    similar.add_argument("what", metavar="PRODUCT_ID|PHOTO", nargs="?", help="a product's id, or the path of a photo")
+    similar.add_argument(
+        "what", metavar="PRODUCT_ID|PHOTO", nargs="?", help="a product's id or its beginning, or a photo's path"
+    )
     similar.add_argument("--words", metavar="TEXT", help="instead: what to look for, such as 'oak coffee table'")
     similar.add_argument("-k", type=count, default=10, help="how many products (default: %(default)s)")
     Filters.add_arguments(similar)
+    similar.add_argument("--json", action="store_true", help="print JSON, as the API answers")
     similar.add_argument("--html", type=Path, metavar="OUT", help="also write a page with the photos to OUT")
     similar.set_defaults(run=_similar)
 
     serve = commands.add_parser("serve", help="browse the catalogue and look for similar products in a browser")
     serve.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s, this machine)")
     serve.add_argument("--port", type=port, default=8000, help="(default: %(default)s)")
+    serve.add_argument("--compare", metavar="REVISION", help="also show what a commit or experiment recommended")
     serve.set_defaults(run=_serve)
+
+    feedback = commands.add_parser("feedback", help="say how far recommendations agree with the thumbs of the page")
+    feedback.add_argument("base", metavar="REVISION", nargs="?", help="also those of a commit, branch or experiment")
+    feedback.set_defaults(run=_feedback)
 
     export = commands.add_parser("export", help="fill a vector database that `serve` then answers from")
     databases = export.add_subparsers(required=True, metavar="DATABASE")
@@ -41,20 +53,28 @@ def add_commands(commands: Any) -> None:
 
 
 def _similar(options: argparse.Namespace) -> None:
-    from marketplace.reports.pages import THUMBNAIL
     from marketplace.serving.recommender import Recommender
-    from marketplace.serving.similar_page import write_similar
+    from marketplace.serving.terminal import print_json, print_table
 
     if (options.what is None) == (options.words is None):
         raise MarketplaceError("name a product, a photo, or --words TEXT: one of them.")
-    recommender = Recommender(Path.cwd())
+    recommender = Recommender(project_root())
     answer = _answer(recommender, options)
-    _print(answer.heading, answer.details, answer.found)
+    if options.json:
+        print_json(answer.found)
+    else:
+        print_table(answer.heading, answer.details, answer.found, recommender.ids.short)
     if options.html:
-        photos = [recommender.photo(similar.product.image_ids[0], THUMBNAIL) for similar in answer.found]
-        cards = list(zip(photos, answer.found, strict=True))
-        write_similar(options.html, answer.heading, answer.details, answer.asked, cards)
-        log.info("%s shows them.", options.html)
+        _write_page(recommender, options.html, answer)
+
+
+def _write_page(recommender: "Recommender", path: Path, answer: "_Answer") -> None:
+    from marketplace.serving.similar_page import write_similar
+
+    photos = [recommender.photos.jpeg(similar.product.image_ids[0], THUMBNAIL) for similar in answer.found]
+    cards = list(zip(photos, answer.found, strict=True))
+    write_similar(path, answer.heading, answer.details, answer.asked() if answer.asked else None, cards)
+    log.info("%s shows them.", path)
 
 
 @dataclass(frozen=True)
@@ -62,66 +82,54 @@ class _Answer:
     heading: str
     details: str
     found: "list[SimilarProduct]"
-    asked: bytes | None  # the photo that was asked about, as a small JPEG
+    asked: Callable[[], bytes] | None = None  # makes a small JPEG of the photo that was asked about
 
 
 def _answer(recommender: "Recommender", options: argparse.Namespace) -> _Answer:
-    from marketplace.photos.codec import thumbnail
-    from marketplace.recommendation.products import price_text
-    from marketplace.reports.pages import THUMBNAIL
-
     k, filters = options.k, recommender.filtered.spelled(Filters.from_arguments(options))
     if options.words is not None:
-        return _Answer(
-            f"Similar to “{options.words}”", "", recommender.similar_to_words(options.words, k, filters), None
-        )
-    known = recommender.knows(options.what)
-    if not known and not Path(options.what).is_file():
-        hint = recommender.nearest_ids(options.what)
-        raise MarketplaceError(f"{options.what!r} is neither a product's id nor a file.{hint}")
-    if not known:
-        content = Path(options.what).read_bytes()
-        found = recommender.similar_to_photo(content, k, filters)
-        return _Answer(
-            f"Similar to {Path(options.what).name}", "", found, thumbnail(recommender.square(content), THUMBNAIL)
-        )
-    found = recommender.similar_to_product(options.what, k, filters)
-    asked = recommender.product(options.what)
-    details = f"{price_text(asked.price, asked.currency)}, {asked.category}, {asked.location}"
-    return _Answer(f"Similar to {asked.name}", details, found, recommender.photo(asked.image_ids[0], THUMBNAIL))
+        found = recommender.similar_to_words(options.words, k, filters)
+        return _Answer(f"Similar to “{options.words}”", "", found)
+    if options.what not in recommender.ids and Path(options.what).is_file():
+        return _about_photo(recommender, Path(options.what), k, filters)
+    return _about_product(recommender, options.what, k, filters)
 
 
-def _print(heading: str, details: str, found: "list[SimilarProduct]") -> None:
-    from rich.console import Console
-    from rich.table import Table
+def _about_photo(recommender: "Recommender", path: Path, k: int, filters: Filters) -> _Answer:
+    from marketplace.photos.codec import thumbnail
 
+    content = path.read_bytes()
+    found = recommender.similar_to_photo(content, k, filters)
+    return _Answer(f"Similar to {path.name}", "", found, lambda: thumbnail(recommender.square(content), THUMBNAIL))
+
+
+def _about_product(recommender: "Recommender", what: str, k: int, filters: Filters) -> _Answer:
     from marketplace.recommendation.products import price_text
 
-    console = Console(markup=False, highlight=False)
-    if not console.is_terminal:
-        console.width = 240  # a pipe has no width: nothing is cut there
-    roomy = console.width >= 140
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("", "score", "price"):
-        table.add_column(column, justify="right", no_wrap=True)
-    for column in ("name", "category", "location", *(["id"] if roomy else [])):
-        table.add_column(column, no_wrap=True, overflow="ellipsis")
-    for similar in found:
-        product = similar.product
-        shared = " same photo" if similar.same_photo else " same title" if similar.same_text else ""
-        score = f"{similar.score:.3f}{shared}"
-        category = product.category if roomy else product.category.rpartition(" / ")[2]
-        cells = [
-            str(similar.rank),
-            score,
-            price_text(product.price, product.currency),
-            product.name,
-            category,
-            product.location,
-        ]
-        table.add_row(*cells, *([product.product_id] if roomy else []))
-    console.print(f"{heading}\n{details}".strip() + "\n")
-    console.print(table if found else "Nothing in the catalogue passes these filters.")
+    product_id = _completed(recommender, what)
+    found = recommender.similar_to_product(product_id, k, filters)
+    asked = recommender.product(product_id)
+    details = f"{price_text(asked.price, asked.currency)}, {asked.category}, {asked.location}"
+    return _Answer(
+        f"Similar to {asked.name}", details, found, lambda: recommender.photos.jpeg(asked.image_ids[0], THUMBNAIL)
+    )
+
+
+def _completed(recommender: "Recommender", what: str) -> str:
+    """A product's id, of which the beginning is enough. Raises MarketplaceError if it says too little, or nothing."""
+    from marketplace.serving.answers import nearest_ids
+
+    if what in recommender.ids:
+        return what
+    known = recommender.ids.beginning_with(what)
+    if len(known) == 1:
+        return known[0]
+    if known:
+        some = ", ".join(known[:3])
+        raise MarketplaceError(f"{len(known)} products have an id that begins with {what!r}: {some}, …")
+    raise MarketplaceError(
+        f"{what!r} is neither a product's id nor a file.{nearest_ids(recommender.ids.nearest(what))}"
+    )
 
 
 def _serve(options: argparse.Namespace) -> None:
@@ -129,35 +137,60 @@ def _serve(options: argparse.Namespace) -> None:
 
     from marketplace.common.memory import return_freed_memory
     from marketplace.serving.api import application
-    from marketplace.serving.connections import BACKLOG, BoundedConnection, most_connections
+    from marketplace.serving.comparison import Comparison
+    from marketplace.serving.connections import BACKLOG, BoundedConnection, listening_socket, most_connections
     from marketplace.serving.recommender import Recommender
 
     return_freed_memory()
-    recommender = Recommender(Path.cwd())
-    recommender.load_models()
-    BoundedConnection.most_connections = most_connections()
-    log.info("Serving on http://%s:%d (its API: /openapi.json). Ctrl-C ends it.", options.host, options.port)
-    local = options.host in LOCAL
-    if not local:
-        log.warning("Anybody who can reach %s may ask: there is no login.", options.host)
-    uvicorn.run(
-        application(recommender, LOCAL if local else ["*"]),
-        host=options.host,
-        port=options.port,
-        log_level="info",
-        timeout_graceful_shutdown=SHUTDOWN_SECONDS,
-        backlog=BACKLOG,
-        http=BoundedConnection,
-    )
+    with listening_socket(options.host, options.port) as listening:
+        root = project_root()
+        recommender = Recommender(root)
+        recommender.load()
+        comparison = Comparison.of(root, options.compare) if options.compare else None
+        BoundedConnection.most_connections = most_connections()
+        local = options.host in LOCAL
+        config = uvicorn.Config(
+            application(recommender, LOCAL if local else ["*"], comparison),
+            log_level="info",
+            timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+            backlog=BACKLOG,
+            http=BoundedConnection,
+        )
+        log.info("Serving on http://%s:%d (its API: /openapi.json). Ctrl-C ends it.", options.host, options.port)
+        if not local:
+            log.warning("Anybody who can reach %s may ask: there is no login.", options.host)
+        uvicorn.Server(config).run(sockets=[listening])
+
+
+def _feedback(options: argparse.Namespace) -> None:
+    from marketplace.recommendation.feedback import FEEDBACK, Feedback, agreement
+    from marketplace.review.comparison import recommendations_of
+    from marketplace.review.markdown import table
+    from marketplace.review.revisions import WORKSPACE, Revision
+
+    root = project_root()
+    thumbs = Feedback(root / FEEDBACK).thumbs()
+    if not thumbs:
+        raise MarketplaceError("nobody has given a thumb yet: `marketplace serve` has them below recommendations.")
+    rows = []
+    for name in filter(None, (options.base, WORKSPACE)):
+        revision = Revision.of(root, name)
+        similar = recommendations_of(revision)
+        if similar is None:
+            raise MarketplaceError(f"{name}'s recommendations are not here: `dvc fetch recommend` gets them there.")
+        found = agreement(thumbs, similar)
+        up, down = f"{found.good_kept} of {found.good}", f"{found.bad_gone} of {found.bad}"
+        rows.append([revision.label, up, down, f"{found.share:.3f}"])
+    columns = ["revision", "thumbs up recommended:", "thumbs down not recommended:", "agreement:"]
+    sys.stdout.write(table(columns, rows) + "\n")
 
 
 def _export(options: argparse.Namespace) -> None:
     from marketplace.recommendation import qdrant
     from marketplace.recommendation.catalogue import read_catalogue
-    from marketplace.recommendation.fingerprints import RECOMMENDATIONS, check_fingerprints
-    from marketplace.recommendation.table import origin_of
+    from marketplace.recommendation.fingerprints import RECOMMENDATIONS, check_fingerprints, origin_of
 
-    root = Path.cwd()
+    root = project_root()
     words, files = origin_of(root / RECOMMENDATIONS)
     check_fingerprints(root, files)
     client = qdrant.connect(options.url)

@@ -1,10 +1,14 @@
 """Connections to the server: never more than the system has room for, and none that only waits."""
 
 import asyncio
+import os
 import resource
+import socket
 from typing import Any
 
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
+
+from marketplace.common.errors import MarketplaceError, first_line
 
 MOST_CONNECTIONS = 500
 BACKLOG = 100  # connections that the system holds until they are accepted, all at once
@@ -27,6 +31,19 @@ def most_connections() -> int:
     if soft == resource.RLIM_INFINITY:
         return MOST_CONNECTIONS
     return max(1, min(MOST_CONNECTIONS, (soft - OTHER_FILES - BACKLOG) // 2))
+
+
+def listening_socket(host: str, port: int) -> socket.socket:
+    """A socket that listens there: nothing else can any more. Raises MarketplaceError if it cannot."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        why = os.strerror(error.errno) if error.errno and error.errno > 0 else first_line(error)
+        raise MarketplaceError(
+            f"cannot listen on {host}, port {port} ({why}): end what listens there, or name another address with "
+            "--host or another port with --port."
+        ) from None
 
 
 class BoundedConnection(AutoHTTPProtocol):  # type: ignore[misc, valid-type]

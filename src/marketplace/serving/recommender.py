@@ -3,25 +3,40 @@
 import hashlib
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import replace
+from functools import cached_property, lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
 from marketplace.common.arrays import ShardedArray
-from marketplace.common.errors import MarketplaceError, UnavailableError
-from marketplace.photos.codec import UnreadableImageError, decode, thumbnail
-from marketplace.raw.tables import tidy_id
+from marketplace.common.errors import MarketplaceError
 from marketplace.recommendation import qdrant
 from marketplace.recommendation.catalogue import read_catalogue, read_texts
+from marketplace.recommendation.explanation import Explanation, explain
+from marketplace.recommendation.feedback import FEEDBACK, Feedback
 from marketplace.recommendation.filters import FilteredTable, Filters
-from marketplace.recommendation.fingerprints import RECOMMENDATIONS, check_fingerprints
-from marketplace.recommendation.index import read_index
+from marketplace.recommendation.fingerprints import (
+    IMAGE_MODEL,
+    RECOMMENDATIONS,
+    SAME_INDEX,
+    SIMILAR_INDEX,
+    TABLES,
+    TEXT_MODEL,
+    check_fingerprints,
+    origin_of,
+)
+from marketplace.recommendation.names import NameSearch
 from marketplace.recommendation.products import Product
 from marketplace.recommendation.ranking import IndexSearch, Ranked, Search, Wanted, best_products, nearest_products
-from marketplace.recommendation.table import origin_of
-from marketplace.recommendation.words import WordSearch
+from marketplace.serving.answers import BusyError, Order, SimilarProduct
+from marketplace.serving.ids import Ids
+
+if TYPE_CHECKING:
+    from marketplace.recommendation.words import WordSearch
+    from marketplace.serving.photos import Photos
 
 REASONS = {
     "empty": "the file is empty",
@@ -34,118 +49,155 @@ REASONS = {
 
 
 ANY = Filters()
-LEAST_LIKENESS = 40  # of 100, of an id that is suggested in place of an unknown one
 MOST_WAITING = 16  # photos that wait to be looked at, each with a thread
 MOST_DECODING = 650_000_000  # bytes, of a photo that is asked about: 160 megapixels as PNG, far more as JPEG
+NAMED = 0.3  # added to the score of a product whose id, category or place is what was searched for
 LEAST_WORD_SCORE = 0.3  # of a product that has anything to do with the words, by looking at searches
-
-
-class BusyError(UnavailableError):
-    """Too many questions about photos are waiting."""
-
-
-class UnknownProductError(MarketplaceError):
-    """There is no product with that id; `nearest` are ids that look like it."""
-
-    def __init__(self, product_id: str, nearest: list[str]) -> None:
-        super().__init__(f"no product has the id {product_id!r}.{_hint(nearest)}")
-        self.nearest = nearest
-
-
-@dataclass(frozen=True)
-class SimilarProduct:
-    """A product and how similar it is."""
-
-    rank: int
-    score: float  # of a product: photos and words; of a photo: the cosine of the most similar photo; of words: theirs
-    same_photo: bool  # it shows the very photo that was asked about
-    same_text: bool  # it has the very title that was asked about
-    product: Product
 
 
 class Recommender:
     """The catalogue, its indexes and the models of a pipeline that has run in `root`.
 
-    Raises MarketplaceError if an output is missing, or is from another run.
+    Indexes and models are read when a question needs them, or by `load`: a command asks one question. Each raises
+    MarketplaceError if it is missing, or from another run than the tables.
     """
 
     def __init__(self, root: Path) -> None:
         recommendations = root / RECOMMENDATIONS
         if not recommendations.exists():
             raise MarketplaceError(f"{recommendations} is missing: run `dvc repro` first, or `dvc pull` to get it.")
-        words, files = origin_of(recommendations)
-        check_fingerprints(root, files)
-        self._image_model_path, self._text_model_path = root / "models/image_model.onnx", root / "models/text_model"
+        self._root = root
+        self._weight, self._fingerprints = origin_of(recommendations)
+        check_fingerprints(root, self._fingerprints, TABLES)
         self._similar: Search
         self._same: Search
         url = qdrant.url_from_environment()
         if url:
-            self._photos, self._products, texts = read_texts(root)
-            self._similar, self._same = qdrant.searches(url, self._products, files)
+            self._photos, self._products, self._texts = read_texts(root, check_models=False)
+            self._similar, self._same = qdrant.searches(url, self._products, self._fingerprints)
         else:
-            catalogue = read_catalogue(root)
-            self._photos, self._products, texts = catalogue.photos, catalogue.products, catalogue.texts
-            similar, same = (read_index(root / f"models/{name}.index") for name in ("similar", "same"))
-            self._similar = IndexSearch(similar, catalogue.similar(words), self._products)
-            self._same = IndexSearch(same, catalogue.same, self._products)
-        self._words = WordSearch(texts)
+            catalogue = read_catalogue(root, check_models=False)
+            self._photos, self._products, self._texts = catalogue.photos, catalogue.products, catalogue.texts
+            vectors = catalogue.similar(self._weight)
+            self._similar = IndexSearch(lambda: self._index(SIMILAR_INDEX), vectors, self._products)
+            self._same = IndexSearch(lambda: self._index(SAME_INDEX), catalogue.same, self._products)
+        self.ids = Ids(self._products.table["product_id"].to_numpy())
         self.filtered = FilteredTable(self._products.table)
-        self._squares = ShardedArray(root / "data/resized/full")
-        self._row_of_image = {image_id: row for row, image_id in enumerate(self._products.image_ids)}
+        self._feedback = Feedback(root / FEEDBACK)
+        # A page asks several times about the same words.
+        self._question = lru_cache(maxsize=256)(lambda words: self._embed_texts([words])[0])
+        self._square_size = ShardedArray(root / "data/resized/full").shape[1]
         # A photo keeps all cores busy, and may take a gigabyte to decode: two at once would take longer than two.
         self._one_at_a_time = threading.Lock()
         self._room = threading.BoundedSemaphore(MOST_WAITING)
 
-    def load_models(self) -> None:
-        """Load both models now: a server must not answer with a model that came after its vectors."""
-        _ = self._embed, self._embed_texts
+    def load(self) -> None:
+        """Read everything now: a server must not answer with a model that came after its vectors."""
+        _ = self._embed, self._embed_texts, self._words, self.photos, self._close_from
+        for search in (self._similar, self._same):
+            if isinstance(search, IndexSearch):
+                _ = search.index
 
     @cached_property
     def _embed(self) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]:
-        from marketplace.embedding.onnx import onnx_model  # with PyTorch, which questions about products do without
+        from marketplace.embedding.onnx import onnx_model
 
-        return onnx_model(self._image_model_path)
+        return onnx_model(self._checked(IMAGE_MODEL))
 
     @cached_property
     def _embed_texts(self) -> Callable[[list[str]], np.ndarray]:
         from marketplace.embedding.text_model import TextModel
 
-        return TextModel(self._text_model_path)
+        return TextModel(self._checked(TEXT_MODEL))
+
+    @cached_property
+    def _words(self) -> "WordSearch":
+        from marketplace.recommendation.words import WordSearch
+
+        return WordSearch(self._texts)
+
+    @cached_property
+    def _names(self) -> NameSearch:
+        return NameSearch(self._products.table)
+
+    def _index(self, name: str) -> Any:
+        from marketplace.recommendation.index import read_index
+
+        return read_index(self._checked(name))
+
+    def _checked(self, name: str) -> Path:
+        """The path of a file that is of the same run as the tables. Raises MarketplaceError."""
+        check_fingerprints(self._root, self._fingerprints, [name])
+        return self._root / name
 
     def product(self, product_id: str) -> Product:
         """A product by its id. Raises UnknownProductError."""
-        return self._products.product(self._number(product_id))
+        return self._products.product(self.ids.number(product_id))
 
-    def knows(self, product_id: str) -> bool:
-        """True if there is a product with that id."""
-        return tidy_id(product_id) in self._products.number_of
+    def product_or_none(self, product_id: str) -> Product | None:
+        """The same; None if there is no such product."""
+        return self.product(product_id) if product_id in self.ids else None
 
-    def nearest_ids(self, product_id: str) -> str:
-        """A sentence that names the ids most like this one; empty if none is like it."""
-        return _hint(self._nearest(product_id))
+    def find(self, words: str, filters: Filters, order: Order = "relevance") -> np.ndarray:
+        """The numbers `(n,)` of the products that pass, in order.
 
-    def find(self, words: str, filters: Filters, *, offset: int, limit: int) -> tuple[int, list[Product]]:
-        """How many products pass, and `limit` of them from `offset` on: those closest to the words first.
-
-        Without words, all products that pass, ordered by id; with words, those that have something to do with them.
+        Without words, all products that pass, ordered by id; with words, those that have something to do with them by
+        title, description, category, place or id, the closest first. Ordered by price, those without one come last.
         """
         passing = self.filtered.passing(filters)
         numbers = np.flatnonzero(passing)
         if words.strip():
-            numbers, scores = self._words.scores(self._embed_texts([words])[0], passing)
-            order = np.argsort(-scores, kind="stable")
-            numbers = numbers[order[scores[order] >= LEAST_WORD_SCORE]]
-        return len(numbers), [self._products.product(int(number)) for number in numbers[offset : offset + limit]]
+            question = self._question(words)
+            named = self._names.named(words)
+            numbers = np.union1d(self._words.scores(question, passing)[0], np.flatnonzero(named & passing))
+            scores = self._texts[numbers] @ question + NAMED * named[numbers]
+            best = np.argsort(-scores, kind="stable")
+            numbers = numbers[best[scores[best] >= LEAST_WORD_SCORE]]
+        if order != "relevance":
+            price = self.filtered.price[numbers]
+            numbers = numbers[np.argsort(price if order == "cheapest" else -price, kind="stable")]  # NaN is last
+        return numbers
+
+    def products(self, numbers: np.ndarray) -> list[Product]:
+        """The products with these numbers."""
+        return [self._products.product(int(number)) for number in numbers]
+
+    def categories(self, numbers: np.ndarray) -> dict[str, int]:
+        """How many of the products with these numbers each root category has, the largest first."""
+        counts = pd.Series(self._products.categories[numbers]).value_counts()
+        return {str(name): int(n) for name, n in counts.items()}
 
     def similar_to_product(self, product_id: str, k: int, filters: Filters = ANY) -> list[SimilarProduct]:
         """The `k` most similar other products, by photos and words. Raises UnknownProductError."""
-        number = self._number(product_id)
+        number = self.ids.number(product_id)
         passing = self.filtered.passing(filters)
         passing[number] = False
         question = self._similar.vectors_of(self._products.photos_of(number))
         wanted = Wanted(passing, filters, without=[number])
         ranked = nearest_products(self._products, self._similar, question, k, wanted, np.array([number]))
-        return self._shown(ranked)
+        return self._shown(ranked, self._close_from)
+
+    def explanation(self, product_id: str, other_id: str) -> Explanation:
+        """Why one product is similar to another. Raises UnknownProductError."""
+        pair = self.ids.number(product_id), self.ids.number(other_id)
+        return explain(self._products, self._similar, self._weight, self._texts.shape[1], pair)
+
+    def give_feedback(self, product_id: str, other_id: str, good: bool | None) -> None:
+        """Keep a thumb on a recommendation, or take it back. Raises UnknownProductError."""
+        known = [self._products.product(self.ids.number(one)).product_id for one in (product_id, other_id)]
+        self._feedback.give(known[0], known[1], good)
+
+    def feedback_on(self, product_id: str) -> dict[str, bool]:
+        """The products that got a thumb as recommendations for a product. Raises UnknownProductError."""
+        product_id = self._products.product(self.ids.number(product_id)).product_id
+        return {thumb.similar_product_id: thumb.good for thumb in self._feedback.thumbs(product_id)}
+
+    @cached_property
+    def _close_from(self) -> float | None:
+        from marketplace.recommendation.closeness import close_score
+
+        columns = ["product_id", "similar_product_id", "score", "same_photo", "same_text"]
+        return close_score(self._products, pd.read_parquet(self._root / RECOMMENDATIONS, columns=columns))
 
     def similar_to_photo(self, content: bytes, k: int, filters: Filters = ANY) -> list[SimilarProduct]:
         """The `k` products most likely to be in a photo, given as bytes. Raises MarketplaceError if it is not one."""
@@ -173,53 +225,42 @@ class Recommender:
 
     def similar_to_words(self, words: str, k: int, filters: Filters = ANY) -> list[SimilarProduct]:
         """The `k` products whose texts are closest to some words, by meaning and by spelling."""
-        numbers, scores = self._words.scores(self._embed_texts([words])[0], self.filtered.passing(filters))
+        numbers, scores = self._words.scores(self._question(words), self.filtered.passing(filters))
         return self._shown(best_products(self._products, numbers, scores, k))
 
     def square(self, content: bytes) -> np.ndarray:
         """A photo as the model sees it, `(S, S, 3) uint8`. Raises MarketplaceError if the bytes are not a photo."""
+        from marketplace.photos.codec import UnreadableImageError, decode
         from marketplace.photos.squares import OVERSAMPLING, letterbox  # with PyTorch
 
-        size = self._squares.shape[1]
+        size = self._square_size
         try:
             return letterbox(decode(content, OVERSAMPLING * size, MOST_DECODING), size)
         except UnreadableImageError as error:
             raise MarketplaceError(f"the photo cannot be read: {REASONS[error.reason]}.") from None
 
-    def photo_tag(self, image_id: str, size: int) -> str:
-        """The HTTP entity tag of a photo at a size: no other has it. Raises KeyError for an unknown id."""
-        row = self._row_of_image[tidy_id(image_id)]
-        return f'"{self._photos["sha256"].iat[row][:32]}-{self._squares.shape[1]}-{size}"'
+    @cached_property
+    def photos(self) -> "Photos":
+        """The photos of the catalogue."""
+        from marketplace.serving.photos import Photos
 
-    def photo(self, image_id: str, size: int) -> bytes:
-        """A photo of the catalogue as a JPEG of at most `size` pixels a side. Raises KeyError for an unknown id."""
-        square = self._squares[self._row_of_image[tidy_id(image_id)]]
-        self._squares.release()  # or the whole catalogue's photos would count as this process's memory
-        return thumbnail(square, size)
+        return Photos(self._root, self._photos)
 
     def _with_cosine(self, found: Ranked, vector: np.ndarray) -> Ranked:
         """The same with the cosine of the most similar photo as its score: what hubs subtract is only for the order."""
         cosines = self._same.vectors_of(self._products.photos_of(found.number))[:, :-1] @ vector
         return replace(found, score=float(cosines.max()))
 
-    def _shown(self, ranked: list[Ranked]) -> list[SimilarProduct]:
+    def _shown(self, ranked: list[Ranked], close_from: float | None = None) -> list[SimilarProduct]:
         return [
-            SimilarProduct(rank, found.score, found.same_photo, found.same_text, self._products.product(found.number))
+            SimilarProduct(
+                rank,
+                found.score,
+                found.same_photo,
+                found.same_text,
+                None if close_from is None else found.score >= close_from or found.same_photo or found.same_text,
+                str(self._products.image_ids[found.row]),
+                self._products.product(found.number),
+            )
             for rank, found in enumerate(ranked, start=1)
         ]
-
-    def _number(self, product_id: str) -> int:
-        known, wanted = self._products.number_of, tidy_id(product_id)
-        if wanted not in known:
-            raise UnknownProductError(product_id, self._nearest(product_id))
-        return known[wanted]
-
-    def _nearest(self, product_id: str) -> list[str]:
-        from rapidfuzz.process import extract
-
-        found = extract(tidy_id(product_id), self._products.number_of.keys(), limit=3, score_cutoff=LEAST_LIKENESS)
-        return [name for name, _, _ in found]
-
-
-def _hint(nearest: list[str]) -> str:
-    return f" The nearest ids: {', '.join(nearest)}." if nearest else ""

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from marketplace.recommendation.products import price_text
 from marketplace.reports.pages import Card, caption, data_url, write_page
-from marketplace.serving.recommender import SimilarProduct
+from marketplace.serving.answers import SimilarProduct
 
 TEMPLATE = Path(__file__).parent / "templates" / "similar.html"
 

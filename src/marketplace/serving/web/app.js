@@ -1,187 +1,198 @@
-// The page shows what the address bar says. `?product=ID` shows a product and what is similar to it; a photo, which does
-// not fit in an address, is kept here. Product texts are always set as text, never as HTML.
+// The page shows what the address bar says: `?product=ID` a product and what is similar to it, `?photo=NAME` what is
+// similar to a photo, which does not fit in an address and is kept here; otherwise the catalogue, by words and filters.
+import { ask, productPath, tell } from "./api.js";
+import { $, showCatalogue, showCompared, showLostPhoto, showPhotoAsked, showProblem, showProductAsked, showSimilar, showWhy } from "./view.js";
 
-const PAGE = 48;
+const PAGE = 48; // products
 const SIMILAR = 24;
-const $ = (id) => document.getElementById(id);
+const MOST_SIMILAR = 96;
 const form = $("search");
-const FILTERS = [...form.querySelectorAll(".filters [name]")].map((input) => input.name);
-let photo = null; // the file that was dropped, chosen or pasted last
+const FIELDS = [...form.querySelectorAll(".filters [name]")].map((input) => input.name);
+const photos = new Map(); // history key -> the file that was dropped, chosen or pasted
+const views = new Map(); // history key -> what was shown, to be shown again by Back
 let run = 0; // if answers arrive out of order, only the one to the latest question is shown
-
-async function ask(path, query = {}, options = {}) {
-  const filled = Object.entries(query).filter(([, value]) => value !== "" && value != null);
-  const response = await fetch(`${path}?${new URLSearchParams(filled)}`, options).catch(() => {
-    throw new Error("The server does not answer. Is it still running?");
-  });
-  const answer = await response.json().catch(() => ({}));
-  if (response.ok) return answer;
-  throw new Error(answer.detail || `The server answered ${response.status}.`);
-}
+let similar = SIMILAR; // how many are asked for
+let key = crypto.randomUUID(); // of the history entry that is shown
+let comparing = false; // with what another revision recommended
+let typed = null; // the history entry that typing made: more typing changes it
+history.scrollRestoration = "manual";
+history.replaceState({ key, first: true }, "");
 
 const address = () => new URLSearchParams(location.search);
 const written = (name) => (name.endsWith("price") ? form[name].value.replace(/[\p{Sc},\s]/gu, "") : form[name].value);
-const filters = () => Object.fromEntries(FILTERS.map((name) => [name, written(name)]));
-const space = (currency) => (/\p{L}$/u.test(currency) ? " " : "");
-const money = ({ price, currency }) =>
-  price == null ? "no price" : currency + space(currency) + price.replace(/\B(?=(\d{3})+(?!\d))(?<!\..*)/g, ",");
+const fields = () => Object.fromEntries(FIELDS.map((name) => [name, written(name)]));
+const filters = () => ({ ...fields(), order: "" });
 
-function element(tag, text, className = "") {
-  const made = document.createElement(tag);
-  made.textContent = text;
-  made.className = className;
-  return made;
-}
-
-function photoElement(source, description) {
-  const made = element("img", "");
-  made.src = source;
-  made.alt = description;
-  return made;
-}
-
-function card(product, similar) {
-  const made = $("card").content.cloneNode(true);
-  const set = (selector, text) => (made.querySelector(selector).textContent = text);
-  made.querySelector("a").href = "?" + new URLSearchParams({ ...Object.fromEntries(address()), words: "", product: product.product_id });
-  made.querySelector("img").src = `/api/photos/${encodeURIComponent(product.image_ids[0])}`;
-  set(".name", product.name);
-  set(".price", money(product));
-  set(".place", product.location);
-  if (similar) {
-    set(".score", similar.same_photo ? "same photo" : similar.same_text ? "same title" : similar.score.toFixed(2));
-    made.querySelector(".score").title = "How similar, by photos and words: 1 is the same";
-  }
-  return made;
-}
-
-function showAsked(photos, heading, lines, price = "") {
-  const facts = element("div", "", "facts");
-  facts.append(element("h2", heading));
-  if (price) facts.append(element("p", price, "cost"));
-  lines.forEach((line) => facts.append(element("p", line)));
-  const frame = element("div", "", "photos");
-  frame.append(...photos);
-  $("asked").replaceChildren(frame, facts);
-  $("asked").hidden = false;
-}
-
-function count(n, what) {
-  return `${n.toLocaleString("en-GB")} ${what}${n === 1 ? "" : "s"}`;
-}
-
-async function showCatalogue(offset = 0) {
+async function catalogue(offset) {
   const words = address().get("words") || "";
-  const { total, products } = await ask("/api/products", { words, ...filters(), offset, limit: PAGE });
+  const answer = await ask("/api/products", { words, ...fields(), offset, limit: PAGE });
+  return () => showCatalogue(answer, { words, category: form.category.value, offset, onCategory: chooseCategory });
+}
+
+async function product(id) {
+  const path = productPath(id);
+  const questions = [ask(path), ask(`${path}/similar`, { k: similar, ...filters() }), ask(`${path}/feedback`)];
+  if (comparing) questions.push(ask(`${path}/compared`));
+  const [asked, found, thumbs, lists] = await Promise.all(questions);
+  const pair = (other) => `${path}/similar/${encodeURIComponent(other.product_id)}`;
+  const judging = {
+    thumbs,
+    onWhy: (other) => ask(pair(other)).then((why) => showWhy(why, asked.name, other), problem),
+    onThumb: (other, good) => tell(`${pair(other)}/feedback`, { good }).catch(problem),
+  };
   return () => {
-    $("asked").hidden = true;
-    document.title = "Similar products";
-    $("heading").textContent = words ? `“${words}”` : "Catalogue";
-    $("status").textContent = total ? count(total, "product") : "Nothing here. Try fewer words or filters.";
-    const cards = products.map((product) => card(product));
-    if (offset) $("results").append(...cards);
-    else $("results").replaceChildren(...cards);
-    $("more").hidden = offset + products.length >= total;
+    showProductAsked(asked);
+    showSimilar(found, { order: form.order.value, more: mayHaveMore(found), judging });
+    showCompared(lists || null);
   };
 }
 
-function showSimilar(found) {
-  $("heading").textContent = "Similar";
-  $("status").textContent = found.length ? count(found.length, "product") : "Nothing passes these filters.";
-  $("results").replaceChildren(...found.map((similar) => card(similar.product, similar)));
-  $("more").hidden = true;
-}
-
-async function showProduct(id) {
-  const path = `/api/products/${encodeURIComponent(id)}`;
-  const [product, found] = await Promise.all([ask(path), ask(`${path}/similar`, { k: SIMILAR, ...filters() })]);
-  return () => {
-    document.title = `${product.name} · Similar products`;
-    const photos = product.image_ids.map((image) => photoElement(`/api/photos/${encodeURIComponent(image)}?large=true`, product.name));
-    showAsked(photos, product.name, [product.category, product.location, `id ${product.product_id}`], money(product));
-    showSimilar(found);
-  };
-}
-
-async function showPhoto(file) {
+async function photo(file) {
   const body = new FormData();
   body.append("photo", file);
-  const found = await ask("/api/similar", { k: SIMILAR, ...filters() }, { method: "POST", body });
+  const found = await ask("/api/similar", { k: similar, ...filters() }, { method: "POST", body });
   return () => {
-    document.title = "Your photo · Similar products";
-    const mine = photoElement(URL.createObjectURL(file), "your photo");
-    mine.onload = () => URL.revokeObjectURL(mine.src);
-    showAsked([mine], "Your photo", [file.name]);
-    showSimilar(found);
+    showPhotoAsked(file);
+    showSimilar(found, { order: form.order.value, more: mayHaveMore(found) });
   };
+}
+
+const mayHaveMore = (found) => found.length === similar && similar < MOST_SIMILAR;
+const problem = (error) => (showProblem(error.message), scrollTo({ top: 0 }));
+
+async function answer(offset) {
+  const asked = address();
+  if (asked.get("product")) return product(asked.get("product"));
+  if (!asked.has("photo")) return catalogue(offset);
+  return photos.has(key) ? photo(photos.get(key)) : () => showLostPhoto(asked.get("photo"));
 }
 
 // Show what the address bar and the filters say; `top`: and go to the top of the page.
 async function show({ top = true, offset = 0 } = {}) {
   const mine = ++run;
-  const asked = address();
   $("results").classList.add("busy");
   try {
-    const product = asked.get("product");
-    const draw = await (product ? showProduct(product) : asked.has("photo") && photo ? showPhoto(photo) : showCatalogue(offset));
+    const draw = await answer(offset);
     if (mine !== run) return;
     $("problem").hidden = true;
     draw();
     if (top) scrollTo({ top: 0 });
   } catch (error) {
-    if (mine !== run) return;
-    $("problem").textContent = error.message;
-    $("problem").hidden = false;
-    scrollTo({ top: 0 });
+    if (mine === run) problem(error);
   } finally {
     if (mine === run) $("results").classList.remove("busy");
   }
 }
 
-function go(changes) {
-  const next = new URLSearchParams([...Object.entries({ ...Object.fromEntries(address()), ...changes })].filter(([, value]) => value));
-  history.pushState(null, "", `?${next}`);
+// What is on the page, and where it is scrolled to.
+const KEPT = ["asked", "heading", "status", "problem", "chips", "results", "more", "empty", "compared"];
+const snapshot = () => ({
+  title: document.title,
+  similar,
+  scroll: scrollY,
+  parts: KEPT.map((id) => ({ id, hidden: $(id).hidden, nodes: [...$(id).childNodes] })),
+});
+
+function restore(view) {
+  ++run; // an answer that is under way is to another question
+  document.title = view.title;
+  similar = view.similar;
+  view.parts.forEach(({ id, hidden, nodes }) => {
+    $(id).hidden = hidden;
+    $(id).replaceChildren(...nodes);
+  });
+  $("results").classList.remove("busy");
+  scrollTo({ top: view.scroll });
 }
+
+function enter(next, { file, replace = false } = {}) {
+  const filled = [...next].filter(([, value]) => value);
+  if (!replace) {
+    views.set(key, snapshot());
+    key = crypto.randomUUID();
+  }
+  if (file) photos.set(key, file);
+  similar = SIMILAR;
+  const query = String(new URLSearchParams(filled));
+  history[replace ? "replaceState" : "pushState"]({ key, first: replace && history.state?.first }, "", query ? `?${query}` : location.pathname);
+}
+
+const changed = (changes) => new Map(Object.entries({ ...Object.fromEntries(address()), ...changes }));
 
 function fillForm() {
   const asked = address();
-  ["words", ...FILTERS].forEach((name) => (form[name].value = asked.get(name) || ""));
+  ["words", ...FIELDS].forEach((name) => (form[name].value = asked.get(name) || ""));
+}
+
+function chooseCategory(name) {
+  form.category.value = name;
+  enter(changed({ category: name }));
+  show();
+}
+
+function showEverything() {
+  enter(new Map());
+  fillForm();
+  show();
 }
 
 function usePhoto(file) {
   if (!file) return;
-  photo = file;
-  go({ photo: file.name || "pasted", product: "", words: "" });
+  enter(changed({ photo: file.name || "pasted", product: "", words: "" }), { file });
   form.words.value = "";
   show();
+}
+
+function toggleFilters(open) {
+  $("filters").classList.toggle("open", open);
+  $("open-filters").setAttribute("aria-expanded", String(open));
+  (open ? form.category : $("open-filters")).focus();
 }
 
 let typing;
 form.addEventListener("input", (event) => {
   if (event.target.id === "photo") return;
   clearTimeout(typing);
+  const byKey = event.target.matches("input");
   typing = setTimeout(() => {
     const leaving = event.target.name === "words" ? { product: "", photo: "" } : {};
-    go({ words: form.words.value, ...filters(), ...leaving });
+    const file = event.target.name === "words" ? undefined : photos.get(key);
+    enter(changed({ words: form.words.value, ...fields(), ...leaving }), { file, replace: byKey && typed === key });
+    typed = byKey ? key : null;
     show({ top: false });
   }, 250);
 });
 form.addEventListener("submit", (event) => event.preventDefault());
 form.addEventListener("reset", () => {
-  go(Object.fromEntries(["words", ...FILTERS].map((name) => [name, ""])));
+  const file = photos.get(key);
+  enter(changed(Object.fromEntries(["words", ...FIELDS].map((name) => [name, ""]))), { file });
   setTimeout(show);
 });
 $("photo").addEventListener("change", (event) => {
   usePhoto(event.target.files[0]);
   event.target.value = ""; // the same file may be chosen again
 });
-$("more").addEventListener("click", () => show({ top: false, offset: $("results").children.length }));
-addEventListener("popstate", () => (fillForm(), show()));
+$("more").addEventListener("click", () => {
+  const listed = address().has("product") || address().has("photo");
+  if (listed) similar = Math.min(MOST_SIMILAR, 2 * similar);
+  show({ top: false, offset: listed ? 0 : $("results").children.length });
+});
+$("everything").addEventListener("click", showEverything);
+$("open-filters").addEventListener("click", () => toggleFilters(!$("filters").classList.contains("open")));
+$("close-filters").addEventListener("click", () => toggleFilters(false));
+$("zoom").addEventListener("click", () => $("zoom").close());
+addEventListener("popstate", () => {
+  views.set(key, snapshot());
+  key = history.state?.key || key;
+  fillForm();
+  if (views.has(key)) restore(views.get(key));
+  else show();
+});
 document.addEventListener("click", (event) => {
   const link = event.target.closest("a[href^='?'], a.home");
   if (!link || event.ctrlKey || event.metaKey || event.shiftKey || event.button) return;
   event.preventDefault();
-  history.pushState(null, "", link.href);
+  enter(new URL(link.href).searchParams);
   fillForm();
   show().then(() => $("results").focus({ preventScroll: true }));
 });
@@ -189,9 +200,11 @@ document.addEventListener("keydown", (event) => {
   if (event.key === "/" && !event.target.matches("input, select")) {
     event.preventDefault();
     form.words.focus();
-  } else if (event.key === "Escape" && (address().has("product") || address().has("photo"))) {
-    go({ product: "", photo: "" });
-    show();
+  } else if (event.key === "Escape" && !document.querySelector("dialog[open]")) {
+    if ($("filters").classList.contains("open")) toggleFilters(false);
+    else if (!address().has("product") && !address().has("photo")) return;
+    else if (history.state?.first) showEverything();
+    else history.back();
   }
 });
 
@@ -208,7 +221,8 @@ addEventListener("drop", (event) => {
 addEventListener("paste", (event) => usePhoto([...event.clipboardData.files].find((file) => file.type.startsWith("image/"))));
 
 ask("/api/catalogue")
-  .then(({ categories, locations }) => {
+  .then(({ categories, locations, compared }) => {
+    comparing = Boolean(compared);
     categories.forEach((name) => form.category.append(new Option(name, name)));
     locations.forEach((name) => form.location.append(new Option(name, name)));
     fillForm();

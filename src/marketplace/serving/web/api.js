@@ -1,0 +1,19 @@
+// Questions to the server.
+
+export async function ask(path, query = {}, options = {}) {
+  const filled = Object.entries(query).filter(([, value]) => value !== "" && value != null);
+  const response = await fetch(`${path}?${new URLSearchParams(filled)}`, options).catch(() => {
+    throw new Error("The server does not answer. Is it still running?");
+  });
+  const answer = await response.json().catch(() => ({}));
+  if (response.ok) return answer;
+  throw new Error(answer.detail || `The server answered ${response.status}.`);
+}
+
+export async function tell(path, body) {
+  const options = { method: "PUT", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) };
+  return ask(path, {}, options);
+}
+
+export const productPath = (id) => `/api/products/${encodeURIComponent(id)}`;
+export const photoPath = (image, size) => `/api/photos/${encodeURIComponent(image)}?size=${size}`;

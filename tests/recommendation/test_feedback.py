@@ -1,0 +1,64 @@
+"""Thumbs on recommendations, and what they say of a table."""
+
+import math
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from helpers.project import Project
+from hypothesis import given
+from hypothesis import strategies as st
+
+from marketplace.common.errors import MarketplaceError
+from marketplace.recommendation.feedback import FEEDBACK, Feedback, Thumb, agreement
+
+
+def test_the_last_thumb_counts(tmp_path: Path) -> None:
+    feedback = Feedback(tmp_path / FEEDBACK)
+    assert feedback.thumbs() == []
+    assert not (tmp_path / FEEDBACK).exists()
+    feedback.give("a", "b", True)
+    feedback.give("a", "c", False)
+    feedback.give("b", "a", True)
+    feedback.give("a", "b", False)
+    again = Feedback(tmp_path / FEEDBACK)
+    assert again.thumbs() == [Thumb("a", "b", False), Thumb("a", "c", False), Thumb("b", "a", True)]
+    again.give("a", "b", None)
+    assert again.thumbs("a") == [Thumb("a", "c", False)]
+
+
+def test_a_file_that_is_none_is_named(tmp_path: Path) -> None:
+    (tmp_path / FEEDBACK).write_text("not a database, but long enough to be read as one" * 30)
+    with pytest.raises(MarketplaceError, match="move it away"):
+        Feedback(tmp_path / FEEDBACK).thumbs()
+
+
+@given(
+    thumbs=st.dictionaries(st.tuples(st.sampled_from("abcd"), st.sampled_from("abcd")), st.booleans()),
+    similar=st.dictionaries(st.sampled_from("abc"), st.lists(st.sampled_from("abcd"), unique=True)),
+)
+def test_agreement_counts_each_thumb_once(thumbs: dict[tuple[str, str], bool], similar: dict[str, list[str]]) -> None:
+    found = agreement([Thumb(*pair, good) for pair, good in thumbs.items()], similar)
+    known = {pair: good for pair, good in thumbs.items() if pair[0] in similar}
+    right = [good == (other in similar[product]) for (product, other), good in known.items()]
+    assert found.good + found.bad == len(known)
+    assert found.good_kept + found.bad_gone == sum(right)
+    assert math.isnan(found.share) if not known else found.share == pytest.approx(sum(right) / len(known))
+
+
+def test_the_command_compares_two_revisions(copy_of_reproduced: Project) -> None:
+    project = copy_of_reproduced
+    assert "nobody has given a thumb yet" in project.marketplace("feedback", code=1)
+    table = pd.read_parquet(project.folder / "data/recommendations.parquet")
+    first, last = table.iloc[0], table[table["rank"] == table["rank"].max()].iloc[0]
+    feedback = Feedback(project.folder / FEEDBACK)
+    feedback.give(first["product_id"], first["similar_product_id"], True)
+    feedback.give(last["product_id"], last["similar_product_id"], False)
+    project.run("git", "add", "-A")
+    project.run("git", "commit", "-qm", "before")
+    assert "feedback.sqlite" not in project.run("git", "ls-files")
+    project.set(**{"recommend.k": int(table["rank"].max()) - 1})
+    project.dvc("repro")
+    before, after = project.marketplace("feedback", "HEAD").splitlines()[-2:]
+    assert before.split("|")[2:5] == [" 1 of 1 ", " 0 of 1 ", " 0.500 "]
+    assert after.split("|")[1:5] == [" workspace ", " 1 of 1 ", " 1 of 1 ", " 1.000 "]

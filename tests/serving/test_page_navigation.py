@@ -1,0 +1,218 @@
+"""Going back and forth on the page, explanations, orders, and what assistive technology finds there."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from helpers.project import Project
+from playwright.sync_api import Browser, Page, expect
+
+from marketplace.recommendation.feedback import FEEDBACK, Feedback
+
+AXE = "axe-core@4.10.3"
+
+
+def ids(page: Page) -> list[str]:
+    """The products that are listed."""
+    listed: list[str] = page.locator("#results a").evaluate_all(
+        "links => links.map((link) => new URL(link).searchParams.get('product'))"
+    )
+    return listed
+
+
+def test_back_keeps_your_place(page: Page) -> None:
+    page.get_by_role("button", name="Show more").click()
+    expect(page.locator("#results li")).to_have_count(96)
+    before = ids(page)
+    page.locator("#results a").nth(70).scroll_into_view_if_needed()
+    scrolled = page.evaluate("scrollY")
+    assert scrolled > 500
+    page.locator("#results a").nth(70).click()
+    expect(page.locator("#asked")).to_be_visible()
+    assert page.evaluate("scrollY") == 0
+    page.go_back()
+    expect(page.locator("#asked")).to_be_hidden()
+    assert ids(page) == before
+    assert page.evaluate("scrollY") == pytest.approx(scrolled, abs=2)
+    page.go_forward()
+    expect(page.locator("#asked")).to_be_visible()
+
+
+def test_typing_makes_one_entry_in_the_history(page: Page) -> None:
+    entries = page.evaluate("history.length")
+    for letter in "red chair":
+        page.get_by_label("Search", exact=True).press_sequentially(letter)
+        page.wait_for_timeout(300)
+    expect(page.locator("#heading")).to_have_text("“red chair”")
+    assert page.evaluate("history.length") == entries + 1
+    page.go_back()
+    expect(page.locator("#heading")).to_have_text("Catalogue")
+    expect(page.get_by_label("Search", exact=True)).to_have_value("")
+
+
+def test_a_question_about_a_photo_survives_back_but_not_a_reload(page: Page, photo: Path) -> None:
+    page.locator("#photo").set_input_files(photo)
+    expect(page.locator("#asked h2")).to_have_text("Your photo")
+    found = ids(page)
+    page.locator("#results a").first.click()
+    expect(page.locator("#asked h2")).not_to_have_text("Your photo")
+    page.go_back()
+    expect(page.locator("#asked h2")).to_have_text("Your photo")
+    assert ids(page) == found
+    page.reload()
+    expect(page.locator("#asked")).to_contain_text("Choose the photo again")
+    expect(page.locator("#results li")).to_have_count(0)
+
+
+def test_escape_goes_back_to_where_one_came_from(page: Page, url: str) -> None:
+    page.goto(f"{url}/?words=red")
+    expect(page.locator("#heading")).to_have_text("“red”")
+    found = ids(page)
+    page.locator("#results a").first.click()
+    expect(page.locator("#asked")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.locator("#heading")).to_have_text("“red”")
+    assert ids(page) == found
+
+
+def test_a_failed_question_leaves_nothing_of_the_one_before(page: Page, tmp_path: Path) -> None:
+    (tmp_path / "page.jpg").write_text("<html>")
+    page.locator("#photo").set_input_files(tmp_path / "page.jpg")
+    expect(page.get_by_role("alert")).to_be_visible()
+    expect(page.locator("#results li")).to_have_count(0)
+    page.get_by_role("button", name="Show the whole catalogue").click()
+    expect(page.get_by_role("alert")).to_be_hidden()
+    expect(page.locator("#results li")).not_to_have_count(0)
+
+
+def test_a_price_that_is_none_is_explained(page: Page) -> None:
+    page.get_by_label("Lowest price").fill("cheap")
+    expect(page.get_by_role("alert")).to_have_text("Enter a price such as 12.50.")
+
+
+def test_every_recommendation_says_why(page: Page) -> None:
+    page.locator("#results a").first.click()
+    asked = page.locator("#asked h2").inner_text()
+    page.get_by_role("button", name=re.compile("Why this?")).first.click()
+    dialog = page.get_by_role("dialog", name="Why this?")
+    expect(dialog).to_be_visible()
+    expect(dialog.locator("figcaption").first).to_have_text(asked)
+    expect(dialog.locator("img")).to_have_count(2)
+    expect(dialog).to_contain_text("Words in common")
+    dialog.get_by_role("button", name="Close").click()
+    expect(dialog).to_be_hidden()
+
+
+def test_a_thumb_is_kept_until_it_is_taken_back(page: Page, reproduced: Project) -> None:
+    page.locator("#results a").first.click()
+    product_id = page.evaluate("new URLSearchParams(location.search).get('product')")
+    other = ids(page)[0]
+    up = page.get_by_role("button", name=re.compile("A good recommendation")).first
+    down = page.get_by_role("button", name=re.compile("A bad recommendation")).first
+    up.click()
+    expect(up).to_have_attribute("aria-pressed", "true")
+    down.click()
+    expect(down).to_have_attribute("aria-pressed", "true")
+    expect(up).to_have_attribute("aria-pressed", "false")
+    page.reload()
+    expect(page.get_by_role("button", name=re.compile("A bad recommendation")).first).to_have_attribute(
+        "aria-pressed", "true"
+    )
+    assert (product_id, other, False) in Feedback(reproduced.folder / FEEDBACK).thumbs()
+    page.get_by_role("button", name=re.compile("A bad recommendation")).first.click()
+    expect(page.get_by_role("button", name=re.compile("A bad recommendation")).first).to_have_attribute(
+        "aria-pressed", "false"
+    )
+    assert Feedback(reproduced.folder / FEEDBACK).thumbs(product_id) == []
+
+
+def test_what_is_similar_can_be_ordered_and_continued(page: Page, table: pd.DataFrame) -> None:
+    page.locator("#results a").first.click()
+    expect(page.locator("#results a")).to_have_count(24)
+    best = ids(page)
+    page.get_by_role("button", name="Show more").click()
+    expect(page.locator("#results a")).to_have_count(48)
+    assert ids(page)[:24] == best
+    page.get_by_label("Order").select_option("cheapest")
+    expect(page.locator("#results a")).to_have_count(24)
+    expect(page.locator("#results .price").first).not_to_have_text("no price")
+    assert sorted(ids(page)) == sorted(best)
+    price = table.drop_duplicates("product_id").set_index("product_id")["price"].map(float)
+    listed = [price[product_id] for product_id in ids(page) if price[product_id] == price[product_id]]
+    assert listed == sorted(listed)
+
+
+def test_chips_choose_a_category_and_count_it(page: Page, table: pd.DataFrame) -> None:
+    counts = table.drop_duplicates("product_id")["category"].value_counts()
+    name, n = str(counts.index[0]), int(counts.iloc[0])
+    page.locator("#chips").get_by_role("button", name=f"{name}{n}").click()
+    expect(page.locator("#status")).to_have_text(f"{n} products")
+    expect(page.get_by_label("Category", exact=True)).to_have_value(name)
+    page.locator("#chips").get_by_role("button", pressed=True).click()
+    expect(page.locator("#status")).to_have_text(f"{table['product_id'].nunique()} products")
+
+
+def test_filters_are_a_sheet_on_a_phone(page: Page, table: pd.DataFrame) -> None:
+    page.set_viewport_size({"width": 390, "height": 780})
+    category = page.get_by_label("Category", exact=True)
+    expect(category).to_be_hidden()
+    page.get_by_role("button", name="Filters").click()
+    expect(category).to_be_visible()
+    category.select_option(table["category"].iloc[0])
+    page.get_by_role("button", name="Show products").click()
+    expect(category).to_be_hidden()
+    expect(page.locator("#status")).to_have_text(re.compile(r"^\d+ products?$"))
+
+
+@pytest.fixture(scope="module")
+def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The script of axe-core, which tells what assistive technology stumbles over."""
+    if shutil.which("npm") is None:
+        pytest.skip("npm, which brings axe-core, is not installed")
+    folder = tmp_path_factory.mktemp("axe")
+    subprocess.run(["npm", "install", "--silent", "--no-audit", "--no-fund", AXE], cwd=folder, check=True)
+    return (folder / "node_modules/axe-core/axe.min.js").read_text()
+
+
+def violations(page: Page, axe: str) -> list[str]:
+    page.evaluate(axe)
+    found: list[str] = page.evaluate(
+        "axe.run().then((found) => found.violations.map((one) => `${one.id}: ${one.nodes[0].html}`))"
+    )
+    return found
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1200, 1920])
+def test_assistive_technology_stumbles_over_nothing(
+    browser: Browser, url: str, axe: str, photo: Path, scheme: str, width: int
+) -> None:
+    context = browser.new_context(
+        viewport={"width": width, "height": 900}, color_scheme="dark" if scheme == "dark" else "light"
+    )
+    page = context.new_page()
+    page.goto(url)
+    expect(page.locator("#results li")).not_to_have_count(0)
+    assert violations(page, axe) == []
+    if width == 390:
+        page.get_by_role("button", name="Filters").click()
+        assert violations(page, axe) == []
+        page.get_by_role("button", name="Show products").click()
+    page.locator("#results a").first.click()
+    expect(page.locator("#asked")).to_be_visible()
+    assert violations(page, axe) == []
+    page.get_by_role("button", name=re.compile("Why this?")).first.click()
+    expect(page.get_by_role("dialog", name="Why this?")).to_be_visible()
+    assert violations(page, axe) == []
+    page.keyboard.press("Escape")
+    page.locator("#photo").set_input_files(photo)
+    expect(page.locator("#asked h2")).to_have_text("Your photo")
+    assert violations(page, axe) == []
+    page.goto(f"{url}/?product=nothing")
+    expect(page.get_by_role("alert")).to_be_visible()
+    assert violations(page, axe) == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    context.close()

@@ -1,0 +1,89 @@
+"""The commands in README and docs: each is one that exists, with options and parameters that exist."""
+
+import ast
+import re
+import shlex
+from collections.abc import Iterator
+
+import pytest
+import yaml
+from dvc.cli import parse_args as parse_dvc
+from helpers.paths import ROOT
+
+from marketplace.cli import parser
+from marketplace.review.lock import flattened
+
+PAGES = [ROOT / "README.md", ROOT / "docs/after-repro.txt", *sorted(ROOT.glob("docs/*.md"))]
+STARTS = ("marketplace ", "dvc ", "make ", "python benchmarks/")
+
+
+def commands() -> Iterator[tuple[str, str]]:
+    """(page, command) of everything in a bash block or between backquotes that is a command of this project."""
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        lines = [line for block in re.findall(r"```bash\n(.*?)```", text, re.DOTALL) for line in joined(block)]
+        lines += re.findall(r"(?<!`)`([^`\n]+)`(?!`)", text)
+        if page.suffix == ".txt":
+            lines += [line.strip().split("   ")[0] for line in text.splitlines()]
+        for line in lines:
+            for part in re.split(r" && |; ", line):
+                bare = re.sub(r"^(?:[A-Z_]+=\S+ )+", "", part.strip())  # without environment variables
+                if bare.startswith(STARTS) or bare in ("dvc repro", "dvc push", "dvc pull"):
+                    yield page.name, bare
+
+
+def joined(block: str) -> list[str]:
+    """The lines of a block, continued ones as one, without comments."""
+    return [re.sub(r"\s+#.*", "", line) for line in block.replace("\\\n", " ").splitlines()]
+
+
+EVERY = sorted(set(commands()))
+
+
+def words_of(command: str) -> list[str]:
+    return [word for word in shlex.split(command) if word not in ("…", "...")]
+
+
+@pytest.mark.parametrize(("page", "command"), EVERY, ids=lambda value: value)
+def test_a_documented_command_exists(page: str, command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    program, *arguments = words_of(command)
+    if program == "make":
+        targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+        assert arguments[0] in targets
+    elif program == "python":
+        script = ROOT / arguments[0]
+        options = set(re.findall(r'add_argument\(\s*"(--[\w-]+)"', script.read_text())) | {"--json"}
+        if "params=False" not in script.read_text():
+            options |= {"-S", "--set"}
+        used = {one for one in arguments[1:] if one.startswith("-") and not re.fullmatch(r"-?[\d.]+", one)}
+        assert used <= options, f"{arguments[0]} has {sorted(options)}"
+    elif program == "marketplace":
+        accepted(parser().parse_args, [one for one in arguments if one != "…"])
+    else:
+        accepted(parse_dvc, arguments)
+    for name in re.findall(r"-S ([\w.]+)=", command):
+        assert name in flattened(yaml.safe_load((ROOT / "params.yaml").read_text())), name
+
+
+def accepted(parse: object, arguments: list[str]) -> None:
+    try:
+        parse(arguments)  # type: ignore[operator]
+    except SystemExit as end:
+        assert end.code == 0, f"{arguments} is refused"
+
+
+def test_links_lead_somewhere() -> None:
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+            if not target.startswith(("http", "../../actions")):
+                assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_every_benchmark_is_in_the_docs() -> None:
+    text = "".join(page.read_text(encoding="utf-8") for page in PAGES)
+    for script in ROOT.glob("benchmarks/*.py"):
+        runs = any(
+            isinstance(node, ast.If) and "__main__" in ast.unparse(node.test)
+            for node in ast.parse(script.read_text()).body
+        )
+        assert not runs or f"benchmarks/{script.name}" in text, script.name
