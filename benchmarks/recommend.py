@@ -44,7 +44,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "recommendations.parquet"
         settings = load_settings(ROOT / "params.yaml").recommend
-        write_recommendations(path, recommendations(products_of(photos), vectors, settings), settings.words)
+        products = products_of(photos)
+        write_recommendations(path, products, recommendations(products, vectors, settings), settings.words)
         mib = path.stat().st_size / 2**20
     seconds = time.perf_counter() - started
     results = {
@@ -77,6 +78,7 @@ def catalogue(n: int, dimensions: int) -> tuple[pd.DataFrame, np.ndarray]:
             "product_id": [f"{index:036d}" for index in number],
             "image_id": "",
             "product_name": [f"thing {index}" for index in number],
+            "product_description": "",
             "group": number,
             "category": category,
             "category_path": category,

@@ -26,7 +26,7 @@ def main() -> None:
     for name, of_index in {"similar": vectors, "same": catalogue.same}.items():
         write_index(Path(f"models/{name}.index"), of_index, settings.index, settings.index_search)
     path, made_with = Path("data/recommendations.parquet"), fingerprints(Path())
-    write_recommendations(path, recommendations(products, vectors, settings), settings.words, made_with)
+    write_recommendations(path, products, recommendations(products, vectors, settings), settings.words, made_with)
     recommended = pd.read_parquet(path)
     metrics = recommendation_metrics(products, recommended)
     evaluation = json.loads(Path("metrics/evaluate.json").read_text(encoding="utf-8"))

@@ -3,7 +3,6 @@
 import argparse
 import os
 import sys
-from importlib.metadata import version
 
 import shtab
 
@@ -12,10 +11,20 @@ from marketplace.review.commands import add_commands as add_review_commands
 from marketplace.serving.commands import add_commands as add_serving_commands
 
 
+class _Version(argparse.Action):
+    """Prints the version, which takes longer to find than the rest of the parser."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from importlib.metadata import version
+
+        sys.stdout.write(f"marketplace {version('marketplace')}\n")
+        parser.exit()
+
+
 def parser() -> argparse.ArgumentParser:
     """The command line's parser, with all commands."""
     made = argparse.ArgumentParser(prog="marketplace", description=__doc__)
-    made.add_argument("--version", action="version", version=f"%(prog)s {version('marketplace')}")
+    made.add_argument("--version", action=_Version, nargs=0, help="print the version")
     shtab.add_argument_to(made, help="print a completion script for your shell, to be sourced")
     commands = made.add_subparsers(required=True, metavar="COMMAND")
     add_serving_commands(commands)

@@ -104,7 +104,8 @@ def trunk() -> bytes:
 def recommend() -> bytes:
     """The table of recommendations for a shop that is compared product by product."""
     table, vectors = shop(n_products=150)
-    write_recommendations(Path("table.parquet"), recommendations(products_of(table), vectors, ALL), 0.0)
+    products = products_of(table)
+    write_recommendations(Path("table.parquet"), products, recommendations(products, vectors, ALL), 0.0)
     return Path("table.parquet").read_bytes()
 
 

@@ -67,7 +67,7 @@ def test_the_last_stage_and_both_classifiers_train_and_nothing_else(backbone: st
 def test_lite0s_weights_from_the_package_are_real(sample: SampleDump) -> None:
     """They find objects of the same category more often than the same network does with random weights."""
     names = [name for name in sample.photo_names() if sample.photo(name).encoding == "jpeg"][:200]
-    images = np.stack([letterbox(decode(content), 160) for _, content in sample.read_photos(names)])
+    images = np.stack([letterbox(np.array(decode(content)), 160) for _, content in sample.read_photos(names)])
     categories = np.array([sample.photo(name).product.category for name in names])
     every = np.arange(len(names))
     precision = {}

@@ -190,9 +190,10 @@ def test_the_figures_are_those_of_test_products_and_leave_shared_photos_out() ->
 def test_the_table_is_written_with_its_types(tmp_path: Path) -> None:
     table, vectors = shop()
     path = tmp_path / "recommendations.parquet"
-    write_recommendations(path, recommendations(products_of(table), vectors, ALL), words=0.5)
+    products = products_of(table)
+    write_recommendations(path, products, recommendations(products, vectors, ALL), words=0.5)
     assert pq.read_schema(path).equals(SCHEMA)
-    assert origin_of(path) == (0.5, {})
+    assert origin_of(path) == (0.5, {}, None)
     assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
 
 

@@ -50,7 +50,7 @@ def test_approximate_indexes_answer_under_filters_too(
     words = origin_of(path)[0]
     write_index(folder / "models/similar.index", catalogue.similar(words), factory)
     batches = pq.read_table(path).replace_schema_metadata().to_batches()
-    write_recommendations(path, iter(batches), words, fingerprints(folder))
+    write_recommendations(path, catalogue.products, iter(batches), words, fingerprints(folder))
     approximate = Recommender(folder)
     category = table["category"].iloc[0]
     found = approximate.similar_to_product(table["product_id"].iloc[0], 3, Filters(category=category))

@@ -161,7 +161,9 @@ def _export_sentence_model(path: Path) -> None:
     from torch import Tensor, nn
     from torch.nn import functional as F
     from transformers import AutoModel
+    from transformers.utils.logging import disable_progress_bar
 
+    disable_progress_bar()  # type: ignore[no-untyped-call]  # for reading a file of 90 MB
     source = files(PACKAGE) / "model"
 
     class Sentence(nn.Module):

@@ -9,7 +9,6 @@ from typing import Annotated
 import numpy as np
 import pandas as pd
 import torch
-from PIL import Image
 from pydantic import Field
 from torch.nn import functional as F
 
@@ -17,7 +16,7 @@ from marketplace.common.files import replacing, sha256_of, write_array
 from marketplace.common.packs import Packs, keys_of_files
 from marketplace.common.parallel import each_shard
 from marketplace.common.params import Section
-from marketplace.photos.codec import BACKGROUND, decode
+from marketplace.photos.codec import BACKGROUND, decode_array
 from marketplace.raw.shards import read_shard, shard_paths
 
 log = logging.getLogger(__name__)
@@ -35,11 +34,11 @@ class ResizeSettings(Section):
     full: ImageSize
 
 
-def letterbox(image: Image.Image, size: int) -> np.ndarray:
-    """The whole image, scaled to fit and centred on a white square: `(size, size, 3) uint8`."""
-    scale = size / max(image.size)
-    width, height = (max(1, round(side * scale)) for side in image.size)
-    pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None]
+def letterbox(image: np.ndarray, size: int) -> np.ndarray:
+    """The whole image `(H, W, 3) uint8`, scaled to fit and centred on a white square: `(size, size, 3) uint8`."""
+    scale = size / max(image.shape[:2])
+    height, width = (max(1, round(side * scale)) for side in image.shape[:2])
+    pixels = torch.from_numpy(image).permute(2, 0, 1)[None]
     # Bicubic with antialiasing, as ImageNet networks were fed: Pillow's filter, in a quarter of its time.
     scaled = F.interpolate(pixels, size=(height, width), mode="bicubic", antialias=True)[0].permute(1, 2, 0)
     square = _blank(size).copy()
@@ -100,7 +99,7 @@ def _decode(shard: Path, row_of: dict[str, int], arrays: dict[Path, np.ndarray])
     decoded = 0
     for name, content in read_shard(shard):
         if name in row_of:
-            image = decode(content, at_least)
+            image = decode_array(content, at_least)
             for array in arrays.values():
                 array[row_of[name]] = letterbox(image, array.shape[1])
             decoded += 1

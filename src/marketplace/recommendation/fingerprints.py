@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 from marketplace.common.errors import MarketplaceError
 from marketplace.common.files import sha256_of
@@ -19,12 +20,23 @@ def fingerprints(root: Path) -> dict[str, str]:
     return {name: sha256_of(root / name) for name in SERVED}
 
 
-def origin_of(path: Path) -> tuple[float, dict[str, str]]:
-    """The weight of words and the fingerprints that a table of recommendations was made with."""
+class Origin(NamedTuple):
+    """What a table of recommendations was made with, and what is known of its scores."""
+
+    words: float  # the weight of words
+    made_with: dict[str, str]  # fingerprints
+    close: float | None  # the score from which on a match is close; None: unknown
+
+
+def origin_of(path: Path) -> Origin:
+    """The origin that is kept with a table of recommendations. Raises MarketplaceError if it has none."""
     import pyarrow.parquet as pq
 
-    metadata = pq.read_schema(path).metadata
-    return float(metadata[b"words"]), json.loads(metadata[b"made_with"])
+    metadata = pq.read_metadata(path).metadata or {}
+    try:
+        return Origin(*(json.loads(metadata[name.encode()]) for name in Origin._fields))
+    except KeyError:
+        raise MarketplaceError(f"{path} is of an older version: run `dvc repro recommend`.") from None
 
 
 def check_fingerprints(root: Path, recorded: dict[str, str], names: Iterable[str] = SERVED) -> None:

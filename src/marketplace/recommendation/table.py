@@ -9,6 +9,7 @@ from typing import Annotated, Protocol
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import Field
 
@@ -17,6 +18,7 @@ from marketplace.common.parallel import apply_to_each
 from marketplace.common.params import Section
 from marketplace.common.progress import progress_bar
 from marketplace.embedding.candidates import EXACT_UP_TO, Candidates
+from marketplace.recommendation.closeness import close_score
 from marketplace.recommendation.filters import FilteredTable, Filters
 from marketplace.recommendation.products import Products
 from marketplace.recommendation.ranking import best_by_product, highest, one_per_group
@@ -176,14 +178,23 @@ def _record_batch(products: Products, numbers: np.ndarray, best: list[Best]) -> 
 
 
 def write_recommendations(
-    path: Path, batches: Iterator[pa.RecordBatch], words: float, made_with: dict[str, str] | None = None
+    path: Path,
+    products: Products,
+    batches: Iterator[pa.RecordBatch],
+    words: float,
+    made_with: dict[str, str] | None = None,
 ) -> None:
     """Write the table, block after block.
 
     `words` is kept with it, since questions need the same weight, and so are the fingerprints of what it was
-    `made_with`.
+    `made_with`, and the score from which on a match is close (see `close_score`).
     """
-    schema = SCHEMA.with_metadata({"words": repr(words), "made_with": json.dumps(made_with or {})})
-    with replacing(path) as part, pq.ParquetWriter(part, schema) as writer:
+    validation = pa.array(products.table.loc[products.table["split"] == "val", "product_id"], pa.string())
+    judged: list[pa.Table] = [SCHEMA.empty_table()]
+    with replacing(path) as part, pq.ParquetWriter(part, SCHEMA) as writer:
         for batch in batches:
             writer.write_batch(batch)
+            judged.append(pa.table(batch).filter(pc.is_in(pc.field("product_id"), validation)))
+        close = close_score(products, pa.concat_tables(judged).to_pandas())
+        origin = {"words": words, "made_with": made_with or {}, "close": close}
+        writer.add_key_value_metadata({name: json.dumps(value) for name, value in origin.items()})

@@ -191,7 +191,7 @@ def _export(options: argparse.Namespace) -> None:
     from marketplace.recommendation.fingerprints import RECOMMENDATIONS, check_fingerprints, origin_of
 
     root = project_root()
-    words, files = origin_of(root / RECOMMENDATIONS)
+    words, files, _ = origin_of(root / RECOMMENDATIONS)
     check_fingerprints(root, files)
     client = qdrant.connect(options.url)
     qdrant.export(client, options.url, read_catalogue(root), words, qdrant.collection_of(files))

@@ -9,7 +9,7 @@ import pandas as pd
 
 from marketplace.common.arrays import ShardedArray
 from marketplace.common.errors import MarketplaceError
-from marketplace.photos.codec import UnreadableImageError, decode, thumbnail
+from marketplace.photos.codec import UnreadableImageError, decode_array, thumbnail
 from marketplace.raw.shards import StoredPhotos
 from marketplace.raw.tables import tidy_id
 
@@ -55,7 +55,7 @@ class Photos:
     def _pixels(self, row: int, size: int) -> np.ndarray:
         if self._originals is not None:
             try:
-                return np.asarray(decode(self._originals.read(*self._places[row]), at_least=size))
+                return decode_array(self._originals.read(*self._places[row]), at_least=size)
             except (KeyError, IndexError, UnreadableImageError):
                 pass  # the dump has been fetched anew since
         square: np.ndarray = self._squares[row].copy()

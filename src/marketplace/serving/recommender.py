@@ -67,7 +67,7 @@ class Recommender:
         if not recommendations.exists():
             raise MarketplaceError(f"{recommendations} is missing: run `dvc repro` first, or `dvc pull` to get it.")
         self._root = root
-        self._weight, self._fingerprints = origin_of(recommendations)
+        self._weight, self._fingerprints, self._close_from = origin_of(recommendations)
         check_fingerprints(root, self._fingerprints, TABLES)
         self._similar: Search
         self._same: Search
@@ -93,7 +93,7 @@ class Recommender:
 
     def load(self) -> None:
         """Read everything now: a server must not answer with a model that came after its vectors."""
-        _ = self._embed, self._embed_texts, self._words, self.photos, self._close_from
+        _ = self._embed, self._embed_texts, self._words, self.photos
         for search in (self._similar, self._same):
             if isinstance(search, IndexSearch):
                 _ = search.index
@@ -192,13 +192,6 @@ class Recommender:
         product_id = self._products.product(self.ids.number(product_id)).product_id
         return {thumb.similar_product_id: thumb.good for thumb in self._feedback.thumbs(product_id)}
 
-    @cached_property
-    def _close_from(self) -> float | None:
-        from marketplace.recommendation.closeness import close_score
-
-        columns = ["product_id", "similar_product_id", "score", "same_photo", "same_text"]
-        return close_score(self._products, pd.read_parquet(self._root / RECOMMENDATIONS, columns=columns))
-
     def similar_to_photo(self, content: bytes, k: int, filters: Filters = ANY) -> list[SimilarProduct]:
         """The `k` products most likely to be in a photo, given as bytes. Raises MarketplaceError if it is not one."""
         if not self._room.acquire(blocking=False):
@@ -230,12 +223,12 @@ class Recommender:
 
     def square(self, content: bytes) -> np.ndarray:
         """A photo as the model sees it, `(S, S, 3) uint8`. Raises MarketplaceError if the bytes are not a photo."""
-        from marketplace.photos.codec import UnreadableImageError, decode
+        from marketplace.photos.codec import UnreadableImageError, decode_array
         from marketplace.photos.squares import OVERSAMPLING, letterbox  # with PyTorch
 
         size = self._square_size
         try:
-            return letterbox(decode(content, OVERSAMPLING * size, MOST_DECODING), size)
+            return letterbox(decode_array(content, OVERSAMPLING * size, MOST_DECODING), size)
         except UnreadableImageError as error:
             raise MarketplaceError(f"the photo cannot be read: {REASONS[error.reason]}.") from None
 
