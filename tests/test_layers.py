@@ -80,6 +80,10 @@ def loaded_by(code: str) -> set[str]:
             "import marketplace.serving.recommender, marketplace.serving.terminal",
             {"torch", "openvino", "faiss", "PIL", "sklearn", "pydantic", "jinja2", "fastapi", "qdrant_client"},
         ),
+        (
+            "import marketplace.embedding.onnx, marketplace.photos.squares, marketplace.serving.api",
+            {"torch", "sklearn"},
+        ),
         ("import marketplace.sources.fetch, marketplace.catalogue.clean", {"torch"}),
     ],
     ids=lambda value: value if isinstance(value, str) else "",

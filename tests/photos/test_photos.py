@@ -18,7 +18,7 @@ from marketplace.catalogue.photo_check import check_shards
 from marketplace.common.arrays import ShardedArray
 from marketplace.common.files import remove
 from marketplace.photos.codec import MAX_BYTES, UnreadableImageError, _orientation, decode
-from marketplace.photos.squares import letterbox, resize_shards
+from marketplace.photos.squares import letterbox, letterbox_of_one, resize_shards
 from marketplace.raw.shards import image_id_of, read_shard, shard_of, shard_paths, write_shards
 from marketplace.sources.sample.defects import _bomb
 
@@ -344,6 +344,7 @@ def test_scaling_is_pillows_bicubic(tmp_path: Path) -> None:
         left, top = (96 - used[0]) // 2, (96 - used[1]) // 2
         expected = np.asarray(image.resize(used, Image.Resampling.BICUBIC)).astype(int)
         assert np.abs(square[top : top + used[1], left : left + used[0]] - expected).max() <= 2
+        assert np.abs(square.astype(int) - letterbox_of_one(np.array(image), 96)).max() <= 2
 
 
 @given(

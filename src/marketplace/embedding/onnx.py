@@ -3,21 +3,25 @@
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from marketplace.common.files import replacing
-from marketplace.embedding.image_model import ImageModel
+
+if TYPE_CHECKING:
+    from marketplace.embedding.image_model import ImageModel
 
 OUTPUTS = ["vectors", "kinds"]
 
 
-def export_onnx(path: Path, model: ImageModel, size: int) -> None:
+def export_onnx(path: Path, model: "ImageModel", size: int) -> None:
     """Write the model as ONNX: `images` (N, size, size, 3) uint8 to `vectors` (N, d) and `kinds` (N, k), for any N.
 
     Scaling and normalising the pixels is part of the graph, so that callers only have to letterbox.
     """
+    import torch  # which running the model does without
+
     example = torch.zeros(2, size, size, 3, dtype=torch.uint8)
     any_number = {name: {0: "N"} for name in ("images", *OUTPUTS)}
     with replacing(path) as part, warnings.catch_warnings():

@@ -8,9 +8,8 @@ from typing import Annotated
 
 import numpy as np
 import pandas as pd
-import torch
+from PIL import Image
 from pydantic import Field
-from torch.nn import functional as F
 
 from marketplace.common.files import replacing, sha256_of, write_array
 from marketplace.common.packs import Packs, keys_of_files
@@ -36,14 +35,32 @@ class ResizeSettings(Section):
 
 def letterbox(image: np.ndarray, size: int) -> np.ndarray:
     """The whole image `(H, W, 3) uint8`, scaled to fit and centred on a white square: `(size, size, 3) uint8`."""
-    scale = size / max(image.shape[:2])
-    height, width = (max(1, round(side * scale)) for side in image.shape[:2])
+    import torch
+    from torch.nn import functional as F
+
     pixels = torch.from_numpy(image).permute(2, 0, 1)[None]
     # Bicubic with antialiasing, as ImageNet networks were fed: Pillow's filter, in a quarter of its time.
-    scaled = F.interpolate(pixels, size=(height, width), mode="bicubic", antialias=True)[0].permute(1, 2, 0)
+    scaled = F.interpolate(pixels, size=_fitted(image, size), mode="bicubic", antialias=True)[0].permute(1, 2, 0)
+    return _centred(scaled.numpy(), size)
+
+
+def letterbox_of_one(image: np.ndarray, size: int) -> np.ndarray:
+    """The same by Pillow, no value being more than two of 255 off: for a question, PyTorch takes seconds to load."""
+    height, width = _fitted(image, size)
+    return _centred(np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BICUBIC)), size)
+
+
+def _fitted(image: np.ndarray, size: int) -> tuple[int, int]:
+    scale = size / max(image.shape[:2])
+    height, width = (max(1, round(side * scale)) for side in image.shape[:2])
+    return height, width
+
+
+def _centred(scaled: np.ndarray, size: int) -> np.ndarray:
     square = _blank(size).copy()
+    height, width = scaled.shape[:2]
     left, top = (size - width) // 2, (size - height) // 2
-    square[top : top + height, left : left + width] = scaled.numpy()
+    square[top : top + height, left : left + width] = scaled
     return square
 
 
@@ -72,6 +89,8 @@ def resize_shards(folder: Path, photos: pd.DataFrame, targets: dict[Path, int]) 
 
 def _resize_shard(shard: Path, photos: pd.DataFrame, targets: dict[Path, int]) -> int:
     """Write the arrays of one shard; the number of photos that were decoded."""
+    import torch
+
     torch.set_num_threads(1)  # there is one process per core
     keys = keys_of_files(photos["sha256"].tolist())
     arrays = {target: np.empty((len(photos), size, size, 3), np.uint8) for target, size in targets.items()}
