@@ -6,13 +6,16 @@ import { $, showCatalogue, showCompared, showLostPhoto, showPhotoAsked, showProb
 const PAGE = 48; // products
 const SIMILAR = 24;
 const MOST_SIMILAR = 96;
+const VIEWS = 30; // that Back shows again as they were
 const form = $("search");
 const FIELDS = [...form.querySelectorAll(".filters [name]")].map((input) => input.name);
 const photos = new Map(); // history key -> the file that was dropped, chosen or pasted
 const views = new Map(); // history key -> what was shown, to be shown again by Back
 let run = 0; // if answers arrive out of order, only the one to the latest question is shown
 let similar = SIMILAR; // how many are asked for
-let key = crypto.randomUUID(); // of the history entry that is shown
+let lastKey = Date.now();
+const newKey = () => String(++lastKey);
+let key = newKey(); // of the history entry that is shown
 let comparing = false; // with what another revision recommended
 let typed = null; // the history entry that typing made: more typing changes it
 history.scrollRestoration = "manual";
@@ -93,6 +96,12 @@ const snapshot = () => ({
   parts: KEPT.map((id) => ({ id, hidden: $(id).hidden, nodes: [...$(id).childNodes] })),
 });
 
+function remember() {
+  views.delete(key);
+  views.set(key, snapshot());
+  if (views.size > VIEWS) views.delete(views.keys().next().value); // the oldest
+}
+
 function restore(view) {
   ++run; // an answer that is under way is to another question
   document.title = view.title;
@@ -108,8 +117,8 @@ function restore(view) {
 function enter(next, { file, replace = false } = {}) {
   const filled = [...next].filter(([, value]) => value);
   if (!replace) {
-    views.set(key, snapshot());
-    key = crypto.randomUUID();
+    remember();
+    key = newKey();
   }
   if (file) photos.set(key, file);
   similar = SIMILAR;
@@ -182,7 +191,7 @@ $("open-filters").addEventListener("click", () => toggleFilters(!$("filters").cl
 $("close-filters").addEventListener("click", () => toggleFilters(false));
 $("zoom").addEventListener("click", () => $("zoom").close());
 addEventListener("popstate", () => {
-  views.set(key, snapshot());
+  remember();
   key = history.state?.key || key;
   fillForm();
   if (views.has(key)) restore(views.get(key));
