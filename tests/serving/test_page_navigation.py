@@ -1,12 +1,11 @@
 """Going back and forth on the page, explanations, orders, and what assistive technology finds there."""
 
 import re
-import shutil
-import subprocess
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from helpers.npm import installed
 from helpers.project import Project
 from playwright.sync_api import Browser, Page, expect
 
@@ -170,11 +169,7 @@ def test_filters_are_a_sheet_on_a_phone(page: Page, table: pd.DataFrame) -> None
 @pytest.fixture(scope="module")
 def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The script of axe-core, which tells what assistive technology stumbles over."""
-    if shutil.which("npm") is None:
-        pytest.skip("npm, which brings axe-core, is not installed")
-    folder = tmp_path_factory.mktemp("axe")
-    subprocess.run(["npm", "install", "--silent", "--no-audit", "--no-fund", AXE], cwd=folder, check=True)
-    return (folder / "node_modules/axe-core/axe.min.js").read_text()
+    return (installed(AXE, tmp_path_factory.mktemp("axe")) / "axe-core/axe.min.js").read_text()
 
 
 def violations(page: Page, axe: str) -> list[str]:

@@ -36,20 +36,8 @@ def progress_bar(
 
     With `scaled`, numbers get prefixes such as k and M.
     """
-    if sys.stderr.isatty():
-        return tqdm(
-            iterable, total=total, desc=what, unit=unit, unit_scale=scaled, mininterval=REDRAWN, disable=not shown
-        )
-    return tqdm(
-        iterable,
-        total=total,
-        desc=what,
-        unit=unit,
-        unit_scale=scaled,
-        mininterval=LOGGED,
-        maxinterval=LOGGED,
-        delay=AT_ONCE,
-        bar_format=IN_LOG,
-        file=_Lines(sys.stderr),
-        disable=not shown,
-    )
+    how: dict[str, Any] = {"mininterval": REDRAWN}
+    if not sys.stderr.isatty():
+        how = {"mininterval": LOGGED, "maxinterval": LOGGED, "delay": AT_ONCE, "bar_format": IN_LOG}
+        how["file"] = _Lines(sys.stderr)
+    return tqdm(iterable, total=total, desc=what, unit=unit, unit_scale=scaled, disable=not shown, **how)

@@ -9,6 +9,7 @@ import hashlib
 import io
 import mmap
 import tarfile
+import threading
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
@@ -90,35 +91,57 @@ def read_shard(path: Path) -> Iterator[tuple[str, bytes]]:
                 yield member.name, content
         raise tarfile.ReadError("its end is missing")
     except (tarfile.TarError, EOFError, ValueError) as error:
-        raise MarketplaceError(
-            f"{path} is damaged ({error}): delete it and run `dvc repro fetch`, or `dvc pull` it again."
-        ) from None
+        raise _damaged(path, error) from None
 
 
 class StoredPhotos:
     """Single photos of a folder of shards; where each is in its shard is looked up when the first of them is read.
 
-    The files are mapped at once: what replaces them later under the same names makes no difference.
+    The files are mapped at once: what replaces them later under the same names makes no difference. Several threads may
+    read.
     """
 
     def __init__(self, folder: Path) -> None:
-        self._shards = [_mapped(path) for path in shard_paths(folder)]
+        self._paths = shard_paths(folder)
+        self._shards = [_mapped(path) for path in self._paths]
         self._places: dict[int, dict[str, tuple[int, int]]] = {}  # shard -> name -> offset and size
+        self._lock = threading.Lock()
 
     def read(self, shard: int, name: str) -> bytes:
-        """The bytes of a photo. Raises KeyError if the shard does not have it."""
-        if shard not in self._places:
-            mapped: Any = self._shards[shard]
-            mapped.seek(0)
-            with tarfile.open(fileobj=mapped) as tar:
-                self._places[shard] = {member.name: (member.offset_data, member.size) for member in tar}
+        """The bytes of a photo.
+
+        Raises KeyError if the shard does not have it, and MarketplaceError if there is no such shard, or it is damaged.
+        """
+        if shard >= len(self._shards):
+            raise MarketplaceError(f"{self._paths[0].parent} has no shard {shard}: run `dvc repro fetch`.")
+        with self._lock:  # a mapped file has one position
+            if shard not in self._places:
+                self._places[shard] = self._listed(shard)
         offset, size = self._places[shard][name]
         return self._shards[shard][offset : offset + size]
 
+    def _listed(self, shard: int) -> dict[str, tuple[int, int]]:
+        mapped: Any = self._shards[shard]
+        mapped.seek(0)
+        try:
+            with tarfile.open(fileobj=mapped) as tar:
+                return {member.name: (member.offset_data, member.size) for member in tar}
+        except tarfile.TarError as error:
+            raise _damaged(self._paths[shard], error) from None
+
 
 def _mapped(path: Path) -> mmap.mmap:
-    with path.open("rb") as file:
-        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    try:
+        with path.open("rb") as file:
+            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    except ValueError as error:  # an empty file
+        raise _damaged(path, error) from None
+
+
+def _damaged(path: Path, error: Exception) -> MarketplaceError:
+    return MarketplaceError(
+        f"{path} is damaged ({error}): delete it and run `dvc repro fetch`, or `dvc pull` it again."
+    )
 
 
 class _Seal:

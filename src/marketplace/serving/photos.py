@@ -33,8 +33,8 @@ class Photos:
         self._originals: StoredPhotos | None = None
         try:
             self._originals = StoredPhotos(root / "data/raw/images")
-        except MarketplaceError:
-            log.warning("photos are shown small, since data/raw/images is not here: `dvc pull data/raw/images` gets it")
+        except MarketplaceError as error:
+            log.warning("photos are shown as small as the network sees them: %s", error)
         self._jpeg = lru_cache(maxsize=KEPT)(self._made)
 
     def tag(self, image_id: str, size: int) -> str:
@@ -56,8 +56,8 @@ class Photos:
         if self._originals is not None:
             try:
                 return decode_array(self._originals.read(*self._places[row]), at_least=size)
-            except (KeyError, IndexError, UnreadableImageError):
-                pass  # the dump has been fetched anew since
+            except (KeyError, MarketplaceError, UnreadableImageError):
+                pass  # the dump is another one by now, or damaged
         square: np.ndarray = self._squares[row].copy()
         self._squares.release()  # or the whole catalogue's photos would count as this process's memory
         return square

@@ -93,7 +93,7 @@ class Recommender:
 
     def load(self) -> None:
         """Read everything now: a server must not answer with a model that came after its vectors."""
-        _ = self._embed, self._embed_texts, self._words, self.photos
+        _ = self._embed, self._embed_texts, self._words, self._names, self.photos
         for search in (self._similar, self._same):
             if isinstance(search, IndexSearch):
                 _ = search.index
