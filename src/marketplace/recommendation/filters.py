@@ -97,6 +97,15 @@ class FilteredTable:
         """The values that the filter `category` or `location` can have, sorted."""
         return sorted(self._names[name][1])
 
+    def counts(self, name: str, numbers: "np.ndarray") -> dict[str, int]:
+        """How many of the products with these numbers have each category or location, the most frequent first."""
+        import numpy as np
+
+        codes, values = self._names[name]
+        counts = np.bincount(codes[numbers], minlength=len(values))
+        order = np.argsort(-counts, kind="stable")
+        return {values[place]: int(counts[place]) for place in order.tolist() if counts[place]}
+
     def spelled(self, filters: Filters) -> Filters:
         """The same filters with names spelled as in the table, whatever case they were given in.
 

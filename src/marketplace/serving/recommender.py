@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from marketplace.common.arrays import ShardedArray
 from marketplace.common.errors import MarketplaceError
@@ -147,16 +146,22 @@ class Recommender:
         passing = self.filtered.passing(filters)
         numbers = np.flatnonzero(passing)
         if words.strip():
-            question = self._question(words)
-            named = self._names.named(words)
-            numbers = np.union1d(self._words.scores(question, passing)[0], np.flatnonzero(named & passing))
-            scores = self._texts[numbers] @ question + NAMED * named[numbers]
-            best = np.argsort(-scores, kind="stable")
-            numbers = numbers[best[scores[best] >= LEAST_WORD_SCORE]]
+            numbers = self._matching(words, passing)
         if order != "relevance":
             price = self.filtered.price[numbers]
             numbers = numbers[np.argsort(price if order == "cheapest" else -price, kind="stable")]  # NaN is last
         return numbers
+
+    def _matching(self, words: str, passing: np.ndarray) -> np.ndarray:
+        """The numbers of the products in `passing` `(P,) bool` that have to do with the words, the closest first."""
+        question, named = self._question(words), self._names.named(words)
+        numbers, scores = self._words.scores(question, passing)
+        others = np.setdiff1d(np.flatnonzero(named & passing), numbers, assume_unique=True)
+        numbers = np.concatenate([numbers, others])
+        scores = np.concatenate([scores, self._texts[others] @ question]) + NAMED * named[numbers]
+        best = np.argsort(-scores, kind="stable")
+        found: np.ndarray = numbers[best[scores[best] >= LEAST_WORD_SCORE]]
+        return found
 
     def products(self, numbers: np.ndarray) -> list[Product]:
         """The products with these numbers."""
@@ -164,8 +169,7 @@ class Recommender:
 
     def categories(self, numbers: np.ndarray) -> dict[str, int]:
         """How many of the products with these numbers each root category has, the largest first."""
-        counts = pd.Series(self._products.categories[numbers]).value_counts()
-        return {str(name): int(n) for name, n in counts.items()}
+        return self.filtered.counts("category", numbers)
 
     def similar_to_product(self, product_id: str, k: int, filters: Filters = ANY) -> list[SimilarProduct]:
         """The `k` most similar other products, by photos and words. Raises UnknownProductError."""
