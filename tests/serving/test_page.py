@@ -136,7 +136,7 @@ def test_texts_of_products_are_never_run(page: Page, url: str) -> None:
     page.goto(f"{url}/?words=evil")
     expect(page.locator("#results .name")).to_have_text(evil)
     expect(page.locator("#results .name img")).to_have_count(0)
-    expect(page).to_have_title("Similar products")
+    expect(page).to_have_title("“evil” · Similar products")
 
 
 def test_the_gallery_is_one_file_that_needs_nothing_else(browser: Browser, reproduced: Project) -> None:

@@ -13,7 +13,7 @@ from marketplace.review.lock import flattened
 from marketplace.review.revisions import WORKSPACE, Revision
 from marketplace.review.verdicts import POLICY
 
-WIDTH_OF_A_PIPE = 200
+WIDTH_OF_A_PIPE = 1000  # nothing wraps
 
 
 @dataclass(frozen=True)

@@ -221,7 +221,7 @@ def _add_api(app: FastAPI, recommender: Recommender, comparison: Comparison | No
         """The products most similar to a product."""
         return recommender.similar_to_product(product_id, k, filters)
 
-    @app.get("/api/products/{product_id}/compared", responses=UNKNOWN)
+    @app.get("/api/products/{product_id}/compared", responses=problems(404))
     def compared(product_id: Id) -> Lists:
         """What another revision recommended and what is recommended now; 404 unless the server compares."""
         if comparison is None:
