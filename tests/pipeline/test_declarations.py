@@ -144,7 +144,8 @@ def test_nothing_but_the_stage_scripts_reads_params() -> None:
     """So that the test above sees all that a stage reads."""
     reading = re.compile(r"\b(load_section|checked_params|read_params)\(")
     readers = {path.relative_to(SOURCE).as_posix() for path in SOURCE.rglob("*.py") if reading.search(path.read_text())}
-    assert readers == {"common/params.py", "settings.py", "review/commands.py"}
+    telling = {"training/mlflow_run.py", "review/experiments.py"}  # others of them, without using them
+    assert readers == {"common/params.py", "settings.py", "review/commands.py"} | telling
 
 
 def test_every_section_belongs_to_a_stage() -> None:

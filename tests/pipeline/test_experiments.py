@@ -50,19 +50,12 @@ def test_a_rate_in_scientific_notation_stays_a_number(experimented: Project) -> 
     assert (difference["params.yaml"]["train.lr"]["old"], difference["params.yaml"]["train.lr"]["new"]) == (1e-3, 1e-5)
 
 
-def test_a_reader_sees_the_deciding_columns_first_and_a_dozen_at_most(experimented: Project) -> None:
+def test_a_reader_sees_the_deciding_columns_first(experimented: Project) -> None:
     metrics = list(yaml.safe_load((ROOT / "policy.yaml").read_text()))
     columns = [name for name in shown(experimented)[0] if name not in {"State", "Executor"}]  # of queued ones
     first = columns.index("parent") + 1
     assert columns[first : first + len(metrics)] == metrics
     assert "." in columns[first + len(metrics)]  # a parameter: there are no other metrics
-    command = re.search(r"^experiments:.*\n\tdvc exp show (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
-    assert command is not None
-    options = command[1].replace("'", "").split()
-    few = shown(experimented, *options, "--rev", "main")
-    told = [name for name in few[0] if name not in {"rev", "typ", "parent", "State", "Executor"}]
-    assert "train.lr" in told
-    assert len(told) <= 2 + len(metrics) + 4  # the name, the date; what the four experiments changed
 
 
 def test_a_sweep_queues_one_experiment_for_each_value(experimented: Project) -> None:

@@ -23,7 +23,7 @@ def test_the_documented_way_back_removes_no_results(copy_of_reproduced: Project)
     }
     elsewhere = mine
     for number, md5 in enumerate(sorted(trained)):
-        elsewhere = elsewhere.replace(md5.removesuffix(".dir"), f"{number:032x}")
+        elsewhere = elsewhere.replace(md5.removesuffix(".dir"), f"{number:x}".rjust(32, "a"))
     lock.write_text(elsewhere)
     project.run("git", "commit", "-qam", "results of another machine")
     lock.write_text(mine)  # as `dvc repro` leaves it here

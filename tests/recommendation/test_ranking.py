@@ -154,6 +154,7 @@ def test_who_shares_a_photo_is_marked_and_listed_once() -> None:
     table = pd.DataFrame(rows, columns=["product_id", "sha256"]).assign(
         image_id="",
         product_name="",
+        product_description="",
         category="c",
         category_path="c",
         price=Decimal(1),
@@ -240,6 +241,7 @@ def test_one_inner_product_compares_photos_and_words(words: float, seed: int) ->
 def test_listings_with_one_title_are_listed_once_and_marked() -> None:
     rows = [("a", "Oak table"), ("b", "oak  TABLE | in Hull"), ("c", "Pine table"), ("d", ""), ("e", "")]
     table = pd.DataFrame(rows, columns=["product_id", "product_name"]).assign(
+        product_description="",
         image_id="",
         sha256=list("12345"),
         category="c",

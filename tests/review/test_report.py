@@ -20,7 +20,7 @@ def test_the_plots_page_has_every_plot_inside(reproduced: Project, browser: Brow
     assert set(titles) <= set(page.locator("h2").all_inner_texts())
     assert page.evaluate("[...document.images].every((image) => image.complete && image.naturalWidth > 0)")
     categories = pd.read_parquet(reproduced.folder / "data/clean/training_data.parquet")["category"].unique()
-    drawn = page.locator(".light svg").all_inner_texts()
+    drawn = page.locator(".light svg").all_text_contents()
     assert all(any(category in text for text in drawn) for category in categories)
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme)

@@ -7,6 +7,10 @@ import pandas as pd
 from helpers.project import Project
 from playwright.sync_api import Browser, Page, expect
 
+SIMILAR = re.compile(
+    "^(Similar|Nothing close; the nearest are)$"
+)  # the tests' model is as good as its minute of training
+
 
 def test_the_catalogue_is_there_with_its_photos(page: Page, table: pd.DataFrame) -> None:
     expect(page.locator("#status")).to_have_text(re.compile(rf"^{table['product_id'].nunique()} products$"))
@@ -28,7 +32,7 @@ def test_a_click_on_a_product_shows_it_and_what_is_similar(page: Page, reproduce
     card.click()
     expect(page.locator("#asked h2")).to_have_text(name)
     asked = page.locator("#asked p").last.inner_text().removeprefix("id ")
-    expect(page.locator("#heading")).to_have_text("Similar")
+    expect(page.locator("#heading")).to_have_text(SIMILAR)
     links = page.locator("#results a").evaluate_all(
         "links => links.map((link) => new URL(link).searchParams.get('product'))"
     )
@@ -56,7 +60,7 @@ def test_words_and_filters_narrow_the_catalogue(page: Page, table: pd.DataFrame)
 
 def test_filters_hold_for_what_is_similar(page: Page, table: pd.DataFrame) -> None:
     page.locator("#results a").first.click()
-    expect(page.locator("#heading")).to_have_text("Similar")
+    expect(page.locator("#heading")).to_have_text(SIMILAR)
     location = table["location"].value_counts().index[0]
     page.get_by_label("Location").select_option(location)
     expect(page.locator("#results .place").first).to_have_text(location)

@@ -205,7 +205,7 @@ export function showProblem(message) {
 }
 
 function clear() {
-  $("heading").textContent = "";
+  $("heading").textContent = "Nothing to show";
   $("status").textContent = "";
   $("results").replaceChildren();
   ["more", "chips", "empty", "compared"].forEach((id) => ($(id).hidden = true));
