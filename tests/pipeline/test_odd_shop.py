@@ -56,6 +56,7 @@ def test_a_product_without_a_price_says_so_everywhere(odd_shop: Project, client:
     assert client.get("/api/products/UPPER%20case").json() | {"image_ids": []} == {
         "product_id": "UPPER case",
         "name": "Thing 7",
+        "description": "Second-hand.",
         "category": "Toys / Leaf 7",
         "price": "7.50",
         "currency": "€",

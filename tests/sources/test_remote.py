@@ -325,7 +325,7 @@ def test_two_fetches_at_once_take_turns(over_ssh: Configure, raw: Path, tmp_path
     outputs = [process.communicate()[0] for process in both]
     assert [process.returncode for process in both] == [0, 0], outputs
     assert content_of(tmp_path / "one") == content_of(tmp_path / "two") == content_of(raw)
-    assert sum("transferring: 100%" in output for output in outputs) == 1
+    assert sum("transferring: " in output for output in outputs) == 1
 
 
 # A dump that changes

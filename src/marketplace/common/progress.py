@@ -1,4 +1,4 @@
-"""Progress bars: redrawn in a terminal, a line now and then in a log."""
+"""Progress bars: redrawn in a terminal; in a log, a line at the beginning, now and then, and at the end."""
 
 import sys
 from collections.abc import Iterable
@@ -8,8 +8,7 @@ from tqdm import tqdm
 
 REDRAWN = 0.5  # seconds between two states in a terminal
 LOGGED = 30.0  # … and in a log
-AT_ONCE = 2.0  # seconds; work that is over sooner leaves no line in a log
-IN_LOG = "{desc}: {n_fmt} of {total_fmt} in {elapsed}, {rate_fmt}"
+IN_LOG = "{desc}: {n_fmt} of {total_fmt} in {elapsed}"
 
 
 class _Lines:
@@ -34,10 +33,11 @@ def progress_bar(
 ) -> "tqdm[Any]":
     """A progress bar over `total` units: around an iterable, or to be updated; on stderr, unless not `shown`.
 
-    With `scaled`, numbers get prefixes such as k and M.
+    Nothing is shown of no work. With `scaled`, numbers get prefixes such as k and M.
     """
     how: dict[str, Any] = {"mininterval": REDRAWN}
     if not sys.stderr.isatty():
-        how = {"mininterval": LOGGED, "maxinterval": LOGGED, "delay": AT_ONCE, "bar_format": IN_LOG}
+        how = {"mininterval": LOGGED, "maxinterval": LOGGED, "bar_format": IN_LOG}
         how["file"] = _Lines(sys.stderr)
-    return tqdm(iterable, total=total, desc=what, unit=unit, unit_scale=scaled, disable=not shown, **how)
+    hidden = not shown or total == 0
+    return tqdm(iterable, total=total, desc=what, unit=unit, unit_scale=scaled, disable=hidden, **how)
