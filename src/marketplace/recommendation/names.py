@@ -1,9 +1,8 @@
-"""Search by what products are filed under: their ids, categories and places, also slightly misspelt."""
+"""Search by what products are filed under: their categories and places, also slightly misspelt."""
 
 import numpy as np
 import pandas as pd
 
-LEAST_OF_ID = 4  # characters
 LEAST_ALIKE = 86  # of 100: a plural or one wrong letter in a name of seven
 SEPARATOR = " / "  # of the categories in a path
 
@@ -12,21 +11,12 @@ class NameSearch:
     """The names of products, each looked up once however many products have it."""
 
     def __init__(self, products: pd.DataFrame) -> None:
-        self._ids = products["product_id"].to_numpy()  # sorted
         self._columns = [_Column(products["category_path"]), _Column(products["location"])]
 
     def named(self, words: str) -> np.ndarray:
-        """The products `(P,) bool` whose id begins with these words, or that are of such a category or place."""
+        """The products `(P,) bool` that are of a category or place with this name."""
         wanted = words.strip().casefold()
-        found = np.zeros(len(self._ids), dtype=bool)
-        if len(words.strip()) >= LEAST_OF_ID:
-            first = int(np.searchsorted(self._ids, words.strip()))
-            for number in range(first, len(self._ids)):
-                if not self._ids[number].startswith(words.strip()):
-                    break
-                found[number] = True
-        for column in self._columns:
-            found |= column.named(wanted)
+        found: np.ndarray = np.logical_or.reduce([column.named(wanted) for column in self._columns])
         return found
 
 

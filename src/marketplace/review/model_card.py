@@ -7,13 +7,13 @@ import jinja2
 
 from marketplace.common.errors import MarketplaceError
 from marketplace.common.files import replacing
+from marketplace.review.comparison import METRICS, NOISE, PER_CATEGORY
 from marketplace.review.lock import hashes, training_data_hash
 from marketplace.review.markdown import escaped
 from marketplace.review.noise import band_of
 from marketplace.review.revisions import WORKSPACE, Revision, git
 
 TEMPLATES = Path(__file__).parent / "templates"
-METRICS, NOISE = "metrics/summary.json", "metrics/noise.json"
 NAMED = ("models/image_model.onnx", "models/full.pt", "models/pretrained.pt", "data/clean/training_data.parquet")
 
 
@@ -29,7 +29,7 @@ def _filled(tree: Revision) -> str:
     needed = {
         "counts": "metrics/clean.json",
         "summary": METRICS,
-        "categories": "metrics/evaluate/per_category.json",
+        "categories": PER_CATEGORY,
         "trained": "metrics/train_full/metrics.json",
     }
     values = {name: tree.json(file) for name, file in needed.items()}

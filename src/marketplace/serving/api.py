@@ -208,7 +208,7 @@ def _add_api(app: FastAPI, recommender: Recommender, comparison: Comparison | No
         return ProductList(
             total=len(found),
             products=recommender.products(found[offset : offset + limit]),
-            categories=recommender.categories(of_any),
+            categories=recommender.filtered.counts("category", of_any),
         )
 
     @app.get("/api/products/{product_id}", responses=UNKNOWN)

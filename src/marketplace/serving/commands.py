@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 LOCAL = ("127.0.0.1", "localhost")
 SHUTDOWN_SECONDS = 5
-THUMBNAIL = 120  # pixels a side, of a page's photos
 
 
 def add_commands(commands: Any) -> None:
@@ -69,11 +68,12 @@ def _similar(options: argparse.Namespace) -> None:
 
 
 def _write_page(recommender: "Recommender", path: Path, answer: "_Answer") -> None:
+    from marketplace.reports.pages import THUMBNAIL
     from marketplace.serving.similar_page import write_similar
 
     photos = [recommender.photos.jpeg(similar.product.image_ids[0], THUMBNAIL) for similar in answer.found]
     cards = list(zip(photos, answer.found, strict=True))
-    write_similar(path, answer.heading, answer.details, answer.asked() if answer.asked else None, cards)
+    write_similar(path, answer.heading, answer.details, answer.asked(THUMBNAIL) if answer.asked else None, cards)
     log.info("%s shows them.", path)
 
 
@@ -82,7 +82,7 @@ class _Answer:
     heading: str
     details: str
     found: "list[SimilarProduct]"
-    asked: Callable[[], bytes] | None = None  # makes a small JPEG of the photo that was asked about
+    asked: Callable[[int], bytes] | None = None  # makes a JPEG of the question's photo, so many pixels a side
 
 
 def _answer(recommender: "Recommender", options: argparse.Namespace) -> _Answer:
@@ -100,7 +100,7 @@ def _about_photo(recommender: "Recommender", path: Path, k: int, filters: Filter
 
     content = path.read_bytes()
     found = recommender.similar_to_photo(content, k, filters)
-    return _Answer(f"Similar to {path.name}", "", found, lambda: thumbnail(recommender.square(content), THUMBNAIL))
+    return _Answer(f"Similar to {path.name}", "", found, lambda size: thumbnail(recommender.square(content), size))
 
 
 def _about_product(recommender: "Recommender", what: str, k: int, filters: Filters) -> _Answer:
@@ -111,7 +111,7 @@ def _about_product(recommender: "Recommender", what: str, k: int, filters: Filte
     asked = recommender.product(product_id)
     details = f"{price_text(asked.price, asked.currency)}, {asked.category}, {asked.location}"
     return _Answer(
-        f"Similar to {asked.name}", details, found, lambda: recommender.photos.jpeg(asked.image_ids[0], THUMBNAIL)
+        f"Similar to {asked.name}", details, found, lambda size: recommender.photos.jpeg(asked.image_ids[0], size)
     )
 
 

@@ -1,9 +1,7 @@
 """The ids of products as people type them: whole, their beginning, or nearly right."""
 
 import itertools
-from functools import cached_property
-
-import numpy as np
+from bisect import bisect_left
 
 from marketplace.raw.tables import tidy_id
 from marketplace.serving.answers import UnknownProductError
@@ -13,14 +11,10 @@ LEAST_OF_ID = 8  # characters of an id where there is no room for all of it
 
 
 class Ids:
-    """The ids `(P,)` of all products, in order; the place of one is its product's number."""
+    """The ids of all products, in order, and the number of each; see `Products.number_of`."""
 
-    def __init__(self, ids: np.ndarray) -> None:
-        self._ids = ids
-
-    @cached_property
-    def _number_of(self) -> dict[str, int]:
-        return {product_id: number for number, product_id in enumerate(self._ids.tolist())}
+    def __init__(self, number_of: dict[str, int]) -> None:
+        self._number_of, self._ids = number_of, list(number_of)
 
     def __contains__(self, product_id: str) -> bool:
         return tidy_id(product_id) in self._number_of
@@ -41,7 +35,7 @@ class Ids:
     def beginning_with(self, text: str) -> list[str]:
         """The ids that begin with a text, in order."""
         wanted = tidy_id(text)
-        rest = self._ids[int(np.searchsorted(self._ids, wanted)) :]
+        rest = itertools.islice(self._ids, bisect_left(self._ids, wanted), None)
         return list(itertools.takewhile(lambda one: one.startswith(wanted), rest))
 
     def short(self, product_id: str) -> str:

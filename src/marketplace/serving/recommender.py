@@ -51,6 +51,7 @@ ANY = Filters()
 MOST_WAITING = 16  # photos that wait to be looked at, each with a thread
 MOST_DECODING = 650_000_000  # bytes, of a photo that is asked about: 160 megapixels as PNG, far more as JPEG
 NAMED = 0.3  # added to the score of a product whose id, category or place is what was searched for
+LEAST_OF_ID = 4  # characters of an id that is searched for
 LEAST_WORD_SCORE = 0.3  # of a product that has anything to do with the words, by looking at searches
 
 
@@ -80,7 +81,7 @@ class Recommender:
             vectors = catalogue.similar(self._weight)
             self._similar = IndexSearch(lambda: self._index(SIMILAR_INDEX), vectors, self._products)
             self._same = IndexSearch(lambda: self._index(SAME_INDEX), catalogue.same, self._products)
-        self.ids = Ids(self._products.table["product_id"].to_numpy())
+        self.ids = Ids(self._products.number_of)
         self.filtered = FilteredTable(self._products.table)
         self._feedback = Feedback(root / FEEDBACK)
         # A page asks several times about the same words.
@@ -155,6 +156,8 @@ class Recommender:
     def _matching(self, words: str, passing: np.ndarray) -> np.ndarray:
         """The numbers of the products in `passing` `(P,) bool` that have to do with the words, the closest first."""
         question, named = self._question(words), self._names.named(words)
+        if len(words.strip()) >= LEAST_OF_ID:
+            named[[self.ids.number(product_id) for product_id in self.ids.beginning_with(words)]] = True
         numbers, scores = self._words.scores(question, passing)
         others = np.setdiff1d(np.flatnonzero(named & passing), numbers, assume_unique=True)
         numbers = np.concatenate([numbers, others])
@@ -166,10 +169,6 @@ class Recommender:
     def products(self, numbers: np.ndarray) -> list[Product]:
         """The products with these numbers."""
         return [self._products.product(int(number)) for number in numbers]
-
-    def categories(self, numbers: np.ndarray) -> dict[str, int]:
-        """How many of the products with these numbers each root category has, the largest first."""
-        return self.filtered.counts("category", numbers)
 
     def similar_to_product(self, product_id: str, k: int, filters: Filters = ANY) -> list[SimilarProduct]:
         """The `k` most similar other products, by photos and words. Raises UnknownProductError."""
