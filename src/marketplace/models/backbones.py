@@ -33,6 +33,24 @@ class Backbone:
     std: tuple[float, float, float]
 
 
+class GlobalAveragePool(nn.Module):
+    """The mean over positions, with a gradient that has its channels last in memory, as the layers before it do.
+
+    PyTorch's own gradient of a mean is one value for all positions (strides of 0); BatchNorm's and the activation's
+    backward passes, which expect one layout throughout, take a training step to twice its time with it.
+    """
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Features `(B, C, H, W)` to embeddings `(B, C)`."""
+        if features.requires_grad:
+            features.register_hook(_channels_last)
+        return features.mean(dim=(2, 3))
+
+
+def _channels_last(gradient: Tensor) -> Tensor:
+    return gradient.contiguous(memory_format=torch.channels_last)
+
+
 def _resnet(name: str, weight_names: tuple[str, ...]) -> Backbone:
     def build() -> nn.Module:
         import torchvision
@@ -60,7 +78,7 @@ def _resnet(name: str, weight_names: tuple[str, ...]) -> Backbone:
 def _split_resnet(network: Any) -> tuple[nn.Module, nn.Module, nn.Linear]:
     trunk_names = ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3")
     trunk = nn.Sequential(OrderedDict((name, getattr(network, name)) for name in trunk_names))
-    tail = nn.Sequential(OrderedDict(layer4=network.layer4, pool=nn.AdaptiveAvgPool2d(1), flatten=nn.Flatten()))
+    tail = nn.Sequential(OrderedDict(layer4=network.layer4, pool=GlobalAveragePool()))
     return trunk, tail, network.fc
 
 
@@ -89,7 +107,7 @@ def _split_efficientnet(network: Any) -> tuple[nn.Module, nn.Module, nn.Linear]:
     *early, last = network.blocks
     trunk = nn.Sequential(OrderedDict(conv_stem=network.conv_stem, bn1=network.bn1, blocks=nn.Sequential(*early)))
     tail = nn.Sequential(
-        OrderedDict(last_stage=last, conv_head=network.conv_head, bn2=network.bn2, pool=network.global_pool)
+        OrderedDict(last_stage=last, conv_head=network.conv_head, bn2=network.bn2, pool=GlobalAveragePool())
     )
     return trunk, tail, network.classifier
 

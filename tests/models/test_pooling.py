@@ -1,0 +1,36 @@
+"""The mean over positions: PyTorch's values and gradients, in a layout that keeps training fast."""
+
+import torch
+from torch import nn
+
+from marketplace.models.backbones import BACKBONES, GlobalAveragePool
+
+
+def test_values_and_gradients_are_those_of_pytorchs_mean() -> None:
+    features = torch.randn(2, 8, 3, 5).to(memory_format=torch.channels_last)
+    ours, theirs = features.clone().requires_grad_(), features.clone().requires_grad_()
+    weights = torch.randn(2, 8)
+
+    pooled, expected = GlobalAveragePool()(ours), nn.AdaptiveAvgPool2d(1)(theirs).flatten(1)
+    (pooled * weights).sum().backward()
+    (expected * weights).sum().backward()
+
+    assert torch.equal(pooled, expected)
+    torch.testing.assert_close(ours.grad, theirs.grad, rtol=0, atol=0)
+
+
+def test_every_gradient_of_a_tail_has_its_channels_last() -> None:
+    for name in ("efficientnet_lite0", "resnet18"):
+        network = BACKBONES[name].build().to(memory_format=torch.channels_last)
+        _, tail, classifier = BACKBONES[name].split(network)
+        gradients: list[torch.Tensor] = []
+        for layer in tail.modules():
+            if isinstance(layer, nn.Conv2d):
+                layer.register_forward_hook(lambda _, __, output: output.register_hook(gradients.append) and None)
+        channels = {"efficientnet_lite0": 192, "resnet18": 256}[name]
+        features = torch.randn(4, channels, 9, 9).to(memory_format=torch.channels_last)
+
+        classifier(tail.train()(features)).sum().backward()
+
+        assert gradients, name
+        assert all(gradient.is_contiguous(memory_format=torch.channels_last) for gradient in gradients), name
