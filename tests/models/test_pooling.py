@@ -1,5 +1,6 @@
 """The mean over positions: PyTorch's values and gradients, in a layout that keeps training fast."""
 
+import pytest
 import torch
 from torch import nn
 
@@ -19,18 +20,17 @@ def test_values_and_gradients_are_those_of_pytorchs_mean() -> None:
     torch.testing.assert_close(ours.grad, theirs.grad, rtol=0, atol=0)
 
 
-def test_every_gradient_of_a_tail_has_its_channels_last() -> None:
-    for name in ("efficientnet_lite0", "resnet18"):
-        network = BACKBONES[name].build().to(memory_format=torch.channels_last)
-        _, tail, classifier = BACKBONES[name].split(network)
-        gradients: list[torch.Tensor] = []
-        for layer in tail.modules():
-            if isinstance(layer, nn.Conv2d):
-                layer.register_forward_hook(lambda _, __, output: output.register_hook(gradients.append) and None)
-        channels = {"efficientnet_lite0": 192, "resnet18": 256}[name]
-        features = torch.randn(4, channels, 9, 9).to(memory_format=torch.channels_last)
+@pytest.mark.parametrize(("name", "channels"), [("efficientnet_lite0", 192), ("resnet18", 256)])
+def test_every_gradient_of_a_tail_has_its_channels_last(name: str, channels: int) -> None:
+    network = BACKBONES[name].build().to(memory_format=torch.channels_last)
+    _, tail, classifier = BACKBONES[name].split(network)
+    gradients: list[torch.Tensor] = []
+    for layer in tail.modules():
+        if isinstance(layer, nn.Conv2d):
+            layer.register_forward_hook(lambda _, __, output: output.register_hook(gradients.append) and None)
+    features = torch.randn(4, channels, 9, 9).to(memory_format=torch.channels_last)
 
-        classifier(tail.train()(features)).sum().backward()
+    classifier(tail.train()(features)).sum().backward()
 
-        assert gradients, name
-        assert all(gradient.is_contiguous(memory_format=torch.channels_last) for gradient in gradients), name
+    assert gradients
+    assert all(gradient.is_contiguous(memory_format=torch.channels_last) for gradient in gradients)

@@ -4,6 +4,7 @@ import io
 import re
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from marketplace.embedding.vectors import read_embeddings
 from marketplace.photos.codec import decode
 from marketplace.recommendation.catalogue import read_catalogue
 from marketplace.recommendation.closeness import close_score
+from marketplace.recommendation.explanation import heat
 from marketplace.recommendation.filters import Filters
 from marketplace.recommendation.fingerprints import RECOMMENDATIONS, SERVED, fingerprints, origin_of
 from marketplace.recommendation.index import write_index
@@ -132,6 +134,34 @@ def test_prices_order_the_catalogue(recommender: Recommender) -> None:
         known = [sign * price for price in prices if price is not None]
         assert known == sorted(known)
         assert prices[len(known) :] == [None] * (len(prices) - len(known))
+
+
+def test_the_heat_of_a_photo_goes_where_the_thing_in_it_goes(recommender: Recommender, reproduced: Project) -> None:
+    """A photo in the left half of a square and in its right half: the heat of the two is mirrored, roughly."""
+    photo = np.asarray(Image.open(io.BytesIO(png_of(reproduced, 0))).convert("RGB"))
+    size = photo.shape[0]
+    thing = np.asarray(Image.fromarray(photo).resize((size // 2, size // 2)))
+    squares = np.full((2, size, size, 3), 255, np.uint8)
+    squares[0, size // 4 : size // 4 + size // 2, : size // 2] = thing
+    squares[1, size // 4 : size // 4 + size // 2, size - size // 2 :] = thing
+    _, kinds, maps = recommender._embed(squares)
+
+    left, right = heat(maps, kinds)
+
+    middle = left.shape[1] / 2
+    columns = np.arange(left.shape[1]) + 0.5
+    assert (left.sum(axis=0) @ columns) / left.sum() < middle < (right.sum(axis=0) @ columns) / right.sum()
+
+
+def test_heat_is_the_same_from_either_side(recommender: Recommender, client: TestClient, table: pd.DataFrame) -> None:
+    query = table["product_id"].iloc[0]
+    other = recommender.similar_to_product(query, 1)[0].product.product_id
+    there, back = recommender.heat(query, other), recommender.heat(other, query)
+    np.testing.assert_allclose(there.image, back.similar_image, atol=2e-3)
+    np.testing.assert_allclose(there.similar_image, back.image, atol=2e-3)
+    assert max(max(map(max, there.image)), max(map(max, there.similar_image))) == 1
+    assert client.get(f"/api/products/{query}/similar/{other}/heat").json() == asdict(there)
+    assert client.get(f"/api/products/{query}/similar/nothing/heat").status_code == 404
 
 
 def test_an_explanation_adds_up_to_the_score(recommender: Recommender, table: pd.DataFrame) -> None:

@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from marketplace.embedding.outputs import Outputs, mean_of, outputs_of
+from marketplace.embedding.outputs import Outputs, mean_of
 from marketplace.embedding.projection import Projection
 from marketplace.models import checkpoints
 from marketplace.models.backbones import BACKBONES, StateDict
@@ -67,6 +68,19 @@ class Projections(nn.Module):
         kind = [(1 - v) ** 0.5 * self.kind(outputs.embeddings), *(share * p.sqrt() for p in probabilities)]
         return torch.cat(product, dim=1), torch.cat(kind, dim=1)
 
+    def kind_maps(self, maps: Tensor) -> Tensor:
+        """What each position of the last feature maps `(B, D, H, W)` adds to the kind vectors: `(B, H, W, l)`."""
+        added: Tensor = (1 - self.category_weight) ** 0.5 * self.kind.contributions(maps)
+        return added
+
+
+class Answers(NamedTuple):
+    """What the image model says of photos."""
+
+    vectors: Tensor  # (B, d) float32, product vectors of length 1
+    kinds: Tensor  # (B, k) float32, kind vectors of length 1
+    kind_maps: Tensor  # (B, H, W, l) float32: their mean over positions is the first l values of the kind vector
+
 
 class ImageModel(nn.Module):
     """A fine-tuned network and the projections of its outputs: from squares to vectors."""
@@ -75,11 +89,17 @@ class ImageModel(nn.Module):
         super().__init__()
         self.network, self.projections, self.mirrored = network, projections, mirrored
 
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Squares `(B, S, S, 3) uint8` to product vectors `(B, d)` and kind vectors `(B, k)`, float32 of length 1."""
+    def forward(self, images: Tensor) -> Answers:
+        """Squares `(B, S, S, 3) uint8` to both vectors, and to what each position adds to the kind vector."""
         pixels = normalised_pixels(images, self.network.backbone)
         views = [pixels, pixels.flip(3)] if self.mirrored else [pixels]
-        return self.vectors(mean_of([outputs_of(self.network, self.network.trunk(view)) for view in views]))
+        features = [self.network.trunk(view) for view in views]
+        *layers, pool = self.network.tail.children()
+        maps = [nn.Sequential(*layers)(one) for one in features]
+        outputs = mean_of([Outputs(pool(map_), one.mean(dim=(2, 3))) for map_, one in zip(maps, features, strict=True)])
+        if self.mirrored:
+            maps[1] = maps[1].flip(3)
+        return Answers(*self.vectors(outputs), self.projections.kind_maps(torch.stack(maps).mean(dim=0)))
 
     def vectors(self, outputs: Outputs) -> tuple[Tensor, Tensor]:
         """The network's outputs, averaged with those of the mirror image, to both vectors."""

@@ -12,11 +12,12 @@ from marketplace.common.files import replacing
 if TYPE_CHECKING:
     from marketplace.embedding.image_model import ImageModel
 
-OUTPUTS = ["vectors", "kinds"]
+OUTPUTS = ["vectors", "kinds", "kind_maps"]  # see image_model.Answers
 
 
 def export_onnx(path: Path, model: "ImageModel", size: int) -> None:
-    """Write the model as ONNX: `images` (N, size, size, 3) uint8 to `vectors` (N, d) and `kinds` (N, k), for any N.
+    """Write the model as ONNX: `images` (N, size, size, 3) uint8 to `vectors` (N, d), `kinds` (N, k) and `kind_maps`
+    (N, H, W, l), for any N.
 
     Scaling and normalising the pixels is part of the graph, so that callers only have to letterbox.
     """
@@ -37,8 +38,8 @@ def export_onnx(path: Path, model: "ImageModel", size: int) -> None:
         )
 
 
-def onnx_model(path: Path) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]:
-    """The exported model as a function from squares `(N, S, S, 3) uint8` to product and kind vectors.
+def onnx_model(path: Path) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """The exported model as a function from squares `(N, S, S, 3) uint8` to what `image_model.Answers` holds.
 
     OpenVINO takes a quarter of PyTorch's time.
     """
@@ -47,8 +48,8 @@ def onnx_model(path: Path) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarra
     options = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
     compiled = openvino.compile_model(str(path), "CPU", options)
 
-    def embed(squares: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def embed(squares: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         found = compiled(squares)
-        return found[0], found[1]
+        return found[0], found[1], found[2]
 
     return embed

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from marketplace.common.params import Section
 
 log = logging.getLogger(__name__)
+SMALLEST = 1e-12  # of what is divided by
 
 
 class ExtractSettings(Section):
@@ -44,6 +45,19 @@ class Projection(nn.Module):
     def forward(self, vectors: Tensor) -> Tensor:
         """Vectors `(B, D)` to unit-length ones `(B, d)`."""
         return F.normalize((powered(vectors, self.power) - self.mean) @ self.matrix.T)
+
+    def contributions(self, maps: Tensor) -> Tensor:
+        """What each position of feature maps `(B, D, H, W)` adds to the vectors of their means: `(B, H, W, d)`.
+
+        The mean over positions is what `forward` gives for the means m of the maps. Each position has its share of the
+        power, |m|^power being the mean of sign(m) f |m|^(power - 1), so that the sum is exact.
+        """
+        means = maps.mean(dim=(2, 3))
+        per_unit = means.abs().clamp_min(SMALLEST).pow(self.power - 1)
+        shares = maps * per_unit[:, :, None, None] - self.mean[:, None, None]
+        length = ((powered(means, self.power) - self.mean) @ self.matrix.T).norm(dim=1)
+        added: Tensor = shares.permute(0, 2, 3, 1) @ self.matrix.T / length.clamp_min(SMALLEST)[:, None, None, None]
+        return added
 
 
 def powered(vectors: Tensor, power: float) -> Tensor:

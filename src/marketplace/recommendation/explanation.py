@@ -51,6 +51,19 @@ def explain(products: Products, search: Search, words: float, n_text: int, pair:
     )
 
 
+def heat(maps: np.ndarray, kinds: np.ndarray) -> np.ndarray:
+    """Where two photos are alike: for each position of both, its share in their similarity, `(2, H, W)` from 0 to 1.
+
+    `maps` `(2, H, W, l)` are what each position adds to the first l values of the kind vectors `kinds` `(2, k)`. Their
+    inner product is the mean over positions of what is returned, before it is cut at 0 and scaled to a largest value of
+    1 (Stylianou et al., 2019, arXiv:1901.00536, with the projection as part of the sum).
+    """
+    others = kinds[::-1, : maps.shape[3]]
+    shares: np.ndarray = np.einsum("nhwl,nl->nhw", maps, others).clip(min=0)
+    shares /= max(float(shares.max()), 1e-12)
+    return shares
+
+
 def common_words(one: Product, other: Product) -> tuple[str, ...]:
     """The words that both texts contain, in the order of the first one's; those that say nothing are left out."""
     theirs = set(_words(other))

@@ -22,6 +22,26 @@ class SimilarProduct:
     product: Product
 
 
+@dataclass(frozen=True)
+class Heat:
+    """Where two photos are alike: for each cell of a grid over a photo's square, row by row, its share from 0 to 1."""
+
+    image: list[list[float]]  # over the first product's photo
+    similar_image: list[list[float]]  # over the photo that it is most similar to
+
+
+@dataclass(frozen=True)
+class Place:
+    """A product's place on the map of the catalogue."""
+
+    product_id: str
+    name: str
+    category: str  # the root category
+    image_id: str
+    x: float
+    y: float
+
+
 class BusyError(UnavailableError):
     """Too many questions about photos are waiting."""
 

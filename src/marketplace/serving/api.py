@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import unquote
@@ -17,7 +18,7 @@ from marketplace.common.errors import MarketplaceError, UnavailableError
 from marketplace.recommendation.explanation import Explanation
 from marketplace.recommendation.filters import Filters
 from marketplace.recommendation.products import Product
-from marketplace.serving.answers import BusyError, Order, SimilarProduct, UnknownProductError
+from marketplace.serving.answers import BusyError, Heat, Order, Place, SimilarProduct, UnknownProductError
 from marketplace.serving.comparison import Comparison, Lists
 from marketplace.serving.guards import BoundedBodies, EncodedPaths, HeadAsGet, SafeHeaders
 from marketplace.serving.photos import SIZES
@@ -25,7 +26,8 @@ from marketplace.serving.recommender import Recommender
 
 WEB = Path(__file__).parent / "web"
 SCRIPT = "text/javascript"
-ASSETS = {"app.js": SCRIPT, "api.js": SCRIPT, "view.js": SCRIPT, "style.css": "text/css", "icon.svg": "image/svg+xml"}
+SCRIPTS = dict.fromkeys(("app.js", "api.js", "map.js", "view.js"), SCRIPT)
+ASSETS = {**SCRIPTS, "style.css": "text/css", "icon.svg": "image/svg+xml"}
 MAX_UPLOAD = 12 * 2**20  # bytes: more than any phone's photo
 
 
@@ -124,6 +126,15 @@ def application(
     return app
 
 
+@cache
+def vega_script() -> str:
+    """Vega-Lite with all that it needs, which draws the map; putting it together takes two seconds."""
+    import vl_convert
+
+    script: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
+    return script
+
+
 def in_words(problem: dict[str, Any]) -> str:
     """A sentence about a parameter that cannot be used, from what pydantic says of it."""
     name = problem["loc"][-1]
@@ -164,6 +175,10 @@ def _add_page(app: FastAPI) -> None:
     @app.get("/", include_in_schema=False)
     def page() -> FileResponse:
         return FileResponse(WEB / "index.html")
+
+    @app.get("/assets/vega.js", include_in_schema=False)
+    def vega() -> Response:
+        return Response(vega_script(), media_type=SCRIPT, headers={"Cache-Control": "max-age=86400"})
 
     @app.get("/assets/{name}", include_in_schema=False)
     def asset(name: str) -> FileResponse:
@@ -211,6 +226,11 @@ def _add_api(app: FastAPI, recommender: Recommender, comparison: Comparison | No
             categories=recommender.filtered.counts("category", of_any),
         )
 
+    @app.get("/api/map", responses=problems(404))
+    def places(filters: Filtered) -> list[Place]:
+        """The places of products on the map of the catalogue, from -1 to 1: like beside like."""
+        return recommender.places(filters)
+
     @app.get("/api/products/{product_id}", responses=UNKNOWN)
     def product(product_id: Id) -> Product:
         """One product."""
@@ -232,6 +252,11 @@ def _add_api(app: FastAPI, recommender: Recommender, comparison: Comparison | No
     def explanation(product_id: Id, other_id: Id) -> Explanation:
         """Why one product is similar to another: the photos that matched, both similarities, the words in common."""
         return recommender.explanation(product_id, other_id)
+
+    @app.get("/api/products/{product_id}/similar/{other_id}/heat", responses=UNKNOWN | problems(503))
+    def heat(product_id: Id, other_id: Id) -> Heat:
+        """Where the two photos that matched are alike."""
+        return recommender.heat(product_id, other_id)
 
     @app.put("/api/products/{product_id}/similar/{other_id}/feedback", responses=UNKNOWN, status_code=204)
     def feedback(product_id: Id, other_id: Id, opinion: Opinion) -> None:

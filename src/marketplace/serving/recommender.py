@@ -2,7 +2,8 @@
 
 import hashlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -14,7 +15,8 @@ from marketplace.common.arrays import ShardedArray
 from marketplace.common.errors import MarketplaceError
 from marketplace.recommendation import qdrant
 from marketplace.recommendation.catalogue import read_catalogue, read_texts
-from marketplace.recommendation.explanation import Explanation, explain
+from marketplace.recommendation.catalogue_map import read_map
+from marketplace.recommendation.explanation import Explanation, explain, heat
 from marketplace.recommendation.feedback import FEEDBACK, Feedback
 from marketplace.recommendation.filters import FilteredTable, Filters
 from marketplace.recommendation.fingerprints import (
@@ -30,7 +32,7 @@ from marketplace.recommendation.fingerprints import (
 from marketplace.recommendation.names import NameSearch
 from marketplace.recommendation.products import Product
 from marketplace.recommendation.ranking import IndexSearch, Ranked, Search, Wanted, best_products, nearest_products
-from marketplace.serving.answers import BusyError, Order, SimilarProduct
+from marketplace.serving.answers import BusyError, Heat, Order, Place, SimilarProduct
 from marketplace.serving.ids import Ids
 
 if TYPE_CHECKING:
@@ -99,7 +101,7 @@ class Recommender:
                 _ = search.index
 
     @cached_property
-    def _embed(self) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]:
+    def _embed(self) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray, np.ndarray]]:
         from marketplace.embedding.onnx import onnx_model
 
         return onnx_model(self._checked(IMAGE_MODEL))
@@ -185,6 +187,30 @@ class Recommender:
         pair = self.ids.number(product_id), self.ids.number(other_id)
         return explain(self._products, self._similar, self._weight, self._texts.shape[1], pair)
 
+    def heat(self, product_id: str, other_id: str) -> Heat:
+        """Where the photos that make two products similar are alike. Raises UnknownProductError, BusyError."""
+        why = self.explanation(product_id, other_id)
+        squares = ShardedArray(self._root / "data/resized/full")
+        image_ids = self._products.image_ids
+        rows = [int(np.argmax(image_ids == image_id)) for image_id in (why.image_id, why.similar_image_id)]
+        with self._looking():
+            _, kinds, maps = self._embed(np.stack([squares[row] for row in rows]))
+        image, similar_image = heat(maps, kinds).round(3).tolist()
+        return Heat(image, similar_image)
+
+    def places(self, filters: Filters = ANY) -> list[Place]:
+        """The map of the catalogue. Raises MarketplaceError if the pipeline has not drawn it."""
+        passing = self.filtered.passing(filters)
+        found = []
+        for product_id, x, y in read_map(self._root).itertuples(index=False):
+            number = self._products.number_of.get(product_id)
+            if number is None or not passing[number]:
+                continue
+            product = self._products.product(number)
+            category = str(self._products.categories[number])
+            found.append(Place(product_id, product.name, category, product.image_ids[0], round(x, 4), round(y, 4)))
+        return found
+
     def give_feedback(self, product_id: str, other_id: str, good: bool | None) -> None:
         """Keep a thumb on a recommendation, or take it back. Raises UnknownProductError."""
         known = [self._products.product(self.ids.number(one)).product_id for one in (product_id, other_id)]
@@ -197,19 +223,25 @@ class Recommender:
 
     def similar_to_photo(self, content: bytes, k: int, filters: Filters = ANY) -> list[SimilarProduct]:
         """The `k` products most likely to be in a photo, given as bytes. Raises MarketplaceError if it is not one."""
-        if not self._room.acquire(blocking=False):
-            raise BusyError("too many photos are waiting to be looked at: try again in a few seconds.")
-        try:
-            with self._one_at_a_time:
-                vector = self._embed(self.square(content)[None])[0]
-        finally:
-            self._room.release()
+        with self._looking():
+            vector = self._embed(self.square(content)[None])[0]
         copies = np.flatnonzero(self._photos["sha256"] == hashlib.sha256(content).hexdigest())
         asked = np.unique(self._products.product_of_row[copies])
         question = np.hstack([vector, np.ones((1, 1), np.float32)])
         wanted = Wanted(self.filtered.passing(filters), filters)
         ranked = nearest_products(self._products, self._same, question, k, wanted, asked)
         return self._shown([self._with_cosine(found, vector[0]) for found in ranked])
+
+    @contextmanager
+    def _looking(self) -> Iterator[None]:
+        """The turn of a question that runs the image model. Raises BusyError if too many wait for theirs."""
+        if not self._room.acquire(blocking=False):
+            raise BusyError("too many photos are waiting to be looked at: try again in a few seconds.")
+        try:
+            with self._one_at_a_time:
+                yield
+        finally:
+            self._room.release()
 
     @property
     def busy(self) -> bool:

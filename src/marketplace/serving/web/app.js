@@ -1,7 +1,7 @@
 // The page shows what the address bar says: `?product=ID` a product and what is similar to it, `?photo=NAME` what is
 // similar to a photo, which does not fit in an address and is kept here; otherwise the catalogue, by words and filters.
 import { ask, productPath, tell } from "./api.js";
-import { $, showCatalogue, showCompared, showLostPhoto, showPhotoAsked, showProblem, showProductAsked, showSimilar, showWhy } from "./view.js";
+import { $, showCatalogue, showCompared, showHeat, showLostPhoto, showPhotoAsked, showProblem, showProductAsked, showSimilar, showWhy } from "./view.js";
 
 const PAGE = 48; // products
 const SIMILAR = 24;
@@ -40,7 +40,7 @@ async function product(id) {
   const pair = (other) => `${path}/similar/${encodeURIComponent(other.product_id)}`;
   const judging = {
     thumbs,
-    onWhy: (other) => ask(pair(other)).then((why) => showWhy(why, asked.name, other), problem),
+    onWhy: (other) => explain(pair(other), asked.name, other),
     onThumb: (other, good) => tell(`${pair(other)}/feedback`, { good }).catch(problem),
   };
   return () => {
@@ -48,6 +48,20 @@ async function product(id) {
     showSimilar(found, { order: form.order.value, more: mayHaveMore(found), judging });
     showCompared(lists || null);
   };
+}
+
+// The photos and words come at once; where the photos are alike takes the network a moment.
+let explained;
+async function explain(pair, asked, other) {
+  const mine = (explained = pair);
+  try {
+    showWhy(await ask(pair), asked, other);
+    const heat = await ask(`${pair}/heat`);
+    if (mine === explained) showHeat(heat);
+  } catch (error) {
+    $("why").close();
+    problem(error);
+  }
 }
 
 async function photo(file) {
@@ -61,10 +75,16 @@ async function photo(file) {
 }
 
 const mayHaveMore = (found) => found.length === similar && similar < MOST_SIMILAR;
-const problem = (error) => (showProblem(error.message), scrollTo({ top: 0 }));
+const problem = (error) => (($("map").hidden = true), showProblem(error.message), scrollTo({ top: 0 }));
+
+async function catalogueMap() {
+  const [{ showMap }, places] = await Promise.all([import("./map.js"), ask("/api/map", filters())]);
+  return () => showMap(places, (id) => open(changed({ view: "", product: id })));
+}
 
 async function answer(offset) {
   const asked = address();
+  if (asked.get("view") === "map") return catalogueMap();
   if (asked.get("product")) return product(asked.get("product"));
   if (!asked.has("photo")) return catalogue(offset);
   return photos.has(key) ? photo(photos.get(key)) : () => showLostPhoto(asked.get("photo"));
@@ -78,7 +98,8 @@ async function show({ top = true, offset = 0 } = {}) {
     const draw = await answer(offset);
     if (mine !== run) return;
     $("problem").hidden = true;
-    draw();
+    ["map", "hovered"].forEach((id) => ($(id).hidden = true));
+    await draw();
     if (top) scrollTo({ top: 0 });
   } catch (error) {
     if (mine === run) problem(error);
@@ -88,7 +109,7 @@ async function show({ top = true, offset = 0 } = {}) {
 }
 
 // What is on the page, and where it is scrolled to.
-const KEPT = ["asked", "heading", "status", "problem", "chips", "results", "more", "empty", "compared"];
+const KEPT = ["asked", "heading", "status", "problem", "chips", "results", "more", "empty", "compared", "map"];
 const snapshot = () => ({
   title: document.title,
   similar,
@@ -145,9 +166,15 @@ function showEverything() {
   show();
 }
 
+function open(next) {
+  enter(next);
+  fillForm();
+  return show().then(() => $("results").focus({ preventScroll: true }));
+}
+
 function usePhoto(file) {
   if (!file) return;
-  enter(changed({ photo: file.name || "pasted", product: "", words: "" }), { file });
+  enter(changed({ photo: file.name || "pasted", product: "", words: "", view: "" }), { file });
   form.words.value = "";
   show();
 }
@@ -164,7 +191,7 @@ form.addEventListener("input", (event) => {
   clearTimeout(typing);
   const byKey = event.target.matches("input");
   typing = setTimeout(() => {
-    const leaving = event.target.name === "words" ? { product: "", photo: "" } : {};
+    const leaving = event.target.name === "words" ? { product: "", photo: "", view: "" } : {};
     const file = event.target.name === "words" ? undefined : photos.get(key);
     enter(changed({ words: form.words.value, ...fields(), ...leaving }), { file, replace: byKey && typed === key });
     typed = byKey ? key : null;
@@ -201,9 +228,7 @@ document.addEventListener("click", (event) => {
   const link = event.target.closest("a[href^='?'], a.home");
   if (!link || event.ctrlKey || event.metaKey || event.shiftKey || event.button) return;
   event.preventDefault();
-  enter(new URL(link.href).searchParams);
-  fillForm();
-  show().then(() => $("results").focus({ preventScroll: true }));
+  open(new URL(link.href).searchParams);
 });
 document.addEventListener("keydown", (event) => {
   if (event.key === "/" && !event.target.matches("input, select")) {

@@ -93,6 +93,16 @@ function showChips(categories, chosen, onCategory) {
   $("chips").hidden = chips.length < 2 && !chosen;
 }
 
+export function showMapHeading(status) {
+  ["asked", "chips", "empty", "more"].forEach((id) => ($(id).hidden = true));
+  showCompared(null);
+  document.title = "Map · Similar products";
+  $("heading").textContent = "Map of the catalogue";
+  $("status").textContent = status;
+  $("results").replaceChildren();
+  $("map").hidden = false;
+}
+
 // What was found for a product or a photo; matches that are not close come after a line that says so.
 export function showSimilar(found, { order, more, judging }) {
   const price = ({ product }) => (product.price == null ? NaN : Number(product.price));
@@ -224,7 +234,9 @@ export function showWhy(why, asked, product) {
     const img = element("img", "");
     img.alt = name;
     setPhoto(img, image, "(max-width: 560px) 40vw, 260px");
-    figure.append(img, element("figcaption", name));
+    const frame = element("div", "", "warmed");
+    frame.append(img);
+    figure.append(frame, element("figcaption", name));
     return figure;
   });
   $("why").querySelector(".pair").replaceChildren(...photos);
@@ -236,5 +248,21 @@ export function showWhy(why, asked, product) {
     ["Together", why.score.toFixed(2)],
   ];
   $("why").querySelector("dl").replaceChildren(...facts.flatMap(([term, value]) => [element("dt", term), element("dd", value)]));
+  $("why").querySelector(".heat").hidden = true;
   $("why").showModal();
+}
+
+// Both photos of "Why this?" warm where they are alike: a grid of shares from 0 to 1 over each one's square.
+export function showHeat({ image, similar_image }) {
+  $("why").querySelectorAll(".warmed").forEach((frame, n) => frame.append(heatCanvas(n ? similar_image : image)));
+  $("why").querySelector(".heat").hidden = false;
+}
+
+function heatCanvas(rows) {
+  const canvas = document.createElement("canvas");
+  canvas.setAttribute("aria-hidden", "true");
+  [canvas.height, canvas.width] = [rows.length, rows[0].length];
+  const pixels = rows.flat().flatMap((share) => [255, 70, 0, Math.round(190 * share)]);
+  canvas.getContext("2d").putImageData(new ImageData(new Uint8ClampedArray(pixels), canvas.width), 0, 0);
+  return canvas;
 }

@@ -1,0 +1,64 @@
+"""The map of the catalogue: a place in two dimensions for each product, near those that are like it."""
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from marketplace.common.errors import MarketplaceError
+from marketplace.common.files import replacing
+from marketplace.recommendation.products import Products
+
+log = logging.getLogger(__name__)
+MAP = "data/map.parquet"
+MOST_PLACES = 10_000  # more dots than that are a cloud on any screen
+DIMENSIONS = 50  # that t-SNE starts from, as its authors advise
+PERPLEXITY = 30  # about how many neighbours a product is kept near to
+SEED = 42
+
+
+def catalogue_map(products: Products, vectors: np.ndarray) -> pd.DataFrame:
+    """product_id, x and y of every product, or of MOST_PLACES that are evenly spread: from -1 to 1.
+
+    `vectors` `(N, d)`, of photos, are what `Catalogue.similar` gives; a product is the mean of its photos. The places
+    are those of t-SNE (van der Maaten & Hinton, 2008), which keeps neighbours together; distances between groups and
+    directions mean nothing.
+    """
+    n = len(products.table)
+    shown = np.unique(np.linspace(0, n - 1, min(n, MOST_PLACES)).round().astype(int))
+    if len(shown) < n:
+        log.info("the map shows %s of %s products, evenly spread", f"{len(shown):,}", f"{n:,}")
+    means = np.stack([vectors[products.photos_of(number)].mean(axis=0) for number in shown])
+    places = _places(means)
+    ids = products.table["product_id"].to_numpy()[shown]
+    return pd.DataFrame({"product_id": ids, "x": places[:, 0], "y": places[:, 1]})
+
+
+def _places(vectors: np.ndarray) -> np.ndarray:
+    """Places `(P, 2) float32` from -1 to 1 of vectors `(P, d)`."""
+    from sklearn.decomposition import PCA
+    from sklearn.manifold import TSNE
+
+    n = len(vectors)
+    if n < 4:  # too few to have neighbours
+        return np.stack([np.linspace(-1, 1, n), np.zeros(n)], axis=1).astype(np.float32)
+    main = PCA(min(DIMENSIONS, n, vectors.shape[1]), random_state=SEED).fit_transform(vectors)
+    found = TSNE(perplexity=min(PERPLEXITY, (n - 1) / 3), random_state=SEED).fit_transform(main)
+    centred = found - (found.max(axis=0) + found.min(axis=0)) / 2
+    scaled: np.ndarray = (centred / max(float(np.abs(centred).max()), 1e-12)).astype(np.float32)
+    return scaled
+
+
+def write_map(path: Path, places: pd.DataFrame) -> None:
+    """Write the map as Parquet."""
+    with replacing(path) as part:
+        places.to_parquet(part, index=False)
+    log.info("%s products laid out: %s", f"{len(places):,}", path)
+
+
+def read_map(root: Path) -> pd.DataFrame:
+    """The map of the pipeline that has run in `root`. Raises MarketplaceError if there is none."""
+    if not (root / MAP).exists():
+        raise MarketplaceError(f"{root / MAP} is missing: run `dvc repro map`, or `dvc pull` to get it.")
+    return pd.read_parquet(root / MAP)
