@@ -7,14 +7,16 @@ from marketplace.common.console import run_stage
 
 def main() -> None:
     """Run the stage."""
-    from marketplace.common.params import load_section
-    from marketplace.recommendation.catalogue import read_catalogue
-    from marketplace.recommendation.catalogue_map import MAP, catalogue_map, write_map
-    from marketplace.recommendation.table import RecommendSettings
+    import pandas as pd
 
-    catalogue = read_catalogue(Path(), check_models=False)
-    vectors = catalogue.similar(load_section("recommend", RecommendSettings).words)
-    write_map(Path(MAP), catalogue_map(catalogue.products, vectors))
+    from marketplace.catalogue_map.places import MAP, catalogue_map, product_vectors, write_map
+    from marketplace.embedding.vectors import read_embeddings, read_text_embeddings
+
+    photos = pd.read_parquet("data/clean/training_data.parquet")
+    kinds = read_embeddings(Path("data/embeddings.parquet"), photos).kind
+    in_order = sorted(photos["product_id"].unique())
+    texts = read_text_embeddings(Path("data/text_embeddings.parquet"), in_order)
+    write_map(Path(MAP), catalogue_map(*product_vectors(photos, kinds, texts)))
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ LAYERS = [
     {"raw", "models"},
     {"photos", "reports", "sources", "training"},
     {"catalogue", "embedding"},
-    {"data_report", "evaluation", "recommendation", "review"},
+    {"catalogue_map", "data_report", "evaluation", "recommendation", "review"},
     {"serving"},
     {"cli", "settings"},
 ]

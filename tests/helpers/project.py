@@ -25,6 +25,7 @@ STAGES = [
     "data_report",
     "evaluate",
     "recommend",
+    "map",
 ]
 
 # Small enough for a test, large enough for 13 categories in three splits each.

@@ -84,6 +84,15 @@ def test_a_recommendation_names_its_photos_and_they_are_in_the_dump(experimented
     assert "rank 1" in first["recommended"][0]
 
 
+def test_the_beginning_of_an_id_is_enough(experimented: Project) -> None:
+    table = pd.read_parquet(experimented.folder / "data/recommendations.parquet")
+    row = table[table["rank"] == 2].iloc[0]
+    one, other = row["product_id"], row["similar_product_id"]
+    assert recommendation(experimented.folder, one[:12], other[:12]) == recommendation(experimented.folder, one, other)
+    with pytest.raises(MarketplaceError, match=r"ids begin with '': type more of it"):
+        recommendation(experimented.folder, "", None)
+
+
 @pytest.mark.parametrize(
     ("asked", "said"),
     [

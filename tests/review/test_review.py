@@ -62,7 +62,7 @@ def test_a_review_tells_what_the_files_say(experimented: Project) -> None:
 
     assert rows(page, "### Parameters") == [["`train.lr`", "`0.001`", "`1e-05`"]]
     stages = {row[0].strip("`"): row[2] for row in rows(page, "<b>Stages")}
-    assert list(stages) == ["train_small", "train_full", "extract", "evaluate", "recommend"]
+    assert list(stages) == ["train_small", "train_full", "extract", "evaluate", "recommend", "map"]
     assert stages["train_small"] == "params `train.lr`"
     assert "data" in stages["extract"]
     assert "params" not in stages["extract"]

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from fastapi.testclient import TestClient
 from helpers.npm import installed
 from helpers.project import Project
 from playwright.sync_api import Browser, Page, expect
@@ -12,6 +13,10 @@ from playwright.sync_api import Browser, Page, expect
 from marketplace.recommendation.feedback import FEEDBACK, Feedback
 
 AXE = "axe-core@4.10.3"
+ALPHA = """canvas => {
+  const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+  return [...data].filter((_, place) => place % 4 === 3);
+}"""
 
 
 def ids(page: Page) -> list[str]:
@@ -101,8 +106,45 @@ def test_every_recommendation_says_why(page: Page) -> None:
     expect(dialog.locator("figcaption").first).to_have_text(asked)
     expect(dialog.locator("img")).to_have_count(2)
     expect(dialog).to_contain_text("Words in common")
+    warm = dialog.get_by_label("Warm where the photos are alike")
+    expect(warm).to_be_checked()
+    expect(dialog.locator("canvas")).to_have_count(2)
+    assert max(max(dialog.locator("canvas").nth(n).evaluate(ALPHA)) for n in (0, 1)) == 190
+    warm.uncheck()
+    expect(dialog.locator("canvas").first).to_be_hidden()
     dialog.get_by_role("button", name="Close").click()
     expect(dialog).to_be_hidden()
+
+
+def test_the_map_has_a_dot_for_each_product_and_leads_to_it(
+    page: Page, client: TestClient, table: pd.DataFrame
+) -> None:
+    foreign: list[str] = []
+    page.on("request", lambda request: foreign.append(request.url) if "127.0.0.1" not in request.url else None)
+    page.get_by_role("link", name="Map").click()
+    canvas = page.locator("#map canvas")
+    expect(canvas).to_be_visible()
+    expect(page.locator("#status")).to_contain_text(f"{table['product_id'].nunique()} products")
+    places = client.get("/api/map").json()
+    assert {place["product_id"] for place in places} == set(table["product_id"])
+    assert client.get("/api/map", params={"category": places[0]["category"]}).json() == [
+        place for place in places if place["category"] == places[0]["category"]
+    ]
+    box = canvas.bounding_box()
+    assert box is not None
+    names = {place["name"] for place in places}
+    for step in range(1, 2000):  # until the pointer is over a dot
+        page.mouse.move(box["x"] + step * 37 % 600, box["y"] + step * 11 % box["height"])
+        if page.locator("#hovered").is_visible():
+            break
+    assert page.locator("#hovered span").inner_text() in names
+    page.mouse.down()
+    page.mouse.up()
+    expect(page.locator("#asked")).to_be_visible()
+    expect(page.locator("#map")).to_be_hidden()
+    page.go_back()
+    expect(canvas).to_be_visible()
+    assert foreign == []
 
 
 def test_a_thumb_is_kept_until_it_is_taken_back(page: Page, reproduced: Project) -> None:
@@ -205,6 +247,9 @@ def test_assistive_technology_stumbles_over_nothing(
     page.keyboard.press("Escape")
     page.locator("#photo").set_input_files(photo)
     expect(page.locator("#asked h2")).to_have_text("Your photo")
+    assert violations(page, axe) == []
+    page.goto(f"{url}/?view=map")
+    expect(page.locator("#map canvas")).to_be_visible()
     assert violations(page, axe) == []
     page.goto(f"{url}/?product=nothing")
     expect(page.get_by_role("alert")).to_be_visible()

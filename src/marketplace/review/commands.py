@@ -33,7 +33,9 @@ def add_commands(commands: Any) -> None:
     report.set_defaults(run=_report)
 
     lineage = commands.add_parser("lineage", help="show where a file or a recommendation came from")
-    lineage.add_argument("what", metavar="FILE|PRODUCT_ID", help="a file that the pipeline wrote, or a product's id")
+    lineage.add_argument(
+        "what", metavar="FILE|PRODUCT_ID", help="a file that the pipeline wrote, or a product's id or its beginning"
+    )
     lineage.add_argument("similar", metavar="SIMILAR_ID", nargs="?", help="one of its recommendations (default: first)")
     lineage.set_defaults(run=_lineage)
 
@@ -96,7 +98,7 @@ def _lineage(options: argparse.Namespace) -> None:
 
     root, file = project_root(), Path(options.what)
     lines: dict[str, object] = {}
-    row = recommendation(root, options.what, options.similar)
+    row = None if file.exists() else recommendation(root, options.what, options.similar)
     if row is None and not file.exists():
         raise MarketplaceError(f"{options.what!r} is neither a product with recommendations nor a file.")
     if row is not None:

@@ -91,19 +91,21 @@ def lineage(root: Path, file: Path) -> Lineage:
 def recommendation(root: Path, product_id: str, similar_product_id: str | None) -> Row | None:
     """A row of the recommendations in the working tree; the first one of the product if no other product is named.
 
-    None if the product has no recommendations. Raises MarketplaceError if the other product is not one of them.
+    The beginning of an id is enough. None if the product has no recommendations. Raises MarketplaceError if the other
+    product is not one of them, or several ids begin like that.
     """
     if not (root / RECOMMENDATIONS).is_file():
         return None
-    product_id = tidy_id(product_id)
     table = pd.read_parquet(root / RECOMMENDATIONS)
-    rows = table[table["product_id"] == product_id]
-    if rows.empty:
+    whole = _whole_id(table["product_id"], product_id)
+    if whole is None:
         return None
+    rows = table[table["product_id"] == whole]
     if similar_product_id is not None:
-        rows = rows[rows["similar_product_id"] == tidy_id(similar_product_id)]
-        if rows.empty:
-            raise MarketplaceError(f"{similar_product_id!r} is not recommended for {product_id!r}.")
+        other = _whole_id(rows["similar_product_id"], similar_product_id)
+        if other is None:
+            raise MarketplaceError(f"{similar_product_id!r} is not recommended for {whole!r}.")
+        rows = rows[rows["similar_product_id"] == other]
     row = rows.sort_values("rank").iloc[0]
     training_data = pd.read_parquet(root / "data/clean/training_data.parquet")
     vectors = read_embeddings(root / "data/embeddings.parquet", training_data)
@@ -114,7 +116,18 @@ def recommendation(root: Path, product_id: str, similar_product_id: str | None) 
     one, other = np.unravel_index(similarity.argmax(), similarity.shape)
     pair = training_data.iloc[[ours[one], theirs[other]]]
     photos = dict(zip(pair["image_id"], pair["sha256"], strict=True))
-    return Row(product_id, row["similar_product_id"], int(row["rank"]), float(row["score"]), photos)
+    return Row(whole, row["similar_product_id"], int(row["rank"]), float(row["score"]), photos)
+
+
+def _whole_id(ids: pd.Series, asked: str) -> str | None:
+    """The one of `ids` that is asked for: all of it, or a beginning that no other has. None if there is none."""
+    wanted = tidy_id(asked)
+    found = ids[ids.str.startswith(wanted)].unique().tolist()
+    if wanted in found:
+        return wanted
+    if len(found) > 1:
+        raise MarketplaceError(f"{len(found)} ids begin with {asked!r}: type more of it.")
+    return found[0] if found else None
 
 
 def _lineage(revision: Revision, stage: str, path: str, md5: str) -> Lineage:

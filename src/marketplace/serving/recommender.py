@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from marketplace.catalogue_map.places import read_map
 from marketplace.common.arrays import ShardedArray
 from marketplace.common.errors import MarketplaceError
 from marketplace.recommendation import qdrant
 from marketplace.recommendation.catalogue import read_catalogue, read_texts
-from marketplace.recommendation.catalogue_map import read_map
 from marketplace.recommendation.explanation import Explanation, explain, heat
 from marketplace.recommendation.feedback import FEEDBACK, Feedback
 from marketplace.recommendation.filters import FilteredTable, Filters

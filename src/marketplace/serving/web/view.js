@@ -240,10 +240,10 @@ export function showWhy(why, asked, product) {
     return figure;
   });
   $("why").querySelector(".pair").replaceChildren(...photos);
-  const percent = (share) => `${Math.round(100 * share)} %`;
+  const percent = (share) => `${Math.round(100 * share)}%`;
   const facts = [
-    ["Photos", `${why.photo_similarity.toFixed(2)} alike, which counts ${percent(1 - why.words_weight)}`],
-    ["Words", why.text_similarity == null ? "do not count" : `${why.text_similarity.toFixed(2)} alike, which counts ${percent(why.words_weight)}`],
+    ["Photos", `${why.photo_similarity.toFixed(2)} alike, and count for ${percent(1 - why.words_weight)}`],
+    ["Words", why.text_similarity == null ? "do not count" : `${why.text_similarity.toFixed(2)} alike, and count for ${percent(why.words_weight)}`],
     ["Words in common", why.words.join(", ") || "none"],
     ["Together", why.score.toFixed(2)],
   ];

@@ -1,4 +1,4 @@
-"""The map of the catalogue: a place in two dimensions for each product, near those that are like it."""
+"""The places of products on the map: t-SNE of the vectors of their photos and words."""
 
 import logging
 from pathlib import Path
@@ -8,7 +8,6 @@ import pandas as pd
 
 from marketplace.common.errors import MarketplaceError
 from marketplace.common.files import replacing
-from marketplace.recommendation.products import Products
 
 log = logging.getLogger(__name__)
 MAP = "data/map.parquet"
@@ -18,21 +17,31 @@ PERPLEXITY = 30  # about how many neighbours a product is kept near to
 SEED = 42
 
 
-def catalogue_map(products: Products, vectors: np.ndarray) -> pd.DataFrame:
+def product_vectors(photos: pd.DataFrame, kinds: np.ndarray, texts: np.ndarray) -> tuple[list[str], np.ndarray]:
+    """The ids of products, in order, and their vectors `(P, k + t)`: photos and words, which count the same.
+
+    `photos` is the training data, `kinds` `(N, k)` are the kind vectors of its photos, `texts` `(P, t)` those of the
+    products' words, in the order of the ids.
+    """
+    numbers, ids = pd.factorize(photos["product_id"], sort=True)
+    sums = np.zeros((len(ids), kinds.shape[1]))
+    np.add.at(sums, numbers, np.nan_to_num(kinds))
+    means = sums / np.bincount(numbers)[:, None]
+    return ids.tolist(), np.hstack([means, np.nan_to_num(texts)])
+
+
+def catalogue_map(ids: list[str], vectors: np.ndarray) -> pd.DataFrame:
     """product_id, x and y of every product, or of MOST_PLACES that are evenly spread: from -1 to 1.
 
-    `vectors` `(N, d)`, of photos, are what `Catalogue.similar` gives; a product is the mean of its photos. The places
-    are those of t-SNE (van der Maaten & Hinton, 2008), which keeps neighbours together; distances between groups and
-    directions mean nothing.
+    `vectors` `(P, d)` are those of the products. The places are those of t-SNE (van der Maaten & Hinton, 2008), which
+    keeps neighbours together; distances between groups and directions mean nothing.
     """
-    n = len(products.table)
+    n = len(ids)
     shown = np.unique(np.linspace(0, n - 1, min(n, MOST_PLACES)).round().astype(int))
     if len(shown) < n:
         log.info("the map shows %s of %s products, evenly spread", f"{len(shown):,}", f"{n:,}")
-    means = np.stack([vectors[products.photos_of(number)].mean(axis=0) for number in shown])
-    places = _places(means)
-    ids = products.table["product_id"].to_numpy()[shown]
-    return pd.DataFrame({"product_id": ids, "x": places[:, 0], "y": places[:, 1]})
+    places = _places(vectors[shown])
+    return pd.DataFrame({"product_id": np.array(ids)[shown], "x": places[:, 0], "y": places[:, 1]})
 
 
 def _places(vectors: np.ndarray) -> np.ndarray:
@@ -43,7 +52,7 @@ def _places(vectors: np.ndarray) -> np.ndarray:
     n = len(vectors)
     if n < 4:  # too few to have neighbours
         return np.stack([np.linspace(-1, 1, n), np.zeros(n)], axis=1).astype(np.float32)
-    main = PCA(min(DIMENSIONS, n, vectors.shape[1]), random_state=SEED).fit_transform(vectors)
+    main = PCA(min(DIMENSIONS, *vectors.shape), random_state=SEED).fit_transform(vectors)
     found = TSNE(perplexity=min(PERPLEXITY, (n - 1) / 3), random_state=SEED).fit_transform(main)
     centred = found - (found.max(axis=0) + found.min(axis=0)) / 2
     scaled: np.ndarray = (centred / max(float(np.abs(centred).max()), 1e-12)).astype(np.float32)

@@ -1,0 +1,1 @@
+"""The map of the catalogue: products in two dimensions, like beside like."""
