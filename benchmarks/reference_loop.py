@@ -24,6 +24,7 @@ from torchvision import transforms
 
 from marketplace.models import checkpoints
 from marketplace.models.backbones import BACKBONES
+from marketplace.training.validation import same_product_recall_at_1
 
 EPOCHS = 10
 # This loop's values as keys of the section `train` in params.yaml. With `train_full.warm_start: true`, the pipeline
@@ -60,7 +61,7 @@ class Photos(Dataset[tuple[Tensor, int]]):
 def reference_loop(
     folder: Path, table: pd.DataFrame, pretrained: Path, *, size: int, epochs: int, seed: int
 ) -> Iterator[dict[str, float]]:
-    """Train, and yield train_loss, val_loss and val_accuracy after each epoch.
+    """Train, and yield train_loss, val_loss, val_accuracy and val_recall_at_1 after each epoch.
 
     `folder` holds `<image_id>.jpg` of every row of `table` (training_data.parquet) that trains or validates.
     """
@@ -78,6 +79,7 @@ def reference_loop(
         )
         for split, steps in (("train", crop + flip + normalise), ("val", crop + normalise))
     )
+    products = torch.from_numpy(pd.factorize(table.loc[table["split"] == "val", "product_id"])[0])
     optimiser = torch.optim.Adam((p for p in network.parameters() if p.requires_grad), lr=PARAMS["lr"])
     criterion = nn.CrossEntropyLoss()
     for _ in range(epochs):
@@ -90,14 +92,20 @@ def reference_loop(
             optimiser.step()
             train_loss += loss.item() * len(labels)
         network.eval()
-        val_loss, correct = 0.0, 0
+        val_loss, correct, embeddings = 0.0, 0, []
         with torch.no_grad():
             for images, labels in val:
-                logits = network(images)
+                embeddings.append(network.tail(network.trunk(images)))
+                logits = network.head(embeddings[-1])
                 val_loss += criterion(logits, labels).item() * len(labels)
                 correct += int((logits.argmax(dim=1) == labels).sum())
         n_train, n_val = (table["split"] == "train").sum(), (table["split"] == "val").sum()
-        yield {"train_loss": train_loss / n_train, "val_loss": val_loss / n_val, "val_accuracy": correct / n_val}
+        yield {
+            "train_loss": train_loss / n_train,
+            "val_loss": val_loss / n_val,
+            "val_accuracy": correct / n_val,
+            "val_recall_at_1": same_product_recall_at_1(torch.cat(embeddings), products) or 0.0,
+        }
 
 
 def main() -> None:

@@ -13,8 +13,8 @@ import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from statistics import mean
-from typing import Any, NamedTuple
+from statistics import median
+from typing import NamedTuple
 
 import pandas as pd
 from reference_loop import reference_loop
@@ -36,6 +36,16 @@ class Epoch(NamedTuple):
 
     seconds: float
     val_accuracy: float
+    val_recall_at_1: float
+
+
+class Run(NamedTuple):
+    """Both ways on the same photos, with one seed."""
+
+    size: int  # pixels a side
+    seed: int
+    loop: list[Epoch]
+    ours: list[Epoch]
 
 
 def main() -> None:
@@ -45,7 +55,7 @@ def main() -> None:
     command.add_argument("--epochs", type=int, default=10, help="of the reference loop (default: 10)")
     command.add_argument("--seeds", type=int, default=1, help="repeat with so many seeds (default: 1)")
     options = command.parse_args()
-    runs = []
+    runs: list[Run] = []
     with workspace(options.set) as space:
         for stage in ("fetch", "clean", "pretrained"):
             space.run(stage)
@@ -55,10 +65,9 @@ def main() -> None:
             for seed in range(options.seeds):
                 loop = reference(space, photos, size, options.epochs, seed)
                 own = settings.train.model_copy(update={"seed": seed})
-                steps, epochs = ours(space, photos, size, own, settings.train_full.epochs)
-                runs.append(compare(size, seed, loop, steps, epochs))
+                runs.append(Run(size, seed, loop, ours(space, photos, size, own, settings.train_full.epochs)))
                 print(json.dumps(runs[-1]), flush=True)
-    report({"set": options.set, "runs": runs}, markdown(runs), options.json)
+    report({"set": options.set, "runs": [run._asdict() for run in runs]}, markdown(runs), options.json)
 
 
 def cleaned(space: Workspace) -> pd.DataFrame:
@@ -91,7 +100,10 @@ def reference(space: Workspace, photos: pd.DataFrame, size: int, epochs: int, se
     figures: Iterator[dict[str, float]] = reference_loop(
         space.path("photos"), photos, space.path("models/pretrained.pt"), size=size, epochs=epochs, seed=seed
     )
-    return [Epoch(time.perf_counter() - started, of_epoch["val_accuracy"]) for of_epoch in figures]
+    return [
+        Epoch(time.perf_counter() - started, of_epoch["val_accuracy"], of_epoch["val_recall_at_1"])
+        for of_epoch in figures
+    ]
 
 
 class Clock(Recorder):
@@ -104,73 +116,57 @@ class Clock(Recorder):
     def epoch(self, epoch: int, figures: dict[str, float]) -> None:
         """Record an epoch."""
         super().epoch(epoch, figures)
-        self.epochs.append(Epoch(time.perf_counter(), figures["val_accuracy"]))
+        self.epochs.append(Epoch(time.perf_counter(), figures["val_accuracy"], figures["val_recall_at_1"]))
 
 
-def ours(
-    space: Workspace, photos: pd.DataFrame, size: int, settings: TrainSettings, epochs: int
-) -> tuple[dict[str, float], list[Epoch]]:
+def ours(space: Workspace, photos: pd.DataFrame, size: int, settings: TrainSettings, epochs: int) -> list[Epoch]:
     """This project's way: resize once, the frozen layers once, then the tail and the head."""
     folder = space.path(f"ours-{size}-{settings.seed}")
     folder.mkdir()
     categories = json.loads(space.path("data/clean/categories.json").read_text())["decode"]
     started = time.perf_counter()
     resize_shards(space.path("shards"), photos, {folder / "images": size})
-    resized = time.perf_counter()
     data = training_data(folder / "images", space.path("photos.parquet"), categories)
     start = checkpoints.load(space.path("models/pretrained.pt"))
     with Clock(folder) as clock:
         train(start, data, settings, epochs, clock)
     for stored in Path(space.environment["MARKETPLACE_CACHE"]).rglob("*.npy"):
         stored.unlink()  # the next seed computes its features, too
-    return {"resize": resized - started}, [Epoch(at - started, accuracy) for at, accuracy in clock.epochs]
-
-
-def compare(size: int, seed: int, loop: list[Epoch], steps: dict[str, float], epochs: list[Epoch]) -> dict[str, Any]:
-    """When each reached the loop's best accuracy, and the best of each."""
-    target = max(epoch.val_accuracy for epoch in loop)
-    return {
-        "size": size,
-        "seed": seed,
-        "loop_seconds": reached(loop, target),
-        "our_seconds": reached(epochs, target),
-        "loop_best": target,
-        "our_best": max(epoch.val_accuracy for epoch in epochs),
-        "of_which": steps,
-        "loop_epochs": loop,
-        "our_epochs": epochs,
-    }
+    return [epoch._replace(seconds=epoch.seconds - started) for epoch in clock.epochs]
 
 
 def reached(epochs: list[Epoch], target: float) -> float | None:
     """Seconds until the accuracy was first reached, or None."""
-    return next((round(epoch.seconds, 2) for epoch in epochs if epoch.val_accuracy >= target), None)
+    return next((epoch.seconds for epoch in epochs if epoch.val_accuracy >= target), None)
 
 
-def markdown(runs: list[dict[str, Any]]) -> str:
-    """A row per run, and the mean ratio of each size."""
+def best(epochs: list[Epoch]) -> Epoch:
+    """The epoch with the highest accuracy."""
+    return max(epochs, key=lambda epoch: epoch.val_accuracy)
+
+
+def markdown(runs: list[Run]) -> str:
+    """A row for each run; the target of a size is the median over seeds of the loop's best accuracy."""
     rows: list[list[str]] = []
-    ratios: dict[int, list[float | None]] = {}
-    for run in runs:
-        ratio = run["loop_seconds"] / run["our_seconds"] if run["our_seconds"] else None
-        ratios.setdefault(run["size"], []).append(ratio)
-        rows.append(
-            [
-                f"{run['size']} px, seed {run['seed']}",
-                f"{run['loop_seconds']:.1f} s",
-                f"{run['our_seconds']:.1f} s" if ratio else "never",
-                f"**{ratio:.1f}**" if ratio else "",
-                f"{run['loop_best']:.3f}",
-                f"{run['our_best']:.3f}",
-                f"{run['of_which']['resize']:.1f} s",
-            ]
-        )
-    columns = ["", "the loop", "ours", "times as fast", "best of the loop", "our best", "of ours: resizing"]
-    means = [
-        f"{size} px: " + ("not always reached" if None in values else f"{mean(filter(None, values)):.1f} times as fast")
-        for size, values in ratios.items()
-    ]
-    return "\n".join([table(columns, rows), "", *means])
+    for size in dict.fromkeys(run.size for run in runs):
+        alike = [run for run in runs if run.size == size]
+        target = median(best(run.loop).val_accuracy for run in alike)
+        for run in alike:
+            loop, ours = reached(run.loop, target), reached(run.ours, target)
+            bests = best(run.loop), best(run.ours)
+            rows.append(
+                [
+                    f"{size} px, seed {run.seed}",
+                    f"{target:.3f}",
+                    f"{loop:.0f} s" if loop else "never",
+                    f"{ours:.0f} s" if ours else "never",
+                    f"{loop / ours:.1f}" if loop and ours else "",
+                    f"{bests[0].val_accuracy:.3f} / {bests[1].val_accuracy:.3f}",
+                    f"{bests[0].val_recall_at_1:.3f} / {bests[1].val_recall_at_1:.3f}",
+                ]
+            )
+    columns = ["", "target", "the loop", "ours", "times as fast", "best accuracy: loop / ours", "recall@1 then"]
+    return table(columns, rows)
 
 
 if __name__ == "__main__":
