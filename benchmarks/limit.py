@@ -17,6 +17,7 @@ from openvino import opset13 as ops
 from torch.utils.flop_counter import FlopCounterMode
 from workspace import ROOT, parser, report, table
 
+from marketplace.common.memory import keep_freed_memory
 from marketplace.models.backbones import BACKBONES
 from marketplace.models.network import Network, pretrained_network
 from marketplace.models.trunk import TrunkRunner
@@ -31,6 +32,7 @@ TRUNK_BATCH = 8
 
 def main() -> None:
     """Parse the command line, run, print."""
+    keep_freed_memory()  # as training does
     settings = load_settings(ROOT / "params.yaml")
     command = parser(__doc__, params=False)
     command.add_argument("--backbone", choices=BACKBONES, default=settings.model.backbone)

@@ -200,14 +200,14 @@ class Recommender:
 
     def places(self, filters: Filters = ANY) -> list[Place]:
         """The map of the catalogue. Raises MarketplaceError if the pipeline has not drawn it."""
-        passing = self.filtered.passing(filters)
+        passing, categories = self.filtered.passing(filters), self._products.categories
         found = []
         for product_id, x, y in read_map(self._root).itertuples(index=False):
             number = self._products.number_of.get(product_id)
             if number is None or not passing[number]:
                 continue
             product = self._products.product(number)
-            category = str(self._products.categories[number])
+            category = str(categories[number])
             found.append(Place(product_id, product.name, category, product.image_ids[0], round(x, 4), round(y, 4)))
         return found
 
