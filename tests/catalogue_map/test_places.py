@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from marketplace.catalogue_map import places
@@ -28,11 +28,19 @@ def test_the_nearest_on_the_map_are_of_the_same_kind() -> None:
 
 @settings(max_examples=12, deadline=None)
 @given(n=st.integers(1, 12), equal=st.booleans())
+@example(n=8, equal=True)  # crashed scikit-learn
 def test_few_products_and_equal_ones_have_places_too(n: int, equal: bool) -> None:
     vectors = np.ones((n, 5)) if equal else np.random.default_rng(n).standard_normal((n, 5))
     points = catalogue_map([str(number) for number in range(n)], vectors)[["x", "y"]].to_numpy()
     assert points.shape == (n, 2)
     assert np.isfinite(points).all() and np.abs(points).max() <= 1
+
+
+def test_many_copies_of_a_product_have_places() -> None:
+    vectors = np.random.default_rng(3).standard_normal((300, 20))
+    vectors[::2] = vectors[0]
+    found = catalogue_map([str(number) for number in range(300)], vectors)
+    assert np.isfinite(found[["x", "y"]].to_numpy()).all()
 
 
 def test_the_same_vectors_have_the_same_places() -> None:

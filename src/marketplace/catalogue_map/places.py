@@ -53,7 +53,10 @@ def _places(vectors: np.ndarray) -> np.ndarray:
     if n < 4:  # too few to have neighbours
         return np.stack([np.linspace(-1, 1, n), np.zeros(n)], axis=1).astype(np.float32)
     main = PCA(min(DIMENSIONS, *vectors.shape), random_state=SEED).fit_transform(vectors)
-    found = TSNE(perplexity=min(PERPLEXITY, (n - 1) / 3), random_state=SEED).fit_transform(main)
+    # From the two main components, as init="pca" does, but apart: where all are equal, scikit-learn crashes with that.
+    start = np.random.default_rng(SEED).normal(scale=1e-6, size=(n, 2))
+    start[:, : main.shape[1]] += 1e-4 * main[:, :2] / max(float(main[:, 0].std()), 1e-12)
+    found = TSNE(init=start, perplexity=min(PERPLEXITY, (n - 1) / 3), random_state=SEED).fit_transform(main)
     centred = found - (found.max(axis=0) + found.min(axis=0)) / 2
     scaled: np.ndarray = (centred / max(float(np.abs(centred).max()), 1e-12)).astype(np.float32)
     return scaled

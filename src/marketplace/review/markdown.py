@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from marketplace.review.changes import Change, Drift, StageChange
 from marketplace.review.comparison import Review
+from marketplace.review.pictures import picture_links
 from marketplace.review.verdicts import Outcome, Verdict
 
 NOT_COMPUTED = "Not computed: see the end."
@@ -29,6 +30,7 @@ def markdown(review: Review) -> str:
         _list(f"⛔ {reason}" for reason in review.blocking),
         _metrics(review.verdicts),
         _section("Parameters", _params(review.params), "No parameter changed."),
+        _section("Pictures of what moved", picture_links(review), ""),
         _folded("Stages whose outputs changed, and why", _stages(review.stages), "No stage has other outputs."),
         _folded("Categories that gained and lost most", _categories(review), "No category's accuracy changed."),
         _folded("Data", _counts(review.counts), "Cleaning kept and left out the same."),

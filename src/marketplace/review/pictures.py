@@ -1,0 +1,33 @@
+"""Links to the pictures that a change moved, where a review is read on GitHub."""
+
+import os
+
+from marketplace.review.comparison import Review
+from marketplace.review.revisions import Revision, git
+
+PICTURES = {
+    "Recommended photos": "metrics/evaluate/similar.jpg",
+    "Mistakes": "metrics/evaluate/mistakes.jpg",
+}
+
+
+def picture_links(review: Review) -> str:
+    """A line for each picture that differs, with links to both revisions' files; empty outside of GitHub Actions.
+
+    Its environment names the repository:
+    https://docs.github.com/en/actions/reference/workflows-and-actions/variables#default-environment-variables
+    """
+    if "GITHUB_REPOSITORY" not in os.environ or review.base.commit is None or review.head.commit is None:
+        return ""
+    changed = {output for change in review.stages for output in change.outputs}
+    return "\n".join(
+        f"- {title}: [before]({_address(review.base, path)}), [after]({_address(review.head, path)})"
+        for title, path in PICTURES.items()
+        if path in changed
+    )
+
+
+def _address(revision: Revision, path: str) -> str:
+    server = os.environ.get("GITHUB_SERVER_URL", "https://github.com")
+    inside = (git(revision.root, "rev-parse", "--show-prefix") or "").strip()  # this folder in a larger repository
+    return f"{server}/{os.environ['GITHUB_REPOSITORY']}/blob/{revision.commit}/{inside}{path}"
