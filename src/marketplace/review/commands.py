@@ -98,7 +98,7 @@ def _lineage(options: argparse.Namespace) -> None:
 
     root, file = project_root(), Path(options.what)
     lines: dict[str, object] = {}
-    row = None if file.exists() else recommendation(root, options.what, options.similar)
+    row = recommendation(root, options.what, options.similar, beginning=not file.exists())
     if row is None and not file.exists():
         raise MarketplaceError(f"{options.what!r} is neither a product with recommendations nor a file.")
     if row is not None:

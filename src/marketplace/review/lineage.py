@@ -88,16 +88,18 @@ def lineage(root: Path, file: Path) -> Lineage:
     )
 
 
-def recommendation(root: Path, product_id: str, similar_product_id: str | None) -> Row | None:
+def recommendation(
+    root: Path, product_id: str, similar_product_id: str | None, *, beginning: bool = True
+) -> Row | None:
     """A row of the recommendations in the working tree; the first one of the product if no other product is named.
 
-    The beginning of an id is enough. None if the product has no recommendations. Raises MarketplaceError if the other
+    The beginning of an id is enough, of the product's own unless `beginning` is false. None if the product has no recommendations. Raises MarketplaceError if the other
     product is not one of them, or several ids begin like that.
     """
     if not (root / RECOMMENDATIONS).is_file():
         return None
     table = pd.read_parquet(root / RECOMMENDATIONS)
-    whole = _whole_id(table["product_id"], product_id)
+    whole = _whole_id(table["product_id"], product_id, beginning=beginning)
     if whole is None:
         return None
     rows = table[table["product_id"] == whole]
@@ -119,12 +121,14 @@ def recommendation(root: Path, product_id: str, similar_product_id: str | None) 
     return Row(whole, row["similar_product_id"], int(row["rank"]), float(row["score"]), photos)
 
 
-def _whole_id(ids: pd.Series, asked: str) -> str | None:
+def _whole_id(ids: pd.Series, asked: str, *, beginning: bool = True) -> str | None:
     """The one of `ids` that is asked for: all of it, or a beginning that no other has. None if there is none."""
     wanted = tidy_id(asked)
     found = ids[ids.str.startswith(wanted)].unique().tolist()
     if wanted in found:
         return wanted
+    if not beginning:
+        return None
     if len(found) > 1:
         raise MarketplaceError(f"{len(found)} ids begin with {asked!r}: type more of it.")
     return found[0] if found else None
