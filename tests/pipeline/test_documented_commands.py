@@ -41,16 +41,15 @@ def project(copy_of_reproduced: Project, tmp_path: Path) -> Project:
     return project
 
 
-def test_documented_commands_run_in_the_order_of_their_page(project: Project) -> None:
+@pytest.mark.parametrize("page", ["README.md", "EXPERIMENTS.md"])
+def test_documented_commands_run_in_the_order_of_the_page(project: Project, page: str) -> None:
     product_id = str(pd.read_parquet(project.folder / "data/recommendations.parquet")["product_id"][0])
     names = {"3b215975": product_id[:8], "PRODUCT_ID": product_id}
-    for page in ("README.md", "EXPERIMENTS.md"):
-        documented = dict.fromkeys(command for name, command in commands() if name == page)
-        assert len(documented) > 10
-        for command in documented:
-            if command not in NOT_RUN:
-                run(project, command, names)
-        project.restore()
+    documented = dict.fromkeys(command for name, command in commands() if name == page)
+    assert len(documented) > 10
+    for command in documented:
+        if command not in NOT_RUN:
+            run(project, command, names)
 
 
 def run(project: Project, command: str, names: dict[str, str]) -> None:

@@ -93,8 +93,8 @@ def recommendation(
 ) -> Row | None:
     """A row of the recommendations in the working tree; the first one of the product if no other product is named.
 
-    The beginning of an id is enough, of the product's own unless `beginning` is false. None if the product has no recommendations. Raises MarketplaceError if the other
-    product is not one of them, or several ids begin like that.
+    The beginning of an id is enough, of the product's own unless `beginning` is false. None if the product has no
+    recommendations. Raises MarketplaceError if the other product is not one of them, or several ids begin like that.
     """
     if not (root / RECOMMENDATIONS).is_file():
         return None
