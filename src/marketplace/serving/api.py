@@ -226,7 +226,7 @@ def _add_api(app: FastAPI, recommender: Recommender, comparison: Comparison | No
             categories=recommender.filtered.counts("category", of_any),
         )
 
-    @app.get("/api/map", responses=problems(404))
+    @app.get("/api/map")
     def places(filters: Filtered) -> list[Place]:
         """The places of products on the map of the catalogue, from -1 to 1: like beside like."""
         return recommender.places(filters)
