@@ -24,6 +24,7 @@ from torchvision import transforms
 
 from marketplace.models import checkpoints
 from marketplace.models.backbones import BACKBONES
+from marketplace.models.network import Network
 from marketplace.training.validation import same_product_recall_at_1
 
 EPOCHS = 10
@@ -40,6 +41,8 @@ PARAMS: dict[str, Any] = {
     "leaf_weight": 0.0,
     "contrastive_weight": 0.0,
 }
+
+Loader = DataLoader[tuple[Tensor, int]]
 
 
 class Photos(Dataset[tuple[Tensor, int]]):
@@ -79,7 +82,6 @@ def reference_loop(
         )
         for split, steps in (("train", crop + flip + normalise), ("val", crop + normalise))
     )
-    products = torch.from_numpy(pd.factorize(table.loc[table["split"] == "val", "product_id"])[0])
     optimiser = torch.optim.Adam((p for p in network.parameters() if p.requires_grad), lr=PARAMS["lr"])
     criterion = nn.CrossEntropyLoss()
     for _ in range(epochs):
@@ -91,21 +93,23 @@ def reference_loop(
             loss.backward()
             optimiser.step()
             train_loss += loss.item() * len(labels)
-        network.eval()
-        val_loss, correct, embeddings = 0.0, 0, []
-        with torch.no_grad():
-            for images, labels in val:
-                embeddings.append(network.tail(network.trunk(images)))
-                logits = network.head(embeddings[-1])
-                val_loss += criterion(logits, labels).item() * len(labels)
-                correct += int((logits.argmax(dim=1) == labels).sum())
-        n_train, n_val = (table["split"] == "train").sum(), (table["split"] == "val").sum()
-        yield {
-            "train_loss": train_loss / n_train,
-            "val_loss": val_loss / n_val,
-            "val_accuracy": correct / n_val,
-            "val_recall_at_1": same_product_recall_at_1(torch.cat(embeddings), products) or 0.0,
-        }
+        n_train = (table["split"] == "train").sum()
+        yield {"train_loss": train_loss / n_train, **validated(network, val, table[table["split"] == "val"])}
+
+
+@torch.no_grad()
+def validated(network: Network, loader: Loader, table: pd.DataFrame) -> dict[str, float]:
+    """val_loss, val_accuracy and val_recall_at_1 of the photos of `table`, which `loader` gives in its order."""
+    network.eval()
+    parts = [(network.tail(network.trunk(images)), labels) for images, labels in loader]
+    embeddings, labels = torch.cat([part for part, _ in parts]), torch.cat([of_part for _, of_part in parts])
+    logits = network.head(embeddings)
+    products = torch.from_numpy(pd.factorize(table["product_id"])[0])
+    return {
+        "val_loss": nn.functional.cross_entropy(logits, labels).item(),
+        "val_accuracy": (logits.argmax(dim=1) == labels).double().mean().item(),
+        "val_recall_at_1": same_product_recall_at_1(embeddings, products) or 0.0,
+    }
 
 
 def main() -> None:

@@ -1,23 +1,25 @@
 """The time until the reference loop's best validation accuracy is reached, by that loop and by this project.
 
     python benchmarks/time_to_accuracy.py -S fetch.source=local -S fetch.local.path=../shared/listings
-        [--sizes 64 160] [--epochs 10] [--seeds 1] [--json OUT]
+        [--sizes 64 160] [--epochs 10] [--timm-epochs 0] [--seeds 1] [--json OUT]
 
-Both start from the same cleaned photos on disk (JPEGs, one file each for the loop, in shards for us), with the same
+All start from the same cleaned photos on disk (JPEGs, one file each for the loops, in shards for us), with the same
 split, weights and threads, in one process, one after the other. Our seconds include decoding, resizing, the frozen
-layers and everything that training records; nothing was computed before. The loop is reference_loop.py.
+layers and everything that training records; nothing was computed before. The loop is reference_loop.py; timm_loop.py
+takes part if it is given epochs.
 """
 
 import io
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
 import pandas as pd
 from reference_loop import reference_loop
+from timm_loop import timm_loop
 from workspace import Workspace, parser, report, table, workspace
 
 from marketplace.models import checkpoints
@@ -40,11 +42,12 @@ class Epoch(NamedTuple):
 
 
 class Run(NamedTuple):
-    """Both ways on the same photos, with one seed."""
+    """All ways on the same photos, with one seed."""
 
     size: int  # pixels a side
     seed: int
     loop: list[Epoch]
+    timm: list[Epoch]  # empty: it did not take part
     ours: list[Epoch]
 
 
@@ -53,6 +56,7 @@ def main() -> None:
     command = parser(__doc__)
     command.add_argument("--sizes", type=int, nargs="+", default=[64, 160], help="pixels a side (default: 64 160)")
     command.add_argument("--epochs", type=int, default=10, help="of the reference loop (default: 10)")
+    command.add_argument("--timm-epochs", type=int, default=0, help="of timm's way (default: 0, leave it out)")
     command.add_argument("--seeds", type=int, default=1, help="repeat with so many seeds (default: 1)")
     options = command.parse_args()
     runs: list[Run] = []
@@ -63,9 +67,10 @@ def main() -> None:
         settings = load_settings(space.path("params.yaml"))
         for size in options.sizes:
             for seed in range(options.seeds):
-                loop = reference(space, photos, size, options.epochs, seed)
+                loop = timed(reference_loop, space, photos, size, options.epochs, seed)
+                timm = timed(timm_loop, space, photos, size, options.timm_epochs, seed)
                 own = settings.train.model_copy(update={"seed": seed})
-                runs.append(Run(size, seed, loop, ours(space, photos, size, own, settings.train_full.epochs)))
+                runs.append(Run(size, seed, loop, timm, ours(space, photos, size, own, settings.train_full.epochs)))
                 print(json.dumps(runs[-1]), flush=True)
     report({"set": options.set, "runs": [run._asdict() for run in runs]}, markdown(runs), options.json)
 
@@ -94,12 +99,17 @@ def jpeg(content: bytes) -> bytes:
     return out.getvalue()
 
 
-def reference(space: Workspace, photos: pd.DataFrame, size: int, epochs: int, seed: int) -> list[Epoch]:
-    """The reference loop."""
+def timed(
+    way: Callable[..., Iterator[dict[str, float]]],
+    space: Workspace,
+    photos: pd.DataFrame,
+    size: int,
+    epochs: int,
+    seed: int,
+) -> list[Epoch]:
+    """Run a loop that yields its figures after each epoch."""
     started = time.perf_counter()
-    figures: Iterator[dict[str, float]] = reference_loop(
-        space.path("photos"), photos, space.path("models/pretrained.pt"), size=size, epochs=epochs, seed=seed
-    )
+    figures = way(space.path("photos"), photos, space.path("models/pretrained.pt"), size=size, epochs=epochs, seed=seed)
     return [
         Epoch(time.perf_counter() - started, of_epoch["val_accuracy"], of_epoch["val_recall_at_1"])
         for of_epoch in figures
@@ -146,26 +156,30 @@ def best(epochs: list[Epoch]) -> Epoch:
 
 
 def markdown(runs: list[Run]) -> str:
-    """A row for each run; the target of a size is the median over seeds of the loop's best accuracy."""
+    """A row for each way and run; the target of a size is the median over seeds of the loop's best accuracy."""
     rows: list[list[str]] = []
     for size in dict.fromkeys(run.size for run in runs):
         alike = [run for run in runs if run.size == size]
         target = median(best(run.loop).val_accuracy for run in alike)
         for run in alike:
-            loop, ours = reached(run.loop, target), reached(run.ours, target)
-            bests = best(run.loop), best(run.ours)
-            rows.append(
-                [
-                    f"{size} px, seed {run.seed}",
-                    f"{target:.3f}",
-                    f"{loop:.0f} s" if loop else "never",
-                    f"{ours:.0f} s" if ours else "never",
-                    f"{loop / ours:.1f}" if loop and ours else "",
-                    f"{bests[0].val_accuracy:.3f} / {bests[1].val_accuracy:.3f}",
-                    f"{bests[0].val_recall_at_1:.3f} / {bests[1].val_recall_at_1:.3f}",
-                ]
-            )
-    columns = ["", "target", "the loop", "ours", "times as fast", "best accuracy: loop / ours", "recall@1 then"]
+            ways = {"the loop": run.loop, "timm": run.timm, "ours": run.ours}
+            loop = reached(run.loop, target)
+            for name, epochs in ways.items():
+                if not epochs:
+                    continue
+                needed, top = reached(epochs, target), best(epochs)
+                rows.append(
+                    [
+                        f"{size} px, seed {run.seed}: {name}",
+                        f"{target:.3f}",
+                        f"{needed:.0f} s" if needed else "never",
+                        f"{loop / needed:.1f}" if loop and needed else "",
+                        f"{top.val_accuracy:.3f}",
+                        f"{top.val_recall_at_1:.3f}",
+                        f"{epochs[-1].seconds:.0f} s",
+                    ]
+                )
+    columns = ["", "target", "reached after", "times as fast", "best accuracy", "recall@1 then", "all epochs"]
     return table(columns, rows)
 
 
