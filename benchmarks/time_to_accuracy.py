@@ -56,7 +56,7 @@ def main() -> None:
     command = parser(__doc__)
     command.add_argument("--sizes", type=int, nargs="+", default=[64, 160], help="pixels a side (default: 64 160)")
     command.add_argument("--epochs", type=int, default=10, help="of the reference loop (default: 10)")
-    command.add_argument("--timm-epochs", type=int, default=0, help="of timm's way (default: 0, leave it out)")
+    command.add_argument("--timm-epochs", type=int, default=0, help="of timm's way, with the first seed (default: 0)")
     command.add_argument("--seeds", type=int, default=1, help="repeat with so many seeds (default: 1)")
     options = command.parse_args()
     runs: list[Run] = []
@@ -68,7 +68,7 @@ def main() -> None:
         for size in options.sizes:
             for seed in range(options.seeds):
                 loop = timed(reference_loop, space, photos, size, options.epochs, seed)
-                timm = timed(timm_loop, space, photos, size, options.timm_epochs, seed)
+                timm = timed(timm_loop, space, photos, size, 0 if seed else options.timm_epochs, seed)
                 own = settings.train.model_copy(update={"seed": seed})
                 runs.append(Run(size, seed, loop, timm, ours(space, photos, size, own, settings.train_full.epochs)))
                 print(json.dumps(runs[-1]), flush=True)

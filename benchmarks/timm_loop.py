@@ -10,8 +10,8 @@ from pathlib import Path
 import pandas as pd
 import torch
 from reference_loop import Photos, validated
-from timm.data import create_transform
-from timm.loss import LabelSmoothingCrossEntropy
+from timm.data import create_transform  # type: ignore[attr-defined]
+from timm.loss import LabelSmoothingCrossEntropy  # type: ignore[attr-defined]
 from timm.optim import create_optimizer_v2  # type: ignore[attr-defined]
 from timm.scheduler import create_scheduler_v2  # type: ignore[attr-defined]
 from torch.utils.data import DataLoader
