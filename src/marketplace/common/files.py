@@ -10,9 +10,10 @@ import os
 import platform
 import shutil
 import tempfile
+import time
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -21,6 +22,8 @@ import platformdirs
 
 log = logging.getLogger(__name__)
 SEAL = b"CRC-32: "
+SEALED_BYTES = len(SEAL) + 4  # that `seal` appends
+STALE_SECONDS = 14 * 24 * 3600
 CACHE = "MARKETPLACE_CACHE"  # the environment variable
 
 
@@ -30,6 +33,14 @@ def remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
+
+
+def remove_stale(folder: Path) -> None:
+    """Delete what lies in a folder and was not written or used for two weeks."""
+    for path in folder.iterdir():
+        with suppress(FileNotFoundError):  # another process may be clearing too
+            if time.time() - path.stat().st_mtime > STALE_SECONDS:
+                remove(path)
 
 
 @contextmanager
@@ -104,7 +115,7 @@ def seal(path: Path) -> None:
 
 def is_sealed(path: Path) -> bool:
     """True if the file is as it was when `seal` was called: whole, with every bit. Reads it at 1 to 3 GB/s."""
-    size = path.stat().st_size - len(SEAL) - 4
+    size = path.stat().st_size - SEALED_BYTES
     if size < 0:
         return False
     with path.open("rb") as file:

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from marketplace.common.compiled import compiled_model
 from marketplace.common.errors import MarketplaceError
 from marketplace.common.files import replacing, sha256_of, user_cache
 from marketplace.common.packs import PACK, Packs, keys_of_files
@@ -52,16 +53,17 @@ def fit_text_model(folder: Path, texts: list[str]) -> None:
 
 
 class TextModel:
-    """A text model that was written to a folder. Raises MarketplaceError if it is missing or damaged."""
+    """A text model that was written to a folder. Raises MarketplaceError if it is missing or damaged.
 
-    def __init__(self, folder: Path) -> None:
-        import openvino
+    With the folder's `sha256`, its network is compiled once for all processes.
+    """
+
+    def __init__(self, folder: Path, sha256: str | None = None) -> None:
         from tokenizers import Tokenizer
 
         try:
             self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-            options = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
-            self._sentence = openvino.compile_model(str(folder / "sentence.onnx"), "CPU", options)
+            self._sentence = compiled_model(folder / "sentence.onnx", sha256)
             with np.load(folder / "spelling.npz", allow_pickle=False) as stored:
                 self._spelling = _Spelling(dict(stored))
         except Exception as error:  # whatever three libraries raise for a missing or damaged file

@@ -104,13 +104,13 @@ class Recommender:
     def _embed(self) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray, np.ndarray]]:
         from marketplace.embedding.onnx import onnx_model
 
-        return onnx_model(self._checked(IMAGE_MODEL))
+        return onnx_model(self._checked(IMAGE_MODEL), self._fingerprints[IMAGE_MODEL])
 
     @cached_property
     def _embed_texts(self) -> Callable[[list[str]], np.ndarray]:
         from marketplace.embedding.text_model import TextModel
 
-        return TextModel(self._checked(TEXT_MODEL))
+        return TextModel(self._checked(TEXT_MODEL), self._fingerprints[TEXT_MODEL])
 
     @cached_property
     def _words(self) -> "WordSearch":

@@ -8,20 +8,17 @@ import hashlib
 import json
 import logging
 import sys
-import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from marketplace.common.errors import MarketplaceError
-from marketplace.common.files import remove, sha256_of, user_cache
+from marketplace.common.files import remove, remove_stale, sha256_of, user_cache
 from marketplace.models import checkpoints
 from marketplace.models.backbones import StateDict
 
 log = logging.getLogger(__name__)
-
-STALE_SECONDS = 14 * 24 * 3600
 
 
 class ResumeState:
@@ -30,10 +27,7 @@ class ResumeState:
     def __init__(self, cache_key: Mapping[str, Any]) -> None:
         key = json.dumps([_code(), cache_key], sort_keys=True)
         folder = user_cache("trainings")
-        for other in folder.iterdir():
-            with suppress(FileNotFoundError):  # another run may be clearing too
-                if time.time() - other.stat().st_mtime > STALE_SECONDS:
-                    remove(other)
+        remove_stale(folder)
         self._folder = folder / hashlib.sha256(key.encode()).hexdigest()[:32]
         self._fits = True
 

@@ -1,0 +1,96 @@
+"""Networks that are compiled once for all processes."""
+
+from pathlib import Path
+
+import numpy as np
+import openvino
+import pytest
+import torch
+from torch import nn
+
+from marketplace.common.compiled import compiled_model
+from marketplace.common.files import sha256_of
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the exporter
+IMAGES = np.random.default_rng(0).standard_normal((2, 3, 8, 8), dtype=np.float32)
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MARKETPLACE_CACHE", str(tmp_path / "cache"))
+
+
+def network(path: Path, seed: int = 0) -> Path:
+    torch.manual_seed(seed)
+    layers = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(288, 4)).eval()
+    torch.onnx.export(layers, (torch.zeros(2, 3, 8, 8),), str(path), dynamo=False)
+    return path
+
+
+def answer(path: Path) -> np.ndarray:
+    values: np.ndarray = compiled_model(path, sha256_of(path))(IMAGES)[0]
+    return values
+
+
+def forbid_compiling(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("compiled again")
+
+    monkeypatch.setattr(openvino.Core, "compile_model", refuse)
+
+
+def kept(tmp_path: Path) -> list[Path]:
+    return sorted((tmp_path / "cache/compiled").iterdir())
+
+
+def test_a_network_is_compiled_once_and_answers_with_the_same_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = network(tmp_path / "network.onnx")
+    direct = compiled_model(path)(IMAGES)[0]
+    first = answer(path)
+    forbid_compiling(monkeypatch)
+    assert np.array_equal(answer(path), first)
+    assert np.array_equal(direct, first)
+
+
+def test_a_network_in_another_ones_place_is_not_mistaken_for_it(tmp_path: Path) -> None:
+    path = tmp_path / "network.onnx"
+    before = answer(network(path))
+    after = answer(network(path, seed=1))
+    assert not np.array_equal(before, after)
+    assert np.array_equal(after, compiled_model(path)(IMAGES)[0])
+
+
+@pytest.mark.parametrize("damage", [lambda content: content[:-40], lambda content: content[:99] + b"?" + content[100:]])
+def test_a_damaged_one_is_compiled_again(tmp_path: Path, damage: object) -> None:
+    path = network(tmp_path / "network.onnx")
+    before = answer(path)
+    (blob,) = kept(tmp_path)
+    whole = blob.read_bytes()
+    blob.write_bytes(damage(whole))  # type: ignore[operator]
+    assert np.array_equal(answer(path), before)
+    assert kept(tmp_path) == [blob]
+    assert len(blob.read_bytes()) == len(whole)
+
+
+def test_one_that_this_openvino_refuses_is_compiled_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = network(tmp_path / "network.onnx")
+    before = answer(path)
+
+    def refuse(*_: object) -> None:
+        raise RuntimeError("of another version")
+
+    monkeypatch.setattr(openvino.Core, "import_model", refuse)
+    assert np.array_equal(answer(path), before)
+
+
+def test_a_full_disk_costs_the_time_and_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = network(tmp_path / "network.onnx")
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    assert answer(path).shape == (2, 4)
+    assert not kept(tmp_path)
