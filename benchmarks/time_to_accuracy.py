@@ -1,7 +1,7 @@
 """The time until the reference loop's best validation accuracy is reached, by that loop and by this project.
 
     python benchmarks/time_to_accuracy.py -S fetch.source=local -S fetch.local.path=../shared/listings
-        [--sizes 64 160] [--epochs 10] [--timm-epochs 0] [--seeds 1] [--json OUT]
+        [--sizes 64 160] [--epochs 10] [--timm-epochs 0] [--seeds 0] [--json OUT]
 
 All start from the same cleaned photos on disk (JPEGs, one file each for the loops, in shards for us), with the same
 split, weights and threads, in one process, one after the other. Our seconds include decoding, resizing, the frozen
@@ -56,8 +56,8 @@ def main() -> None:
     command = parser(__doc__)
     command.add_argument("--sizes", type=int, nargs="+", default=[64, 160], help="pixels a side (default: 64 160)")
     command.add_argument("--epochs", type=int, default=10, help="of the reference loop (default: 10)")
-    command.add_argument("--timm-epochs", type=int, default=0, help="of timm's way, with the first seed (default: 0)")
-    command.add_argument("--seeds", type=int, default=1, help="repeat with so many seeds (default: 1)")
+    command.add_argument("--timm-epochs", type=int, default=0, help="of timm's way (default: 0, leave it out)")
+    command.add_argument("--seeds", type=int, nargs="+", default=[0], help="(default: 0)")
     options = command.parse_args()
     runs: list[Run] = []
     with workspace(options.set) as space:
@@ -66,9 +66,9 @@ def main() -> None:
         photos = cleaned(space)
         settings = load_settings(space.path("params.yaml"))
         for size in options.sizes:
-            for seed in range(options.seeds):
+            for seed in options.seeds:
                 loop = timed(reference_loop, space, photos, size, options.epochs, seed)
-                timm = timed(timm_loop, space, photos, size, 0 if seed else options.timm_epochs, seed)
+                timm = timed(timm_loop, space, photos, size, options.timm_epochs, seed)
                 own = settings.train.model_copy(update={"seed": seed})
                 runs.append(Run(size, seed, loop, timm, ours(space, photos, size, own, settings.train_full.epochs)))
                 print(json.dumps(runs[-1]), flush=True)
@@ -108,6 +108,8 @@ def timed(
     seed: int,
 ) -> list[Epoch]:
     """Run a loop that yields its figures after each epoch."""
+    if not epochs:
+        return []
     started = time.perf_counter()
     figures = way(space.path("photos"), photos, space.path("models/pretrained.pt"), size=size, epochs=epochs, seed=seed)
     return [

@@ -4,6 +4,7 @@ import io
 import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 
@@ -229,6 +230,7 @@ def test_a_running_server_keeps_its_models_when_files_are_replaced(
     folder = copy_of_reproduced.folder
     recommender = Recommender(folder)
     recommender.load()
+    recommender.load_models()
     photo = png_of(copy_of_reproduced, 0)
     before = recommender.similar_to_photo(photo, k=5)
     words = recommender.similar_to_words("red", k=5)
@@ -239,6 +241,19 @@ def test_a_running_server_keeps_its_models_when_files_are_replaced(
     assert recommender.similar_to_photo(photo, k=5) == before
     assert recommender.similar_to_words("red", k=5) == words
     assert recommender.photos.jpeg(table["image_id"][0], 64)
+
+
+def test_questions_wait_for_models_that_are_still_being_read(reproduced: Project, recommender: Recommender) -> None:
+    photo = png_of(reproduced, 0)
+    fresh = Recommender(reproduced.folder)
+    fresh.load()
+    with ThreadPoolExecutor(8) as threads:
+        loading = threads.submit(fresh.load_models)
+        words = [threads.submit(fresh.similar_to_words, "red", 5) for _ in range(3)]
+        photos = [threads.submit(fresh.similar_to_photo, photo, 5) for _ in range(3)]
+        loading.result()
+    assert [asked.result() for asked in words] == [recommender.similar_to_words("red", 5)] * 3
+    assert [asked.result() for asked in photos] == [recommender.similar_to_photo(photo, 5)] * 3
 
 
 def test_the_lines_of_the_docs_embed_a_photo_without_this_package(

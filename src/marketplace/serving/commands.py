@@ -3,6 +3,7 @@
 import argparse
 import logging
 import sys
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -134,6 +135,7 @@ def _completed(recommender: "Recommender", what: str) -> str:
 
 def _serve(options: argparse.Namespace) -> None:
     import uvicorn
+    from threadpoolctl import threadpool_limits
 
     from marketplace.common.memory import return_freed_memory
     from marketplace.serving.api import application
@@ -146,6 +148,10 @@ def _serve(options: argparse.Namespace) -> None:
         root = project_root()
         recommender = Recommender(root)
         recommender.load()
+        # Each question has a thread of its own; those of NumPy's products would only get in the image model's way.
+        threadpool_limits(1)
+        # Meanwhile the catalogue can be looked at; who asks about words or a photo waits for a second.
+        threading.Thread(target=_load_models, args=[recommender]).start()
         comparison = Comparison.of(root, options.compare) if options.compare else None
         BoundedConnection.most_connections = most_connections()
         local = options.host in LOCAL
@@ -160,6 +166,13 @@ def _serve(options: argparse.Namespace) -> None:
         if not local:
             log.warning("Anybody who can reach %s may ask: there is no login.", options.host)
         uvicorn.Server(config).run(sockets=[listening])
+
+
+def _load_models(recommender: "Recommender") -> None:
+    try:
+        recommender.load_models()
+    except MarketplaceError as error:  # questions that need a model get the same answer
+        log.error("%s", error)
 
 
 def _feedback(options: argparse.Namespace) -> None:

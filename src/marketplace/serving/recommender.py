@@ -2,12 +2,12 @@
 
 import hashlib
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,12 +20,10 @@ from marketplace.recommendation.explanation import Explanation, explain, heat
 from marketplace.recommendation.feedback import FEEDBACK, Feedback
 from marketplace.recommendation.filters import FilteredTable, Filters
 from marketplace.recommendation.fingerprints import (
-    IMAGE_MODEL,
     RECOMMENDATIONS,
     SAME_INDEX,
     SIMILAR_INDEX,
     TABLES,
-    TEXT_MODEL,
     check_fingerprints,
     origin_of,
 )
@@ -34,6 +32,7 @@ from marketplace.recommendation.products import Product
 from marketplace.recommendation.ranking import IndexSearch, Ranked, Search, Wanted, best_products, nearest_products
 from marketplace.serving.answers import BusyError, Heat, Order, Place, SimilarProduct
 from marketplace.serving.ids import Ids
+from marketplace.serving.models import Models
 
 if TYPE_CHECKING:
     from marketplace.recommendation.words import WordSearch
@@ -60,8 +59,8 @@ LEAST_WORD_SCORE = 0.3  # of a product that has anything to do with the words, b
 class Recommender:
     """The catalogue, its indexes and the models of a pipeline that has run in `root`.
 
-    Indexes and models are read when a question needs them, or by `load`: a command asks one question. Each raises
-    MarketplaceError if it is missing, or from another run than the tables.
+    Indexes and models are read when a question needs them, or by `load` and `load_models`: a command asks one question.
+    Each raises MarketplaceError if it is missing, or from another run than the tables.
     """
 
     def __init__(self, root: Path) -> None:
@@ -69,48 +68,42 @@ class Recommender:
         if not recommendations.exists():
             raise MarketplaceError(f"{recommendations} is missing: run `dvc repro` first, or `dvc pull` to get it.")
         self._root = root
-        self._weight, self._fingerprints, self._close_from = origin_of(recommendations)
-        check_fingerprints(root, self._fingerprints, TABLES)
+        self._weight, fingerprints, self._close_from = origin_of(recommendations)
+        check_fingerprints(root, fingerprints, TABLES)
+        self._models = Models(root, fingerprints)
         self._similar: Search
         self._same: Search
         url = qdrant.url_from_environment()
         if url:
             self._photos, self._products, self._texts = read_texts(root, check_models=False)
-            self._similar, self._same = qdrant.searches(url, self._products, self._fingerprints)
+            self._similar, self._same = qdrant.searches(url, self._products, fingerprints)
         else:
             catalogue = read_catalogue(root, check_models=False)
             self._photos, self._products, self._texts = catalogue.photos, catalogue.products, catalogue.texts
             vectors = catalogue.similar(self._weight)
-            self._similar = IndexSearch(lambda: self._index(SIMILAR_INDEX), vectors, self._products)
-            self._same = IndexSearch(lambda: self._index(SAME_INDEX), catalogue.same, self._products)
+            self._similar = IndexSearch(lambda: self._models.index(SIMILAR_INDEX), vectors, self._products)
+            self._same = IndexSearch(lambda: self._models.index(SAME_INDEX), catalogue.same, self._products)
         self.ids = Ids(self._products.number_of)
         self.filtered = FilteredTable(self._products.table)
         self._feedback = Feedback(root / FEEDBACK)
         # A page asks several times about the same words.
-        self._question = lru_cache(maxsize=256)(lambda words: self._embed_texts([words])[0])
+        self._question = lru_cache(maxsize=256)(lambda words: self._models.text([words])[0])
         self._square_size = ShardedArray(root / "data/resized/full").shape[1]
         # A photo keeps all cores busy, and may take a gigabyte to decode: two at once would take longer than two.
         self._one_at_a_time = threading.Lock()
         self._room = threading.BoundedSemaphore(MOST_WAITING)
 
     def load(self) -> None:
-        """Read everything now: a server must not answer with a model that came after its vectors."""
-        _ = self._embed, self._embed_texts, self._words, self._names, self.photos
+        """Read all that a page of products needs, and check the models, for which `load_models` takes a second more."""
+        self._models.check()
+        _ = self._words, self._names, self.photos
         for search in (self._similar, self._same):
             if isinstance(search, IndexSearch):
                 _ = search.index
 
-    @cached_property
-    def _embed(self) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        from marketplace.embedding.onnx import onnx_model
-
-        return onnx_model(self._checked(IMAGE_MODEL), self._fingerprints[IMAGE_MODEL])
-
-    @cached_property
-    def _embed_texts(self) -> Callable[[list[str]], np.ndarray]:
-        from marketplace.embedding.text_model import TextModel
-
-        return TextModel(self._checked(TEXT_MODEL), self._fingerprints[TEXT_MODEL])
+    def load_models(self) -> None:
+        """Read the models now: a server must not answer with one that came after its vectors."""
+        _ = self._models.image, self._models.text
 
     @cached_property
     def _words(self) -> "WordSearch":
@@ -121,16 +114,6 @@ class Recommender:
     @cached_property
     def _names(self) -> NameSearch:
         return NameSearch(self._products.table)
-
-    def _index(self, name: str) -> Any:
-        from marketplace.recommendation.index import read_index
-
-        return read_index(self._checked(name))
-
-    def _checked(self, name: str) -> Path:
-        """The path of a file that is of the same run as the tables. Raises MarketplaceError."""
-        check_fingerprints(self._root, self._fingerprints, [name])
-        return self._root / name
 
     def product(self, product_id: str) -> Product:
         """A product by its id. Raises UnknownProductError."""
@@ -194,7 +177,7 @@ class Recommender:
         image_ids = self._products.image_ids
         rows = [int(np.argmax(image_ids == image_id)) for image_id in (why.image_id, why.similar_image_id)]
         with self._looking():
-            _, kinds, maps = self._embed(np.stack([squares[row] for row in rows]))
+            _, kinds, maps = self._models.image(np.stack([squares[row] for row in rows]))
         image, similar_image = heat(maps, kinds).round(3).tolist()
         return Heat(image, similar_image)
 
@@ -224,7 +207,7 @@ class Recommender:
     def similar_to_photo(self, content: bytes, k: int, filters: Filters = ANY) -> list[SimilarProduct]:
         """The `k` products most likely to be in a photo, given as bytes. Raises MarketplaceError if it is not one."""
         with self._looking():
-            vector = self._embed(self.square(content)[None])[0]
+            vector = self._models.image(self.square(content)[None])[0]
         copies = np.flatnonzero(self._photos["sha256"] == hashlib.sha256(content).hexdigest())
         asked = np.unique(self._products.product_of_row[copies])
         question = np.hstack([vector, np.ones((1, 1), np.float32)])
