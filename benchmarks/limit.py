@@ -1,19 +1,22 @@
 """How close training is to the machine's limit: GFLOP/s of the frozen layers and of a training step.
 
-    python benchmarks/limit.py [--backbone efficientnet_lite0] [--size 288] [--runs 10] [--json OUT]
+    python benchmarks/limit.py [--backbone efficientnet_lite0] [--size 288] [--runs 10] [--compile] [--json OUT]
 
 The limit is the best float32 matrix product of several shapes, by PyTorch and by OpenVINO. A multiply-add counts as
 two operations. The step is forward and backward through the last stage and the classifiers, the losses, and the
-optimiser, at the default batch size; what remains beside matrix products and convolutions is its overhead.
+optimiser, at the default batch size. With --compile, the last stage is also measured as torch.compile makes it, which
+needs a C++ compiler.
 """
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import openvino
 import torch
 from openvino import opset13 as ops
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 from workspace import ROOT, parser, report, table
 
@@ -38,6 +41,7 @@ def main() -> None:
     command.add_argument("--backbone", choices=BACKBONES, default=settings.model.backbone)
     command.add_argument("--size", type=int, default=settings.resize_images.full, help="pixels a side (%(default)s)")
     command.add_argument("--runs", type=int, default=10, help="best of so many (default: 10)")
+    command.add_argument("--compile", action="store_true", help="also a step with torch.compile")
     options = command.parse_args()
     peaks = {f"PyTorch, {shape}": product(torch_product(*shape), shape, options.runs) for shape in SHAPES}
     peaks |= {f"OpenVINO, {shape}": product(openvino_product(*shape), shape, options.runs) for shape in SHAPES}
@@ -50,7 +54,14 @@ def main() -> None:
         ["frozen layers (OpenVINO)", f"{trunk / 1e9:.0f}", f"{trunk / best:.2f}"],
         [f"a training step ({1000 * seconds:.0f} ms)", f"{step / 1e9:.0f}", f"{step / best:.2f}"],
     ]
-    results = {"peaks": peaks, "trunk": trunk, "step": step, "step_seconds": seconds}
+    results: dict[str, Any] = {"peaks": peaks, "trunk": trunk, "step": step, "step_seconds": seconds}
+    if options.compile:
+        started = time.perf_counter()
+        step, seconds = step_speed(network, options.size, settings.train, options.runs, torch.compile)
+        results |= {"compiled_step": step, "compiled_step_seconds": seconds}
+        results["compiling_seconds"] = time.perf_counter() - started - (options.runs + 1) * seconds
+        name = f"with torch.compile ({1000 * seconds:.0f} ms, after {results['compiling_seconds']:.0f} s)"
+        rows.append([name, f"{step / 1e9:.0f}", f"{step / best:.2f}"])
     report(results, table([f"{options.backbone}, {options.size} px", "GFLOP/s", "share"], rows), options.json)
 
 
@@ -96,7 +107,13 @@ def trunk_speed(network: Network, size: int, runs: int) -> float:
     return TRUNK_BATCH * int(counter.get_total_flops()) / best_of(lambda: run(images), runs)
 
 
-def step_speed(network: Network, size: int, settings: TrainSettings, runs: int) -> tuple[float, float]:
+def step_speed(
+    network: Network,
+    size: int,
+    settings: TrainSettings,
+    runs: int,
+    prepared: Callable[[nn.Module], Any] = lambda tail: tail,
+) -> tuple[float, float]:
     """Operations per second of a training step, and its seconds."""
     tuned = Network(network.backbone, N_CATEGORIES, settings.classifier, N_LEAVES).train()
     batch = settings.batch_size
@@ -108,11 +125,12 @@ def step_speed(network: Network, size: int, settings: TrainSettings, runs: int) 
     labels = torch.from_numpy(rng.integers(0, N_CATEGORIES, batch))
     leaves = torch.from_numpy(rng.integers(0, N_LEAVES, batch))
     products = torch.from_numpy(np.arange(batch) // 2)
+    tail = prepared(tuned.tail)
     optimiser = torch.optim.Adam([one for one in tuned.parameters() if one.requires_grad], lr=1e-5, fused=True)
 
     def step() -> None:
         optimiser.zero_grad()
-        embeddings = tuned.tail(inputs)
+        embeddings = tail(inputs)
         leaf_logits = tuned.leaves(embeddings) if tuned.leaves else None
         predicted = Predictions(embeddings, tuned.head(embeddings), leaf_logits)
         loss(predicted, labels, leaves, products).backward()

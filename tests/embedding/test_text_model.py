@@ -78,7 +78,7 @@ def test_a_text_does_not_depend_on_those_beside_it(model: TextModel) -> None:
     np.testing.assert_allclose(together, alone, atol=1e-5)
 
 
-@hypothesis_settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@hypothesis_settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(known=st.sets(st.sampled_from(LISTINGS), min_size=1), order=st.permutations(LISTINGS))
 def test_vectors_of_a_catalogue_do_not_depend_on_which_texts_were_known(
     model: TextModel, known: set[str], order: list[str]

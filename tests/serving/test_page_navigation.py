@@ -150,10 +150,10 @@ def test_the_map_has_a_dot_for_each_product_and_leads_to_it(
 def test_a_thumb_is_kept_until_it_is_taken_back(page: Page, reproduced: Project) -> None:
     page.locator("#results a").first.click()
     product_id = page.evaluate("new URLSearchParams(location.search).get('product')")
-    other = ids(page)[0]
     up = page.get_by_role("button", name=re.compile("A good recommendation")).first
     down = page.get_by_role("button", name=re.compile("A bad recommendation")).first
     up.click()
+    other = ids(page)[0]
     expect(up).to_have_attribute("aria-pressed", "true")
     down.click()
     expect(down).to_have_attribute("aria-pressed", "true")

@@ -10,6 +10,7 @@ import hashlib
 import json
 import logging
 import shutil
+import threading
 import warnings
 from importlib.metadata import version
 from importlib.resources import files
@@ -73,6 +74,7 @@ class TextModel:
             ) from None
         self._tokenizer.enable_truncation(TOKENS)
         self._folder = folder
+        self._turn = threading.Lock()
 
     def __call__(self, texts: list[str]) -> Floats:
         """The vectors `(N, t)` of texts, of length 1; all zeros for a text without a word."""
@@ -124,7 +126,12 @@ class TextModel:
         for start in range(0, len(rows), BATCH):
             batch = rows[start : start + BATCH]
             longest = len(ids[batch[-1]])
-            vectors[batch] = self._sentence(_padded([ids[row] for row in batch], longest))[0]
+            vectors[batch] = self._infer(_padded([ids[row] for row in batch], longest))
+        return vectors
+
+    def _infer(self, ids: np.ndarray) -> Floats:
+        with self._turn:  # a network that is asked twice at once refuses the second question
+            vectors: Floats = self._sentence(ids)[0]
         return vectors
 
     def _meaning_in_fixed_shapes(self, texts: list[str]) -> Floats:
@@ -138,7 +145,7 @@ class TextModel:
             for start in range(0, len(rows), BATCH):
                 batch = rows[start : start + BATCH]
                 whole = np.resize(batch, BATCH)
-                vectors[batch] = self._sentence(_padded([ids[row] for row in whole], length))[0][: len(batch)]
+                vectors[batch] = self._infer(_padded([ids[row] for row in whole], length))[: len(batch)]
         return vectors
 
 
