@@ -26,8 +26,8 @@ class Models:
         self._read: dict[str, Any] = {}
 
     def check(self) -> None:
-        """Raise MarketplaceError if any file is missing, or is not the right one."""
-        check_fingerprints(self._root, self._fingerprints)
+        """Raise MarketplaceError if a model is missing, or is not the right one."""
+        check_fingerprints(self._root, self._fingerprints, [IMAGE_MODEL, TEXT_MODEL])
 
     @property
     def image(self) -> ImageModel:
