@@ -352,3 +352,22 @@ def test_a_scheduler_that_is_lost_ends_the_run_with_a_sentence(
     assert process.returncode == 1, errors
     assert f"ERROR: the scheduler {scheduler.address} was lost" in errors
     assert "Traceback" not in errors
+
+
+def test_a_client_that_gave_its_scheduler_up_says_so_too(
+    tmp_path: Path, scheduler: DaskCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Dask closes a client that cannot reconnect, and what is asked of it then fails with errors of other kinds."""
+    monkeypatch.setenv(SCHEDULER, scheduler.address)
+    monkeypatch.setattr(cluster, "CONNECT_SECONDS", 1)
+    monkeypatch.chdir(tmp_path)
+    scheduler.add_workers(1)
+    results = cluster.run(pow, [(2, 1)] * 50)
+    assert next(results) == 2
+    scheduler.lose_scheduler()
+    while cluster._connected(scheduler.address).status != "closed":
+        time.sleep(0.1)
+    with pytest.raises(MarketplaceError, match=r"the scheduler .* was lost"):
+        list(results)
+    with pytest.raises(MarketplaceError, match=r"the scheduler .* was lost"):
+        list(cluster.run(pow, [(2, 1)]))

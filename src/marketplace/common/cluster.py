@@ -76,7 +76,8 @@ def run(work: Callable[..., Result], tasks: Sequence[tuple[Any, ...]]) -> Iterat
 
 def _results(client: Any, sender: Sender, calls: Sequence[tuple[Any, ...]]) -> Iterator[Any]:
     with held_interrupts() as let_through:
-        futures = deque(client.submit(_do, sender, *call, pure=False) for call in calls)
+        with _reached(client):
+            futures = deque(client.submit(_do, sender, *call, pure=False) for call in calls)
         try:
             while futures:
                 while not _is_done(client, futures[0]):
@@ -84,7 +85,8 @@ def _results(client: Any, sender: Sender, calls: Sequence[tuple[Any, ...]]) -> I
                 yield _result(futures.popleft())
         finally:
             if futures:
-                client.cancel(list(futures))
+                with _reached(client):
+                    client.cancel(list(futures))
                 _wait_until_idle(client, sender)
 
 
@@ -132,7 +134,7 @@ def _is_busy_with(folder: Path) -> bool:
 
 def _wait_until_idle(client: Any, sender: Sender) -> None:
     """Wait for the tasks of this repository that run, also those of a process that was killed: they write to it."""
-    with _reached():
+    with _reached(client):
         while any(client.run(_is_busy_with, sender.folder, on_error="ignore").values()):
             time.sleep(0.2)
 
@@ -141,7 +143,7 @@ def _is_done(client: Any, future: Any) -> bool:
     """Wait for a second at most. Raises MarketplaceError if all workers are gone."""
     from distributed import wait
 
-    with _reached():
+    with _reached(client):
         with suppress(TimeoutError):
             wait(future, timeout=1)
             return True
@@ -160,7 +162,7 @@ def _sender() -> Sender:
 def _checked(address: str, sender: Sender) -> Any:
     """A client of a scheduler all of whose workers may work for this process."""
     client = _connected(address)
-    with _reached():
+    with _reached(client):
         _wait_for_workers(client)
         workers = _workers(client)
         check_workers(client, workers)
@@ -214,14 +216,15 @@ def _wait_for_workers(client: Any) -> None:
 
 
 @contextmanager
-def _reached() -> Iterator[None]:
+def _reached(client: Any) -> Iterator[None]:
     """Raise MarketplaceError if the scheduler does not answer what the block asks it, or forgot its tasks."""
     try:
         yield
     except CancelledError:
         raise _lost() from None
-    except OSError as error:  # Dask's own errors of connections have no number
-        if error.errno is not None:
+    except Exception as error:
+        # Dask's own errors of connections have no number, and a client that gave up raises errors of many kinds.
+        if client.status == "running" and not (isinstance(error, OSError) and error.errno is None):
             raise
         raise _lost() from None
 
