@@ -1,16 +1,9 @@
 """The work on shards by a real Dask cluster: the same bytes, whatever happens to it."""
 
-import os
-import platform
 import shutil
-import signal
-import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from hashlib import sha256
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +13,6 @@ import torch
 from helpers import dask_cluster
 from helpers.dask_cluster import DaskCluster
 from helpers.dumps import noise_photo
-from helpers.paths import ROOT
 from helpers.servers import free_port
 from helpers.shop import ALL, shop
 
@@ -41,31 +33,11 @@ from marketplace.recommendation.table import recommendations, write_recommendati
 N_SHARDS, N_PHOTOS = 3, 24
 
 
-@pytest.fixture(scope="module")
-def dask(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaskCluster]:
-    """A scheduler with two workers."""
-    running = DaskCluster(tmp_path_factory.mktemp("dask"))
-    running.add_workers(2)
-    yield running
-    running.stop()
-
-
 @pytest.fixture
-def scheduler(tmp_path: Path) -> Iterator[DaskCluster]:
-    """A scheduler without workers, for a test alone."""
-    running = DaskCluster(tmp_path)
-    yield running
-    running.stop()
-
-
-@pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def project(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with photos in shards, as working directory, and an empty cache."""
-    folder = tmp_path / "project"
     photos = [(f"photo{number:02}.jpg", noise_photo(number)) for number in range(N_PHOTOS)]
     write_shards(photos, folder / "images", N_SHARDS)
-    monkeypatch.chdir(folder)
-    monkeypatch.setenv("MARKETPLACE_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr("marketplace.models.features.PACK", 2)
     monkeypatch.setattr("marketplace.recommendation.table.SIMILARITIES_AT_ONCE", 2**13)
     return folder
@@ -204,170 +176,3 @@ def test_a_scheduler_without_workers_is_not_waited_for_in_vain(
     monkeypatch.setattr(cluster, "WORKERS_SECONDS", 1)
     with pytest.raises(MarketplaceError, match=f"{scheduler.address} has no workers: start some with `dask worker "):
         cluster.run(pow, [(1, 2)])
-
-
-def other_packages(folder: Path) -> dict[str, str]:
-    """The environment of a worker with another version of a package."""
-    (folder / "tqdm-1.0.dist-info").mkdir(parents=True)
-    (folder / "tqdm-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: tqdm\nVersion: 1.0\n")
-    return {"PYTHONPATH": str(folder)}
-
-
-def other_code(folder: Path) -> dict[str, str]:
-    """The environment of a worker with a copy of this package that was edited."""
-    shutil.copytree(ROOT / "src", folder)
-    with (folder / "marketplace/photos/codec.py").open("a") as file:
-        file.write("# edited\n")
-    return {"PYTHONPATH": str(folder)}
-
-
-def no_code(folder: Path) -> dict[str, str]:
-    """The environment of a worker that has another package of this name."""
-    (folder / "marketplace").mkdir(parents=True)
-    (folder / "marketplace/__init__.py").touch()
-    return {"PYTHONPATH": str(folder)}
-
-
-def other_processor(folder: Path) -> dict[str, str]:
-    """The environment of a worker that may not use this processor's vector instructions."""
-    return {"ATEN_CPU_CAPABILITY": "default"}
-
-
-def test_a_worker_that_may_give_other_bytes_is_refused_before_any_work(
-    project: Path, scheduler: DaskCluster, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv(SCHEDULER, scheduler.address)
-    for unlike, says in {
-        other_packages: f"has tqdm 1.0, and this machine tqdm {version('tqdm')}: its results could differ",
-        other_code: "has marketplace code ",
-        no_code: "cannot run this code ",
-        other_processor: f"has processor {platform.machine()}",
-    }.items():
-        environment = unlike(project / unlike.__name__)
-        with scheduler.workers_for_a_moment(environment=environment), pytest.raises(MarketplaceError, match=says):
-            cluster.run(dask_cluster.note_and_sleep, [(project / "note", 0)])
-    says = "does 2 tasks at once in one process: start workers with --nthreads 1"
-    with scheduler.workers_for_a_moment(threads=2), pytest.raises(MarketplaceError, match=says):
-        cluster.run(dask_cluster.note_and_sleep, [(project / "note", 0)])
-    assert not (project / "note").exists()
-
-
-def test_a_worker_that_joins_later_is_refused_too(
-    project: Path, scheduler: DaskCluster, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv(SCHEDULER, scheduler.address)
-    with scheduler.workers_for_a_moment():
-        assert list(cluster.run(pow, [(3, 2)])) == [9]
-    says = "which joined later, has other code, packages or another processor"
-    environment = other_processor(project)
-    with scheduler.workers_for_a_moment(environment=environment), pytest.raises(MarketplaceError, match=says):
-        list(cluster.run(pow, [(3, 2)]))
-
-
-def test_a_worker_that_lacks_the_shared_folder_says_so(
-    project: Path, scheduler: DaskCluster, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It sees another file system in its place, as a machine would that has not mounted it."""
-    hidden = ["unshare", "--mount", "sh", "-c", f'mount -t tmpfs none "{project}" && exec "$@"', "sh"]
-    if subprocess.run([*hidden, "true"], check=False, capture_output=True).returncode:
-        pytest.skip("this user may not mount anything, not even where only one process sees it")
-    monkeypatch.setenv(SCHEDULER, scheduler.address)
-    says = f"does not share the folder {project} with this machine"
-    with scheduler.workers_for_a_moment(prefix=hidden), pytest.raises(MarketplaceError, match=says):
-        cluster.run(pow, [(3, 2)])
-
-
-PROGRAM = """
-import sys
-from pathlib import Path
-from helpers.dask_cluster import note_and_sleep
-from marketplace.common.console import plain_mistakes
-from marketplace.common.parallel import each_shard
-
-with plain_mistakes():
-    list(each_shard(note_and_sleep, [(Path(f"note{number}"), 2.0) for number in range(40)], "sleeping"))
-"""
-
-
-@contextmanager
-def sleeping(project: Path) -> Iterator[subprocess.Popen[str]]:
-    """A program whose tasks sleep, once two of them have begun."""
-    paths = os.pathsep.join([str(ROOT / "src"), str(ROOT / "tests")])
-    process = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM],
-        cwd=project,
-        env={**os.environ, "PYTHONPATH": paths},
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        while process.poll() is None and len(list(project.glob("note*"))) < 2:
-            time.sleep(0.05)
-        yield process
-    finally:
-        process.kill()
-        process.communicate()
-
-
-def begun_and_done(project: Path) -> set[str]:
-    """What the notes of all tasks that began say."""
-    return {path.read_text() for path in project.glob("note*")}
-
-
-def test_ctrl_c_ends_the_work_there_too(project: Path, dask: DaskCluster, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(SCHEDULER, dask.address)
-    with sleeping(project) as process:
-        process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=30)
-    assert process.returncode == 130, errors
-    assert "Interrupted: nothing half-written is left." in errors
-    assert "Traceback" not in errors
-    begun = len(list(project.glob("note*")))
-    assert begun_and_done(project) == {"begun\ndone\n"}  # what had begun was waited for
-    time.sleep(2.5)
-    assert len(list(project.glob("note*"))) == begun < 10
-
-
-def test_the_tasks_of_a_killed_run_are_waited_for(
-    project: Path, dask: DaskCluster, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """They write to files that the next run writes too."""
-    monkeypatch.setenv(SCHEDULER, dask.address)
-    with sleeping(project) as process:
-        process.kill()
-        process.wait()
-        assert "begun\n" in begun_and_done(project)
-        list(cluster.run(pow, [(3, 2)]))
-        assert begun_and_done(project) == {"begun\ndone\n"}
-
-
-def test_a_scheduler_that_is_lost_ends_the_run_with_a_sentence(
-    project: Path, scheduler: DaskCluster, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv(SCHEDULER, scheduler.address)
-    scheduler.add_workers(2)
-    with sleeping(project) as process:
-        scheduler.lose_scheduler()
-        _, errors = process.communicate(timeout=60)
-    assert process.returncode == 1, errors
-    assert f"ERROR: the scheduler {scheduler.address} was lost" in errors
-    assert "Traceback" not in errors
-
-
-def test_a_client_that_gave_its_scheduler_up_says_so_too(
-    tmp_path: Path, scheduler: DaskCluster, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Dask closes a client that cannot reconnect, and what is asked of it then fails with errors of other kinds."""
-    monkeypatch.setenv(SCHEDULER, scheduler.address)
-    monkeypatch.setattr(cluster, "CONNECT_SECONDS", 1)
-    monkeypatch.chdir(tmp_path)
-    scheduler.add_workers(1)
-    results = cluster.run(pow, [(2, 1)] * 50)
-    assert next(results) == 2
-    scheduler.lose_scheduler()
-    while cluster._connected(scheduler.address).status != "closed":
-        time.sleep(0.1)
-    with pytest.raises(MarketplaceError, match=r"the scheduler .* was lost"):
-        list(results)
-    with pytest.raises(MarketplaceError, match=r"the scheduler .* was lost"):
-        list(cluster.run(pow, [(2, 1)]))

@@ -9,6 +9,7 @@ from helpers.servers import SshServer
 from marketplace.settings import Settings
 from marketplace.sources import mirror
 from marketplace.sources.dump import FetchSettings
+from marketplace.sources.photo_store import PhotoStore, Stamp
 
 
 @pytest.fixture(autouse=True)
@@ -28,3 +29,17 @@ def over_ssh(settings: Settings, server: SshServer) -> Configure:
         return settings.fetch.model_copy(update={"source": "ec2", "ec2": section})
 
     return configure
+
+
+@pytest.fixture
+def transferred(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the photos that reach the store from outside, as they come."""
+    names: list[str] = []
+    add = PhotoStore.add
+
+    def noting(self: PhotoStore, name: str, stamp: Stamp, content: bytes) -> None:
+        names.append(name)
+        add(self, name, stamp, content)
+
+    monkeypatch.setattr(PhotoStore, "add", noting)
+    return names

@@ -1,0 +1,188 @@
+"""A Dask cluster that fails: workers that may not work for this machine, runs that end early, a lost scheduler."""
+
+import os
+import platform
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+from helpers import dask_cluster
+from helpers.dask_cluster import DaskCluster
+from helpers.paths import ROOT
+
+from marketplace.common import cluster
+from marketplace.common.errors import MarketplaceError
+from marketplace.common.worker_checks import SCHEDULER
+
+
+def other_packages(folder: Path) -> dict[str, str]:
+    """The environment of a worker with another version of a package."""
+    (folder / "tqdm-1.0.dist-info").mkdir(parents=True)
+    (folder / "tqdm-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: tqdm\nVersion: 1.0\n")
+    return {"PYTHONPATH": str(folder)}
+
+
+def other_code(folder: Path) -> dict[str, str]:
+    """The environment of a worker with a copy of this package that was edited."""
+    shutil.copytree(ROOT / "src", folder)
+    with (folder / "marketplace/photos/codec.py").open("a") as file:
+        file.write("# edited\n")
+    return {"PYTHONPATH": str(folder)}
+
+
+def no_code(folder: Path) -> dict[str, str]:
+    """The environment of a worker that has another package of this name."""
+    (folder / "marketplace").mkdir(parents=True)
+    (folder / "marketplace/__init__.py").touch()
+    return {"PYTHONPATH": str(folder)}
+
+
+def other_processor(folder: Path) -> dict[str, str]:
+    """The environment of a worker that may not use this processor's vector instructions."""
+    return {"ATEN_CPU_CAPABILITY": "default"}
+
+
+def test_a_worker_that_may_give_other_bytes_is_refused_before_any_work(
+    folder: Path, scheduler: DaskCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(SCHEDULER, scheduler.address)
+    for unlike, says in {
+        other_packages: f"has tqdm 1.0, and this machine tqdm {version('tqdm')}: its results could differ",
+        other_code: "has marketplace code ",
+        no_code: "cannot run this code ",
+        other_processor: f"has processor {platform.machine()}",
+    }.items():
+        environment = unlike(folder / unlike.__name__)
+        with scheduler.workers_for_a_moment(environment=environment), pytest.raises(MarketplaceError, match=says):
+            cluster.run(dask_cluster.note_and_sleep, [(folder / "note", 0)])
+    says = "does 2 tasks at once in one process: start workers with --nthreads 1"
+    with scheduler.workers_for_a_moment(threads=2), pytest.raises(MarketplaceError, match=says):
+        cluster.run(dask_cluster.note_and_sleep, [(folder / "note", 0)])
+    assert not (folder / "note").exists()
+
+
+def test_a_worker_that_joins_later_is_refused_too(
+    folder: Path, scheduler: DaskCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(SCHEDULER, scheduler.address)
+    with scheduler.workers_for_a_moment():
+        assert list(cluster.run(pow, [(3, 2)])) == [9]
+    says = "which joined later, has other code, packages or another processor"
+    environment = other_processor(folder)
+    with scheduler.workers_for_a_moment(environment=environment), pytest.raises(MarketplaceError, match=says):
+        list(cluster.run(pow, [(3, 2)]))
+
+
+def test_a_worker_that_lacks_the_shared_folder_says_so(
+    folder: Path, scheduler: DaskCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It sees another file system in its place, as a machine would that has not mounted it."""
+    hidden = ["unshare", "--mount", "sh", "-c", f'mount -t tmpfs none "{folder}" && exec "$@"', "sh"]
+    if subprocess.run([*hidden, "true"], check=False, capture_output=True).returncode:
+        pytest.skip("this user may not mount anything, not even where only one process sees it")
+    monkeypatch.setenv(SCHEDULER, scheduler.address)
+    says = f"does not share the folder {folder} with this machine"
+    with scheduler.workers_for_a_moment(prefix=hidden), pytest.raises(MarketplaceError, match=says):
+        cluster.run(pow, [(3, 2)])
+
+
+PROGRAM = """
+import sys
+from pathlib import Path
+from helpers.dask_cluster import note_and_sleep
+from marketplace.common.console import plain_mistakes
+from marketplace.common.parallel import each_shard
+
+with plain_mistakes():
+    list(each_shard(note_and_sleep, [(Path(f"note{number}"), 2.0) for number in range(40)], "sleeping"))
+"""
+
+
+@contextmanager
+def sleeping(folder: Path) -> Iterator[subprocess.Popen[str]]:
+    """A program whose tasks sleep, once two of them have begun."""
+    paths = os.pathsep.join([str(ROOT / "src"), str(ROOT / "tests")])
+    process = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": paths},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        while process.poll() is None and len(list(folder.glob("note*"))) < 2:
+            time.sleep(0.05)
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def begun_and_done(folder: Path) -> set[str]:
+    """What the notes of all tasks that began say."""
+    return {path.read_text() for path in folder.glob("note*")}
+
+
+def test_ctrl_c_ends_the_work_there_too(folder: Path, dask: DaskCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(SCHEDULER, dask.address)
+    with sleeping(folder) as process:
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=30)
+    assert process.returncode == 130, errors
+    assert "Interrupted: nothing half-written is left." in errors
+    assert "Traceback" not in errors
+    begun = len(list(folder.glob("note*")))
+    assert begun_and_done(folder) == {"begun\ndone\n"}  # what had begun was waited for
+    time.sleep(2.5)
+    assert len(list(folder.glob("note*"))) == begun < 10
+
+
+def test_the_tasks_of_a_killed_run_are_waited_for(
+    folder: Path, dask: DaskCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They write to files that the next run writes too."""
+    monkeypatch.setenv(SCHEDULER, dask.address)
+    with sleeping(folder) as process:
+        process.kill()
+        process.wait()
+        assert "begun\n" in begun_and_done(folder)
+        list(cluster.run(pow, [(3, 2)]))
+        assert begun_and_done(folder) == {"begun\ndone\n"}
+
+
+def test_a_scheduler_that_is_lost_ends_the_run_with_a_sentence(
+    folder: Path, scheduler: DaskCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(SCHEDULER, scheduler.address)
+    scheduler.add_workers(2)
+    with sleeping(folder) as process:
+        scheduler.lose_scheduler()
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1, errors
+    assert f"ERROR: the scheduler {scheduler.address} was lost" in errors
+    assert "Traceback" not in errors
+
+
+def test_a_client_that_gave_its_scheduler_up_says_so_too(
+    folder: Path, scheduler: DaskCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Dask closes a client that cannot reconnect, and what is asked of it then fails with errors of other kinds."""
+    monkeypatch.setenv(SCHEDULER, scheduler.address)
+    monkeypatch.setattr(cluster, "CONNECT_SECONDS", 1)
+    scheduler.add_workers(1)
+    results = cluster.run(pow, [(2, 1)] * 50)
+    assert next(results) == 2
+    scheduler.lose_scheduler()
+    while cluster._connected(scheduler.address).status != "closed":
+        time.sleep(0.1)
+    with pytest.raises(MarketplaceError, match=r"the scheduler .* was lost"):
+        list(results)
+    with pytest.raises(MarketplaceError, match=r"the scheduler .* was lost"):
+        list(cluster.run(pow, [(2, 1)]))
