@@ -88,6 +88,20 @@ def test_a_dropped_photo_is_taken_like_a_chosen_one(page: Page, photo: Path) -> 
     expect(page.locator("#results li")).to_have_count(24)
 
 
+def test_a_photo_that_is_dragged_is_welcomed_after_dragged_text_too(page: Page) -> None:
+    script = """(file) => {
+        const transfer = new DataTransfer();
+        if (file) transfer.items.add(new File(["x"], "mine.png", { type: "image/png" }));
+        else transfer.setData("text/plain", "some words");
+        dispatchEvent(new DragEvent("dragenter", { dataTransfer: transfer }));
+        if (!file) dispatchEvent(new DragEvent("dragleave", { dataTransfer: transfer }));
+    }"""
+    page.evaluate(script, False)
+    expect(page.locator("#drop")).to_be_hidden()
+    page.evaluate(script, True)
+    expect(page.locator("#drop")).to_be_visible()
+
+
 def test_what_is_no_photo_is_explained_and_the_page_goes_on(page: Page, tmp_path: Path) -> None:
     (tmp_path / "page.jpg").write_text("<script>alert(1)</script>")
     page.locator("#photo").set_input_files(tmp_path / "page.jpg")

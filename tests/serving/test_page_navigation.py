@@ -80,6 +80,11 @@ def test_escape_goes_back_to_where_one_came_from(page: Page, url: str) -> None:
     page.keyboard.press("Escape")
     expect(page.locator("#heading")).to_have_text("“red”")
     assert ids(page) == found
+    page.get_by_role("link", name="Map").click()
+    expect(page.locator("#heading")).to_have_text("Map of the catalogue")
+    page.keyboard.press("Escape")
+    expect(page.locator("#heading")).to_have_text("“red”")
+    expect(page.locator("#map")).to_be_hidden()
 
 
 def test_a_failed_question_leaves_nothing_of_the_one_before(page: Page, tmp_path: Path) -> None:

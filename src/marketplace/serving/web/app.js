@@ -1,7 +1,18 @@
 // The page shows what the address bar says: `?product=ID` a product and what is similar to it, `?photo=NAME` what is
 // similar to a photo, which does not fit in an address and is kept here; otherwise the catalogue, by words and filters.
 import { ask, productPath, tell } from "./api.js";
-import { $, showCatalogue, showCompared, showHeat, showLostPhoto, showPhotoAsked, showProblem, showProductAsked, showSimilar, showWhy } from "./view.js";
+import {
+  $,
+  showCatalogue,
+  showCompared,
+  showHeat,
+  showLostPhoto,
+  showPhotoAsked,
+  showProblem,
+  showProductAsked,
+  showSimilar,
+  showWhy,
+} from "./view.js";
 
 const PAGE = 48; // products
 const SIMILAR = 24;
@@ -51,13 +62,13 @@ async function product(id) {
 }
 
 // The photos and words come at once; where the photos are alike takes the network a moment.
-let explained;
+let explained; // the pair that was asked about last
 async function explain(pair, asked, other) {
-  const mine = (explained = pair);
+  explained = pair;
   try {
     showWhy(await ask(pair), asked, other);
     const heat = await ask(`${pair}/heat`);
-    if (mine === explained) showHeat(heat);
+    if (pair === explained) showHeat(heat);
   } catch (error) {
     $("why").close();
     problem(error);
@@ -75,7 +86,12 @@ async function photo(file) {
 }
 
 const mayHaveMore = (found) => found.length === similar && similar < MOST_SIMILAR;
-const problem = (error) => (($("map").hidden = true), showProblem(error.message), scrollTo({ top: 0 }));
+
+function problem(error) {
+  $("map").hidden = true;
+  showProblem(error.message);
+  scrollTo({ top: 0 });
+}
 
 async function catalogueMap() {
   const [{ showMap }, places] = await Promise.all([import("./map.js"), ask("/api/map", filters())]);
@@ -144,7 +160,10 @@ function enter(next, { file, replace = false } = {}) {
   if (file) photos.set(key, file);
   similar = SIMILAR;
   const query = String(new URLSearchParams(filled));
-  history[replace ? "replaceState" : "pushState"]({ key, first: replace && history.state?.first }, "", query ? `?${query}` : location.pathname);
+  const state = { key, first: replace && history.state?.first };
+  const url = query ? `?${query}` : location.pathname;
+  if (replace) history.replaceState(state, "", url);
+  else history.pushState(state, "", url);
 }
 
 const changed = (changes) => new Map(Object.entries({ ...Object.fromEntries(address()), ...changes }));
@@ -182,7 +201,8 @@ function usePhoto(file) {
 function toggleFilters(open) {
   $("filters").classList.toggle("open", open);
   $("open-filters").setAttribute("aria-expanded", String(open));
-  (open ? form.category : $("open-filters")).focus();
+  const focused = open ? form.category : $("open-filters");
+  focused.focus();
 }
 
 let typing;
@@ -236,15 +256,22 @@ document.addEventListener("keydown", (event) => {
     form.words.focus();
   } else if (event.key === "Escape" && !document.querySelector("dialog[open]")) {
     if ($("filters").classList.contains("open")) toggleFilters(false);
-    else if (!address().has("product") && !address().has("photo")) return;
+    else if (!["product", "photo", "view"].some((name) => address().has(name))) return;
     else if (history.state?.first) showEverything();
     else history.back();
   }
 });
 
 let depth = 0; // dragenter and dragleave come for every element on the way
-addEventListener("dragenter", (event) => ($("drop").hidden = !(event.dataTransfer.types.includes("Files") && ++depth)));
-addEventListener("dragleave", () => ($("drop").hidden = --depth <= 0));
+addEventListener("dragenter", (event) => {
+  if (!event.dataTransfer.types.includes("Files")) return;
+  depth += 1;
+  $("drop").hidden = false;
+});
+addEventListener("dragleave", () => {
+  depth = Math.max(0, depth - 1); // text that is dragged leaves, too
+  $("drop").hidden = depth === 0;
+});
 addEventListener("dragover", (event) => event.preventDefault());
 addEventListener("drop", (event) => {
   event.preventDefault();

@@ -1,6 +1,6 @@
 // The map of the catalogue: a dot for each product, drawn by Vega-Lite, which is loaded when a map is first shown.
 import { photoPath } from "./api.js";
-import { $, counted, showMapHeading } from "./view.js";
+import { $, counted, element, showMapHeading } from "./view.js";
 
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
@@ -49,6 +49,7 @@ function showHovered(place, event) {
 
 export async function showMap(places, onProduct) {
   showMapHeading(`${counted(places.length, "product")}: like beside like. Drag to move, scroll to zoom, click for similar ones.`);
+  $("map").replaceChildren(element("p", "Drawing the map…", "waiting"));
   await import("/assets/vega.js"); // defines vegaEmbed
   // The interpreter instead of functions made from text, which this page does not allow.
   const options = { mode: "vega-lite", actions: false, ast: true, defaultStyle: false, renderer: "canvas", tooltip: () => {} };

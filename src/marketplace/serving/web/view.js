@@ -261,7 +261,8 @@ export function showHeat({ image, similar_image }) {
 function heatCanvas(rows) {
   const canvas = document.createElement("canvas");
   canvas.setAttribute("aria-hidden", "true");
-  [canvas.height, canvas.width] = [rows.length, rows[0].length];
+  canvas.height = rows.length;
+  canvas.width = rows[0].length;
   const pixels = rows.flat().flatMap((share) => [255, 70, 0, Math.round(190 * share)]);
   canvas.getContext("2d").putImageData(new ImageData(new Uint8ClampedArray(pixels), canvas.width), 0, 0);
   return canvas;
