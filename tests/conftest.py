@@ -7,6 +7,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     for _variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[_variable] = "1"
 
+import hashlib
 import re
 import shutil
 import subprocess
@@ -24,8 +25,9 @@ from helpers.servers import KEYS, S3Server, SshServer, generate_key, ssh_server
 from helpers.training_runs import COLOURS
 from playwright.sync_api import Browser, sync_playwright
 
+from marketplace.models import trunk
 from marketplace.models.checkpoints import Checkpoint, checkpoint_of
-from marketplace.models.network import pretrained_network
+from marketplace.models.network import Network, pretrained_network
 from marketplace.settings import Settings, load_settings
 from marketplace.sources.fetch import fetch
 from marketplace.sources.sample.dump import SampleDump
@@ -41,6 +43,24 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.getbasetemp()
     folder = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
     os.environ["MARKETPLACE_CACHE"] = str(folder / "cache")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _trunks_compiled_once() -> Iterator[None]:
+    """Compiling a trunk takes seconds, and most tests have the same one."""
+    compile_trunk = trunk._openvino_runner
+    runners: dict[tuple[object, ...], trunk.Runner] = {}
+
+    def compiled_once(network: Network, size: int) -> trunk.Runner:
+        weights = hashlib.sha256(b"".join(value.numpy().tobytes() for value in network.trunk.state_dict().values()))
+        key = (network.backbone, weights.hexdigest(), size, torch.get_num_threads())
+        if key not in runners:
+            runners[key] = compile_trunk(network, size)
+        return runners[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trunk, "_openvino_runner", compiled_once)
+        yield
 
 
 @pytest.hookimpl(tryfirst=True)

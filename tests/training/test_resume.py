@@ -27,7 +27,7 @@ from marketplace.training.recorder import Recorder
 from marketplace.training.settings import TrainSettings
 from marketplace.training.trainer import train
 
-EPOCHS = 6
+EPOCHS = 4
 
 
 @pytest.fixture(autouse=True)
@@ -35,7 +35,7 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MARKETPLACE_CACHE", str(tmp_path / "cache"))
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def train_settings(settings: Settings) -> TrainSettings:
     changes = {"schedule": "one_cycle", "linear_probe": True, "keep_epochs": True, "patience": None}
     changes |= {"classifier": "linear", "contrastive_weight": 0.5, "leaf_weight": 0.5}
@@ -73,17 +73,33 @@ def everything(folder: Path, best: Checkpoint) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
-@pytest.mark.parametrize("schedule", ["constant", "one_cycle"])
-@pytest.mark.parametrize("after", [0, 1, 4, EPOCHS])
+@pytest.fixture(scope="module", params=["constant", "one_cycle"])
+def undisturbed(
+    request: pytest.FixtureRequest,
+    start: Checkpoint,
+    data: TrainingData,
+    train_settings: TrainSettings,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> tuple[TrainSettings, dict[str, bytes]]:
+    """Settings with a schedule, and all that a training run with them leaves."""
+    settings = train_settings.model_copy(update={"schedule": request.param})
+    folder = tmp_path_factory.mktemp("undisturbed")
+    return settings, everything(folder, train_in(start, data, settings, folder, EPOCHS))
+
+
+@pytest.mark.parametrize("after", [0, 1, 3, EPOCHS])
 def test_it_ends_as_an_undisturbed_run_does(
-    start: Checkpoint, data: TrainingData, train_settings: TrainSettings, tmp_path: Path, after: int, schedule: str
+    start: Checkpoint,
+    data: TrainingData,
+    undisturbed: tuple[TrainSettings, dict[str, bytes]],
+    tmp_path: Path,
+    after: int,
 ) -> None:
-    settings = train_settings.model_copy(update={"schedule": schedule})
-    undisturbed = everything(tmp_path / "a", train_in(start, data, settings, tmp_path / "a", EPOCHS))
+    settings, expected = undisturbed
     if after < EPOCHS:
-        run_and_kill(start, data, settings, tmp_path / "b", after)
+        run_and_kill(start, data, settings, tmp_path / "run", after)
     assert [path.name for path in user_cache("trainings").rglob("state.pt")] == ["state.pt"] * (0 < after < EPOCHS)
-    assert everything(tmp_path / "b", train_in(start, data, settings, tmp_path / "b", EPOCHS)) == undisturbed
+    assert everything(tmp_path / "run", train_in(start, data, settings, tmp_path / "run", EPOCHS)) == expected
     assert not list(user_cache("trainings").iterdir())
 
 
@@ -94,13 +110,13 @@ def test_only_the_epochs_that_were_lost_are_trained_again(
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    run_and_kill(start, data, train_settings, tmp_path, after=4)
+    run_and_kill(start, data, train_settings, tmp_path, after=2)
     caplog.set_level("INFO")
     caplog.clear()
     train_in(start, data, train_settings, tmp_path, EPOCHS)
-    assert "resuming an interrupted training run after epoch 4" in caplog.text
+    assert "resuming an interrupted training run after epoch 2" in caplog.text
     trained = [message for message in caplog.messages if message.startswith("epoch ")]
-    assert [message.split(":")[0] for message in trained] == ["epoch 5/6", "epoch 6/6"]
+    assert [message.split(":")[0] for message in trained] == ["epoch 3/4", "epoch 4/4"]
 
 
 def test_no_other_run_finds_the_state(
