@@ -28,6 +28,8 @@ def run_stage(main: Callable[..., None], description: str | None, **arguments: S
     values = vars(parser.parse_args())
     start_logging()
     with plain_mistakes():
+        if not Path("dvc.yaml").is_file():  # said before the seconds that a stage takes to load its libraries
+            raise MarketplaceError(f"there is no dvc.yaml in {Path.cwd()}: run this from the repository's root.")
         main(**values)
 
 
