@@ -10,9 +10,6 @@ photos wait for each other.
 import argparse
 import asyncio
 import random
-import socket
-import subprocess
-import sys
 import time
 from collections import defaultdict
 from pathlib import Path
@@ -21,7 +18,7 @@ import aiohttp
 import numpy as np
 import pandas as pd
 from hostile import uploads
-from workspace import ROOT, parser, report, table
+from workspace import ROOT, parser, report, serving, table
 
 SHARES = {"a page of the catalogue": 3, "thumbnail": 12, "similar to a product": 4, "similar to a photo": 1}
 
@@ -33,17 +30,9 @@ def main() -> None:
     command.add_argument("--hostile", type=int, default=0, help="clients beside them that send hostile uploads")
     command.add_argument("--seconds", type=float, default=20)
     options = command.parse_args()
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    program = Path(sys.executable).with_name("marketplace")
-    server = subprocess.Popen([program, "serve", "--port", str(port)], cwd=ROOT, stdout=subprocess.DEVNULL)
-    try:
-        taken, errors, answers = asyncio.run(load(f"http://127.0.0.1:{port}", options))
+    with serving() as (url, server):
+        taken, errors, answers = asyncio.run(load(url, options))
         memory = peak_gib_of(server.pid)
-    finally:
-        server.terminate()
-        server.wait()
     rows, results = [], {}
     for kind in taken:
         p50, p99 = np.percentile(taken[kind], [50, 99]) * 1000

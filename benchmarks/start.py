@@ -9,7 +9,6 @@ after one that fills the system's file cache. A stage's start is its imports, as
 import ast
 import os
 import resource
-import socket
 import subprocess
 import sys
 import time
@@ -19,7 +18,7 @@ from pathlib import Path
 from statistics import median
 
 import pandas as pd
-from workspace import ROOT, parser, report, table
+from workspace import ROOT, parser, report, serving, table
 
 from marketplace.raw.shards import read_shard, shard_paths
 
@@ -46,7 +45,7 @@ def main() -> None:
     seconds = {name: measured(question, options.runs) for name, question in questions.items()}
     photo.unlink()
     rows = [[name, f"{cpu:.2f} s", f"{wall:.2f} s"] for name, (cpu, wall) in seconds.items()]
-    page, words = (median(times) for times in zip(*(serving() for _ in range(options.runs)), strict=True))
+    page, words = (median(times) for times in zip(*(served() for _ in range(options.runs)), strict=True))
     rows.append(["`marketplace serve`, until it shows products", "", f"{page:.2f} s"])
     rows.append(["`marketplace serve`, until it answers a search", "", f"{words:.2f} s"])
     report({"seconds": seconds, "serve": [page, words]}, table(["", "CPU", "wall clock"], rows), options.json)
@@ -78,30 +77,21 @@ def measured(command: list[str], runs: int) -> tuple[float, float]:
     return median(cpus), median(walls)
 
 
-def serving() -> tuple[float, float]:
+def served() -> tuple[float, float]:
     """The seconds until `marketplace serve` shows products, and until it answers a search that came at once."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     started = time.perf_counter()
-    command = python(COMMAND, "serve", "--port", str(port))
-    server = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        url = f"http://127.0.0.1:{port}/api/products"
+    with serving() as (url, server):
         while True:
             try:
-                urllib.request.urlopen(url).read()
+                urllib.request.urlopen(f"{url}/api/products").read()
                 break
             except urllib.error.URLError:
                 if server.poll() is not None:
                     raise SystemExit("marketplace serve ended: run it to see why") from None
                 time.sleep(0.01)
         page = time.perf_counter() - started
-        urllib.request.urlopen(f"{url}?words=chair").read()
+        urllib.request.urlopen(f"{url}/api/products?words=chair").read()
         return page, time.perf_counter() - started
-    finally:
-        server.terminate()
-        server.wait()
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ import json
 import os
 import platform
 import resource
+import socket
 import subprocess
 import sys
 import tempfile
@@ -50,6 +51,23 @@ def workspace(assignments: list[str]) -> Iterator[Workspace]:
         space = Workspace(Path(folder), assignments)
         os.environ["MARKETPLACE_CACHE"] = space.environment["MARKETPLACE_CACHE"]
         yield space
+
+
+@contextmanager
+def serving() -> Iterator[tuple[str, "subprocess.Popen[bytes]"]]:
+    """`marketplace serve` over this repository's pipeline, as soon as it is started: its address and its process."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    program = Path(sys.executable).with_name("marketplace")
+    server = subprocess.Popen(
+        [program, "serve", "--port", str(port)], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        yield f"http://127.0.0.1:{port}", server
+    finally:
+        server.terminate()
+        server.wait()
 
 
 def set_params(path: Path, assignments: list[str]) -> None:
