@@ -1,0 +1,80 @@
+"""Photos laid on squares, and the arrays of shards that hold them."""
+
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from helpers.photos import saved, scene
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from marketplace.common.arrays import ShardedArray
+from marketplace.common.files import remove
+from marketplace.photos.squares import letterbox, letterbox_of_one, resize_shards
+from marketplace.raw.shards import image_id_of, shard_of, write_shards
+
+
+@given(width=st.integers(1, 400), height=st.integers(1, 400), size=st.integers(32, 96))
+@hypothesis_settings(max_examples=40, deadline=None)
+def test_the_whole_picture_lies_centred_on_a_white_square(width: int, height: int, size: int) -> None:
+    square = letterbox(np.array(Image.new("RGB", (width, height), (10, 20, 30))), size)
+    assert square.shape == (size, size, 3)
+    assert square.dtype == np.uint8
+    inside = (square == (10, 20, 30)).all(axis=2)
+    assert ((square == 255).all(axis=2) | inside).all()
+    rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
+    assert max(len(rows), len(columns)) == size
+    for used in (rows, columns):
+        assert abs((used[0] - 0) - (size - 1 - used[-1])) <= 1
+    expected = max(1, round(size * min(width, height) / max(width, height)))
+    assert abs(min(len(rows), len(columns)) - expected) <= 1
+
+
+@pytest.mark.parametrize("n_shards", [1, 5])
+def test_each_shard_gives_an_array_of_the_listed_images(
+    tmp_path: Path, n_shards: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("MARKETPLACE_CACHE", str(tmp_path / "cache"))
+    caplog.set_level("INFO", "marketplace")
+    photos = {f"id{i:02}.jpg": scene(40 + i, 90 - i) for i in range(12)}
+    write_shards(
+        sorted((name, saved(image, format="PNG")) for name, image in photos.items()), tmp_path / "images", n_shards
+    )
+    table = pd.DataFrame({"file": sorted(photos)[1::2]})
+    table["shard"] = [shard_of(image_id_of(name), n_shards) for name in table["file"]]
+    table["sha256"] = [sha256(name.encode()).hexdigest() for name in table["file"]]
+    table = table.sort_values(["shard", "file"], ignore_index=True)
+    targets = {tmp_path / "small": 32, tmp_path / "full": 48}
+    resize_shards(tmp_path / "images", table, targets)
+    for folder, size in targets.items():
+        assert [path.name for path in sorted(folder.iterdir())] == [f"{n:03}.npy" for n in range(n_shards)]
+        expected = np.stack([letterbox(np.array(photos[name]), size) for name in table["file"]])
+        assert (ShardedArray(folder)[:] == expected).all()
+    assert "resizing photos: 6 of 6 are new" in caplog.text
+
+    for target in targets:
+        remove(target)
+    resize_shards(tmp_path / "images", table.iloc[1:], {tmp_path / "small": 32, tmp_path / "full": 48})
+    assert "resizing photos: 0 of 5 are new" in caplog.text
+    for folder, size in targets.items():
+        expected = np.stack([letterbox(np.array(photos[name]), size) for name in table["file"].iloc[1:]])
+        assert (ShardedArray(folder)[:] == expected).all()
+
+    table.loc[0, ["file", "sha256"]] = "stranger.jpg", "f" * 64
+    with pytest.raises(ValueError, match="photos"):
+        resize_shards(tmp_path / "images", table, {tmp_path / "x": 32})
+
+
+def test_scaling_is_pillows_bicubic(tmp_path: Path) -> None:
+    for width, height in ((300, 200), (200, 300), (40, 30)):
+        image = scene(width, height)
+        square = letterbox(np.array(image), 96)
+        used = (96, round(96 * height / width)) if width > height else (round(96 * width / height), 96)
+        left, top = (96 - used[0]) // 2, (96 - used[1]) // 2
+        expected = np.asarray(image.resize(used, Image.Resampling.BICUBIC)).astype(int)
+        assert np.abs(square[top : top + used[1], left : left + used[0]] - expected).max() <= 2
+        assert np.abs(square.astype(int) - letterbox_of_one(np.array(image), 96)).max() <= 2
