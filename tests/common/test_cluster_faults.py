@@ -175,7 +175,7 @@ def test_a_client_that_gave_its_scheduler_up_says_so_too(
 ) -> None:
     """Dask closes a client that cannot reconnect, and what is asked of it then fails with errors of other kinds."""
     monkeypatch.setenv(SCHEDULER, scheduler.address)
-    monkeypatch.setattr(cluster, "CONNECT_SECONDS", 1)
+    monkeypatch.setattr(cluster, "CONNECT_SECONDS", 4)  # a busy machine takes a while to connect
     scheduler.add_workers(1)
     results = cluster.run(pow, [(2, 1)] * 50)
     assert next(results) == 2
