@@ -186,3 +186,16 @@ def test_a_client_that_gave_its_scheduler_up_says_so_too(
         list(results)
     with pytest.raises(MarketplaceError, match=r"the scheduler .* was lost"):
         list(cluster.run(pow, [(2, 1)]))
+
+
+def test_a_scheduler_that_is_lost_while_it_sends_a_result_is_named(
+    folder: Path, scheduler: DaskCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(SCHEDULER, scheduler.address)
+    scheduler.add_workers(1)
+    results = cluster.run(pow, [(2, 1)] * 2)
+    assert next(results) == 2
+    while any(state.status != "finished" for state in cluster._connected(scheduler.address).futures.values()):
+        time.sleep(0.1)
+    with scheduler.lost_after_a_silence(), pytest.raises(MarketplaceError, match=r"the scheduler .* was lost"):
+        list(results)

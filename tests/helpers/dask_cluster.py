@@ -69,6 +69,15 @@ class DaskCluster:
         self._scheduler.wait()
 
     @contextmanager
+    def lost_after_a_silence(self) -> Iterator[None]:
+        """Let the scheduler answer nothing from here on, and kill it after a second."""
+        self._scheduler.send_signal(signal.SIGSTOP)
+        timer = threading.Timer(1, self.lose_scheduler)
+        timer.start()
+        yield
+        timer.join()
+
+    @contextmanager
     def killing_one_that_works(self, folder: Path) -> Iterator[None]:
         """Kill a worker as soon as it does a task for that folder; fail if none ever did."""
         killed = threading.Event()

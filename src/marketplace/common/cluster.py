@@ -15,7 +15,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -82,7 +82,7 @@ def _results(client: Any, sender: Sender, calls: Sequence[tuple[Any, ...]]) -> I
             while futures:
                 while not _is_done(client, futures[0]):
                     let_through()
-                yield _result(futures.popleft())
+                yield _result(client, futures.popleft())
         finally:
             if futures:
                 with _reached(client):
@@ -90,13 +90,14 @@ def _results(client: Any, sender: Sender, calls: Sequence[tuple[Any, ...]]) -> I
                 _wait_until_idle(client, sender)
 
 
-def _result(future: Any) -> Any:
+def _result(client: Any, future: Any) -> Any:
     from distributed import KilledWorker
 
+    # What a task raised is known here, and raised as it is; a result has yet to come from the scheduler.
+    coming = nullcontext() if future.status == "error" else _reached(client)
     try:
-        return future.result()
-    except CancelledError:
-        raise _lost() from None
+        with coming:
+            return future.result()
     except KilledWorker:
         raise MarketplaceError(
             "several workers in a row died of one task, most likely since memory ran out: start fewer on each machine. "
