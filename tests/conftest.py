@@ -7,7 +7,6 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     for _variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[_variable] = "1"
 
-import hashlib
 import re
 import shutil
 import subprocess
@@ -27,6 +26,7 @@ from playwright.sync_api import Browser, sync_playwright
 
 from marketplace.models import trunk
 from marketplace.models.checkpoints import Checkpoint, checkpoint_of
+from marketplace.models.features import trunk_key
 from marketplace.models.network import Network, pretrained_network
 from marketplace.settings import Settings, load_settings
 from marketplace.sources.fetch import fetch
@@ -49,11 +49,10 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
 def _trunks_compiled_once() -> Iterator[None]:
     """Compiling a trunk takes seconds, and most tests have the same one."""
     compile_trunk = trunk._openvino_runner
-    runners: dict[tuple[object, ...], trunk.Runner] = {}
+    runners: dict[tuple[str, int], trunk.Runner] = {}
 
     def compiled_once(network: Network, size: int) -> trunk.Runner:
-        weights = hashlib.sha256(b"".join(value.numpy().tobytes() for value in network.trunk.state_dict().values()))
-        key = (network.backbone, weights.hexdigest(), size, torch.get_num_threads())
+        key = (str(trunk_key(network)), size)
         if key not in runners:
             runners[key] = compile_trunk(network, size)
         return runners[key]

@@ -2,6 +2,7 @@
 
 import io
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from marketplace.raw.shards import read_shard, shard_paths
 from marketplace.sources.dump import FetchSettings, open_dump
 from marketplace.sources.fetch import fetch
 from marketplace.sources.local import LocalDump, LocalSettings
+
+Configure = Callable[..., FetchSettings]  # settings with changes, given by name
 
 ROOTS = ("Bags", "Lamps", "Tops", "Toys")
 

@@ -1,9 +1,9 @@
 """Fixtures for dumps on real servers."""
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
+from helpers.dumps import Configure
 from helpers.servers import SshServer
 
 from marketplace.settings import Settings
@@ -15,9 +15,6 @@ from marketplace.sources.photo_store import PhotoStore, Stamp
 @pytest.fixture(autouse=True)
 def _environment(aws: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mirror, "PAUSES", (0.05, 0.1, 0.2))
-
-
-Configure = Callable[..., FetchSettings]
 
 
 @pytest.fixture

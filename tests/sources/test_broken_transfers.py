@@ -6,11 +6,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from helpers.dumps import bring, content_of, unpack
+from helpers.dumps import Configure, bring, content_of, unpack
 from helpers.paths import ROOT
 from helpers.servers import Proxy, S3Server, SshServer
 
@@ -19,8 +18,6 @@ from marketplace.raw.shards import read_shard, shard_paths
 from marketplace.settings import Settings
 from marketplace.sources import ssh
 from marketplace.sources.dump import FetchSettings
-
-Configure = Callable[..., FetchSettings]
 
 
 @pytest.mark.parametrize("hang", [False, True], ids=["reset", "stall"])

@@ -3,19 +3,17 @@
 import contextlib
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from helpers.dumps import bring, content_of, photos_of, unpack
+from helpers.dumps import Configure, bring, content_of, photos_of, unpack
 from helpers.servers import S3Server, SshServer, free_port, ssh_server
 
 from marketplace.common.errors import MarketplaceError
 from marketplace.sources import ec2, ssh
-from marketplace.sources.dump import FetchSettings, open_dump
+from marketplace.sources.dump import open_dump
 from marketplace.sources.photo_store import Stamp
-
-Configure = Callable[..., FetchSettings]
 
 
 def test_only_what_is_new_or_changed_is_transferred_and_only_its_shards_change(

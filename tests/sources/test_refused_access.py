@@ -1,20 +1,17 @@
 """Servers, keys and buckets that are not what the parameters say: each is a sentence, and no secret is in it."""
 
 import logging
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers.dumps import bring
+from helpers.dumps import Configure, bring
 from helpers.servers import S3Server, SshServer, generate_key
 
 from marketplace.common.errors import MarketplaceError
 from marketplace.settings import Settings
 from marketplace.sources import ssh
-from marketplace.sources.dump import FetchSettings, open_dump
-
-Configure = Callable[..., FetchSettings]
+from marketplace.sources.dump import open_dump
 
 
 def test_known_hosts_will_do_in_place_of_a_fingerprint(over_ssh: Configure, server: SshServer, tmp_path: Path) -> None:

@@ -1,18 +1,15 @@
 """Dumps on real servers, OpenSSH and an S3 store of our own: every byte comes."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from helpers.dumps import bring, content_of, unpack
+from helpers.dumps import Configure, bring, content_of, unpack
 from helpers.servers import KEYS, S3Server, ssh_server
 
 from marketplace.raw.shards import read_shard, shard_paths
 from marketplace.settings import Settings
 from marketplace.sources import ec2, ssh
 from marketplace.sources.dump import FetchSettings, open_dump
-
-Configure = Callable[..., FetchSettings]
 
 
 def test_every_byte_comes_over_ssh(over_ssh: Configure, raw: Path, tmp_path: Path, transferred: list[str]) -> None:

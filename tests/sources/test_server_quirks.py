@@ -4,7 +4,6 @@ import os
 import socket
 import stat
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +12,12 @@ import botocore.exceptions
 import paramiko
 import pytest
 from cryptography.hazmat.primitives import serialization
-from helpers.dumps import bring, content_of, photos_of, unpack
+from helpers.dumps import Configure, bring, content_of, photos_of, unpack
 from helpers.servers import S3Server, generate_key, ssh_server
 
 from marketplace.common.errors import MarketplaceError
 from marketplace.settings import Settings
 from marketplace.sources import ec2, ssh
-from marketplace.sources.dump import FetchSettings
-
-Configure = Callable[..., FetchSettings]
 
 
 @pytest.mark.parametrize("sftp_alone", [False, True], ids=["shell", "SFTP alone"])
