@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from marketplace.catalogue.clean import CleanSettings
-from marketplace.common.params import PARAMS, SCHEMA, Section, read_params, validated
+from marketplace.common.params import PARAMS, SCHEMA, Section, check_params
 from marketplace.embedding.projection import ExtractSettings
 from marketplace.models.backbones import ModelSettings
 from marketplace.photos.squares import ResizeSettings
@@ -34,7 +34,7 @@ class Settings(Section):
 
 def load_settings(path: Path = PARAMS) -> Settings:
     """Read and check params.yaml. Raises MarketplaceError: one line with the key, its value and what is allowed."""
-    return validated(read_params(path), Settings, path)
+    return Settings.model_validate(check_params(path))
 
 
 def schema_text() -> str:

@@ -30,6 +30,9 @@ def run_stage(main: Callable[..., None], description: str | None, **arguments: S
     with plain_mistakes():
         if not Path("dvc.yaml").is_file():  # said before the seconds that a stage takes to load its libraries
             raise MarketplaceError(f"there is no dvc.yaml in {Path.cwd()}: run this from the repository's root.")
+        from marketplace.common.params import check_params  # takes longer to import than `marketplace --help` to run
+
+        check_params()
         main(**values)
 
 

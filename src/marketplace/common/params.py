@@ -1,8 +1,8 @@
 """params.yaml, read one section at a time.
 
-A stage loads the sections that it reads, each as a frozen, typed model that is defined beside the code that uses it.
-The whole file is checked against params.schema.json first, so that a mistake in any section ends the first stage that
-runs. `marketplace.settings` generates that schema from the models.
+A stage loads the sections that it reads, each as a frozen, typed model that is defined next to the code that uses it.
+Every stage checks the whole file against params.schema.json first, so that a mistake in any section ends the first
+stage that runs. `marketplace.settings` generates that schema from the models.
 """
 
 import difflib
@@ -15,12 +15,12 @@ from typing import Any, TypeVar
 
 import jsonschema
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, WithJsonSchema
 
 from marketplace.common.errors import MarketplaceError
 
 PARAMS = Path("params.yaml")
-SCHEMA = "params.schema.json"  # beside params.yaml
+SCHEMA = "params.schema.json"  # next to params.yaml
 
 
 class Section(BaseModel):
@@ -40,14 +40,20 @@ class _Loader(yaml.SafeLoader):
 _Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"^[-+]?\d+[eE][-+]?\d+$"), list("-+0123456789"))
 
 
+def _is_integer(_: Any, value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
 def _is_finite_number(_: Any, value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-# JSON Schema itself takes NaN and infinities for numbers.
+# As strict as the models: JSON Schema itself takes 1.0 for an integer, and NaN and infinities for numbers.
+_TYPE_CHECKER = jsonschema.Draft202012Validator.TYPE_CHECKER.redefine_many(
+    {"integer": _is_integer, "number": _is_finite_number}
+)
 _Validator = jsonschema.validators.extend(  # type: ignore[no-untyped-call]
-    jsonschema.Draft202012Validator,
-    type_checker=jsonschema.Draft202012Validator.TYPE_CHECKER.redefine("number", _is_finite_number),
+    jsonschema.Draft202012Validator, type_checker=_TYPE_CHECKER
 )
 
 
@@ -56,19 +62,21 @@ def load_section(name: str, section: type[AnySection], path: Path = PARAMS) -> A
 
     Raises MarketplaceError: one line that names the key, its value and what is allowed.
     """
-    return validated(checked_params(path)[name], section, path, name)
+    return section.model_validate(check_params(path)[name])
 
 
-def checked_params(path: Path = PARAMS) -> dict[str, Any]:
-    """The content of params.yaml, checked against the schema beside it. Raises MarketplaceError, see `load_section`."""
+def check_params(path: Path = PARAMS) -> dict[str, Any]:
+    """Read params.yaml, check it against the schema next to it, and return its content.
+
+    Raises MarketplaceError, see `load_section`.
+    """
     values = read_params(path)
     schema = json.loads(path.with_name(SCHEMA).read_text(encoding="utf-8"))
     mistakes = [_explain(mistake) for mistake in _Validator(schema).iter_errors(values)]
     if mistakes:
         # Each of several missing keys gives the same text, which names them all.
         raise MarketplaceError(f"{path}: " + "; ".join(dict.fromkeys(mistakes)))
-    checked: dict[str, Any] = values
-    return checked
+    return dict(values)
 
 
 def read_params(path: Path = PARAMS) -> Any:
@@ -81,29 +89,9 @@ def read_params(path: Path = PARAMS) -> Any:
         raise MarketplaceError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
 
 
-def validated(values: Any, section: type[AnySection], path: Path, *prefix: str) -> AnySection:
-    """The values as a model; `prefix` is their place in the file. Raises MarketplaceError for what is not allowed."""
-    try:
-        return section.model_validate(values)
-    except ValidationError as error:
-        said = []
-        for detail in error.errors():
-            key = ".".join([*prefix, *map(str, detail["loc"])])
-            allowed = detail["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
-            said.append(f"{key} = {detail['input']!r} is not allowed: it must be {allowed}")
-        raise MarketplaceError(f"{path}: " + "; ".join(said)) from None
-
-
 def one_of(choices: Iterable[str]) -> Any:
-    """Metadata for an `Annotated[str, *one_of(...)]` field: only these texts, for instance the keys of a registry."""
-    known = list(choices)
-
-    def check(value: str) -> str:
-        if value not in known:
-            raise ValueError(_either(known))
-        return value
-
-    return AfterValidator(check), WithJsonSchema({"type": "string", "enum": known})
+    """Metadata for an `Annotated[str, one_of(...)]` field: only these texts, for instance the keys of a registry."""
+    return WithJsonSchema({"type": "string", "enum": list(choices)})
 
 
 def _explain(mistake: jsonschema.ValidationError) -> str:

@@ -125,5 +125,5 @@ BACKBONES: dict[str, Backbone] = {
 class ModelSettings(Section):
     """The network and the weights it starts from."""
 
-    backbone: Annotated[str, *one_of(BACKBONES)]
+    backbone: Annotated[str, one_of(BACKBONES)]
     weights: Annotated[str, Field(min_length=1)]

@@ -45,11 +45,11 @@ def add_commands(commands: Any) -> None:
 
 
 def _check(_: argparse.Namespace) -> None:
-    from marketplace.common.params import PARAMS, checked_params
+    from marketplace.common.params import PARAMS, check_params
     from marketplace.review.lock import stale_stages
 
     root = project_root()
-    checked_params(root / PARAMS)
+    check_params(root / PARAMS)
     stale = stale_stages(root)
     if stale:
         reasons = "".join(f"\n  {reason}" for reason in stale)

@@ -41,7 +41,7 @@ SOURCES: dict[str, Callable[["FetchSettings"], Dump]] = {
 class FetchSettings(Section):
     """The source of the dump, how much of it to fetch, and how it is packed."""
 
-    source: Annotated[str, *one_of(SOURCES)]
+    source: Annotated[str, one_of(SOURCES)]
     limit: Annotated[int, Field(ge=1)] | None
     shards: Annotated[int, Field(ge=1, le=999)]
     sample: SampleSettings
