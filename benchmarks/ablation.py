@@ -26,14 +26,13 @@ from torch.optim.swa_utils import update_bn
 from workspace import Workspace, parser, report, table, workspace
 
 from marketplace.embedding.extraction import embed_photos, embed_texts
-from marketplace.embedding.outputs import network_outputs
-from marketplace.embedding.vectors import PhotoVectors
 from marketplace.evaluation.report import category_probabilities
 from marketplace.evaluation.retrieval import neighbours, normalised, retrieval_metrics
+from marketplace.inference.features import FeatureStore
+from marketplace.inference.outputs import network_outputs
 from marketplace.models import checkpoints
 from marketplace.models.backbones import StateDict
 from marketplace.models.checkpoints import Checkpoint
-from marketplace.models.features import FeatureStore
 from marketplace.recommendation.metrics import recommendation_metrics
 from marketplace.recommendation.products import products_of
 from marketplace.recommendation.ranking import with_words
@@ -41,6 +40,7 @@ from marketplace.recommendation.table import recommendations
 from marketplace.settings import load_settings
 from marketplace.training.data import split_of, training_data
 from marketplace.training.trainer import Trainer
+from marketplace.vectors.tables import PhotoVectors
 
 Metrics = dict[str, float]
 

@@ -26,8 +26,8 @@ from torchvision.transforms.v2 import functional as transforms
 from workspace import parser, report, table, workspace
 
 from marketplace.catalogue.photo_check import check_shards
-from marketplace.common.arrays import ShardedArray
 from marketplace.common.files import remove
+from marketplace.compute.arrays import ShardedArray
 from marketplace.photos.squares import resize_shards
 
 COMPARED = 200

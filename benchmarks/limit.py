@@ -20,10 +20,10 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 from workspace import ROOT, parser, report, table
 
-from marketplace.common.memory import keep_freed_memory
+from marketplace.inference.memory import keep_freed_memory
+from marketplace.inference.trunk import TrunkRunner
 from marketplace.models.backbones import BACKBONES
 from marketplace.models.network import Network, pretrained_network
-from marketplace.models.trunk import TrunkRunner
 from marketplace.settings import load_settings
 from marketplace.training.losses import Predictions, TrainingLoss
 from marketplace.training.settings import TrainSettings

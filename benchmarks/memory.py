@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from workspace import ROOT, parser, peak_gib, report, table
 
-from marketplace.common.packs import CACHE_GIB
+from marketplace.compute.packs import CACHE_GIB
 from marketplace.models.backbones import BACKBONES
 from marketplace.models.checkpoints import checkpoint_of
 from marketplace.models.network import pretrained_network

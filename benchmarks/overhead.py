@@ -17,7 +17,8 @@ from typing import Any
 import torch
 from workspace import parser, report, table, workspace
 
-from marketplace.models import checkpoints, features
+from marketplace.inference import features
+from marketplace.models import checkpoints
 from marketplace.settings import load_settings
 from marketplace.training import data, recorder, replicas, resume, trainer
 

@@ -12,10 +12,10 @@ import numpy as np
 import pandas as pd
 from workspace import parser, report, table, workspace
 
-from marketplace.embedding.vectors import read_embeddings
 from marketplace.evaluation.retrieval import normalised
 from marketplace.recommendation.products import Products, products_of
 from marketplace.recommendation.ranking import one_per_group
+from marketplace.vectors.tables import read_embeddings
 
 K = 10
 Pool = Callable[[np.ndarray, Products], np.ndarray]  # vectors (N, d), product by product, to scores (P, P)

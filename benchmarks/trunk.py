@@ -24,9 +24,9 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torch.utils.flop_counter import FlopCounterMode
 from workspace import parser, report, table
 
+from marketplace.inference.trunk import TrunkRunner
 from marketplace.models.backbones import BACKBONES
 from marketplace.models.network import Network, pretrained_network
-from marketplace.models.trunk import TrunkRunner
 
 BATCH_SIZES = (2, 8, 32)
 Run = Callable[[np.ndarray], object]
@@ -92,7 +92,7 @@ def compiled(network: Network, size: int) -> Run:
 
 
 def torch_runner(network: Network, trunk: Callable[[Tensor], Tensor]) -> Run:
-    """From images to float16 features, as marketplace.models.trunk computes them."""
+    """From images to float16 features, as marketplace.inference.trunk computes them."""
 
     @torch.inference_mode()
     def run(images: np.ndarray) -> object:

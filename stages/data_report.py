@@ -8,12 +8,12 @@ from marketplace.common.console import run_stage
 def main() -> None:
     """Run the stage."""
 
-    from marketplace.common.arrays import ShardedArray
+    from marketplace.compute.arrays import ShardedArray
     from marketplace.data_report.doubtful_labels import doubtful_labels
     from marketplace.data_report.report import Data, write_data_report
-    from marketplace.embedding.outputs import network_outputs
-    from marketplace.embedding.vectors import read_text_embeddings
+    from marketplace.inference.outputs import network_outputs
     from marketplace.models import checkpoints
+    from marketplace.vectors.tables import read_text_embeddings
 
     data = Data.read(Path("data/clean"))
     images = ShardedArray(Path("data/resized/full"))

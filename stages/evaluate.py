@@ -9,12 +9,12 @@ def main() -> None:
     """Run the stage."""
     import pandas as pd
 
-    from marketplace.common.arrays import ShardedArray
     from marketplace.common.params import load_section
+    from marketplace.compute.arrays import ShardedArray
     from marketplace.embedding.projection import ExtractSettings
-    from marketplace.embedding.vectors import read_embeddings
     from marketplace.evaluation.report import evaluate
     from marketplace.models import checkpoints
+    from marketplace.vectors.tables import read_embeddings
 
     table = pd.read_parquet("data/clean/training_data.parquet")
     path = Path("models/full.pt")

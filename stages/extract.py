@@ -9,15 +9,15 @@ def main() -> None:
     """Run the stage."""
     import pandas as pd
 
-    from marketplace.common.arrays import ShardedArray
     from marketplace.common.files import sha256_of
     from marketplace.common.params import load_section
+    from marketplace.compute.arrays import ShardedArray
     from marketplace.embedding import image_model
     from marketplace.embedding.extraction import embed_photos, embed_texts
     from marketplace.embedding.onnx import export_onnx
-    from marketplace.embedding.outputs import chosen_checkpoint
     from marketplace.embedding.projection import ExtractSettings
-    from marketplace.embedding.vectors import write_embeddings, write_text_embeddings
+    from marketplace.inference.outputs import chosen_checkpoint
+    from marketplace.vectors.tables import write_embeddings, write_text_embeddings
 
     settings = load_section("extract", ExtractSettings)
     table = pd.read_parquet("data/clean/training_data.parquet")

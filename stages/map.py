@@ -10,7 +10,7 @@ def main() -> None:
     import pandas as pd
 
     from marketplace.catalogue_map.places import MAP, catalogue_map, product_vectors, write_map
-    from marketplace.embedding.vectors import read_embeddings, read_text_embeddings
+    from marketplace.vectors.tables import read_embeddings, read_text_embeddings
 
     photos = pd.read_parquet("data/clean/training_data.parquet")
     kinds = read_embeddings(Path("data/embeddings.parquet"), photos).kind

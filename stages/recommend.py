@@ -10,9 +10,9 @@ def main() -> None:
     """Run the stage."""
     import pandas as pd
 
-    from marketplace.common.arrays import ShardedArray
     from marketplace.common.files import write_json
     from marketplace.common.params import load_section
+    from marketplace.compute.arrays import ShardedArray
     from marketplace.recommendation.catalogue import read_catalogue
     from marketplace.recommendation.fingerprints import fingerprints
     from marketplace.recommendation.gallery import write_gallery

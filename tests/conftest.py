@@ -24,9 +24,9 @@ from helpers.servers import KEYS, S3Server, SshServer, generate_key, ssh_server
 from helpers.training_runs import COLOURS
 from playwright.sync_api import Browser, sync_playwright
 
-from marketplace.models import trunk
+from marketplace.inference import trunk
+from marketplace.inference.features import trunk_key
 from marketplace.models.checkpoints import Checkpoint, checkpoint_of
-from marketplace.models.features import trunk_key
 from marketplace.models.network import Network, pretrained_network
 from marketplace.settings import Settings, load_settings
 from marketplace.sources.fetch import fetch

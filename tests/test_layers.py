@@ -12,9 +12,11 @@ PACKAGE = ROOT / "src" / "marketplace"
 # Lowest first; packages of one layer do not import each other.
 LAYERS = [
     {"common"},
-    {"raw", "models"},
-    {"photos", "reports", "sources", "training"},
-    {"catalogue", "embedding"},
+    {"compute"},
+    {"cluster"},
+    {"raw", "models", "reports", "vectors"},
+    {"photos", "sources", "inference"},
+    {"catalogue", "embedding", "training"},
     {"catalogue_map", "data_report", "evaluation", "recommendation", "review"},
     {"serving"},
     {"cli", "settings"},
@@ -74,7 +76,7 @@ def loaded_by(code: str) -> set[str]:
     [
         ("import marketplace.cli", {"torch", "pandas", "numpy", "pydantic", "dvc"}),
         ("import marketplace.common.params", {"torch", "pandas", "numpy"}),
-        ("import marketplace.embedding.vectors, marketplace.embedding.text_model", {"torch"}),
+        ("import marketplace.vectors.tables, marketplace.embedding.text_model", {"torch"}),
         ("import marketplace.recommendation.gallery, marketplace.recommendation.ranking", {"torch"}),
         (
             "import marketplace.serving.recommender, marketplace.serving.terminal",

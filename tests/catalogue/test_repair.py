@@ -5,13 +5,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from marketplace.catalogue.rejects import Rejects
 from marketplace.catalogue.repair import (
     clean_products,
+    display_name,
     label_encoder,
     repair_text,
 )
 from marketplace.common.errors import MarketplaceError
+from marketplace.raw.rejects import Rejects
 from marketplace.raw.tables import read_table
 
 HEADER = ",id,product_name,category,product_description,price,location\n"
@@ -71,3 +72,9 @@ def test_labels_decode_to_the_names_that_they_encode() -> None:
     assert all(encoder["decode"][label] == name for name, label in encoder["encode"].items())  # type: ignore[union-attr]
     with pytest.raises(MarketplaceError, match="root categories left after cleaning: Tops"):
         label_encoder(pd.Series(["Tops", "Tops"]))
+
+
+def test_names_lose_what_marketplaces_append() -> None:
+    assert display_name("Boots | in Leeds | Listings") == "Boots"
+    assert display_name("Plain boots") == "Plain boots"
+    assert display_name(" | in Leeds") == " | in Leeds"

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
 from marketplace.common.errors import MarketplaceError
-from marketplace.common.texts import LONGEST, plain_text
 from marketplace.embedding.text_model import TextModel, fit_text_model
+from marketplace.embedding.texts import LONGEST, plain_text
 
 TITLES = [
     "Oak coffee table",

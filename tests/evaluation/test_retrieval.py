@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from marketplace.embedding.vectors import PhotoVectors
 from marketplace.evaluation.retrieval import (
     CURVE,
     MOST_QUERIES,
@@ -22,6 +21,7 @@ from marketplace.evaluation.retrieval import (
     retrieval_metrics,
     top_places,
 )
+from marketplace.vectors.tables import PhotoVectors
 
 
 def catalogue(seed: int, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

@@ -16,7 +16,7 @@ from distributed import Client
 
 from helpers.paths import ROOT
 from helpers.servers import free_port, wait_for_port
-from marketplace.common import cluster
+from marketplace.cluster import client
 
 logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # it tells at length that it lost a scheduler
 PROGRAM = [sys.executable, "-m", "dask"]
@@ -115,7 +115,7 @@ class DaskCluster:
 
 
 def _busy(folder: Path) -> tuple[bool, int]:
-    return cluster._is_busy_with(folder), os.getpid()
+    return client._is_busy_with(folder), os.getpid()
 
 
 def note_and_sleep(path: Path, seconds: float) -> str:

@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 from helpers.project import Project
-from marketplace.common.arrays import ShardedArray
+from marketplace.compute.arrays import ShardedArray
 from marketplace.raw.shards import read_shard, shard_paths
 
 

@@ -21,7 +21,7 @@ def shop(seed: int = 0, n_products: int = 12) -> tuple[pd.DataFrame, np.ndarray]
     for number in rng.permutation(n_products):
         facts = {
             "product_id": f"p{number:02}",
-            "product_name": f"thing {number if number % 5 else 0} | in Leeds",  # some titles repeat
+            "product_name": f"thing {number if number % 5 else 0}",  # some titles repeat
             "product_description": "",
             "category": CATEGORIES[number % 3],
             "category_path": f"{CATEGORIES[number % 3]} / {number % 2}",

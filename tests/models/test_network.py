@@ -9,8 +9,8 @@ import torchvision
 from torch import nn
 
 from marketplace.common.errors import MarketplaceError
-from marketplace.embedding.outputs import network_outputs
 from marketplace.evaluation.retrieval import nearest, precision_at_k
+from marketplace.inference.outputs import network_outputs
 from marketplace.models.backbones import BACKBONES
 from marketplace.models.checkpoints import checkpoint_of, load, network_of, save, save_pretrained
 from marketplace.models.network import Network, pretrained_network

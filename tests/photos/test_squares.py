@@ -12,8 +12,8 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from marketplace.common.arrays import ShardedArray
 from marketplace.common.files import remove
+from marketplace.compute.arrays import ShardedArray
 from marketplace.photos.squares import letterbox, letterbox_of_one, resize_shards
 from marketplace.raw.shards import image_id_of, shard_of, write_shards
 

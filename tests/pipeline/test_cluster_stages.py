@@ -6,7 +6,7 @@ import pytest
 from helpers.dask_cluster import DaskCluster
 from helpers.project import Project
 
-from marketplace.common.worker_checks import SCHEDULER
+from marketplace.cluster.worker_checks import SCHEDULER
 
 
 def test_stages_on_a_cluster_give_the_hashes_of_stages_on_one_machine(

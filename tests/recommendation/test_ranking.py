@@ -13,8 +13,6 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from marketplace.catalogue.groups import photo_groups
-from marketplace.common.texts import display_name
-from marketplace.embedding import candidates
 from marketplace.recommendation import ranking
 from marketplace.recommendation import table as table_module
 from marketplace.recommendation.filters import Filters
@@ -36,6 +34,7 @@ from marketplace.recommendation.table import (
     recommendations,
     write_recommendations,
 )
+from marketplace.vectors import candidates
 
 
 def recommended(products: Products, vectors: np.ndarray, settings: RecommendSettings) -> pd.DataFrame:
@@ -222,12 +221,6 @@ def test_products_know_their_photos() -> None:
         assert (products.product_of_row[rows] == number).all()
 
 
-def test_names_lose_what_marketplaces_append() -> None:
-    assert display_name("Boots | in Leeds | Listings") == "Boots"
-    assert display_name("Plain boots") == "Plain boots"
-    assert display_name(" | in Leeds") == " | in Leeds"
-
-
 @given(words=st.floats(0, 1), seed=st.integers(0, 100))
 def test_one_inner_product_compares_photos_and_words(words: float, seed: int) -> None:
     rng = np.random.default_rng(seed)
@@ -239,7 +232,7 @@ def test_one_inner_product_compares_photos_and_words(words: float, seed: int) ->
 
 
 def test_listings_with_one_title_are_listed_once_and_marked() -> None:
-    rows = [("a", "Oak table"), ("b", "oak  TABLE | in Hull"), ("c", "Pine table"), ("d", ""), ("e", "")]
+    rows = [("a", "Oak table"), ("b", "oak  TABLE"), ("c", "Pine table"), ("d", ""), ("e", "")]
     table = pd.DataFrame(rows, columns=["product_id", "product_name"]).assign(
         product_description="",
         image_id="",

@@ -16,7 +16,7 @@ from helpers.project import Project
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
-from marketplace.common.arrays import ShardedArray
+from marketplace.compute.arrays import ShardedArray
 from marketplace.serving.api import application
 from marketplace.serving.recommender import Recommender
 

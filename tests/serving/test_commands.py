@@ -41,7 +41,7 @@ def test_the_command_lists_similar_products(reproduced: Project, table: pd.DataF
     assert [line[-1] for line in lines] == expected["similar_product_id"].tolist()[:4]
     assert [line[0] for line in lines] == ["1", "2", "3", "4"]
 
-    name = table["product_name"].iloc[0].split(" | ")[0]
+    name = table["product_name"].iloc[0]
     assert name in command(reproduced, "similar", "--words", name).splitlines()[3]
 
     photo, page = tmp_path / "photo.png", tmp_path / "out.html"

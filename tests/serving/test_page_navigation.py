@@ -10,7 +10,7 @@ from helpers.npm import installed
 from helpers.project import Project
 from playwright.sync_api import Browser, Page, expect
 
-from marketplace.recommendation.feedback import FEEDBACK, Feedback
+from marketplace.serving.feedback import FEEDBACK, Feedback
 
 AXE = "axe-core@4.10.3"
 ALPHA = """canvas => {

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from marketplace.common.errors import MarketplaceError
-from marketplace.embedding.outputs import network_outputs
+from marketplace.inference.outputs import network_outputs
 from marketplace.models.checkpoints import Checkpoint, network_of
 from marketplace.models.network import CosineClassifier
 from marketplace.settings import Settings

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from marketplace.common.errors import MarketplaceError
 from marketplace.common.files import user_cache
-from marketplace.common.packs import CACHE_GIB
+from marketplace.compute.packs import CACHE_GIB
 from marketplace.models.checkpoints import Checkpoint, network_of
 from marketplace.settings import Settings
 from marketplace.training.data import Split, TrainingData, batches, training_data

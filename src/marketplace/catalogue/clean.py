@@ -15,11 +15,11 @@ from marketplace.catalogue import repair
 from marketplace.catalogue.groups import photo_groups
 from marketplace.catalogue.near_duplicates import near_duplicates, placeholders
 from marketplace.catalogue.photo_check import check_shards
-from marketplace.catalogue.rejects import Rejects
 from marketplace.catalogue.splits import assign_splits, in_rare_categories
 from marketplace.common.errors import MarketplaceError
 from marketplace.common.files import replacing, write_json
 from marketplace.common.params import Section
+from marketplace.raw.rejects import Rejects
 from marketplace.raw.tables import read_table
 
 log = logging.getLogger(__name__)

@@ -10,9 +10,9 @@ import imagehash
 import numpy as np
 import pandas as pd
 
+from marketplace.cluster.placement import each_shard
 from marketplace.common.files import sha256_of
-from marketplace.common.packs import PACK, Packs, keys_of_files
-from marketplace.common.parallel import each_shard
+from marketplace.compute.packs import PACK, Packs, keys_of_files
 from marketplace.photos import codec, metadata
 from marketplace.photos.codec import UnreadableImageError, decode
 from marketplace.raw.shards import read_shard, shard_paths

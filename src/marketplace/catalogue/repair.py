@@ -10,8 +10,8 @@ import pandas as pd
 
 from marketplace.catalogue.categories import parse_categories
 from marketplace.catalogue.prices import currencies, parse_price
-from marketplace.catalogue.rejects import Rejects, explanation
 from marketplace.common.errors import MarketplaceError
+from marketplace.raw.rejects import Rejects, explanation
 from marketplace.raw.shards import image_id_of
 from marketplace.raw.tables import tidy_id
 
@@ -36,6 +36,15 @@ def _is_control(letter: str) -> bool:
     return unicodedata.category(letter) == "Cc" or unicodedata.bidirectional(letter) in _TURNS
 
 
+def display_name(product_name: str) -> str:
+    """A product's name without what marketplaces append to it.
+
+    >>> display_name("Boots | in Leeds | Listings")
+    'Boots'
+    """
+    return product_name.partition(" | ")[0].strip() or product_name
+
+
 def clean_products(table: pd.DataFrame, rejects: Rejects) -> pd.DataFrame:
     """Repair the products, each id once: id, texts, category (root), category_path, price, currency, location."""
     products = table[["product_name", "product_description", "location"]].map(repair_text)
@@ -46,6 +55,7 @@ def clean_products(table: pd.DataFrame, rejects: Rejects) -> pd.DataFrame:
     products["price"], products["currency"] = _prices(table["price"])
     products = _with_id(products, "products", rejects)
     products = _each_once(products, "products", rejects)
+    products["product_name"] = products["product_name"].map(display_name)
     return _leave_out(products, products["category"] == "", "products", "without_category", rejects)
 
 

@@ -1,1 +1,1 @@
-"""The map of the catalogue: products in two dimensions, like beside like."""
+"""The map of the catalogue: products in two dimensions, similar ones near each other."""

@@ -1,1 +1,1 @@
-"""The foundation of all packages: errors, files, parameters and command-line conventions."""
+"""The vocabulary of all packages: errors, files, parameters, progress and command-line conventions."""

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from marketplace.catalogue.rejects import explanation
+from marketplace.raw.rejects import explanation
 
 COLUMNS = [
     "finding",

@@ -8,12 +8,11 @@ from typing import Self
 import numpy as np
 import pandas as pd
 
-from marketplace.catalogue.rejects import explanation
-from marketplace.common.arrays import Images
 from marketplace.common.files import replacing
-from marketplace.common.texts import display_name
+from marketplace.compute.arrays import Images
 from marketplace.data_report.findings import findings, pairs_of_products
 from marketplace.photos.codec import UnreadableImageError, decode, thumbnail
+from marketplace.raw.rejects import explanation
 from marketplace.raw.shards import image_id_of, read_shard, shard_of, shard_paths
 from marketplace.reports.pages import THUMBNAIL, Card, data_url, write_page
 
@@ -124,7 +123,7 @@ class Cards:
         photo = data_url(thumbnail(self._images[row], THUMBNAIL))
         product = self._table.iloc[row]
         details = details or product["product_id"]
-        return Card(photo, display_name(product["product_name"]), details, caption, "query")
+        return Card(photo, product["product_name"], details, caption, "query")
 
 
 def left_out(rejects: pd.DataFrame, raw: Path) -> list[LeftOut]:

@@ -7,15 +7,15 @@ import numpy as np
 import pandas as pd
 import torch
 
-from marketplace.common.arrays import Images
-from marketplace.common.texts import display_name
+from marketplace.compute.arrays import Images
 from marketplace.embedding.image_model import DETAIL_POWER, ImageModel, Projections
-from marketplace.embedding.outputs import Outputs, network_outputs
 from marketplace.embedding.projection import ExtractSettings, fit_projection
 from marketplace.embedding.text_model import TextModel, fit_text_model
-from marketplace.embedding.vectors import PhotoVectors, hub_bias
+from marketplace.embedding.texts import product_texts
+from marketplace.inference.outputs import Outputs, network_outputs
 from marketplace.models import checkpoints
 from marketplace.models.checkpoints import Checkpoint
+from marketplace.vectors.tables import PhotoVectors, hub_bias
 
 
 @torch.no_grad()  # not inference_mode: the model is exported afterwards
@@ -58,11 +58,3 @@ def embed_texts(model: Path, table: pd.DataFrame) -> tuple[list[str], np.ndarray
     texts = product_texts(products)
     fit_text_model(model, texts[(products["split"] == "train").to_numpy()].tolist())
     return products["product_id"].tolist(), TextModel(model).of_catalogue(texts.tolist())
-
-
-def product_texts(products: pd.DataFrame) -> "pd.Series[str]":
-    """Title and description of each product; a description that many products share is left out."""
-    titles = products["product_name"].map(display_name)
-    descriptions = products["product_description"]
-    shared = descriptions.map(descriptions.value_counts()) > max(1, len(products) // 100)
-    return (titles + " " + descriptions.where(~shared, "")).str.strip()

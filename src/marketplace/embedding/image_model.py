@@ -7,8 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from marketplace.embedding.outputs import Outputs, mean_of
 from marketplace.embedding.projection import Projection
+from marketplace.inference.outputs import Outputs, mean_of
 from marketplace.models import checkpoints
 from marketplace.models.backbones import BACKBONES, StateDict
 from marketplace.models.checkpoints import Provenance

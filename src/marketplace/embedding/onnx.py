@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from marketplace.common.compiled import compiled_model
 from marketplace.common.files import replacing
+from marketplace.inference.compiled import compiled_model
 
 if TYPE_CHECKING:
     from marketplace.embedding.image_model import ImageModel

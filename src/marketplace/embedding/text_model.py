@@ -20,13 +20,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from marketplace.common.compiled import compiled_model
 from marketplace.common.errors import MarketplaceError
 from marketplace.common.files import replacing, sha256_of, user_cache
-from marketplace.common.packs import PACK, Packs, keys_of_files
-from marketplace.common.processor import processor
 from marketplace.common.progress import progress_bar
-from marketplace.common.texts import plain_text
+from marketplace.compute.packs import PACK, Packs, keys_of_files
+from marketplace.compute.processor import processor
+from marketplace.embedding.texts import plain_text
+from marketplace.inference.compiled import compiled_model
 
 log = logging.getLogger(__name__)
 

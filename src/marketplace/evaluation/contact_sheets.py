@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image, ImageDraw, ImageFont
 
-from marketplace.common.arrays import Images
+from marketplace.compute.arrays import Images
 from marketplace.evaluation.retrieval import cosine, nearest
 
 THUMBNAIL = 112

@@ -11,15 +11,15 @@ import torch
 from PIL import Image
 from sklearn.metrics import accuracy_score, f1_score, precision_recall_fscore_support, top_k_accuracy_score
 
-from marketplace.common.arrays import Images
 from marketplace.common.files import replacing, write_json
+from marketplace.compute.arrays import Images
 from marketplace.embedding.extraction import fit_projections
-from marketplace.embedding.outputs import network_outputs
 from marketplace.embedding.projection import ExtractSettings
-from marketplace.embedding.vectors import PhotoVectors, hub_bias
 from marketplace.evaluation.contact_sheets import first_of_each, mistakes_sheet, similar_sheet, worst_mistakes
 from marketplace.evaluation.retrieval import CURVE, asked, neighbours, normalised, recall_curve, retrieval_metrics
+from marketplace.inference.outputs import network_outputs
 from marketplace.models import checkpoints
+from marketplace.vectors.tables import PhotoVectors, hub_bias
 
 log = logging.getLogger(__name__)
 SHOWN = ("accuracy", "same_product_recall_at_1", "same_product_recall_at_10", "leaf_precision_at_10")

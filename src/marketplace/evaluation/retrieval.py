@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from marketplace.embedding.vectors import PhotoVectors
+from marketplace.vectors.tables import PhotoVectors
 
 QUERIES_AT_ONCE = 512  # bounds memory to 512 x N similarities
 MOST_QUERIES = 3_000

@@ -1,1 +1,1 @@
-"""The networks: backbones, checkpoints, and the frozen trunk's features."""
+"""The networks: backbones, how they are cut into frozen and trained layers, and checkpoints."""

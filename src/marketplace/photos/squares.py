@@ -11,10 +11,10 @@ import pandas as pd
 from PIL import Image
 from pydantic import Field
 
+from marketplace.cluster.placement import each_shard
 from marketplace.common.files import replacing, sha256_of, write_array
-from marketplace.common.packs import Packs, keys_of_files
-from marketplace.common.parallel import each_shard
 from marketplace.common.params import Section
+from marketplace.compute.packs import Packs, keys_of_files
 from marketplace.photos.codec import BACKGROUND, decode_array
 from marketplace.raw.shards import read_shard, shard_paths
 

@@ -1,1 +1,1 @@
-"""The dump as it arrives: tables read as text, photos packed into shards, and a process pool to work on them."""
+"""The dump as it arrives: tables read as text, photos packed into shards, and the record of what is left out."""

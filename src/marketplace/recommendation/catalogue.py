@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from marketplace.embedding.vectors import PhotoVectors, read_embeddings, read_text_embeddings
 from marketplace.recommendation.fingerprints import IMAGE_MODEL, TEXT_MODEL
 from marketplace.recommendation.products import Products, products_of
 from marketplace.recommendation.ranking import with_words
+from marketplace.vectors.tables import PhotoVectors, read_embeddings, read_text_embeddings
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from marketplace.common.arrays import Images
-from marketplace.common.texts import display_name
+from marketplace.compute.arrays import Images
 from marketplace.photos.codec import thumbnail
 from marketplace.recommendation.products import Products, price_text
 from marketplace.reports.pages import THUMBNAIL, Card, caption, data_url, write_page
@@ -99,4 +98,4 @@ def _card(number: int, products: Products, images: Images, text: str, agrees: st
     url = data_url(thumbnail(images[products.photos_of(number)[0]], THUMBNAIL))
     path = product["category_path"]
     leaf = path.removeprefix(product["category"]).removeprefix(" / ") or path
-    return Card(url, display_name(product["product_name"]), path if agrees == "none" else leaf, text, agrees)
+    return Card(url, product["product_name"], path if agrees == "none" else leaf, text, agrees)

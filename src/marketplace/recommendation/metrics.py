@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from marketplace.common.texts import display_name
 from marketplace.recommendation.products import Products
 
 log = logging.getLogger(__name__)
@@ -77,7 +76,7 @@ def tracked_products(products: Products, recommended: pd.DataFrame) -> list[dict
     return [
         {
             "product_id": product_id,
-            "name": display_name(table["product_name"][product_id]),
+            "name": table["product_name"][product_id],
             "category": table["category"][product_id],
             "similar": similar.get(product_id, []),
         }

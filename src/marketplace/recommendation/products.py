@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 
 from marketplace.common.groups import connected
-from marketplace.common.texts import display_name
 
 COLUMNS = [
     *("product_id", "product_name", "product_description", "category", "category_path", "price", "currency"),
@@ -74,7 +73,7 @@ class Products:
     @cached_property
     def text_groups(self) -> np.ndarray:
         """`(P,) int`, equal for products with the same title; one without a title is alone."""
-        titles = self.table["product_name"].map(lambda name: " ".join(display_name(name).casefold().split()))
+        titles = self.table["product_name"].map(lambda name: " ".join(name.casefold().split()))
         groups: np.ndarray = pd.factorize(titles.where(titles != "", self.table["product_id"]))[0]
         return groups
 
@@ -104,7 +103,7 @@ class Products:
         """A product by its row in `table`."""
         product_id, name, description, category, price, currency, location = self._shown[number]
         images = tuple(self.image_ids[self.photos_of(number)].tolist())
-        return Product(product_id, display_name(name), description, category, price, currency, location, images)
+        return Product(product_id, name, description, category, price, currency, location, images)
 
     @cached_property
     def _shown(self) -> list[tuple[str, str, str, str, Decimal | None, str, str]]:

@@ -13,15 +13,15 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import Field
 
+from marketplace.cluster.placement import apply_to_each
 from marketplace.common.files import replacing
-from marketplace.common.parallel import apply_to_each
 from marketplace.common.params import Section
 from marketplace.common.progress import progress_bar
-from marketplace.embedding.candidates import EXACT_UP_TO, Candidates
 from marketplace.recommendation.closeness import close_score
 from marketplace.recommendation.filters import FilteredTable, Filters
 from marketplace.recommendation.products import Products
 from marketplace.recommendation.ranking import best_by_product, highest, one_per_group
+from marketplace.vectors.candidates import EXACT_UP_TO, Candidates
 
 log = logging.getLogger(__name__)
 CANDIDATES = 8  # photos that an index is asked for, times the number of recommendations

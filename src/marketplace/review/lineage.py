@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 
 from marketplace.common.errors import MarketplaceError
-from marketplace.embedding.vectors import read_embeddings
 from marketplace.raw.tables import tidy_id
 from marketplace.review.lock import hashes, kind_of, params
 from marketplace.review.revisions import RECOMMENDATIONS, WORKSPACE, Revision, git
+from marketplace.vectors.tables import read_embeddings
 
 SOURCE = "fetch"  # the stage whose outputs are the data that everything is made from
 

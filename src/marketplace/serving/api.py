@@ -15,11 +15,11 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from marketplace.common.errors import MarketplaceError, UnavailableError
-from marketplace.recommendation.explanation import Explanation
 from marketplace.recommendation.filters import Filters
 from marketplace.recommendation.products import Product
 from marketplace.serving.answers import BusyError, Heat, Order, Place, SimilarProduct, UnknownProductError
 from marketplace.serving.comparison import Comparison, Lists
+from marketplace.serving.explanation import Explanation
 from marketplace.serving.guards import BoundedBodies, EncodedPaths, HeadAsGet, SafeHeaders
 from marketplace.serving.photos import SIZES
 from marketplace.serving.recommender import Recommender

@@ -137,7 +137,7 @@ def _serve(options: argparse.Namespace) -> None:
     import uvicorn
     from threadpoolctl import threadpool_limits
 
-    from marketplace.common.memory import return_freed_memory
+    from marketplace.inference.memory import return_freed_memory
     from marketplace.serving.api import application
     from marketplace.serving.comparison import Comparison
     from marketplace.serving.connections import BACKLOG, BoundedConnection, listening_socket, most_connections
@@ -176,10 +176,10 @@ def _load_models(recommender: "Recommender") -> None:
 
 
 def _feedback(options: argparse.Namespace) -> None:
-    from marketplace.recommendation.feedback import FEEDBACK, Feedback, agreement
     from marketplace.review.comparison import recommendations_of
     from marketplace.review.markdown import table
     from marketplace.review.revisions import WORKSPACE, Revision
+    from marketplace.serving.feedback import FEEDBACK, Feedback, agreement
 
     root = project_root()
     thumbs = Feedback(root / FEEDBACK).thumbs()
@@ -199,9 +199,9 @@ def _feedback(options: argparse.Namespace) -> None:
 
 
 def _export(options: argparse.Namespace) -> None:
-    from marketplace.recommendation import qdrant
     from marketplace.recommendation.catalogue import read_catalogue
     from marketplace.recommendation.fingerprints import RECOMMENDATIONS, check_fingerprints, origin_of
+    from marketplace.serving import qdrant
 
     root = project_root()
     words, files, _ = origin_of(root / RECOMMENDATIONS)

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from marketplace.common.arrays import ShardedArray
 from marketplace.common.errors import MarketplaceError
+from marketplace.compute.arrays import ShardedArray
 from marketplace.photos.codec import UnreadableImageError, decode_array, thumbnail
 from marketplace.raw.shards import StoredPhotos
 from marketplace.raw.tables import tidy_id

@@ -12,12 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from marketplace.catalogue_map.places import read_map
-from marketplace.common.arrays import ShardedArray
 from marketplace.common.errors import MarketplaceError
-from marketplace.recommendation import qdrant
+from marketplace.compute.arrays import ShardedArray
 from marketplace.recommendation.catalogue import read_catalogue, read_texts
-from marketplace.recommendation.explanation import Explanation, explain, heat
-from marketplace.recommendation.feedback import FEEDBACK, Feedback
 from marketplace.recommendation.filters import FilteredTable, Filters
 from marketplace.recommendation.fingerprints import (
     RECOMMENDATIONS,
@@ -27,16 +24,19 @@ from marketplace.recommendation.fingerprints import (
     check_fingerprints,
     origin_of,
 )
-from marketplace.recommendation.names import NameSearch
 from marketplace.recommendation.products import Product
 from marketplace.recommendation.ranking import IndexSearch, Ranked, Search, Wanted, best_products, nearest_products
+from marketplace.serving import qdrant
 from marketplace.serving.answers import BusyError, Heat, Order, Place, SimilarProduct
+from marketplace.serving.explanation import Explanation, explain, heat
+from marketplace.serving.feedback import FEEDBACK, Feedback
 from marketplace.serving.ids import Ids
 from marketplace.serving.models import Models
+from marketplace.serving.names import NameSearch
 
 if TYPE_CHECKING:
-    from marketplace.recommendation.words import WordSearch
     from marketplace.serving.photos import Photos
+    from marketplace.serving.words import WordSearch
 
 REASONS = {
     "empty": "the file is empty",
@@ -107,7 +107,7 @@ class Recommender:
 
     @cached_property
     def _words(self) -> "WordSearch":
-        from marketplace.recommendation.words import WordSearch
+        from marketplace.serving.words import WordSearch
 
         return WordSearch(self._texts)
 

@@ -17,8 +17,8 @@ from botocore import exceptions
 from botocore.config import Config
 
 from marketplace.common.errors import MarketplaceError
-from marketplace.common.interrupts import held_interrupts
 from marketplace.common.params import Section
+from marketplace.compute.interrupts import held_interrupts
 from marketplace.sources.mirror import RemoteInterrupted
 from marketplace.sources.photo_store import Stamp
 from marketplace.sources.ssh import PASSPHRASE, parse_private_key

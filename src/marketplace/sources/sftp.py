@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import paramiko
 from paramiko.sftp import CMD_CLOSE, CMD_HANDLE, CMD_NAME, CMD_OPENDIR, CMD_READDIR, SFTPError
 
-from marketplace.common.interrupts import held_interrupts
+from marketplace.compute.interrupts import held_interrupts
 from marketplace.sources import ssh
 from marketplace.sources.photo_store import Stamp
 

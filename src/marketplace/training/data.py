@@ -10,9 +10,9 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from marketplace.common.arrays import Images, ShardedArray
 from marketplace.common.errors import MarketplaceError
-from marketplace.models.features import Features
+from marketplace.compute.arrays import Images, ShardedArray
+from marketplace.inference.features import Features
 
 
 class Split(NamedTuple):

@@ -16,12 +16,12 @@ from torch.optim.lr_scheduler import ConstantLR, LRScheduler, OneCycleLR
 from torch.optim.swa_utils import update_bn
 
 from marketplace.common.errors import MarketplaceError
-from marketplace.common.memory import keep_freed_memory
 from marketplace.common.progress import progress_bar
+from marketplace.inference.features import Features, FeatureStore, digest
+from marketplace.inference.memory import keep_freed_memory
 from marketplace.models import checkpoints
 from marketplace.models.backbones import StateDict
 from marketplace.models.checkpoints import Checkpoint
-from marketplace.models.features import Features, FeatureStore, digest
 from marketplace.training.data import TrainingData, Views, batches, shuffled
 from marketplace.training.linear_probe import linear_probe
 from marketplace.training.losses import Predictions, TrainingLoss

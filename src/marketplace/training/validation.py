@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from marketplace.models.features import Features
+from marketplace.inference.features import Features
 from marketplace.models.network import Network
 from marketplace.training.data import Split
 

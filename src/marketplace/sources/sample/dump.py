@@ -5,8 +5,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from marketplace.common.parallel import in_parallel
 from marketplace.common.params import Section
+from marketplace.compute.parallel import in_parallel
 from marketplace.sources.sample.defects import Photo, photo_bytes, plant_defects
 from marketplace.sources.sample.listings import make_listings
 

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from marketplace.recommendation import words
 from marketplace.recommendation.ranking import FEW
-from marketplace.recommendation.words import WordSearch
+from marketplace.serving import words
+from marketplace.serving.words import WordSearch
 
 
 @pytest.fixture(scope="module")

@@ -9,10 +9,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from marketplace.common.files import user_cache
-from marketplace.common.packs import CACHE_GIB
-from marketplace.models.features import FeatureStore, HeldFeatures, LiveFeatures
+from marketplace.compute.packs import CACHE_GIB
+from marketplace.inference.features import FeatureStore, HeldFeatures, LiveFeatures
+from marketplace.inference.trunk import TrunkRunner
 from marketplace.models.network import Network
-from marketplace.models.trunk import TrunkRunner
 
 EVERY = np.arange(6)
 
@@ -130,7 +130,7 @@ def test_a_fine_tuned_tail_finds_the_trunks_features(network: Network, images: n
 def test_a_killed_run_keeps_what_it_has(
     network: Network, images: np.ndarray, monkeypatch: pytest.MonkeyPatch, computed: list[int]
 ) -> None:
-    monkeypatch.setattr("marketplace.models.features.PACK", 2)
+    monkeypatch.setattr("marketplace.inference.features.PACK", 2)
     counted = LiveFeatures.half
 
     def killed(self: LiveFeatures, rows: np.ndarray) -> np.ndarray:

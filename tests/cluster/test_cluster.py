@@ -17,13 +17,13 @@ from helpers.servers import free_port
 from helpers.shop import ALL, shop
 
 from marketplace.catalogue.photo_check import check_shards
-from marketplace.common import cluster
-from marketplace.common.arrays import ShardedArray
+from marketplace.cluster import client
+from marketplace.cluster.worker_checks import SCHEDULER
 from marketplace.common.console import plain_mistakes
 from marketplace.common.errors import MarketplaceError
 from marketplace.common.files import sha256_of
-from marketplace.common.worker_checks import SCHEDULER
-from marketplace.models.features import FeatureStore, StoredFeatures
+from marketplace.compute.arrays import ShardedArray
+from marketplace.inference.features import FeatureStore, StoredFeatures
 from marketplace.models.network import Network
 from marketplace.photos.squares import resize_shards
 from marketplace.raw.shards import image_id_of, shard_of, write_shards
@@ -38,7 +38,7 @@ def project(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with photos in shards, as working directory, and an empty cache."""
     photos = [(f"photo{number:02}.jpg", noise_photo(number)) for number in range(N_PHOTOS)]
     write_shards(photos, folder / "images", N_SHARDS)
-    monkeypatch.setattr("marketplace.models.features.PACK", 2)
+    monkeypatch.setattr("marketplace.inference.features.PACK", 2)
     monkeypatch.setattr("marketplace.recommendation.table.SIMILARITIES_AT_ONCE", 2**13)
     return folder
 
@@ -124,8 +124,8 @@ def test_an_error_of_a_task_is_raised_here(project: Path, dask: DaskCluster, mon
     paths = sorted(Path("images").iterdir())
     tasks = [(path,) for path in [*paths, Path("images/vanished.tar")]]
     with pytest.raises(FileNotFoundError, match=r"vanished\.tar"):
-        list(cluster.run(sha256_of, tasks))
-    assert list(cluster.run(sha256_of, tasks[:-1])) == [sha256_of(path) for path in paths]
+        list(client.run(sha256_of, tasks))
+    assert list(client.run(sha256_of, tasks[:-1])) == [sha256_of(path) for path in paths]
 
 
 def test_a_full_disk_of_a_worker_is_said_here_and_leaves_nothing(
@@ -133,10 +133,10 @@ def test_a_full_disk_of_a_worker_is_said_here_and_leaves_nothing(
 ) -> None:
     monkeypatch.setenv(SCHEDULER, dask.address)
     with pytest.raises(SystemExit) as ended, plain_mistakes():
-        list(cluster.run(dask_cluster.write, [(Path("out/large"), 2**22)]))
+        list(client.run(dask_cluster.write, [(Path("out/large"), 2**22)]))
     assert "the disk is full" in str(ended.value)
     assert not list(Path("out").iterdir())
-    assert list(cluster.run(dask_cluster.write, [(Path("out/small"), 10)])) == [None]
+    assert list(client.run(dask_cluster.write, [(Path("out/small"), 10)])) == [None]
 
 
 def test_a_task_that_kills_every_worker_is_given_up(
@@ -144,35 +144,35 @@ def test_a_task_that_kills_every_worker_is_given_up(
 ) -> None:
     monkeypatch.setenv(SCHEDULER, dask.address)
     with pytest.raises(MarketplaceError, match="died of one task, most likely since memory ran out"):
-        list(cluster.run(dask_cluster.die, [(project / "note",)]))
-    assert list(cluster.run(pow, [(3, 2)])) == [9]
+        list(client.run(dask_cluster.die, [(project / "note",)]))
+    assert list(client.run(pow, [(3, 2)])) == [9]
 
 
 @pytest.mark.parametrize("address", ["here", "http://127.0.0.1:8786", "tcp://127.0.0.1", "tcp://:8786", "8786"])
 def test_what_is_not_an_address_is_refused(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(SCHEDULER, address)
     with pytest.raises(MarketplaceError, match=r"set it to a scheduler's address, such as tcp://"):
-        cluster.run(pow, [(1, 2)])
+        client.run(pow, [(1, 2)])
 
 
 def test_a_dead_scheduler_is_named(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(SCHEDULER, f"tcp://127.0.0.1:{free_port()}")
-    monkeypatch.setattr(cluster, "CONNECT_SECONDS", 1)
+    monkeypatch.setattr(client, "CONNECT_SECONDS", 1)
     with pytest.raises(MarketplaceError, match="no Dask scheduler answers at tcp://"):
-        cluster.run(pow, [(1, 2)])
+        client.run(pow, [(1, 2)])
 
 
 def test_dask_need_not_be_installed(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(SCHEDULER, "tcp://127.0.0.1:8786")
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(MarketplaceError, match="Dask is not installed"):
-        cluster.run(pow, [(1, 2)])
+        client.run(pow, [(1, 2)])
 
 
 def test_a_scheduler_without_workers_is_not_waited_for_in_vain(
     project: Path, scheduler: DaskCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(SCHEDULER, scheduler.address)
-    monkeypatch.setattr(cluster, "WORKERS_SECONDS", 1)
+    monkeypatch.setattr(client, "WORKERS_SECONDS", 1)
     with pytest.raises(MarketplaceError, match=f"{scheduler.address} has no workers: start some with `dask worker "):
-        cluster.run(pow, [(1, 2)])
+        client.run(pow, [(1, 2)])

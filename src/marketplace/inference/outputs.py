@@ -8,13 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from marketplace.common.arrays import Images
 from marketplace.common.errors import MarketplaceError
-from marketplace.common.packs import Packs
 from marketplace.common.progress import progress_bar
+from marketplace.compute.arrays import Images
+from marketplace.compute.packs import Packs
+from marketplace.inference.features import FeatureStore, digest, trunk_key
 from marketplace.models import checkpoints
 from marketplace.models.checkpoints import Checkpoint
-from marketplace.models.features import FeatureStore, digest, trunk_key
 from marketplace.models.network import Network
 
 BATCH = 32

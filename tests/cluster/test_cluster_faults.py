@@ -17,9 +17,9 @@ from helpers import dask_cluster
 from helpers.dask_cluster import DaskCluster
 from helpers.paths import ROOT
 
-from marketplace.common import cluster
+from marketplace.cluster import client
+from marketplace.cluster.worker_checks import SCHEDULER
 from marketplace.common.errors import MarketplaceError
-from marketplace.common.worker_checks import SCHEDULER
 
 
 def other_packages(folder: Path) -> dict[str, str]:
@@ -61,10 +61,10 @@ def test_a_worker_that_may_give_other_bytes_is_refused_before_any_work(
     }.items():
         environment = unlike(folder / unlike.__name__)
         with scheduler.workers_for_a_moment(environment=environment), pytest.raises(MarketplaceError, match=says):
-            cluster.run(dask_cluster.note_and_sleep, [(folder / "note", 0)])
+            client.run(dask_cluster.note_and_sleep, [(folder / "note", 0)])
     says = "does 2 tasks at once in one process: start workers with --nthreads 1"
     with scheduler.workers_for_a_moment(threads=2), pytest.raises(MarketplaceError, match=says):
-        cluster.run(dask_cluster.note_and_sleep, [(folder / "note", 0)])
+        client.run(dask_cluster.note_and_sleep, [(folder / "note", 0)])
     assert not (folder / "note").exists()
 
 
@@ -73,11 +73,11 @@ def test_a_worker_that_joins_later_is_refused_too(
 ) -> None:
     monkeypatch.setenv(SCHEDULER, scheduler.address)
     with scheduler.workers_for_a_moment():
-        assert list(cluster.run(pow, [(3, 2)])) == [9]
+        assert list(client.run(pow, [(3, 2)])) == [9]
     says = "which joined later, has other code, packages or another processor"
     environment = other_processor(folder)
     with scheduler.workers_for_a_moment(environment=environment), pytest.raises(MarketplaceError, match=says):
-        list(cluster.run(pow, [(3, 2)]))
+        list(client.run(pow, [(3, 2)]))
 
 
 def test_a_worker_that_lacks_the_shared_folder_says_so(
@@ -90,7 +90,7 @@ def test_a_worker_that_lacks_the_shared_folder_says_so(
     monkeypatch.setenv(SCHEDULER, scheduler.address)
     says = f"does not share the folder {folder} with this machine"
     with scheduler.workers_for_a_moment(prefix=hidden), pytest.raises(MarketplaceError, match=says):
-        cluster.run(pow, [(3, 2)])
+        client.run(pow, [(3, 2)])
 
 
 PROGRAM = """
@@ -98,7 +98,7 @@ import sys
 from pathlib import Path
 from helpers.dask_cluster import note_and_sleep
 from marketplace.common.console import plain_mistakes
-from marketplace.common.parallel import each_shard
+from marketplace.cluster.placement import each_shard
 
 with plain_mistakes():
     list(each_shard(note_and_sleep, [(Path(f"note{number}"), 2.0) for number in range(40)], "sleeping"))
@@ -153,7 +153,7 @@ def test_the_tasks_of_a_killed_run_are_waited_for(
         process.kill()
         process.wait()
         assert "begun\n" in begun_and_done(folder)
-        list(cluster.run(pow, [(3, 2)]))
+        list(client.run(pow, [(3, 2)]))
         assert begun_and_done(folder) == {"begun\ndone\n"}
 
 
@@ -175,17 +175,17 @@ def test_a_client_that_gave_its_scheduler_up_says_so_too(
 ) -> None:
     """Dask closes a client that cannot reconnect, and what is asked of it then fails with errors of other kinds."""
     monkeypatch.setenv(SCHEDULER, scheduler.address)
-    monkeypatch.setattr(cluster, "CONNECT_SECONDS", 4)  # a busy machine takes a while to connect
+    monkeypatch.setattr(client, "CONNECT_SECONDS", 4)  # a busy machine takes a while to connect
     scheduler.add_workers(1)
-    results = cluster.run(pow, [(2, 1)] * 50)
+    results = client.run(pow, [(2, 1)] * 50)
     assert next(results) == 2
     scheduler.lose_scheduler()
-    while cluster._connected(scheduler.address).status != "closed":
+    while client._connected(scheduler.address).status != "closed":
         time.sleep(0.1)
     with pytest.raises(MarketplaceError, match=r"the scheduler .* was lost"):
         list(results)
     with pytest.raises(MarketplaceError, match=r"the scheduler .* was lost"):
-        list(cluster.run(pow, [(2, 1)]))
+        list(client.run(pow, [(2, 1)]))
 
 
 def test_a_scheduler_that_is_lost_while_it_sends_a_result_is_named(
@@ -193,9 +193,9 @@ def test_a_scheduler_that_is_lost_while_it_sends_a_result_is_named(
 ) -> None:
     monkeypatch.setenv(SCHEDULER, scheduler.address)
     scheduler.add_workers(1)
-    results = cluster.run(pow, [(2, 1)] * 2)
+    results = client.run(pow, [(2, 1)] * 2)
     assert next(results) == 2
-    while any(state.status != "finished" for state in cluster._connected(scheduler.address).futures.values()):
+    while any(state.status != "finished" for state in client._connected(scheduler.address).futures.values()):
         time.sleep(0.1)
     with scheduler.lost_after_a_silence(), pytest.raises(MarketplaceError, match=r"the scheduler .* was lost"):
         list(results)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from marketplace.common.files import SEALED_BYTES, is_sealed, remove_stale, replacing, seal, user_cache
-from marketplace.common.processor import processor
+from marketplace.compute.processor import processor
 
 if TYPE_CHECKING:
     from openvino import CompiledModel

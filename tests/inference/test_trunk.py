@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
+from marketplace.inference.trunk import TrunkRunner
 from marketplace.models.network import Network, pretrained_network
-from marketplace.models.trunk import TrunkRunner
 
 
 @pytest.fixture(scope="module", params=["efficientnet_lite0", "resnet18"])

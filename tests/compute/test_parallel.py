@@ -11,11 +11,11 @@ import pytest
 from helpers.paths import ROOT
 
 from marketplace.common.errors import MarketplaceError
-from marketplace.common.parallel import in_parallel
+from marketplace.compute.parallel import in_parallel
 
 PROGRAM = """
 import sys
-from marketplace.common.parallel import in_parallel
+from marketplace.compute.parallel import in_parallel
 print("ready", flush=True)
 try:
     for _ in in_parallel(pow, [(3, 20_000 + i) for i in range(3000)]):
@@ -66,7 +66,7 @@ def divmod_or_sleep(seconds: int) -> None:
 
 INTERRUPTED = """
 import signal
-from marketplace.common.interrupts import held_interrupts
+from marketplace.compute.interrupts import held_interrupts
 
 before = signal.getsignal(signal.SIGINT)
 try:
@@ -117,7 +117,7 @@ def test_ctrl_c_ends_it_whenever_it_comes() -> None:
 
 SLEEPING = """
 import sys, time
-from marketplace.common.parallel import in_parallel
+from marketplace.compute.parallel import in_parallel
 
 def work(number):
     print(__import__("os").getpid(), flush=True)

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from marketplace.common.arrays import ShardedArray, released
 from marketplace.common.errors import MarketplaceError
+from marketplace.compute.arrays import ShardedArray, released
 
 
 def sharded(folder: Path, lengths: list[int]) -> tuple[ShardedArray, np.ndarray]:

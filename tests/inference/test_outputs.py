@@ -13,9 +13,14 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from marketplace.common.errors import MarketplaceError
-from marketplace.embedding.outputs import chosen_checkpoint, network_outputs
 from marketplace.embedding.projection import ExtractSettings
-from marketplace.embedding.vectors import (
+from marketplace.evaluation.report import category_probabilities, evaluate, top3_accuracy
+from marketplace.evaluation.retrieval import normalised
+from marketplace.inference.outputs import chosen_checkpoint, network_outputs
+from marketplace.models.checkpoints import CATEGORIES as CATEGORIES_LAYER
+from marketplace.models.checkpoints import Checkpoint, checkpoint_of, save
+from marketplace.models.network import Network
+from marketplace.vectors.tables import (
     PhotoVectors,
     hub_bias,
     read_embeddings,
@@ -23,11 +28,6 @@ from marketplace.embedding.vectors import (
     write_embeddings,
     write_text_embeddings,
 )
-from marketplace.evaluation.report import category_probabilities, evaluate, top3_accuracy
-from marketplace.evaluation.retrieval import normalised
-from marketplace.models.checkpoints import CATEGORIES as CATEGORIES_LAYER
-from marketplace.models.checkpoints import Checkpoint, checkpoint_of, save
-from marketplace.models.network import Network
 
 FIGURES = {"train_loss": 0.5, "val_loss": 0.75, "val_accuracy": 0.625}
 CATEGORIES = ["a", "b", "c", "d"]
@@ -174,7 +174,7 @@ def test_the_hub_bias_of_a_large_catalogue_is_nearly_that_of_comparing_all(monke
     vectors = normalised(directions[rng.integers(0, 40, 2000)] + 0.1 * rng.normal(size=(2000, 16))).astype(np.float32)
     sha256 = rng.integers(0, 1900, 2000).astype(str)
     exact = hub_bias(vectors, sha256)
-    monkeypatch.setattr("marketplace.embedding.candidates.EXACT_UP_TO", 1000)
+    monkeypatch.setattr("marketplace.vectors.candidates.EXACT_UP_TO", 1000)
     np.testing.assert_allclose(hub_bias(vectors, sha256), exact, atol=0.01)
 
 

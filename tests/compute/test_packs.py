@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from marketplace.common.errors import MarketplaceError
 from marketplace.common.files import user_cache
-from marketplace.common.packs import CACHE_GIB, GIB, KEY, STALE_SECONDS, Packs, key_of
+from marketplace.compute.packs import CACHE_GIB, GIB, KEY, STALE_SECONDS, Packs, key_of
 
 
 @pytest.fixture(autouse=True)
@@ -80,7 +80,7 @@ def test_a_pack_that_cannot_be_written_is_a_warning(
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("marketplace.common.packs.write_array", full)
+    monkeypatch.setattr("marketplace.compute.packs.write_array", full)
     packs = Packs({"kind": 1})
     packs.write(*arrays_of([1]))
     assert "cannot be written (No space left on device)" in caplog.text

@@ -19,10 +19,10 @@ from helpers.servers import free_port
 
 from marketplace.common.errors import MarketplaceError
 from marketplace.raw.shards import read_shard, shard_paths
-from marketplace.recommendation import qdrant
 from marketplace.recommendation.catalogue import read_catalogue
 from marketplace.recommendation.filters import Filters
 from marketplace.recommendation.fingerprints import RECOMMENDATIONS, fingerprints, origin_of
+from marketplace.serving import qdrant
 from marketplace.serving.answers import SimilarProduct
 from marketplace.serving.api import application
 from marketplace.serving.recommender import Recommender

@@ -12,7 +12,7 @@ from typing import Any
 import marketplace
 from marketplace.common.errors import MarketplaceError, first_line
 from marketplace.common.files import CACHE
-from marketplace.common.processor import vendor
+from marketplace.compute.processor import vendor
 
 SCHEDULER = "MARKETPLACE_SCHEDULER"  # the environment variable
 UNSET = f"or unset ${SCHEDULER} to work on this machine alone"

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from marketplace.common.errors import MarketplaceError
-from marketplace.recommendation.feedback import FEEDBACK, Feedback, Thumb, agreement
+from marketplace.serving.feedback import FEEDBACK, Feedback, Thumb, agreement
 
 
 def test_the_last_thumb_counts(tmp_path: Path) -> None:

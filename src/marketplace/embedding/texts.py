@@ -1,19 +1,12 @@
-"""Texts of listings: the name that is shown, and the words that are compared."""
+"""The words of a listing that are compared."""
 
 import html
 import re
 
+import pandas as pd
+
 LONGEST = 1000  # characters of a text that are compared; the rest adds time and no meaning
 _TAG = re.compile(r"<[a-zA-Z/!][^<>]{0,200}>")  # "a < b and c > d" has none
-
-
-def display_name(product_name: str) -> str:
-    """A product's name without what marketplaces append to it.
-
-    >>> display_name("Boots | in Leeds | Listings")
-    'Boots'
-    """
-    return product_name.partition(" | ")[0].strip() or product_name
 
 
 def plain_text(text: str) -> str:
@@ -24,3 +17,10 @@ def plain_text(text: str) -> str:
     """
     without_tags = _TAG.sub(" ", text[: 4 * LONGEST])
     return " ".join(html.unescape(without_tags).split())[:LONGEST]
+
+
+def product_texts(products: pd.DataFrame) -> "pd.Series[str]":
+    """Title and description of each product; a description that many products share is left out."""
+    descriptions = products["product_description"]
+    shared = descriptions.map(descriptions.value_counts()) > max(1, len(products) // 100)
+    return (products["product_name"] + " " + descriptions.where(~shared, "")).str.strip()

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from marketplace.common.compiled import compiled_model
 from marketplace.common.files import sha256_of
+from marketplace.inference.compiled import compiled_model
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the exporter
 IMAGES = np.random.default_rng(0).standard_normal((2, 3, 8, 8), dtype=np.float32)

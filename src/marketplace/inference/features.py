@@ -4,6 +4,7 @@ Features are float16, `(H, W, C)` for each image; packs.py says where and for ho
 """
 
 import hashlib
+import inspect
 import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -17,20 +18,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from marketplace.common import cluster
-from marketplace.common.arrays import Images, released
+from marketplace.cluster import client
+from marketplace.cluster.placement import apply_to_each
 from marketplace.common.files import sha256_of
-from marketplace.common.packs import KEY, PACK, Found, Packs, key_of
-from marketplace.common.parallel import apply_to_each
 from marketplace.common.progress import progress_bar
+from marketplace.compute.arrays import Images, released
+from marketplace.compute.packs import KEY, PACK, Found, Packs, key_of
+from marketplace.inference import trunk
+from marketplace.inference.trunk import Runner, TrunkRunner
+from marketplace.models import backbones, network
 from marketplace.models.network import Network
-from marketplace.models.trunk import Runner, TrunkRunner
 
 log = logging.getLogger(__name__)
 
 PIXELS_AT_ONCE = 2**17  # few large images at once, such as 2 of 256 px: on a CPU that is faster than 8 or 32
 # The code that turns images into features.
-CODE = tuple(Path(__file__).with_name(name) for name in ("backbones.py", "network.py", "trunk.py"))
+CODE = tuple(Path(inspect.getfile(module)) for module in (backbones, network, trunk))
 
 
 class Features(Protocol):
@@ -193,7 +196,7 @@ def _compute(write: _PackWriter, rows: np.ndarray) -> None:
     """Run the trunk for some rows and store what it gives, pack by pack: here, or on a cluster's workers."""
     parts = [rows[start : start + PACK] for start in range(0, len(rows), PACK)]
     with progress_bar(total=len(rows), what="frozen layers", unit="image") as progress:
-        if cluster.is_used() and not torch.cuda.is_available():  # a GPU here is faster than many machines without
+        if client.is_used() and not torch.cuda.is_available():  # a GPU here is faster than many machines without
             for part, stored in zip(parts, apply_to_each(write, parts), strict=True):
                 progress.update(len(part))
                 if not stored:

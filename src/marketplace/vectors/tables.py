@@ -40,7 +40,7 @@ def hub_bias(vectors: np.ndarray, sha256: np.ndarray) -> np.ndarray:
 
     Beyond EXACT_UP_TO photos, the nearest are looked for among the candidates of an approximate index.
     """
-    from marketplace.embedding.candidates import EXACT_UP_TO, Candidates  # with FAISS, which readers do without
+    from marketplace.vectors.candidates import EXACT_UP_TO, Candidates  # with FAISS, which readers do without
 
     photo = np.unique(sha256, return_inverse=True)[1]
     k = min(HUB_NEIGHBOURS, len(vectors) - 1)

@@ -20,11 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from marketplace.common.errors import MarketplaceError, first_line
-from marketplace.common.files import CACHE, user_cache
-from marketplace.common.interrupts import held_interrupts
-from marketplace.common.packs import CACHE_GIB
-from marketplace.common.worker_checks import (
+from marketplace.cluster.worker_checks import (
     REMEDY,
     SCHEDULER,
     UNSET,
@@ -33,6 +29,10 @@ from marketplace.common.worker_checks import (
     facts,
     short_hash,
 )
+from marketplace.common.errors import MarketplaceError, first_line
+from marketplace.common.files import CACHE, user_cache
+from marketplace.compute.interrupts import held_interrupts
+from marketplace.compute.packs import CACHE_GIB
 
 log = logging.getLogger(__name__)
 

@@ -4,17 +4,14 @@ import ctypes
 import gc
 import signal
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, TypeVar
 
-from marketplace.common import cluster
 from marketplace.common.errors import MarketplaceError
-from marketplace.common.interrupts import held_interrupts
-from marketplace.common.progress import progress_bar
+from marketplace.compute.interrupts import held_interrupts
 
-Argument = TypeVar("Argument")
 Result = TypeVar("Result")
 
 
@@ -38,28 +35,6 @@ def in_parallel(work: Callable[..., Result], tasks: Iterable[tuple[Any, ...]]) -
             ) from None
         finally:
             pool.shutdown(cancel_futures=True)
-
-
-def each_shard(work: Callable[..., Result], tasks: list[tuple[Any, ...]], description: str) -> Iterator[Result]:
-    """Yield `work(*task)` for every shard's task, with a progress bar: from a cluster's workers if there is one."""
-    results = cluster.run(work, tasks) if cluster.is_used() else in_parallel(work, tasks)
-    return iter(progress_bar(results, total=len(tasks), what=description, unit="shard"))
-
-
-def apply_to_each(function: Callable[[Argument], Result], arguments: Sequence[Argument]) -> Iterator[Result]:
-    """Yield `function(argument)` for every argument: in this process, or from a cluster's workers if there is one.
-
-    For functions that use all cores themselves. Workers read the function, which may hold large arrays, from a file.
-    """
-    if not cluster.is_used():
-        yield from map(function, arguments)
-        return
-    with cluster.shared(function) as handle:
-        yield from cluster.run(_apply, [(handle, argument) for argument in arguments])
-
-
-def _apply(function: cluster.Shared, argument: Any) -> Any:
-    return function.value(argument)
 
 
 def _begin_worker() -> None:

@@ -1,0 +1,1 @@
+"""Run work once, on all cores, and find its results again."""

@@ -1,0 +1,1 @@
+"""Networks that are run, not trained: the frozen layers and whole networks, once for an image."""

@@ -1,0 +1,1 @@
+"""Tables of vectors and the search for near ones; no network is needed to read them."""
