@@ -21,7 +21,7 @@ OUTPUTS = {
     "resize_images": ["data/resized"],
     "train_small": ["../cache"],  # the features of both sizes, and the network's outputs
     "extract": ["data/embeddings.parquet", "data/text_embeddings.parquet"],
-    "recommend": ["data/recommendations.parquet", "models/similar.index", "models/same.index"],
+    "recommend": ["data/recommendations.parquet", "models/similar.index", "models/identity.index"],
 }
 
 

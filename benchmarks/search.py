@@ -60,7 +60,7 @@ def main() -> None:
     command.add_argument("--only", default="", help="indexes with this in their name")
     command.add_argument("--filters", action="store_true", help="measure questions with filters")
     options = command.parse_args()
-    real = np.stack(pd.read_parquet(ROOT / "data/embeddings.parquet")["kind_embedding"])
+    real = np.stack(pd.read_parquet(ROOT / "data/embeddings.parquet")["kind"])
     if options.filters:
         measure_filters(real, options.sizes, options.only, options.json)
         return

@@ -23,7 +23,7 @@ def main() -> None:
     settings = load_section("recommend", RecommendSettings)
     catalogue = read_catalogue(Path())
     products, vectors = catalogue.products, catalogue.similar(settings.words)
-    for name, of_index in {"similar": vectors, "same": catalogue.same}.items():
+    for name, of_index in {"similar": vectors, "identity": catalogue.identity}.items():
         write_index(Path(f"models/{name}.index"), of_index, settings.index, settings.index_search)
     path, made_with = Path("data/recommendations.parquet"), fingerprints(Path())
     write_recommendations(path, products, recommendations(products, vectors, settings), settings.words, made_with)

@@ -49,7 +49,7 @@ def build() -> Build:
 
 
 def embedded(model: ImageModel, images: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Product vectors, kind vectors and kind maps, image by image."""
+    """Identity vectors, kind vectors and kind maps, image by image."""
     with torch.inference_mode():
         answers = [model(torch.from_numpy(image)[None]) for image in images]
     return tuple(torch.cat(vectors).numpy() for vectors in zip(*answers, strict=True))  # type: ignore[return-value]
@@ -63,15 +63,15 @@ def test_the_vectors_are_what_their_formulas_give(build: Build, images: np.ndarr
         outputs, details = model.network.tail(features), features.mean(dim=(2, 3))
         rooted = outputs.sign() * outputs.abs().sqrt()
         fitted = model.projections
-        product, kind, detail = (
+        identity, kind, detail = (
             F.normalize((values - one.mean) @ one.matrix.T).numpy()
-            for values, one in ((rooted, fitted.embedding), (rooted, fitted.kind), (details, fitted.detail))
+            for values, one in ((rooted, fitted.identity), (rooted, fitted.kind), (details, fitted.detail))
         )
         roots = model.network.head(outputs).softmax(dim=1).numpy()
         assert model.network.leaves is not None
         leaves = (model.network.leaves(outputs) / 0.7).softmax(dim=1).numpy()
-    products, kinds, _ = embedded(model, images)
-    np.testing.assert_allclose(products, np.hstack([0.75**0.5 * product, 0.25**0.5 * detail]), atol=1e-5)
+    identities, kinds, _ = embedded(model, images)
+    np.testing.assert_allclose(identities, np.hstack([0.75**0.5 * identity, 0.25**0.5 * detail]), atol=1e-5)
     expected = np.hstack([0.7**0.5 * kind, 0.15**0.5 * np.sqrt(roots), 0.15**0.5 * np.sqrt(leaves)])
     np.testing.assert_allclose(kinds, expected, atol=1e-5)
     np.testing.assert_allclose(np.linalg.norm(kinds, axis=1), 1, atol=1e-5)
@@ -112,7 +112,7 @@ def test_it_comes_back_from_its_file(tmp_path: Path, build: Build, images: np.nd
         "power": 0.5,
         "detail_weight": 0.25,
         "category_weight": 0.3,
-        "dimensions": 22,
+        "identity_dimensions": 22,
         "kind_dimensions": 13,
         "checkpoint_sha256": "abc",
     }
@@ -127,7 +127,7 @@ def test_onnx_runtime_gives_the_same_vectors_for_any_batch(
     session, ours = onnxruntime.InferenceSession(str(path)), onnx.onnx_model(path)
     (given,) = session.get_inputs()
     assert (given.name, given.type, given.shape[1:]) == ("images", "tensor(uint8)", [64, 64, 3])
-    assert [answer.name for answer in session.get_outputs()] == ["vectors", "kinds", "kind_maps"]
+    assert [answer.name for answer in session.get_outputs()] == ["identity", "kind", "kind_map"]
     for n in (1, 20):
         expected = embedded(model, images[:n])
         for answers in (session.run(None, {"images": images[:n]}), ours(images[:n])):

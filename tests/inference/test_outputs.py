@@ -114,14 +114,14 @@ def test_embeddings_come_back_with_their_ids(tmp_path: Path, table: pd.DataFrame
     vectors, path = vectors_of(40), tmp_path / "embeddings.parquet"
     write_embeddings(path, table, vectors, [])
     again = read_embeddings(path, table)
-    for name in ("product", "kind", "hub_bias"):
+    for name in ("identity", "kind", "hub_bias"):
         np.testing.assert_array_equal(getattr(again, name), getattr(vectors, name))
     schema = pq.read_schema(path)
-    assert schema.field("embedding").type == pa.list_(pa.float32(), 6)
-    assert schema.names == ["image_id", "product_id", "embedding", "kind_embedding", "hub_bias"]
+    assert schema.field("identity").type == pa.list_(pa.float32(), 6)
+    assert schema.names == ["image_id", "product_id", "identity", "kind", "hub_bias"]
     frame = pd.read_parquet(path)
     assert frame["product_id"].tolist() == table["product_id"].tolist()
-    assert (np.stack(frame["embedding"]) == vectors.product).all()
+    assert (np.stack(frame["identity"]) == vectors.identity).all()
     with pytest.raises(MarketplaceError, match="for other photos"):
         read_embeddings(path, table.iloc[::-1])
 
@@ -143,7 +143,7 @@ def test_photos_without_a_direction_are_counted(
     write_embeddings(path, table, vectors, [])
     read_embeddings(path, table)
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
-    vectors.product[3], vectors.kind[5, 0], vectors.kind[8] = 0, np.nan, np.inf
+    vectors.identity[3], vectors.kind[5, 0], vectors.kind[8] = 0, np.nan, np.inf
     write_embeddings(path, table, vectors, [])
     read_embeddings(path, table)
     ids = table["image_id"]

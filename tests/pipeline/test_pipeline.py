@@ -27,8 +27,8 @@ def test_it_runs_to_the_end_and_leaves_what_the_contract_says(reproduced: Projec
     assert embeddings["image_id"].tolist() == table["image_id"].tolist()
     model = torch.load(folder / "models/image_model.pt", weights_only=True)
     assert model["backbone"] == "efficientnet_lite0"
-    assert len(embeddings["embedding"].iloc[0]) == model["dimensions"]
-    assert len(embeddings["kind_embedding"].iloc[0]) == model["kind_dimensions"]
+    assert len(embeddings["identity"].iloc[0]) == model["identity_dimensions"]
+    assert len(embeddings["kind"].iloc[0]) == model["kind_dimensions"]
     texts = pd.read_parquet(folder / "data/text_embeddings.parquet")
     assert texts["product_id"].tolist() == sorted(set(table["product_id"]))
     best = json.loads((folder / "metrics/train_full/metrics.json").read_text())["best"]

@@ -75,8 +75,8 @@ def test_a_recommendation_names_its_photos_and_they_are_in_the_dump(experimented
     assert owners == [row["product_id"], row["similar_product_id"]]
     photos = {name for shard in shard_paths(experimented.folder / "data/raw/images") for name, _ in read_shard(shard)}
     assert {f"{name}.jpg" for name in names} <= photos
-    kinds = pd.read_parquet(experimented.folder / "data/embeddings.parquet").set_index("image_id")["kind_embedding"]
-    texts = pd.read_parquet(experimented.folder / "data/text_embeddings.parquet").set_index("product_id")["embedding"]
+    kinds = pd.read_parquet(experimented.folder / "data/embeddings.parquet").set_index("image_id")["kind"]
+    texts = pd.read_parquet(experimented.folder / "data/text_embeddings.parquet").set_index("product_id")["text"]
     photos_alone, words_alone = kinds[names[0]] @ kinds[names[1]], texts[owners[0]] @ texts[owners[1]]
     assert (photos_alone + words_alone) / 2 == pytest.approx(row["score"], abs=1e-5)
     assert found["stage"][0].startswith("recommend: ")

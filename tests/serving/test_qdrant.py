@@ -212,8 +212,8 @@ def test_the_command_fills_it_and_similar_answers_from_it(
 def test_rows_without_a_point_are_left_out(reproduced: Project, exported: tuple[str, Any]) -> None:
     url, client = exported
     catalogue = read_catalogue(reproduced.folder)
-    search = qdrant.QdrantSearch(client, url, qdrant.SAME, catalogue.products, qdrant.points_of(catalogue.products))
+    search = qdrant.QdrantSearch(client, url, qdrant.IDENTITY, catalogue.products, qdrant.points_of(catalogue.products))
     rows = np.array([5, 0, 3])
-    np.testing.assert_allclose(search.vectors_of(rows), catalogue.same[rows], rtol=1e-6)
+    np.testing.assert_allclose(search.vectors_of(rows), catalogue.identity[rows], rtol=1e-6)
     client.delete(qdrant.ALIAS, points_selector=[qdrant.point_id(catalogue.products.image_ids[0])])
-    np.testing.assert_allclose(search.vectors_of(rows), catalogue.same[[5, 3]], rtol=1e-6)
+    np.testing.assert_allclose(search.vectors_of(rows), catalogue.identity[[5, 3]], rtol=1e-6)

@@ -260,7 +260,7 @@ def test_the_lines_of_the_docs_embed_a_photo_without_this_package(
 ) -> None:
     (lines,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs/RECOMMENDATIONS.md").read_text(), re.DOTALL)
     (tmp_path / "models").symlink_to(reproduced.folder / "models")
-    vectors = np.stack(pd.read_parquet(reproduced.folder / "data/embeddings.parquet")["embedding"])
+    vectors = np.stack(pd.read_parquet(reproduced.folder / "data/embeddings.parquet")["identity"])
     photos = photo_files(reproduced)
     for row in (0, 50):
         (tmp_path / "photo.jpg").write_bytes(photos[f"{table['image_id'][row]}.jpg"])

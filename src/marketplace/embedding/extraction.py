@@ -30,8 +30,9 @@ def embed_photos(
     outputs = network_outputs(network, images, mirrored=settings.mirrored)
     projections = fit_projections(outputs, table, settings)
     model = ImageModel(network.cpu(), projections, mirrored=settings.mirrored)
-    products, kinds = (vectors.numpy() for vectors in model.vectors(outputs))
-    return model, PhotoVectors(products, kinds, hub_bias(products, table["sha256"].to_numpy()))
+    identity, kind = (vectors.numpy() for vectors in model.vectors(outputs))
+    bias = hub_bias(identity, table["sha256"].to_numpy())
+    return model, PhotoVectors(identity=identity, kind=kind, hub_bias=bias)
 
 
 def fit_projections(outputs: Outputs, table: pd.DataFrame, settings: ExtractSettings) -> Projections:
@@ -41,7 +42,7 @@ def fit_projections(outputs: Outputs, table: pd.DataFrame, settings: ExtractSett
     fit = functools.partial(fit_projection, products=products, shrinkage=settings.shrinkage)
     embeddings, details = (values[train] for values in outputs)
     return Projections(
-        embedding=fit(embeddings, power=settings.power),
+        identity=fit(embeddings, power=settings.power),
         detail=fit(details, power=DETAIL_POWER),
         kind=fit(embeddings, power=settings.power, dimensions=settings.kind_dimensions),
         detail_weight=settings.detail_weight,

@@ -31,8 +31,8 @@ class ImageModelFile(Provenance):
     power: float
     detail_weight: float
     category_weight: float
-    dimensions: int  # of a product vector
-    kind_dimensions: int  # of a kind vector
+    identity_dimensions: int
+    kind_dimensions: int
     checkpoint_sha256: str  # of the checkpoint file that it was cut from
     state_dict: StateDict  # of the network and its projections
 
@@ -40,46 +40,49 @@ class ImageModelFile(Provenance):
 class Projections(nn.Module):
     """The three projections of a network's outputs, and how they make a photo's two vectors.
 
-    The product vector puts the embedding beside the details, weighted with w = `detail_weight`:
+    The identity vector joins the embedding and the details, weighted with w = `detail_weight`:
 
-        product = [sqrt(1 - w) * embedding(embeddings), sqrt(w) * detail(details)]
+        identity = [sqrt(1 - w) * identity(embeddings), sqrt(w) * detail(details)]
 
-    The kind vector is another projection of the embedding, beside the square roots of probabilities p (which have
+    The kind vector joins another projection of the embedding and the square roots of probabilities p (which have
     length 1, since probabilities sum to 1), weighted with v = `category_weight`, which root and leaf categories share:
 
         kind = [sqrt(1 - v) * kind(embeddings), sqrt(v / 2) * sqrt(p_root), sqrt(v / 2) * sqrt(p_leaf)]
     """
 
     def __init__(
-        self, embedding: Projection, detail: Projection, kind: Projection, detail_weight: float, category_weight: float
+        self, identity: Projection, detail: Projection, kind: Projection, detail_weight: float, category_weight: float
     ) -> None:
         super().__init__()
-        self.embedding, self.detail, self.kind = embedding, detail, kind
-        self.detail_weight, self.category_weight = detail_weight, category_weight
+        self.identity = identity
+        self.detail = detail
+        self.kind = kind
+        self.detail_weight = detail_weight
+        self.category_weight = category_weight
 
     def forward(self, outputs: Outputs, probabilities: Sequence[Tensor] = ()) -> tuple[Tensor, Tensor]:
-        """Product vectors `(B, d)` and kind vectors `(B, k)`, of length 1.
+        """Identity vectors `(B, d)` and kind vectors `(B, k)`, of length 1.
 
         `probabilities` are `(B, n_categories)` and, if the network knows them, `(B, n_leaves)`; none: kinds do without.
         """
         w, v = self.detail_weight, self.category_weight if probabilities else 0
-        product = [(1 - w) ** 0.5 * self.embedding(outputs.embeddings), w**0.5 * self.detail(outputs.details)]
+        identity = [(1 - w) ** 0.5 * self.identity(outputs.embeddings), w**0.5 * self.detail(outputs.details)]
         share = (v / max(1, len(probabilities))) ** 0.5
         kind = [(1 - v) ** 0.5 * self.kind(outputs.embeddings), *(share * p.sqrt() for p in probabilities)]
-        return torch.cat(product, dim=1), torch.cat(kind, dim=1)
+        return torch.cat(identity, dim=1), torch.cat(kind, dim=1)
 
-    def kind_maps(self, maps: Tensor) -> Tensor:
+    def kind_map(self, maps: Tensor) -> Tensor:
         """What each position of the last feature maps `(B, D, H, W)` adds to the kind vectors: `(B, H, W, l)`."""
         added: Tensor = (1 - self.category_weight) ** 0.5 * self.kind.contributions(maps)
         return added
 
 
-class Answers(NamedTuple):
-    """What the image model says of photos."""
+class ImageVectors(NamedTuple):
+    """The output of the image model for photos."""
 
-    vectors: Tensor  # (B, d) float32, product vectors of length 1
-    kinds: Tensor  # (B, k) float32, kind vectors of length 1
-    kind_maps: Tensor  # (B, H, W, l) float32: their mean over positions is the first l values of the kind vector
+    identity: Tensor  # (B, d) float32, of length 1
+    kind: Tensor  # (B, k) float32, of length 1
+    kind_map: Tensor  # (B, H, W, l) float32: its mean over positions is the first l values of the kind vector
 
 
 class ImageModel(nn.Module):
@@ -89,7 +92,7 @@ class ImageModel(nn.Module):
         super().__init__()
         self.network, self.projections, self.mirrored = network, projections, mirrored
 
-    def forward(self, images: Tensor) -> Answers:
+    def forward(self, images: Tensor) -> ImageVectors:
         """Squares `(B, S, S, 3) uint8` to both vectors, and to what each position adds to the kind vector."""
         pixels = normalised_pixels(images, self.network.backbone)
         views = [pixels, pixels.flip(3)] if self.mirrored else [pixels]
@@ -99,7 +102,9 @@ class ImageModel(nn.Module):
         outputs = mean_of([Outputs(pool(map_), one.mean(dim=(2, 3))) for map_, one in zip(maps, features, strict=True)])
         if self.mirrored:
             maps[1] = maps[1].flip(3)
-        return Answers(*self.vectors(outputs), self.projections.kind_maps(torch.stack(maps).mean(dim=0)))
+        identity, kind = self.vectors(outputs)
+        kind_map = self.projections.kind_map(torch.stack(maps).mean(dim=0))
+        return ImageVectors(identity=identity, kind=kind, kind_map=kind_map)
 
     def vectors(self, outputs: Outputs) -> tuple[Tensor, Tensor]:
         """The network's outputs, averaged with those of the mirror image, to both vectors."""
@@ -131,10 +136,10 @@ def save(path: Path, model: ImageModel, provenance: Provenance, *, checkpoint_sh
         "mean": backbone.mean,
         "std": backbone.std,
         "mirrored": model.mirrored,
-        "power": projections.embedding.power,
+        "power": projections.identity.power,
         "detail_weight": projections.detail_weight,
         "category_weight": projections.category_weight,
-        "dimensions": len(projections.embedding.matrix) + len(projections.detail.matrix),
+        "identity_dimensions": len(projections.identity.matrix) + len(projections.detail.matrix),
         "kind_dimensions": len(projections.kind.matrix) + len(provenance["categories"]) + len(provenance["leaves"]),
         "checkpoint_sha256": checkpoint_sha256,
         "state_dict": {name: value.detach().clone().contiguous() for name, value in model.state_dict().items()},
@@ -153,7 +158,7 @@ def load(path: Path) -> tuple[ImageModel, ImageModelFile]:
         content["backbone"], len(content["categories"]), content["classifier"], n_leaves=len(content["leaves"])
     )
     projections = Projections(
-        embedding=_empty(state, "embedding", content["power"]),
+        identity=_empty(state, "identity", content["power"]),
         detail=_empty(state, "detail", DETAIL_POWER),
         kind=_empty(state, "kind", content["power"]),
         detail_weight=content["detail_weight"],

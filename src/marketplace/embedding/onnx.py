@@ -13,11 +13,11 @@ from marketplace.inference.compiled import compiled_model
 if TYPE_CHECKING:
     from marketplace.embedding.image_model import ImageModel
 
-OUTPUTS = ["vectors", "kinds", "kind_maps"]  # see image_model.Answers
+OUTPUTS = ["identity", "kind", "kind_map"]  # see image_model.ImageVectors
 
 
 def export_onnx(path: Path, model: "ImageModel", size: int) -> None:
-    """Write the model as ONNX: `images` (N, size, size, 3) uint8 to `vectors` (N, d), `kinds` (N, k) and `kind_maps`
+    """Write the model as ONNX: `images` (N, size, size, 3) uint8 to `identity` (N, d), `kind` (N, k) and `kind_map`
     (N, H, W, l), for any N.
 
     Scaling and normalising the pixels is part of the graph, so that callers only have to letterbox.
@@ -42,7 +42,7 @@ def export_onnx(path: Path, model: "ImageModel", size: int) -> None:
 def onnx_model(
     path: Path, sha256: str | None = None
 ) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """The exported model as a function from squares `(N, S, S, 3) uint8` to what `image_model.Answers` holds.
+    """The exported model as a function from squares `(N, S, S, 3) uint8` to the arrays of `image_model.ImageVectors`.
 
     OpenVINO takes a quarter of PyTorch's time; with the file's `sha256`, it compiles the model once for all processes.
     """

@@ -114,8 +114,9 @@ def _untouched(
     plain = normalised(network_outputs(network, images).embeddings.numpy())
     yield "untouched", PhotoVectors(plain, plain, np.zeros(len(plain), np.float32))
     outputs = network_outputs(network, images, mirrored=settings.mirrored)
-    products, kinds = (vectors.numpy() for vectors in fit_projections(outputs, table, settings)(outputs))
-    yield "untouched_projected", PhotoVectors(products, kinds, hub_bias(products, table["sha256"].to_numpy()))
+    identity, kind = (vectors.numpy() for vectors in fit_projections(outputs, table, settings)(outputs))
+    bias = hub_bias(identity, table["sha256"].to_numpy())
+    yield "untouched_projected", PhotoVectors(identity=identity, kind=kind, hub_bias=bias)
 
 
 def _rounded(values: dict[str, float]) -> dict[str, float]:

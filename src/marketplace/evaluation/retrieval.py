@@ -124,9 +124,9 @@ def map_at_r(found: np.ndarray, keys: np.ndarray, sha256: np.ndarray, queries: n
 
 @dataclass(frozen=True)
 class Neighbours:
-    """The nearest images of some queries, by the ranking that looks for their product and by that of their kind."""
+    """The nearest images of some queries, by identity vectors and by kind vectors."""
 
-    product: np.ndarray  # (Q, >= CURVE) int row numbers, from `nearest`
+    identity: np.ndarray  # (Q, >= CURVE) int row numbers, from `nearest`
     kind: np.ndarray  # (Q, >= CURVE)
 
 
@@ -138,7 +138,7 @@ def neighbours(vectors: PhotoVectors, table: pd.DataFrame, queries: np.ndarray) 
     sha256, leaves = table["sha256"].to_numpy(), table["category_path"].to_numpy()
     most = int(_gallery_counts(leaves, sha256, queries).max())
     return Neighbours(
-        product=nearest(vectors.product, sha256, queries, CURVE, vectors.hub_bias),
+        identity=nearest(vectors.identity, sha256, queries, CURVE, vectors.hub_bias),
         kind=nearest(vectors.kind, sha256, queries, max(CURVE, most)),
     )
 
@@ -146,20 +146,20 @@ def neighbours(vectors: PhotoVectors, table: pd.DataFrame, queries: np.ndarray) 
 def recall_curve(found: Neighbours, table: pd.DataFrame, queries: np.ndarray) -> list[float]:
     """Same-product recall@1 to @`CURVE`."""
     sha256, products = table["sha256"].to_numpy(), table["product_id"].to_numpy()
-    return [recall_at_k(found.product, products, sha256, queries, k) for k in range(1, CURVE + 1)]
+    return [recall_at_k(found.identity, products, sha256, queries, k) for k in range(1, CURVE + 1)]
 
 
 def retrieval_metrics(found: Neighbours, table: pd.DataFrame, queries: np.ndarray) -> dict[str, float]:
     """The retrieval metrics of a split's queries, each of the ranking that does the job.
 
-    Same-product recall@1 and @10 of product vectors; precision@10 of root categories and of leaves (the whole category
+    Same-product recall@1 and @10 of identity vectors; precision@10 of root categories and of leaves (the whole category
     path) and leaf mAP@R of kind vectors.
     """
     sha256, products = table["sha256"].to_numpy(), table["product_id"].to_numpy()
     roots, leaves = table["category"].to_numpy(), table["category_path"].to_numpy()
     return {
-        "same_product_recall_at_1": recall_at_k(found.product, products, sha256, queries, 1),
-        "same_product_recall_at_10": recall_at_k(found.product, products, sha256, queries, 10),
+        "same_product_recall_at_1": recall_at_k(found.identity, products, sha256, queries, 1),
+        "same_product_recall_at_10": recall_at_k(found.identity, products, sha256, queries, 10),
         "category_precision_at_10": precision_at_k(found.kind, roots, queries, 10),
         "leaf_precision_at_10": precision_at_k(found.kind, leaves, queries, 10),
         "leaf_map_at_r": map_at_r(found.kind, leaves, sha256, queries),

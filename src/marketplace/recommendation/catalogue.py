@@ -27,12 +27,12 @@ class Catalogue:
         return with_words(self.vectors.kind, self.texts[self.products.product_of_row], words)
 
     @cached_property
-    def same(self) -> np.ndarray:
-        """The vectors `(N, d + 1)` of the index that finds the very product in a photo.
+    def identity(self) -> np.ndarray:
+        """The vectors `(N, d + 1)` of the index that finds the same product in a photo.
 
         The last value is the negative hub bias: a question has 1 there.
         """
-        return np.hstack([self.vectors.product, -self.vectors.hub_bias[:, None]])
+        return np.hstack([self.vectors.identity, -self.vectors.hub_bias[:, None]])
 
 
 def read_catalogue(root: Path, *, check_models: bool = True) -> Catalogue:

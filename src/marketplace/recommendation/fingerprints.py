@@ -11,8 +11,9 @@ from marketplace.common.files import sha256_of
 RECOMMENDATIONS = "data/recommendations.parquet"  # holds the fingerprints of the others
 TABLES = ("data/clean/training_data.parquet", "data/embeddings.parquet", "data/text_embeddings.parquet")
 IMAGE_MODEL, TEXT_MODEL = "models/image_model.onnx", "models/text_model"
-SIMILAR_INDEX, SAME_INDEX = "models/similar.index", "models/same.index"
-SERVED = (*TABLES, IMAGE_MODEL, TEXT_MODEL, SIMILAR_INDEX, SAME_INDEX)
+SIMILAR_INDEX = "models/similar.index"
+IDENTITY_INDEX = "models/identity.index"
+SERVED = (*TABLES, IMAGE_MODEL, TEXT_MODEL, SIMILAR_INDEX, IDENTITY_INDEX)
 
 
 def fingerprints(root: Path) -> dict[str, str]:

@@ -31,7 +31,7 @@ class Models:
 
     @property
     def image(self) -> ImageModel:
-        """From squares to what `embedding.image_model.Answers` holds."""
+        """From squares to the arrays of `embedding.image_model.ImageVectors`."""
 
         def read(path: Path) -> ImageModel:
             from marketplace.embedding.onnx import onnx_model

@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 URL, API_KEY = "MARKETPLACE_QDRANT_URL", "MARKETPLACE_QDRANT_API_KEY"  # environment variables
 ALIAS = "marketplace"
-SIMILAR, SAME = "similar", "same"  # the vectors of a point
+SIMILAR, IDENTITY = "similar", "identity"  # the vectors of a point
 POINTS_AT_ONCE, IDS_AT_ONCE = 256, 10_000
 SECONDS = 60
 
@@ -97,7 +97,7 @@ def export(client: Any, url: str, catalogue: Catalogue, words: float, collection
     from qdrant_client import models
 
     ids = points_of(catalogue.products)
-    vectors = {SIMILAR: catalogue.similar(words), SAME: catalogue.same}
+    vectors = {SIMILAR: catalogue.similar(words), IDENTITY: catalogue.identity}
     with _answering(url):
         if not client.collection_exists(collection):
             _create(client, collection, {name: values.shape[1] for name, values in vectors.items()})
@@ -272,7 +272,7 @@ def searches(url: str, products: Products, fingerprints: dict[str, str]) -> tupl
             "indexes."
         )
     points = points_of(products)
-    return QdrantSearch(client, url, SIMILAR, products, points), QdrantSearch(client, url, SAME, products, points)
+    return QdrantSearch(client, url, SIMILAR, products, points), QdrantSearch(client, url, IDENTITY, products, points)
 
 
 def url_from_environment() -> str | None:

@@ -17,8 +17,8 @@ from marketplace.compute.arrays import ShardedArray
 from marketplace.recommendation.catalogue import read_catalogue, read_texts
 from marketplace.recommendation.filters import FilteredTable, Filters
 from marketplace.recommendation.fingerprints import (
+    IDENTITY_INDEX,
     RECOMMENDATIONS,
-    SAME_INDEX,
     SIMILAR_INDEX,
     TABLES,
     check_fingerprints,
@@ -72,17 +72,17 @@ class Recommender:
         check_fingerprints(root, fingerprints, TABLES)
         self._models = Models(root, fingerprints)
         self._similar: Search
-        self._same: Search
+        self._identity: Search
         url = qdrant.url_from_environment()
         if url:
             self._photos, self._products, self._texts = read_texts(root, check_models=False)
-            self._similar, self._same = qdrant.searches(url, self._products, fingerprints)
+            self._similar, self._identity = qdrant.searches(url, self._products, fingerprints)
         else:
             catalogue = read_catalogue(root, check_models=False)
             self._photos, self._products, self._texts = catalogue.photos, catalogue.products, catalogue.texts
             vectors = catalogue.similar(self._weight)
             self._similar = IndexSearch(lambda: self._models.index(SIMILAR_INDEX), vectors, self._products)
-            self._same = IndexSearch(lambda: self._models.index(SAME_INDEX), catalogue.same, self._products)
+            self._identity = IndexSearch(lambda: self._models.index(IDENTITY_INDEX), catalogue.identity, self._products)
         self.ids = Ids(self._products.number_of)
         self.filtered = FilteredTable(self._products.table)
         self._feedback = Feedback(root / FEEDBACK)
@@ -97,7 +97,7 @@ class Recommender:
         """Read all that a page of products needs, and check the models, for which `load_models` takes a second more."""
         self._models.check()
         _ = self._words, self._names, self.photos
-        for search in (self._similar, self._same):
+        for search in (self._similar, self._identity):
             if isinstance(search, IndexSearch):
                 _ = search.index
 
@@ -212,7 +212,7 @@ class Recommender:
         asked = np.unique(self._products.product_of_row[copies])
         question = np.hstack([vector, np.ones((1, 1), np.float32)])
         wanted = Wanted(self.filtered.passing(filters), filters)
-        ranked = nearest_products(self._products, self._same, question, k, wanted, asked)
+        ranked = nearest_products(self._products, self._identity, question, k, wanted, asked)
         return self._shown([self._with_cosine(found, vector[0]) for found in ranked])
 
     @contextmanager
@@ -259,7 +259,7 @@ class Recommender:
 
     def _with_cosine(self, found: Ranked, vector: np.ndarray) -> Ranked:
         """The same with the cosine of the most similar photo as its score: what hubs subtract is only for the order."""
-        cosines = self._same.vectors_of(self._products.photos_of(found.number))[:, :-1] @ vector
+        cosines = self._identity.vectors_of(self._products.photos_of(found.number))[:, :-1] @ vector
         return replace(found, score=float(cosines.max()))
 
     def _shown(self, ranked: list[Ranked], close_from: float | None = None) -> list[SimilarProduct]:

@@ -1,10 +1,11 @@
 """The tables of vectors, written and read without a network: a row per photo, and a row per product's text.
 
-A photo has two vectors. The product vector finds the very product in another photo; the kind vector finds others of its
-kind. Some photos are near everything: half of a photo's mean similarity to its five nearest is its hub bias, which is
-subtracted where products are looked for (CSLS, Conneau et al., arXiv:1710.04087).
+A photo has two vectors. Its identity vector finds the same product in another photo; its kind vector finds products of
+the same kind. A product has a text vector. Some photos are close to everything: half of a photo's mean similarity to
+its five nearest photos is its hub bias, which is subtracted when the same product is searched for (CSLS, Conneau et
+al., arXiv:1710.04087).
 
-Both tables hold the SHA-256 of the models that they were made with: vectors of one model say nothing to another's.
+Both tables hold the SHA-256 of the models that they were made with: vectors of different models cannot be compared.
 """
 
 import logging
@@ -30,7 +31,7 @@ ROWS_AT_ONCE = 1024  # bounds memory to that many times N similarities
 class PhotoVectors:
     """The vectors of photos, row by row those of the training data."""
 
-    product: np.ndarray  # (N, d) float32, of length 1
+    identity: np.ndarray  # (N, d) float32, of length 1
     kind: np.ndarray  # (N, k) float32, of length 1
     hub_bias: np.ndarray  # (N,) float32
 
@@ -60,15 +61,15 @@ def hub_bias(vectors: np.ndarray, sha256: np.ndarray) -> np.ndarray:
 
 
 def write_embeddings(path: Path, table: pd.DataFrame, vectors: PhotoVectors, models: Sequence[Path]) -> None:
-    """Write image_id, product_id, embedding (the product vector), kind_embedding and hub_bias, one row per photo.
+    """Write image_id, product_id, identity, kind and hub_bias, one row per photo.
 
     `models` are the files that the vectors were made with.
     """
     columns = {
         "image_id": pa.array(table["image_id"], pa.string()),
         "product_id": pa.array(table["product_id"], pa.string()),
-        "embedding": _as_lists(vectors.product),
-        "kind_embedding": _as_lists(vectors.kind),
+        "identity": _as_lists(vectors.identity),
+        "kind": _as_lists(vectors.kind),
         "hub_bias": pa.array(vectors.hub_bias, pa.float32()),
     }
     _write(path, columns, models)
@@ -84,23 +85,24 @@ def read_embeddings(path: Path, table: pd.DataFrame, models: Sequence[Path] = ()
     stored = _read(path, models)
     if stored["image_id"].to_pylist() != table["image_id"].tolist():
         raise MarketplaceError(f"{path} is for other photos than the training data: run `dvc repro extract`.")
-    product, kind = _as_array(stored["embedding"]), _as_array(stored["kind_embedding"])
-    unusable = np.array(stored["image_id"])[~(_usable(product) & _usable(kind))]
+    identity = _as_array(stored["identity"])
+    kind = _as_array(stored["kind"])
+    unusable = np.array(stored["image_id"])[~(_usable(identity) & _usable(kind))]
     if len(unusable):
         log.warning(
             "%s: the vectors of %s of %s photos (%s, …) are zero or not finite: they are similar to nothing, and "
             "their products may get no recommendations. Look at the photos, or run `dvc repro --force extract`.",
-            *(path, f"{len(unusable):,}", f"{len(product):,}", ", ".join(unusable[:3])),
+            *(path, f"{len(unusable):,}", f"{len(identity):,}", ", ".join(unusable[:3])),
         )
-    return PhotoVectors(product, kind, stored["hub_bias"].to_numpy())
+    return PhotoVectors(identity=identity, kind=kind, hub_bias=stored["hub_bias"].to_numpy())
 
 
 def write_text_embeddings(path: Path, product_ids: list[str], vectors: np.ndarray, model: Path) -> None:
-    """Write product_id and embedding, the vector `(P, t)` of each product's text; all zeros if it has none.
+    """Write product_id and text, the vector `(P, t)` of each product's words; all zeros if it has none.
 
     `model` is the folder of the text model.
     """
-    columns = {"product_id": pa.array(product_ids, pa.string()), "embedding": _as_lists(vectors)}
+    columns = {"product_id": pa.array(product_ids, pa.string()), "text": _as_lists(vectors)}
     _write(path, columns, [model])
     log.info("%s: vectors of the texts of %s products", path, f"{len(product_ids):,}")
 
@@ -113,7 +115,7 @@ def read_text_embeddings(path: Path, product_ids: list[str], model: Path | None 
     stored = _read(path, [] if model is None else [model])
     if stored["product_id"].to_pylist() != product_ids:
         raise MarketplaceError(f"{path} is for other products than the training data: run `dvc repro extract`.")
-    return _as_array(stored["embedding"])
+    return _as_array(stored["text"])
 
 
 def _write(path: Path, columns: dict[str, pa.Array], models: Sequence[Path]) -> None:
