@@ -10,6 +10,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 import re
 import shutil
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from helpers import warm_python
 from helpers.dumps import odd_dump, unpack
 from helpers.paths import LISTINGS, ROOT
 from helpers.project import Project, built_once, copy_of
@@ -60,6 +62,15 @@ def _trunks_compiled_once() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(trunk, "_openvino_runner", compiled_once)
         yield
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Say where a warm interpreter may be started; the processes of pytest-xdist inherit it from the first one."""
+    if not hasattr(config, "workerinput"):
+        folder = tempfile.mkdtemp(prefix="warm-python-")
+        config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+        os.environ[warm_python.FOLDER] = folder
+        os.environ[warm_python.PARENT] = str(os.getpid())
 
 
 @pytest.hookimpl(tryfirst=True)

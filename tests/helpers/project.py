@@ -12,7 +12,9 @@ import pytest
 import yaml
 from filelock import FileLock
 
+from helpers import warm_python
 from helpers.paths import ROOT
+from helpers.warm_python import FOLDER
 
 STAGES = [
     "fetch",
@@ -103,11 +105,16 @@ class Project:
         (commit,) = re.findall(rf"^(\w+) \S+/{name}$", refs, re.MULTILINE)
         return str(commit)
 
-    def environment(self) -> dict[str, str]:
-        """This environment, with this Python's programs first."""
-        programs = str(Path(sys.executable).parent)
+    def environment(self, *, warm: bool = True) -> dict[str, str]:
+        """This environment, with this Python's programs first.
+
+        `warm`: `python` and `dvc` are forked from an interpreter that has imported the large libraries.
+        """
         identity = {f"GIT_{who}_{what}": "test" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
-        return {**os.environ, **identity, "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"}
+        programs = [str(Path(sys.executable).parent), os.environ["PATH"]]
+        if warm and FOLDER in os.environ:
+            programs.insert(0, warm_python.start())
+        return {**os.environ, **identity, "PATH": os.pathsep.join(programs)}
 
     def run(self, *command: str, code: int | None = 0) -> str:
         """Run a command in the project and give its output, both streams; fail unless it exits with `code`."""

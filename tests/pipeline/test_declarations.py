@@ -50,7 +50,7 @@ def opened(project: Project, stage: str, log: Path) -> tuple[set[str], set[str]]
     command = str(project.stages()[stage]["cmd"])
     # With an empty cache, a stage reads all that it may ever read.
     cache = {"MARKETPLACE_CACHE": str(log.with_name("cache"))}
-    environment = {**project.environment(), **cache, "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = {**project.environment(warm=False), **cache, "PYTHONDONTWRITEBYTECODE": "1"}
     calls = "trace=open,openat,openat2,creat"
     subprocess.run(
         ["strace", "-f", "--seccomp-bpf", "-qq", "-e", calls, "-o", log, "sh", "-c", command],
