@@ -121,7 +121,7 @@ def main() -> None:
                 print(name, json.dumps(photos[name][-1]), file=sys.stderr, flush=True)
                 if name == "defaults" and seed == 0:
                     photos |= {f"… {kind}": [bench.measured(checkpoint, how)] for kind, how in VECTORS.items()}
-                    photos["… hubs left alone"] = [bench.measured(checkpoint, {}, hubs=False)]
+                    photos["… no hub correction"] = [bench.measured(checkpoint, {}, hubs=False)]
                     words = bench.with_words(checkpoint, space.path("text_model"))
     tables = [
         table(["photos", *PHOTO_COLUMNS.values()], rows_of(photos, PHOTO_COLUMNS)),
@@ -201,9 +201,9 @@ class Bench:
         without_hubs = replace(projected, hub_bias=none)
         return {
             "untouched": self._retrieval(PhotoVectors(plain, plain, none)),
-            "untouched, its own projections": self._retrieval(without_hubs),
-            "untouched, its own projections and hubs, no details": self._retrieval(without_details),
-            "untouched, its own projections and hubs": self._retrieval(projected),
+            "untouched, whitened like ours, no hub correction": self._retrieval(without_hubs),
+            "untouched, whitened like ours, no details": self._retrieval(without_details),
+            "untouched, whitened like ours": self._retrieval(projected),
         }
 
     def with_words(self, checkpoint: Checkpoint, model: Path) -> dict[str, list[Metrics]]:

@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 from workspace import Workspace, parser, report, table, workspace
 
-UNTOUCHED = {"untouched_projected": "untouched, its own projections", "untouched": "untouched"}
+UNTOUCHED = {"untouched_projected": "the same network, whitened like ours", "untouched": "untouched"}
 
 
 def main() -> None:
