@@ -69,8 +69,12 @@ def _review(options: argparse.Namespace) -> None:
 
 def _experiments(options: argparse.Namespace) -> None:
     from marketplace.review.experiments import experiments, print_experiments
+    from marketplace.review.revisions import WORKSPACE, Revision
+    from marketplace.review.verdicts import read_policy
 
-    print_experiments(experiments(project_root(), options.n))
+    root = project_root()
+    policy = read_policy(Revision.of(root, WORKSPACE))
+    print_experiments(experiments(root, options.n, policy), policy)
 
 
 def _drift(_: argparse.Namespace) -> None:

@@ -12,7 +12,7 @@ import pandas as pd
 from marketplace.review.changes import Change, Drift, StageChange, changed, changed_stages, drift, extremes
 from marketplace.review.lock import hashes, stale_stages, training_data_hash
 from marketplace.review.revisions import RECOMMENDATIONS, Revision, git
-from marketplace.review.verdicts import POLICY, Outcome, Verdict, policy_of, verdicts, without_judgement
+from marketplace.review.verdicts import POLICY, Outcome, Verdict, read_policy, verdicts, without_judgement
 
 PER_CATEGORY, TEST_PHOTOS = "metrics/evaluate/per_category.json", "test_photos_sha256"
 METRICS, NOISE, TRACKED = "metrics/summary.json", "metrics/noise.json", "metrics/tracked_products.json"
@@ -110,7 +110,7 @@ def _judge_metrics(result: Review) -> None:
         sources[path] = result.base if of_base is not None else result.head
         if of_base is not None and of_base != of_head:
             result.notes.append(f"`{path}` differs: this review used the base's.")
-    policy = sources[POLICY].yaml(POLICY)
+    policy = read_policy(sources[POLICY])
     if not policy:
         result.problems.append(f"there is no `{POLICY}`: nothing says what is better")
         return
@@ -124,7 +124,7 @@ def _judge_metrics(result: Review) -> None:
         if not metrics or not isinstance(metrics, Mapping):
             result.problems.append(f"{revision.label} has no metrics: `{METRICS}` is missing or empty")
     if not result.problems:
-        result.verdicts = verdicts(both[0], both[1], policy_of(policy), noise)
+        result.verdicts = verdicts(both[0], both[1], policy, noise)
 
 
 def _compare_categories(result: Review) -> None:

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, NonNegativeFloat, TypeAdapter, Valid
 
 from marketplace.common.errors import MarketplaceError
 from marketplace.review.noise import band_of
+from marketplace.review.revisions import Revision
 
 
 class Rule(BaseModel):
@@ -20,6 +21,10 @@ class Rule(BaseModel):
     better: Literal["higher", "lower"]
     tolerance: NonNegativeFloat  # the smallest change that counts, in the metric's own unit
     blocks: bool  # whether a change for the worse fails the review
+
+    def goodness(self, value: float) -> float:
+        """Return the metric's value with the sign that makes a higher one better."""
+        return value if self.better == "higher" else -value
 
 
 Policy = dict[str, Rule]
@@ -49,6 +54,14 @@ class Verdict:
     band: float  # a change counts when it exceeds this: the noise or the tolerance, whichever is wider
     outcome: Outcome
     blocks: bool
+
+
+def read_policy(revision: Revision) -> Policy:
+    """Return the rules in a revision's policy.yaml, none if it has no such file.
+
+    Raises MarketplaceError if the file cannot be read, or names what is wrong in it.
+    """
+    return policy_of(revision.yaml(POLICY) or {})
 
 
 def policy_of(values: Any) -> Policy:
@@ -92,7 +105,7 @@ def _verdict(name: str, base: float | None, head: float | None, rule: Rule, nois
         return Verdict(name, base, head, band, outcome, blocks=True)
     if base is None or not math.isfinite(base):
         return Verdict(name, base, head, band, Outcome.NEW, blocks=False)
-    gained = head - base if rule.better == "higher" else base - head
+    gained = rule.goodness(head) - rule.goodness(base)
     if gained == 0:
         return Verdict(name, base, head, band, Outcome.SAME, blocks=False)
     if abs(gained) <= band:
