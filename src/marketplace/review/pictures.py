@@ -5,11 +5,6 @@ import os
 from marketplace.review.comparison import Review
 from marketplace.review.revisions import Revision, git
 
-PICTURES = {
-    "Recommended photos": "metrics/evaluate/similar.jpg",
-    "Mistakes": "metrics/evaluate/mistakes.jpg",
-}
-
 
 def picture_links(review: Review) -> str:
     """A line for each picture that differs, with links to both revisions' files; empty outside of GitHub Actions.
@@ -22,8 +17,8 @@ def picture_links(review: Review) -> str:
     changed = {output for change in review.stages for output in change.outputs}
     return "\n".join(
         f"- {title}: [before]({_address(review.base, path)}), [after]({_address(review.head, path)})"
-        for title, path in PICTURES.items()
-        if path in changed
+        for path, title in review.head.plot_titles.items()
+        if path in changed and path.endswith(".jpg")
     )
 
 

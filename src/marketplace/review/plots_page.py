@@ -14,14 +14,9 @@ import vl_convert
 
 from marketplace.common.errors import MarketplaceError
 from marketplace.reports.pages import data_url, write_page
+from marketplace.review.revisions import WORKSPACE, Revision
 
 TEMPLATE = Path(__file__).parent / "templates" / "plots.html"
-TITLES = {
-    "metrics/evaluate/per_category.json": "Accuracy by category",
-    "metrics/evaluate/confusion.json": "Confusion",
-    "metrics/evaluate/mistakes.jpg": "The worst mistakes",
-    "metrics/evaluate/similar.jpg": "Similar photos",
-}
 
 
 @dataclass(frozen=True)
@@ -36,13 +31,14 @@ class Plot:
 
 def write_plots_page(root: Path, path: Path) -> None:
     """Write the plots of the working tree to a page. Raises MarketplaceError if DVC cannot draw them."""
+    titles = Revision.of(root, WORKSPACE).plot_titles
     with tempfile.TemporaryDirectory() as images:
         command = ["dvc", "plots", "show", "--json", "--out", images]
         done = subprocess.run(command, cwd=root, capture_output=True, text=True)
         if done.returncode:
             raise MarketplaceError(f"`dvc plots show` fails: {done.stderr.strip().splitlines()[-1:]}.")
         drawn = json.loads(done.stdout)["data"]
-        plots = [_plot(TITLES.get(name, name), found) for name, parts in drawn.items() for found in parts]
+        plots = [_plot(titles.get(name, name), found) for name, parts in drawn.items() for found in parts]
     if not plots:
         raise MarketplaceError("there is nothing to draw: run `dvc repro` first.")
     path.parent.mkdir(exist_ok=True)

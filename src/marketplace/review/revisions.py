@@ -70,6 +70,13 @@ class Revision:
         stages: dict[str, Any] = (self.yaml("dvc.lock") or {}).get("stages", {})
         return stages
 
+    @cached_property
+    def plot_titles(self) -> dict[str, str]:
+        """The titles that dvc.yaml gives to the plots of its stages, by path."""
+        stages = (self.yaml("dvc.yaml") or {}).get("stages", {})
+        plots = [plot for stage in stages.values() for plot in stage.get("plots", []) if isinstance(plot, dict)]
+        return {path: options["title"] for plot in plots for path, options in plot.items() if "title" in options}
+
     def _parsed(self, path: str, parse: Callable[[str], Any], language: str) -> Any:
         text = self.text(path)
         try:
