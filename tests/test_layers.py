@@ -17,7 +17,8 @@ LAYERS = [
     {"raw", "models", "reports", "vectors"},
     {"photos", "sources", "inference"},
     {"catalogue", "embedding", "training"},
-    {"catalogue_map", "data_report", "evaluation", "recommendation", "review"},
+    {"catalogue_map", "data_report", "evaluation", "recommendation"},
+    {"review"},
     {"serving"},
     {"cli", "settings"},
 ]

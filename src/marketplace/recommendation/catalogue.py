@@ -7,7 +7,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from marketplace.recommendation.fingerprints import IMAGE_MODEL, TEXT_MODEL
+from marketplace.recommendation.fingerprints import (
+    EMBEDDINGS,
+    IMAGE_MODEL,
+    TEXT_EMBEDDINGS,
+    TEXT_MODEL,
+    TRAINING_DATA,
+)
 from marketplace.recommendation.products import Products, products_of
 from marketplace.recommendation.ranking import with_words
 from marketplace.vectors.tables import PhotoVectors, read_embeddings, read_text_embeddings
@@ -42,16 +48,16 @@ def read_catalogue(root: Path, *, check_models: bool = True) -> Catalogue:
     """
     photos, products, texts = read_texts(root, check_models=check_models)
     models = [root / IMAGE_MODEL] if check_models else []
-    vectors = read_embeddings(root / "data/embeddings.parquet", photos, models)
+    vectors = read_embeddings(root / EMBEDDINGS, photos, models)
     return Catalogue(photos, products, vectors, texts)
 
 
 def read_texts(root: Path, *, check_models: bool = True) -> tuple[pd.DataFrame, Products, np.ndarray]:
     """The same without the vectors of photos: the training data, the products, and the vectors of their texts."""
-    photos = pd.read_parquet(root / "data/clean/training_data.parquet")
+    photos = pd.read_parquet(root / TRAINING_DATA)
     products = products_of(photos)
     texts = read_text_embeddings(
-        root / "data/text_embeddings.parquet",
+        root / TEXT_EMBEDDINGS,
         products.table["product_id"].tolist(),
         root / TEXT_MODEL if check_models else None,
     )

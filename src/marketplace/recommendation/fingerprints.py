@@ -9,7 +9,10 @@ from marketplace.common.errors import MarketplaceError
 from marketplace.common.files import sha256_of
 
 RECOMMENDATIONS = "data/recommendations.parquet"  # holds the fingerprints of the others
-TABLES = ("data/clean/training_data.parquet", "data/embeddings.parquet", "data/text_embeddings.parquet")
+TRAINING_DATA = "data/clean/training_data.parquet"
+EMBEDDINGS = "data/embeddings.parquet"
+TEXT_EMBEDDINGS = "data/text_embeddings.parquet"
+TABLES = (TRAINING_DATA, EMBEDDINGS, TEXT_EMBEDDINGS)
 IMAGE_MODEL, TEXT_MODEL = "models/image_model.onnx", "models/text_model"
 SIMILAR_INDEX = "models/similar.index"
 IDENTITY_INDEX = "models/identity.index"

@@ -97,8 +97,8 @@ def _report(_: argparse.Namespace) -> None:
 
 
 def _lineage(options: argparse.Namespace) -> None:
+    from marketplace.recommendation.fingerprints import RECOMMENDATIONS
     from marketplace.review.lineage import lineage, recommendation
-    from marketplace.review.revisions import RECOMMENDATIONS
 
     root, file = project_root(), Path(options.what)
     lines: dict[str, object] = {}
@@ -118,9 +118,10 @@ def _lineage(options: argparse.Namespace) -> None:
 
 def _noise(options: argparse.Namespace) -> None:
     from marketplace.common.files import write_json
+    from marketplace.review.files import NOISE
     from marketplace.review.noise import measure_noise
 
     if options.seeds < 2:
         raise MarketplaceError("a spread takes at least two seeds: --seeds 2 or more.")
     root = project_root()
-    write_json(root / "metrics/noise.json", measure_noise(root, options.seeds))
+    write_json(root / NOISE, measure_noise(root, options.seeds))

@@ -9,13 +9,14 @@ from typing import Any
 
 import pandas as pd
 
+from marketplace.recommendation.fingerprints import RECOMMENDATIONS
 from marketplace.review.changes import Change, Drift, StageChange, changed, changed_stages, drift, extremes
+from marketplace.review.files import COUNTS, NOISE, PER_CATEGORY, SUMMARY, TRACKED_PRODUCTS
 from marketplace.review.lock import hashes, stale_stages, training_data_hash
-from marketplace.review.revisions import RECOMMENDATIONS, Revision, git
+from marketplace.review.revisions import Revision, git
 from marketplace.review.verdicts import POLICY, Outcome, Verdict, read_policy, verdicts, without_judgement
 
-PER_CATEGORY, TEST_PHOTOS = "metrics/evaluate/per_category.json", "test_photos_sha256"
-METRICS, NOISE, TRACKED = "metrics/summary.json", "metrics/noise.json", "metrics/tracked_products.json"
+TEST_PHOTOS = "test_photos_sha256"
 
 
 @dataclass
@@ -62,13 +63,13 @@ def review(root: Path, base_name: str, head_name: str) -> Review:
     result.stages = changed_stages(base.stages, head.stages)
     result.problems += [f"`dvc.lock` does not match: {reason}" for reason in stale_at(head)]
     _compare_categories(result)
-    counts = _both(result, "metrics/clean.json", "what cleaning kept and left out")
+    counts = _both(result, COUNTS, "what cleaning kept and left out")
     if counts:
         result.counts = [change for change in changed(*counts) if change.name != TEST_PHOTOS]
         result.incomparable = _incomparable(result, *counts)
     if result.incomparable:
         result.verdicts = without_judgement(result.verdicts)
-    tracked = _both(result, TRACKED, "the drift of the recommendations")
+    tracked = _both(result, TRACKED_PRODUCTS, "the drift of the recommendations")
     if tracked:
         result.tracked_drift = drift(*tracked)
     result.catalogue_drift = _catalogue_drift(result)
@@ -119,10 +120,10 @@ def _judge_metrics(result: Review) -> None:
         result.notes.append(f"There is no `{NOISE}` (`make noise` measures it): only the tolerances count as noise.")
     elif noise["training_data"] != training_data_hash(result.base.stages):
         result.notes.append(f"`{NOISE}` was measured with other training data: `make noise` measures it again.")
-    both = [revision.json(METRICS) for revision in (result.base, result.head)]
+    both = [revision.json(SUMMARY) for revision in (result.base, result.head)]
     for revision, metrics in zip((result.base, result.head), both, strict=True):
         if not metrics or not isinstance(metrics, Mapping):
-            result.problems.append(f"{revision.label} has no metrics: `{METRICS}` is missing or empty")
+            result.problems.append(f"{revision.label} has no metrics: `{SUMMARY}` is missing or empty")
     if not result.problems:
         result.verdicts = verdicts(both[0], both[1], policy, noise)
 

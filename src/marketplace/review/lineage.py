@@ -11,8 +11,10 @@ import pandas as pd
 
 from marketplace.common.errors import MarketplaceError
 from marketplace.raw.tables import tidy_id
+from marketplace.recommendation.fingerprints import EMBEDDINGS, RECOMMENDATIONS, TRAINING_DATA
+from marketplace.review.files import SUMMARY, TRAINING
 from marketplace.review.lock import hashes, kind_of, params
-from marketplace.review.revisions import RECOMMENDATIONS, WORKSPACE, Revision, git
+from marketplace.review.revisions import WORKSPACE, Revision, git
 from marketplace.vectors.tables import read_embeddings
 
 SOURCE = "fetch"  # the stage whose outputs are the data that everything is made from
@@ -109,8 +111,8 @@ def recommendation(
             raise MarketplaceError(f"{similar_product_id!r} is not recommended for {whole!r}.")
         rows = rows[rows["similar_product_id"] == other]
     row = rows.sort_values("rank").iloc[0]
-    training_data = pd.read_parquet(root / "data/clean/training_data.parquet")
-    vectors = read_embeddings(root / "data/embeddings.parquet", training_data)
+    training_data = pd.read_parquet(root / TRAINING_DATA)
+    vectors = read_embeddings(root / EMBEDDINGS, training_data)
     ours, theirs = (
         np.flatnonzero(training_data["product_id"] == row[column]) for column in ("product_id", "similar_product_id")
     )
@@ -150,8 +152,8 @@ def _lineage(revision: Revision, stage: str, path: str, md5: str) -> Lineage:
         params={name: value for entry in upstream.values() for name, value in params(entry).items()},
         data=hashes(upstream.get(SOURCE, {}), "outs"),
         code=sorted(dep for dep in deps if kind_of(dep) == "code"),
-        epoch=(revision.json("metrics/train_full/metrics.json") or {}).get("best", {}) if trained else {},
-        metrics=revision.json("metrics/summary.json") or {} if trained else {},
+        epoch=(revision.json(TRAINING) or {}).get("best", {}) if trained else {},
+        metrics=revision.json(SUMMARY) or {} if trained else {},
     )
 
 

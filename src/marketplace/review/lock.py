@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from marketplace.common.errors import MarketplaceError
+from marketplace.recommendation.fingerprints import TRAINING_DATA
 from marketplace.review.revisions import WORKSPACE, Revision
 
 MISSING_DATA = {"deleted", "not in cache"}  # DVC's words for data that has not been pulled yet
@@ -106,7 +107,7 @@ def flattened(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def training_data_hash(stages: Mapping[str, Any]) -> str | None:
     """The hash of the training data in dvc.lock."""
-    return hashes(stages.get("clean", {}), "outs").get("data/clean/training_data.parquet")
+    return hashes(stages.get("clean", {}), "outs").get(TRAINING_DATA)
 
 
 def kind_of(path: str) -> str:

@@ -7,14 +7,15 @@ import jinja2
 
 from marketplace.common.errors import MarketplaceError
 from marketplace.common.files import replacing
-from marketplace.review.comparison import METRICS, NOISE, PER_CATEGORY
+from marketplace.recommendation.fingerprints import IMAGE_MODEL, TRAINING_DATA
+from marketplace.review.files import COUNTS, NOISE, PER_CATEGORY, SUMMARY, TRAINING
 from marketplace.review.lock import hashes, training_data_hash
 from marketplace.review.markdown import escaped
 from marketplace.review.noise import band_of
 from marketplace.review.revisions import WORKSPACE, Revision, git
 
 TEMPLATES = Path(__file__).parent / "templates"
-NAMED = ("models/image_model.onnx", "models/full.pt", "models/pretrained.pt", "data/clean/training_data.parquet")
+NAMED = (IMAGE_MODEL, "models/full.pt", "models/pretrained.pt", TRAINING_DATA)
 
 
 def write_model_card(root: Path, path: Path) -> None:
@@ -27,10 +28,10 @@ def write_model_card(root: Path, path: Path) -> None:
 
 def _filled(tree: Revision) -> str:
     needed = {
-        "counts": "metrics/clean.json",
-        "summary": METRICS,
+        "counts": COUNTS,
+        "summary": SUMMARY,
         "categories": PER_CATEGORY,
-        "trained": "metrics/train_full/metrics.json",
+        "trained": TRAINING,
     }
     values = {name: tree.json(file) for name, file in needed.items()}
     missing = [needed[name] for name, value in values.items() if not value]

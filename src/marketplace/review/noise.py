@@ -10,6 +10,7 @@ import numpy as np
 from scipy.special import stdtrit  # scipy.stats, with the same quantiles, takes a second to import
 
 from marketplace.common.errors import MarketplaceError
+from marketplace.review.files import SUMMARY
 from marketplace.review.lock import training_data_hash
 from marketplace.review.revisions import WORKSPACE, Revision
 
@@ -65,6 +66,6 @@ def _summary_with(root: Path, seed: int) -> dict[str, float]:
     run = [*dvc, "run", "--temp", "--name", name, "--set-param", f"train.seed={seed}"]
     if subprocess.run(run, cwd=root).returncode != 0:
         raise MarketplaceError(f"the training run with train.seed={seed} failed: see above.")
-    summary: dict[str, float] = Revision.of(root, name).json("metrics/summary.json")
+    summary: dict[str, float] = Revision.of(root, name).json(SUMMARY)
     subprocess.run([*dvc, "remove", "--quiet", name], cwd=root, check=True)
     return summary

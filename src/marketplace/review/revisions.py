@@ -13,7 +13,6 @@ import yaml
 from marketplace.common.errors import MarketplaceError
 
 WORKSPACE = "workspace"
-RECOMMENDATIONS = "data/recommendations.parquet"
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from marketplace.common.errors import MarketplaceError, UnavailableError, first_
 from marketplace.common.progress import progress_bar
 from marketplace.recommendation.catalogue import Catalogue
 from marketplace.recommendation.filters import Filters
+from marketplace.recommendation.fingerprints import EMBEDDINGS, TEXT_EMBEDDINGS
 from marketplace.recommendation.products import Products
 from marketplace.recommendation.ranking import Nearest, Wanted
 
@@ -34,7 +35,7 @@ SECONDS = 60
 
 def collection_of(fingerprints: dict[str, str]) -> str:
     """The name of the collection for a run's vectors."""
-    return f"{ALIAS}-{fingerprints['data/embeddings.parquet'][:8]}{fingerprints['data/text_embeddings.parquet'][:8]}"
+    return f"{ALIAS}-{fingerprints[EMBEDDINGS][:8]}{fingerprints[TEXT_EMBEDDINGS][:8]}"
 
 
 def connect(url: str) -> Any:
