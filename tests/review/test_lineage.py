@@ -10,7 +10,7 @@ from helpers.project import Project
 
 from marketplace.common.errors import MarketplaceError
 from marketplace.raw.shards import read_shard, shard_paths
-from marketplace.review.lineage import recommendation
+from marketplace.review.recommendations import find_recommendation
 
 
 def facts(output: str) -> dict[str, list[str]]:
@@ -87,10 +87,12 @@ def test_a_recommendation_names_its_photos_and_they_are_in_the_dump(experimented
 def test_the_beginning_of_an_id_is_enough(experimented: Project) -> None:
     table = pd.read_parquet(experimented.folder / "data/recommendations.parquet")
     row = table[table["rank"] == 2].iloc[0]
-    one, other = row["product_id"], row["similar_product_id"]
-    assert recommendation(experimented.folder, one[:12], other[:12]) == recommendation(experimented.folder, one, other)
+    product_id, similar_id = row["product_id"], row["similar_product_id"]
+    recommendation = find_recommendation(experimented.folder, product_id, similar_id)
+    assert recommendation is not None
+    assert find_recommendation(experimented.folder, product_id[:12], similar_id[:12]) == recommendation
     with pytest.raises(MarketplaceError, match=r"ids begin with '': type more of it"):
-        recommendation(experimented.folder, "", None)
+        find_recommendation(experimented.folder, "", None)
 
 
 @pytest.mark.parametrize(
@@ -111,7 +113,7 @@ def test_what_has_no_lineage_is_a_sentence(experimented: Project, asked: str, sa
 def test_a_product_that_is_not_recommended_is_a_sentence(experimented: Project) -> None:
     product_id = pd.read_parquet(experimented.folder / "data/recommendations.parquet")["product_id"][0]
     with pytest.raises(MarketplaceError, match="'nobody' is not recommended"):
-        recommendation(experimented.folder, product_id, "nobody")
+        find_recommendation(experimented.folder, product_id, "nobody")
 
 
 def test_an_experiment_knows_its_parameters_before_anybody_commits_it(experimented: Project) -> None:

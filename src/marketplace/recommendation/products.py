@@ -1,8 +1,11 @@
 """The products behind the photos: one row each, and which photos show them."""
 
+from bisect import bisect_left
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cached_property
+from itertools import islice, takewhile
 
 import numpy as np
 import pandas as pd
@@ -27,6 +30,17 @@ class Product:
     currency: str  # its sign, such as £, or its code
     location: str
     image_ids: tuple[str, ...]
+
+
+def matching_ids(ids: Sequence[str], text: str) -> list[str]:
+    """Return which of the sorted `ids` a text may mean: the id that it is, or else all that begin with it.
+
+    >>> matching_ids(["ab", "abc", "abd", "b"], "ab"), matching_ids(["abc", "abd", "b"], "ab")
+    (['ab'], ['abc', 'abd'])
+    """
+    start = bisect_left(ids, text)
+    matches = list(takewhile(lambda product_id: product_id.startswith(text), islice(ids, start, None)))
+    return [text] if matches[:1] == [text] else matches
 
 
 def price_text(price: Decimal | None, currency: str) -> str:

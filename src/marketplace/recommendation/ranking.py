@@ -103,6 +103,13 @@ def with_words(kinds: np.ndarray, texts: np.ndarray, words: float) -> np.ndarray
     return np.hstack([(1 - words) ** 0.5 * kinds, words**0.5 * texts]).astype(np.float32)
 
 
+def most_similar_pair(vectors: np.ndarray, others: np.ndarray) -> tuple[int, int, float]:
+    """Return which of `vectors` `(n, d)` and of `others` `(m, d)` are most similar, and their inner product."""
+    similarities = vectors @ others.T
+    row, other_row = np.unravel_index(similarities.argmax(), similarities.shape)
+    return int(row), int(other_row), float(similarities[row, other_row])
+
+
 def nearest_products(
     products: Products, search: Search, vectors: np.ndarray, k: int, wanted: Wanted, asked: np.ndarray
 ) -> list[Ranked]:

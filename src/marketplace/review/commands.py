@@ -98,11 +98,12 @@ def _report(_: argparse.Namespace) -> None:
 
 def _lineage(options: argparse.Namespace) -> None:
     from marketplace.recommendation.fingerprints import RECOMMENDATIONS
-    from marketplace.review.lineage import lineage, recommendation
+    from marketplace.review.lineage import lineage
+    from marketplace.review.recommendations import find_recommendation
 
     root, file = project_root(), Path(options.what)
     lines: dict[str, object] = {}
-    row = recommendation(root, options.what, options.similar, beginning=not file.exists())
+    row = find_recommendation(root, options.what, options.similar, beginning=not file.exists())
     if row is None and not file.exists():
         raise MarketplaceError(f"{options.what!r} is neither a product with recommendations nor a file.")
     if row is not None:

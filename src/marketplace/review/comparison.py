@@ -7,12 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from marketplace.recommendation.fingerprints import RECOMMENDATIONS
 from marketplace.review.changes import Change, Drift, StageChange, changed, changed_stages, drift, extremes
 from marketplace.review.files import COUNTS, NOISE, PER_CATEGORY, SUMMARY, TRACKED_PRODUCTS
-from marketplace.review.lock import hashes, stale_stages, training_data_hash
+from marketplace.review.lock import stale_stages, training_data_hash
+from marketplace.review.recommendations import recommendations_of
 from marketplace.review.revisions import Revision, git
 from marketplace.review.verdicts import POLICY, Outcome, Verdict, read_policy, verdicts, without_judgement
 
@@ -168,21 +167,6 @@ def _rows_for_drift(table: dict[str, list[str]] | None) -> list[dict[str, Any]] 
     if table is None:
         return None
     return [{"product_id": key, "name": "", "category": "", "similar": value} for key, value in table.items()]
-
-
-def recommendations_of(revision: Revision) -> dict[str, list[str]] | None:
-    """The recommended products of every product at a revision; None if this machine does not have that table."""
-    from dvc.repo import Repo
-
-    md5 = hashes(revision.stages.get("recommend", {}), "outs").get(RECOMMENDATIONS)
-    if md5 is None:
-        return None
-    with Repo(str(revision.root)) as repo:
-        cached = Path(repo.cache.local.oid_to_path(md5))
-    if not cached.is_file():
-        return None
-    similar = pd.read_parquet(cached).groupby("product_id")["similar_product_id"].agg(list)
-    return {str(product_id): found for product_id, found in similar.items()}
 
 
 def _blocking_fall(verdict: Verdict) -> str:

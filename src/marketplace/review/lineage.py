@@ -6,16 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pandas as pd
-
 from marketplace.common.errors import MarketplaceError
-from marketplace.raw.tables import tidy_id
-from marketplace.recommendation.fingerprints import EMBEDDINGS, RECOMMENDATIONS, TRAINING_DATA
 from marketplace.review.files import SUMMARY, TRAINING
 from marketplace.review.lock import hashes, kind_of, params
 from marketplace.review.revisions import WORKSPACE, Revision, git
-from marketplace.vectors.tables import read_embeddings
 
 SOURCE = "fetch"  # the stage whose outputs are the data that everything is made from
 
@@ -59,17 +53,6 @@ class Lineage:
         }
 
 
-@dataclass(frozen=True)
-class Row:
-    """A row of the recommendations, and the most similar pair of photos behind it."""
-
-    product_id: str
-    similar_product_id: str
-    rank: int
-    score: float
-    photos: dict[str, str]  # image id to sha256 of its file
-
-
 def lineage(root: Path, file: Path) -> Lineage:
     """The lineage of a file, wherever it is: it is recognised by its content.
 
@@ -88,52 +71,6 @@ def lineage(root: Path, file: Path) -> Lineage:
         f"no dvc.lock in this repository's history wrote {file} (md5 {md5}): it was changed since, comes from another "
         "repository, or from a commit that is not here (`git fetch --unshallow`)."
     )
-
-
-def recommendation(
-    root: Path, product_id: str, similar_product_id: str | None, *, beginning: bool = True
-) -> Row | None:
-    """A row of the recommendations in the working tree; the first one of the product if no other product is named.
-
-    The beginning of an id is enough, of the product's own unless `beginning` is false. None if the product has no
-    recommendations. Raises MarketplaceError if the other product is not one of them, or several ids begin like that.
-    """
-    if not (root / RECOMMENDATIONS).is_file():
-        return None
-    table = pd.read_parquet(root / RECOMMENDATIONS)
-    whole = _whole_id(table["product_id"], product_id, beginning=beginning)
-    if whole is None:
-        return None
-    rows = table[table["product_id"] == whole]
-    if similar_product_id is not None:
-        other = _whole_id(rows["similar_product_id"], similar_product_id)
-        if other is None:
-            raise MarketplaceError(f"{similar_product_id!r} is not recommended for {whole!r}.")
-        rows = rows[rows["similar_product_id"] == other]
-    row = rows.sort_values("rank").iloc[0]
-    training_data = pd.read_parquet(root / TRAINING_DATA)
-    vectors = read_embeddings(root / EMBEDDINGS, training_data)
-    ours, theirs = (
-        np.flatnonzero(training_data["product_id"] == row[column]) for column in ("product_id", "similar_product_id")
-    )
-    similarity = vectors.kind[ours] @ vectors.kind[theirs].T
-    one, other = np.unravel_index(similarity.argmax(), similarity.shape)
-    pair = training_data.iloc[[ours[one], theirs[other]]]
-    photos = dict(zip(pair["image_id"], pair["sha256"], strict=True))
-    return Row(whole, row["similar_product_id"], int(row["rank"]), float(row["score"]), photos)
-
-
-def _whole_id(ids: pd.Series, asked: str, *, beginning: bool = True) -> str | None:
-    """The one of `ids` that is asked for: all of it, or a beginning that no other has. None if there is none."""
-    wanted = tidy_id(asked)
-    found = ids[ids.str.startswith(wanted)].unique().tolist()
-    if wanted in found:
-        return wanted
-    if not beginning:
-        return None
-    if len(found) > 1:
-        raise MarketplaceError(f"{len(found)} ids begin with {asked!r}: type more of it.")
-    return found[0] if found else None
 
 
 def _lineage(revision: Revision, stage: str, path: str, md5: str) -> Lineage:

@@ -176,8 +176,8 @@ def _load_models(recommender: "Recommender") -> None:
 
 
 def _feedback(options: argparse.Namespace) -> None:
-    from marketplace.review.comparison import recommendations_of
     from marketplace.review.markdown import table
+    from marketplace.review.recommendations import recommendations_of
     from marketplace.review.revisions import WORKSPACE, Revision
     from marketplace.serving.feedback import FEEDBACK, Feedback, agreement
 

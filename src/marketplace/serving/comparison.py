@@ -39,7 +39,7 @@ class Comparison:
     @classmethod
     def of(cls, root: Path, name: str) -> "Comparison":
         """The comparison with a commit, branch or experiment. Raises MarketplaceError if its results are not here."""
-        from marketplace.review.comparison import recommendations_of
+        from marketplace.review.recommendations import recommendations_of
         from marketplace.review.revisions import WORKSPACE, Revision
 
         revisions = [Revision.of(root, one) for one in (name, WORKSPACE)]

@@ -7,7 +7,7 @@ import numpy as np
 
 from marketplace.common.errors import UnavailableError
 from marketplace.recommendation.products import Product, Products
-from marketplace.recommendation.ranking import Search
+from marketplace.recommendation.ranking import Search, most_similar_pair
 
 _WORD = re.compile(r"[^\W_]{2,}")
 
@@ -37,9 +37,8 @@ def explain(products: Products, search: Search, words: float, n_text: int, pair:
     if not len(ours) or not len(theirs):
         raise UnavailableError("the vectors of one of these products are no longer there.")
     split = ours.shape[1] - n_text
-    photos = ours[:, :split] @ theirs[:, :split].T
-    first, second = (int(place) for place in np.unravel_index(photos.argmax(), photos.shape))
-    of_photos, of_texts = float(photos[first, second]), float(ours[0, split:] @ theirs[0, split:])
+    first, second, of_photos = most_similar_pair(ours[:, :split], theirs[:, :split])
+    of_texts = float(ours[0, split:] @ theirs[0, split:])
     return Explanation(
         image_id=str(products.image_ids[one[first]]),
         similar_image_id=str(products.image_ids[other[second]]),

@@ -1,9 +1,9 @@
 """The ids of products as people type them: whole, their beginning, or nearly right."""
 
 import itertools
-from bisect import bisect_left
 
 from marketplace.raw.tables import tidy_id
+from marketplace.recommendation.products import matching_ids
 from marketplace.serving.answers import UnknownProductError
 
 LEAST_LIKENESS = 40  # of 100, of an id that is suggested in place of an unknown one
@@ -33,10 +33,8 @@ class Ids:
         return [name for name, _, _ in found]
 
     def beginning_with(self, text: str) -> list[str]:
-        """The ids that begin with a text, in order."""
-        wanted = tidy_id(text)
-        rest = itertools.islice(self._ids, bisect_left(self._ids, wanted), None)
-        return list(itertools.takewhile(lambda one: one.startswith(wanted), rest))
+        """The ids that a text may mean, in order; see `matching_ids`."""
+        return matching_ids(self._ids, tidy_id(text))
 
     def short(self, product_id: str) -> str:
         """As many characters of an id, at least LEAST_OF_ID, as no other id begins with."""
