@@ -76,7 +76,7 @@ def test_a_review_tells_what_the_files_say(experimented: Project) -> None:
     before = {entry["product_id"]: entry["similar"] for entry in base["tracked_products"]}
     stayed = [len(set(before[entry["product_id"]]) & set(entry["similar"])) / 10 for entry in head["tracked_products"]]
     assert f"Of the tracked 50 products, **{sum(stayed) / 50:.1%}** of their recommendations stayed the same" in page
-    moved = rows(page, "<b>Drift")
+    moved = rows(page, "<b>Recommendations")
     assert [row[3] for row in moved] == [f"{share:.0%}" for share in sorted(stayed)[: len(moved)]]
     assert "Of all 65 products" in page
     assert "Cleaning kept and left out the same" in page
@@ -88,8 +88,8 @@ def test_a_clone_without_data_gets_the_same_review_and_is_told_what_is_missing(
     whole = experimented.marketplace("review", "main", "slower", code=None)
     page = clone.marketplace("review", "origin/main", "HEAD", code=None)
     assert rows(page, "**Verdict") == rows(whole, "**Verdict")
-    assert rows(page, "<b>Drift") == rows(whole, "<b>Drift")
-    assert "Not computed: the drift over all products" in page
+    assert rows(page, "<b>Recommendations") == rows(whole, "<b>Drift")
+    assert "Not computed: the recommendations of all products" in page
     assert "dvc fetch recommend" in page
     assert "Not computed" not in whole
     assert clone.marketplace("review", "origin/main", code=None).partition("\n")[2] == page.partition("\n")[2]
@@ -155,7 +155,7 @@ def test_a_missing_file_of_metrics_blocks_and_one_that_is_new_does_not(clone: Pr
     clone.run("git", "checkout", "-q", "origin/main", "--", "metrics/tracked_products.json")
     clone.run("git", "commit", "-qm", "with tracked products")
     page = clone.marketplace("review", "change", "back", code=1)  # still without metrics
-    assert "Not computed: the drift of the recommendations" in page
+    assert "Not computed: the recommendations of the tracked products" in page
 
 
 def test_a_change_cannot_loosen_what_it_is_judged_by(clone: Project) -> None:

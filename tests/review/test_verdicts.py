@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from marketplace.common.errors import MarketplaceError
-from marketplace.review.changes import Change, changed, changed_stages, drift, extremes
+from marketplace.review.changes import Change, changed, changed_stages, compare_recommendations, extremes
 from marketplace.review.noise import band_of, noise_of
 from marketplace.review.verdicts import Outcome, Rule, Verdict, policy_of, verdicts
 
@@ -155,20 +155,20 @@ def probe(**similar: list[str]) -> list[dict[str, object]]:
     return [{"product_id": key, "name": key, "category": "c", "similar": ids} for key, ids in similar.items()]
 
 
-def test_drift_is_the_share_of_each_products_recommendations_that_stayed() -> None:
-    found = drift(
+def test_overlap_is_the_share_of_each_products_recommendations_that_stayed() -> None:
+    found = compare_recommendations(
         probe(a=["1", "2", "3", "4"], b=["1", "2"], gone=["1"], none=[]),
         probe(a=["4", "3", "9", "8"], b=["2", "1"], new=["1"], none=[]),
     )
     assert found is not None
     assert (found.products, found.unchanged) == (3, 2)
-    assert found.stayed == pytest.approx((0.5 + 1 + 1) / 3)
-    assert [(moved.product_id, moved.stayed) for moved in found.moved_most] == [("a", 0.5)]
-    assert drift(probe(a=["1"]), probe(b=["1"])) is None
+    assert found.share == pytest.approx((0.5 + 1 + 1) / 3)
+    assert [(moved.product_id, moved.share) for moved in found.least] == [("a", 0.5)]
+    assert compare_recommendations(probe(a=["1"]), probe(b=["1"])) is None
 
 
 @given(st.dictionaries(st.sampled_from("abcdef"), st.lists(st.sampled_from("123456789"), unique=True), min_size=1))
-def test_nothing_drifts_from_itself(similar: dict[str, list[str]]) -> None:
-    found = drift(probe(**similar), probe(**similar))
+def test_recommendations_overlap_with_themselves(similar: dict[str, list[str]]) -> None:
+    found = compare_recommendations(probe(**similar), probe(**similar))
     assert found is not None
-    assert (found.stayed, found.unchanged, found.moved_most) == (1.0, len(similar), [])
+    assert (found.share, found.unchanged, found.least) == (1.0, len(similar), [])

@@ -33,23 +33,23 @@ class StageChange:
 
 
 @dataclass(frozen=True)
-class Moved:
+class ProductOverlap:
     """A tracked product and the share of its recommendations that stayed."""
 
     product_id: str
     name: str
     category: str
-    stayed: float
+    share: float
 
 
 @dataclass(frozen=True)
-class Drift:
+class Overlap:
     """The share of recommendations that stayed the same, over the same products."""
 
     products: int
-    stayed: float  # mean over the products of the share that stayed
+    share: float  # mean over the products of the share that stayed
     unchanged: int  # products whose recommendations all stayed
-    moved_most: list[Moved]
+    least: list[ProductOverlap]
 
 
 def changed(base: Mapping[str, Any], head: Mapping[str, Any]) -> list[Change]:
@@ -90,7 +90,7 @@ def extremes(changes: Iterable[Change]) -> list[Change]:
     return gained[:MOVED] + lost[:MOVED]
 
 
-def drift(base: list[dict[str, Any]], head: list[dict[str, Any]]) -> Drift | None:
+def compare_recommendations(base: list[dict[str, Any]], head: list[dict[str, Any]]) -> Overlap | None:
     """Compare the recommendations of the same products at two revisions; None if no product is in both.
 
     The share that stayed is |before and after| / |before|; for a product that had no recommendations it is 1 if it
@@ -102,10 +102,10 @@ def drift(base: list[dict[str, Any]], head: list[dict[str, Any]]) -> Drift | Non
         old, new = before.get(entry["product_id"]), set(entry["similar"])
         if old is not None:
             stayed = len(old & new) / len(old) if old else float(not new)
-            moved.append(Moved(entry["product_id"], entry["name"], entry["category"], stayed))
+            moved.append(ProductOverlap(entry["product_id"], entry["name"], entry["category"], stayed))
     if not moved:
         return None
-    moved.sort(key=lambda product: product.stayed)
-    unchanged = sum(product.stayed == 1 for product in moved)
-    most = [product for product in moved[:MOVED] if product.stayed < 1]
-    return Drift(len(moved), sum(product.stayed for product in moved) / len(moved), unchanged, most)
+    moved.sort(key=lambda product: product.share)
+    unchanged = sum(product.share == 1 for product in moved)
+    most = [product for product in moved[:MOVED] if product.share < 1]
+    return Overlap(len(moved), sum(product.share for product in moved) / len(moved), unchanged, most)

@@ -8,7 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from marketplace.recommendation.fingerprints import RECOMMENDATIONS
-from marketplace.review.changes import Change, Drift, StageChange, changed, changed_stages, drift, extremes
+from marketplace.review.changes import (
+    Change,
+    Overlap,
+    StageChange,
+    changed,
+    changed_stages,
+    compare_recommendations,
+    extremes,
+)
 from marketplace.review.files import COUNTS, NOISE, PER_CATEGORY, SUMMARY, TRACKED_PRODUCTS
 from marketplace.review.lock import stale_stages, training_data_hash
 from marketplace.review.recommendations import recommendations_of
@@ -30,8 +38,8 @@ class Review:
     categories: list[Change] | None = None  # a category's accuracy on its test photos; None: not computed
     test_photos: dict[str, int] = field(default_factory=dict)  # by category, at head
     counts: list[Change] | None = None  # of rows and files, as cleaning left them; None: not computed
-    tracked_drift: Drift | None = None
-    catalogue_drift: Drift | None = None
+    tracked_overlap: Overlap | None = None
+    catalogue_overlap: Overlap | None = None
     problems: list[str] = field(default_factory=list)  # each of them blocks
     incomparable: str = ""  # why metrics of the two revisions say nothing about the change; empty: they do
     notes: list[str] = field(default_factory=list)  # what could not be computed, and what the reader should know
@@ -68,10 +76,10 @@ def review(root: Path, base_name: str, head_name: str) -> Review:
         result.incomparable = _incomparable(result, *counts)
     if result.incomparable:
         result.verdicts = without_judgement(result.verdicts)
-    tracked = _both(result, TRACKED_PRODUCTS, "the drift of the recommendations")
+    tracked = _both(result, TRACKED_PRODUCTS, "the recommendations of the tracked products")
     if tracked:
-        result.tracked_drift = drift(*tracked)
-    result.catalogue_drift = _catalogue_drift(result)
+        result.tracked_overlap = compare_recommendations(*tracked)
+    result.catalogue_overlap = _catalogue_overlap(result)
     return result
 
 
@@ -150,20 +158,20 @@ def _both(result: Review, path: str, what: str) -> tuple[Any, Any] | None:
     return (base, head) if base and head else None
 
 
-def _catalogue_drift(result: Review) -> Drift | None:
-    """The drift over all products, if DVC's cache has both tables."""
-    tables = [_rows_for_drift(recommendations_of(revision)) for revision in (result.base, result.head)]
+def _catalogue_overlap(result: Review) -> Overlap | None:
+    """The overlap over all products, if DVC's cache has both tables."""
+    tables = [_as_entries(recommendations_of(revision)) for revision in (result.base, result.head)]
     if any(table is None for table in tables):
         result.notes.append(
-            "Not computed: the drift over all products, as this machine does not have both versions of "
+            "Not computed: the recommendations of all products, as this machine does not have both versions of "
             f"`{RECOMMENDATIONS}` (`dvc fetch recommend` at either revision brings them). The tracked products are "
             "compared instead."
         )
         return None
-    return drift(*(table for table in tables if table is not None))
+    return compare_recommendations(*(table for table in tables if table is not None))
 
 
-def _rows_for_drift(table: dict[str, list[str]] | None) -> list[dict[str, Any]] | None:
+def _as_entries(table: dict[str, list[str]] | None) -> list[dict[str, Any]] | None:
     if table is None:
         return None
     return [{"product_id": key, "name": "", "category": "", "similar": value} for key, value in table.items()]

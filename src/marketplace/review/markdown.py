@@ -4,7 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from marketplace.review.changes import Change, Drift, StageChange
+from marketplace.review.changes import Change, Overlap, StageChange
 from marketplace.review.comparison import Review
 from marketplace.review.pictures import picture_links
 from marketplace.review.verdicts import Outcome, Verdict
@@ -34,7 +34,7 @@ def markdown(review: Review) -> str:
         _folded("Stages whose outputs changed, and why", _stages(review.stages), "No stage has other outputs."),
         _folded("Categories that gained and lost most", _categories(review), "No category's accuracy changed."),
         _folded("Data", _counts(review.counts), "Cleaning kept and left out the same."),
-        _folded("Drift of the recommendations", _drift(review), ""),
+        _folded("Recommendations that changed", _recommendations(review), ""),
         _folded("Good to know", _list(review.notes), ""),
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
@@ -146,25 +146,25 @@ def _counts(counts: Sequence[Change] | None) -> str:
     return table(["count", "base:", "head:", "change:"], rows) if rows else ""
 
 
-def _drift(review: Review) -> str:
+def _recommendations(review: Review) -> str:
     lines = []
-    if review.catalogue_drift:
-        lines.append(_share(review.catalogue_drift, "all"))
-    if review.tracked_drift:
-        lines.append(_share(review.tracked_drift, "the tracked"))
+    if review.catalogue_overlap:
+        lines.append(_share(review.catalogue_overlap, "all"))
+    if review.tracked_overlap:
+        lines.append(_share(review.tracked_overlap, "the tracked"))
         rows = [
-            [escaped(moved.name), escaped(moved.category), f"`{moved.product_id}`", f"{moved.stayed:.0%}"]
-            for moved in review.tracked_drift.moved_most
+            [escaped(moved.name), escaped(moved.category), f"`{moved.product_id}`", f"{moved.share:.0%}"]
+            for moved in review.tracked_overlap.least
         ]
         if rows:
             lines.append(table(["moved most", "category", "id", "stayed:"], rows))
     return "\n\n".join(lines) or NOT_COMPUTED
 
 
-def _share(drift: Drift, whose: str) -> str:
+def _share(overlap: Overlap, whose: str) -> str:
     return (
-        f"Of {whose} {drift.products:,} products, **{drift.stayed:.1%}** of their recommendations stayed the same; "
-        f"{drift.unchanged:,} products kept all of them."
+        f"Of {whose} {overlap.products:,} products, **{overlap.share:.1%}** of their recommendations stayed the same; "
+        f"{overlap.unchanged:,} products kept all of them."
     )
 
 
