@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from marketplace.review.markdown import table as markdown_table
+from marketplace.review.markdown import format_table
 
 ROOT = Path(__file__).parents[1]
 
@@ -102,7 +102,7 @@ def report(results: dict[str, Any], markdown: str, out: Path | None) -> None:
 
 def table(columns: list[str], rows: list[list[str]]) -> str:
     """A Markdown table; all columns but the first are figures."""
-    return markdown_table([columns[0], *(f"{column}:" for column in columns[1:])], rows)
+    return format_table([columns[0], *(f"{column}:" for column in columns[1:])], rows)
 
 
 def peak_gib() -> float:

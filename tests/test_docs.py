@@ -11,7 +11,7 @@ from dvc.cli import parse_args as parse_dvc
 from helpers.paths import ROOT
 
 from marketplace.cli import parser
-from marketplace.review.lock import flattened
+from marketplace.review.lock import flatten
 
 PAGES = [ROOT / "README.md", ROOT / "docs/after-repro.txt", *sorted(ROOT.glob("docs/*.md"))]
 STARTS = ("marketplace ", "dvc ", "make ", "python benchmarks/")
@@ -63,7 +63,7 @@ def test_a_documented_command_exists(page: str, command: str, capsys: pytest.Cap
     else:
         accepted(parse_dvc, arguments)
     for name in re.findall(r"-S ([\w.]+)=", command):
-        assert name in flattened(yaml.safe_load((ROOT / "params.yaml").read_text())), name
+        assert name in flatten(yaml.safe_load((ROOT / "params.yaml").read_text())), name
 
 
 def accepted(parse: object, arguments: list[str]) -> None:

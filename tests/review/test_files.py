@@ -1,4 +1,4 @@
-"""The paths that the package knows are outputs of the pipeline."""
+"""The package's paths of the pipeline's files are outputs of stages."""
 
 import pytest
 import yaml

@@ -1,4 +1,4 @@
-"""The gate for a stale dvc.lock, in clones that have no data."""
+"""`marketplace check` finds a stale dvc.lock, in clones without data."""
 
 import re
 from collections.abc import Callable
@@ -12,10 +12,10 @@ Edit = Callable[[Project], None]
 
 @pytest.fixture
 def clone(experimented: Project, tmp_path: Path) -> Project:
-    """What a colleague or CI has: what Git tracks of `main`."""
-    theirs = experimented.clone(tmp_path / "clone")
-    assert not (theirs.folder / "models").exists()
-    return theirs
+    """The files of `main` that Git tracks, as a colleague or CI has them."""
+    clone = experimented.clone(tmp_path / "clone")
+    assert not (clone.folder / "models").exists()
+    return clone
 
 
 def replace(path: str, old: str, new: str) -> Edit:
@@ -28,12 +28,12 @@ def replace(path: str, old: str, new: str) -> Edit:
     return edit
 
 
-def without_counts(project: Project) -> None:
+def delete_counts(project: Project) -> None:
     (project.folder / "metrics/clean.json").unlink()
 
 
-def other_small_model(project: Project) -> None:
-    """As after a merge that took one stage's entry from one side and the next stage's from the other."""
+def replace_small_model(project: Project) -> None:
+    """Mix two versions of dvc.lock, like a merge that took neighbouring stages from different sides."""
     lock = project.folder / "dvc.lock"
     head, stage, tail = lock.read_text().partition("\n  train_full:")
     start = head.rindex("path: models/small.pt")
@@ -41,7 +41,7 @@ def other_small_model(project: Project) -> None:
     lock.write_text(head[:start] + another + stage + tail)
 
 
-def test_what_was_reproduced_matches(clone: Project, experimented: Project) -> None:
+def test_a_reproduced_pipeline_matches(clone: Project, experimented: Project) -> None:
     assert "dvc.lock is up to date" in clone.marketplace("check")
     assert "dvc.lock is up to date" in experimented.marketplace("check")
 
@@ -56,9 +56,12 @@ def test_what_was_reproduced_matches(clone: Project, experimented: Project) -> N
         (replace("params.yaml", "k: 10", "k: 7"), ["recommend: parameter recommend.k is modified"]),
         (replace("dvc.yaml", "python stages/clean.py", "python -u stages/clean.py"), ["clean: its command changed"]),
         (replace("metrics/summary.json", "0", "1"), ["recommend: output metrics/summary.json is modified"]),
-        (without_counts, ["clean: output metrics/clean.json is deleted"]),
-        (other_small_model, ["train_full: data models/small.pt is not what dvc.lock says was written"]),
-        (replace("dvc.lock", "  pretrained:", "  another:"), ["pretrained: it is not in dvc.lock: it never ran"]),
+        (delete_counts, ["clean: output metrics/clean.json is deleted"]),
+        (
+            replace_small_model,
+            ["train_full: data models/small.pt is not the version that dvc.lock says was written"],
+        ),
+        (replace("dvc.lock", "  pretrained:", "  another:"), ["pretrained: it is not in dvc.lock, so it never ran"]),
         (
             replace("dvc.yaml", "params: [extract]", "params: [extract, train_full]"),
             [f"extract: parameter train_full.{name} is new" for name in ("epochs", "warm_start")],
@@ -66,7 +69,7 @@ def test_what_was_reproduced_matches(clone: Project, experimented: Project) -> N
     ],
     ids=["code", "params", "command", "metric", "no metric", "merge", "never ran", "new parameter"],
 )
-def test_the_gate_names_the_stage_and_the_reason(clone: Project, edit: Edit, reasons: list[str]) -> None:
+def test_the_check_names_the_stage_and_the_reason(clone: Project, edit: Edit, reasons: list[str]) -> None:
     edit(clone)
     output = clone.marketplace("check", code=1)
     assert output.startswith("ERROR: dvc.lock is not up to date")
@@ -76,15 +79,15 @@ def test_the_gate_names_the_stage_and_the_reason(clone: Project, edit: Edit, rea
     assert output.count("\n") == 1 + len(reasons)
 
 
-def test_data_that_somebody_changed_are_told(copy_of_reproduced: Project) -> None:
+def test_edited_data_is_named(copy_of_reproduced: Project) -> None:
     path = copy_of_reproduced.folder / "data/clean/rejects.csv"
     content = path.read_text()
-    path.unlink()  # a link into the cache, perhaps
+    path.unlink()  # it may be a link into the cache
     path.write_text(content + "x")
     assert "clean: output data/clean/rejects.csv is modified" in copy_of_reproduced.marketplace("check", code=1)
 
 
-def test_no_pipeline_is_a_sentence(tmp_path: Path, experimented: Project) -> None:
+def test_a_broken_pipeline_is_refused_in_a_sentence(tmp_path: Path, experimented: Project) -> None:
     clone = experimented.clone(tmp_path / "clone")
     (clone.folder / "dvc.yaml").write_text("stages: [")
     output = clone.marketplace("check", code=1)

@@ -10,34 +10,32 @@ from playwright.sync_api import Browser
 
 
 def declared_titles(project: Project) -> set[str]:
-    """The titles in dvc.yaml: those of the stages' plots, and the names of the plots that combine files."""
+    """Return the titles in dvc.yaml: of the stages' plots, and of the plots that combine files."""
     pipeline = yaml.safe_load((project.folder / "dvc.yaml").read_text())
     plots = [plot for stage in pipeline["stages"].values() for plot in stage.get("plots", [])]
     titles = {options["title"] for plot in plots for options in plot.values() if "title" in options}
     return titles | {name for plot in pipeline["plots"] for name in plot}
 
 
-def test_the_plots_page_has_every_plot_inside(reproduced: Project, browser: Browser) -> None:
-    said = reproduced.marketplace("report")
-    assert "reports/plots.html" in said
+def test_the_plots_page_contains_every_plot(reproduced: Project, browser: Browser) -> None:
+    assert "reports/plots.html" in reproduced.marketplace("report")
     page = browser.new_page()
-    requested: list[str] = []
-    page.on("request", lambda request: requested.append(request.url))
+    addresses: list[str] = []
+    page.on("request", lambda request: addresses.append(request.url))
     page.goto((reproduced.folder / "reports/plots.html").as_uri())
-    assert [address for address in requested if not address.startswith("data:")] == [page.url]
+    assert [address for address in addresses if not address.startswith("data:")] == [page.url]
     assert set(page.locator("h2").all_inner_texts()) == declared_titles(reproduced)
     assert page.evaluate("[...document.images].every((image) => image.complete && image.naturalWidth > 0)")
     categories = pd.read_parquet(reproduced.folder / "data/clean/training_data.parquet")["category"].unique()
-    drawn = page.locator(".light svg").all_text_contents()
-    assert all(any(category in text for text in drawn) for category in categories)
+    texts = page.locator(".light svg").all_text_contents()
+    assert all(any(category in text for text in texts) for category in categories)
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme)
-        shown = page.locator("svg:visible").count()
-        assert shown == page.locator(f".{scheme} svg").count() > 0
+        assert page.locator("svg:visible").count() == page.locator(f".{scheme} svg").count() > 0
     page.close()
 
 
-def test_the_model_card_says_what_the_files_say(reproduced: Project) -> None:
+def test_the_model_card_has_the_values_in_the_files(reproduced: Project) -> None:
     reproduced.marketplace("report")
     card = (reproduced.folder / "reports/model_card.md").read_text()
     summary = json.loads((reproduced.folder / "metrics/summary.json").read_text())
@@ -54,8 +52,8 @@ def test_the_model_card_says_what_the_files_say(reproduced: Project) -> None:
 
 
 def test_a_report_before_the_pipeline_has_run_is_refused_in_a_sentence(reproduced: Project) -> None:
-    folder = reproduced.clone(reproduced.folder.parent / "without")
-    (folder.folder / "metrics/summary.json").unlink()
-    said = folder.marketplace("report", code=1)
-    assert "Traceback" not in said
-    assert "run `dvc repro` first" in said
+    clone = reproduced.clone(reproduced.folder.parent / "without")
+    (clone.folder / "metrics/summary.json").unlink()
+    output = clone.marketplace("report", code=1)
+    assert "Traceback" not in output
+    assert "run `dvc repro` first" in output

@@ -1,31 +1,31 @@
-"""The differences between two revisions: values, stages with the reasons for their outputs, recommendations."""
+"""The differences between two revisions: values, outputs of stages with their causes, and recommendations."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from marketplace.review.lock import flattened, hashes, kind_of, params
+from marketplace.review.lock import flatten, hashes, kind_of, params_of
 
-MOVED = 5  # categories or products that are named at each end
+N_EXTREMES = 5  # categories that gained most, as many that lost most, and products that changed most
 
 
 @dataclass(frozen=True)
 class Change:
-    """A value by name, before and after; None if it does not exist."""
+    """A value by name, at the base and at the head; None where it does not exist."""
 
     name: str
     base: Any
     head: Any
 
     @property
-    def gained(self) -> float:
-        """The gain of a number; a missing one counts as 0."""
+    def gain(self) -> float:
+        """The head minus the base, both numbers; a missing one counts as 0."""
         return float((self.head or 0) - (self.base or 0))
 
 
 @dataclass
 class StageChange:
-    """A stage whose outputs differ, and what differed in its inputs."""
+    """A stage whose outputs differ, with the differences in its inputs."""
 
     stage: str
     outputs: list[str]
@@ -34,7 +34,7 @@ class StageChange:
 
 @dataclass(frozen=True)
 class ProductOverlap:
-    """A tracked product and the share of its recommendations that stayed."""
+    """A tracked product and the share of its recommendations that stayed the same."""
 
     product_id: str
     name: str
@@ -44,68 +44,87 @@ class ProductOverlap:
 
 @dataclass(frozen=True)
 class Overlap:
-    """The share of recommendations that stayed the same, over the same products."""
+    """How far the recommendations of the same products are the same at two revisions."""
 
     products: int
-    share: float  # mean over the products of the share that stayed
-    unchanged: int  # products whose recommendations all stayed
+    share: float  # recommendations that stayed the same; the mean over the products
+    unchanged: int  # products whose recommendations all stayed the same
     least: list[ProductOverlap]
 
 
-def changed(base: Mapping[str, Any], head: Mapping[str, Any]) -> list[Change]:
-    """The leaves of two nested mappings that differ, by dotted name, in the order of `head` and then of `base`."""
-    before, after = flattened(base), flattened(head)
+def find_changes(base: Mapping[str, Any], head: Mapping[str, Any]) -> list[Change]:
+    """Return the leaves of two nested mappings that differ, by dotted name: in the order of `head`, then of `base`."""
+    before = flatten(base)
+    after = flatten(head)
     names = [*after, *(name for name in before if name not in after)]
-    return [Change(name, before.get(name), after.get(name)) for name in names if before.get(name) != after.get(name)]
+    changes = [Change(name=name, base=before.get(name), head=after.get(name)) for name in names]
+    return [change for change in changes if change.base != change.head]
 
 
-def changed_stages(base: Mapping[str, Any], head: Mapping[str, Any]) -> list[StageChange]:
-    """The stages of two dvc.lock files (their `stages`) whose outputs differ, in the order of `head`."""
-    found = []
+def find_stage_changes(base: Mapping[str, Any], head: Mapping[str, Any]) -> list[StageChange]:
+    """Return the stages whose outputs differ between the `stages` of two dvc.lock files, in the order of `head`."""
+    changes = []
     for stage, after in head.items():
         before = base.get(stage, {})
-        outputs = [change.name for change in changed(hashes(before, "outs"), hashes(after, "outs"))]
+        outputs = [change.name for change in find_changes(hashes(before, "outs"), hashes(after, "outs"))]
         if outputs:
-            found.append(StageChange(stage, outputs, _reasons(before, after) if before else {"new": ["the stage"]}))
-    gone = [stage for stage in base if stage not in head]
-    return found + [StageChange(stage, [*hashes(base[stage], "outs")], {"gone": ["the stage"]}) for stage in gone]
+            reasons = _find_reasons(before, after) if before else {"new": ["the stage"]}
+            changes.append(StageChange(stage=stage, outputs=outputs, reasons=reasons))
+    for stage, before in base.items():
+        if stage not in head:
+            outputs = list(hashes(before, "outs"))
+            changes.append(StageChange(stage=stage, outputs=outputs, reasons={"gone": ["the stage"]}))
+    return changes
 
 
-def _reasons(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, list[str]]:
+def _find_reasons(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, list[str]]:
     reasons: dict[str, list[str]] = {}
-    for change in changed(hashes(before, "deps"), hashes(after, "deps")):
+    for change in find_changes(hashes(before, "deps"), hashes(after, "deps")):
         reasons.setdefault(kind_of(change.name), []).append(change.name)
     if before.get("cmd") != after.get("cmd"):
         reasons["command"] = [str(after.get("cmd"))]
-    moved = changed(params(before), params(after))
-    if moved:
-        reasons["params"] = [change.name for change in moved]
+    param_changes = find_changes(params_of(before), params_of(after))
+    if param_changes:
+        reasons["params"] = [change.name for change in param_changes]
     return reasons
 
 
-def extremes(changes: Iterable[Change]) -> list[Change]:
-    """Those that gained most, then those that lost most, each with the greatest change first."""
-    ordered = sorted(changes, key=lambda change: -abs(change.gained))
-    gained, lost = ([change for change in ordered if sign * change.gained > 0] for sign in (1, -1))
-    return gained[:MOVED] + lost[:MOVED]
+def select_extremes(changes: Iterable[Change]) -> list[Change]:
+    """Return the changes that gained most, then those that lost most, each with the largest change first."""
+    ordered = sorted(changes, key=lambda change: -abs(change.gain))
+    gains = [change for change in ordered if change.gain > 0]
+    losses = [change for change in ordered if change.gain < 0]
+    return gains[:N_EXTREMES] + losses[:N_EXTREMES]
 
 
 def compare_recommendations(base: list[dict[str, Any]], head: list[dict[str, Any]]) -> Overlap | None:
     """Compare the recommendations of the same products at two revisions; None if no product is in both.
 
-    The share that stayed is |before and after| / |before|; for a product that had no recommendations it is 1 if it
-    still has none, else 0.
+    Entries have product_id, name, category and `similar`, the ids of the recommended products. The share that stayed
+    the same is |before and after| / |before|; for a product without recommendations it is 1 if it still has none, else
+    0.
     """
     before = {entry["product_id"]: set(entry["similar"]) for entry in base}
-    moved = []
-    for entry in head:
-        old, new = before.get(entry["product_id"]), set(entry["similar"])
-        if old is not None:
-            stayed = len(old & new) / len(old) if old else float(not new)
-            moved.append(ProductOverlap(entry["product_id"], entry["name"], entry["category"], stayed))
-    if not moved:
+    overlaps = [
+        ProductOverlap(
+            product_id=entry["product_id"],
+            name=entry["name"],
+            category=entry["category"],
+            share=_share_kept(before[entry["product_id"]], set(entry["similar"])),
+        )
+        for entry in head
+        if entry["product_id"] in before
+    ]
+    if not overlaps:
         return None
-    moved.sort(key=lambda product: product.share)
-    unchanged = sum(product.share == 1 for product in moved)
-    most = [product for product in moved[:MOVED] if product.share < 1]
-    return Overlap(len(moved), sum(product.share for product in moved) / len(moved), unchanged, most)
+    overlaps.sort(key=lambda overlap: overlap.share)
+    return Overlap(
+        products=len(overlaps),
+        share=sum(overlap.share for overlap in overlaps) / len(overlaps),
+        unchanged=sum(overlap.share == 1 for overlap in overlaps),
+        least=[overlap for overlap in overlaps[:N_EXTREMES] if overlap.share < 1],
+    )
+
+
+def _share_kept(before: set[str], after: set[str]) -> float:
+    return len(before & after) / len(before) if before else float(not after)

@@ -1,4 +1,4 @@
-"""The comparison of two revisions, from what Git tracks alone."""
+"""The comparison of two revisions, from the files that Git tracks."""
 
 import subprocess
 import tempfile
@@ -12,173 +12,180 @@ from marketplace.review.changes import (
     Change,
     Overlap,
     StageChange,
-    changed,
-    changed_stages,
     compare_recommendations,
-    extremes,
+    find_changes,
+    find_stage_changes,
+    select_extremes,
 )
 from marketplace.review.files import COUNTS, NOISE, PER_CATEGORY, SUMMARY, TRACKED_PRODUCTS
-from marketplace.review.lock import stale_stages, training_data_hash
+from marketplace.review.lock import find_stale_stages, training_data_hash
 from marketplace.review.recommendations import recommendations_of
 from marketplace.review.revisions import Revision, git
-from marketplace.review.verdicts import POLICY, Outcome, Verdict, read_policy, verdicts, without_judgement
+from marketplace.review.verdicts import POLICY, Outcome, Verdict, judge_metrics, read_policy, withhold_judgement
 
-TEST_PHOTOS = "test_photos_sha256"
+TEST_PHOTOS = "test_photos_sha256"  # the key in metrics/clean.json
 
 
 @dataclass
 class Review:
-    """Everything that a review says; `markdown` writes it down."""
+    """The content of a review; `markdown` writes it."""
 
     base: Revision
     head: Revision
     verdicts: list[Verdict] = field(default_factory=list)
     params: list[Change] = field(default_factory=list)
     stages: list[StageChange] = field(default_factory=list)
-    categories: list[Change] | None = None  # a category's accuracy on its test photos; None: not computed
+    categories: list[Change] | None = None  # accuracy on the test photos of each category; None: not computed
     test_photos: dict[str, int] = field(default_factory=dict)  # by category, at head
-    counts: list[Change] | None = None  # of rows and files, as cleaning left them; None: not computed
+    counts: list[Change] | None = None  # rows and files after cleaning; None: not computed
     tracked_overlap: Overlap | None = None
     catalogue_overlap: Overlap | None = None
     problems: list[str] = field(default_factory=list)  # each of them blocks
-    incomparable: str = ""  # why metrics of the two revisions say nothing about the change; empty: they do
-    notes: list[str] = field(default_factory=list)  # what could not be computed, and what the reader should know
+    incomparable: str = ""  # why the metrics of the two revisions cannot be compared; empty if they can
+    notes: list[str] = field(default_factory=list)  # for the reader, also about missing results
 
     @property
-    def blocking(self) -> list[str]:
+    def blockers(self) -> list[str]:
         """Every reason why this must not be merged as it is."""
-        return [*self.problems, *(_blocking_fall(verdict) for verdict in self.verdicts if verdict.blocks)]
+        return [*self.problems, *(_describe_blocker(verdict) for verdict in self.verdicts if verdict.blocks)]
 
     @property
-    def rounding(self) -> bool:
-        """Outputs differ though code, parameters and commands do not: by how another machine rounds."""
-        written = {output for change in self.stages for output in change.outputs}
-        reasons = [set(change.reasons) for change in self.stages]
-        read = {path for change in self.stages for path in change.reasons.get("data", [])}
-        return bool(self.stages) and all(kinds <= {"data"} for kinds in reasons) and read <= written
+    def differs_by_rounding(self) -> bool:
+        """Whether outputs differ though code, parameters and commands do not, because machines round differently."""
+        outputs = {output for change in self.stages for output in change.outputs}
+        inputs = {path for change in self.stages for path in change.reasons.get("data", [])}
+        only_data = all(set(change.reasons) <= {"data"} for change in self.stages)
+        return bool(self.stages) and only_data and inputs <= outputs
 
 
-def review(root: Path, base_name: str, head_name: str) -> Review:
+def review_change(root: Path, base_name: str, head_name: str) -> Review:
     """Compare two revisions of the repository at `root`.
 
     Raises MarketplaceError for an unknown revision, or if a policy, metrics or noise file cannot be read.
     """
-    base, head = Revision.of(root, base_name), Revision.of(root, head_name)
-    result = Review(base, head)
-    _judge_metrics(result)
-    result.params = changed(base.yaml("params.yaml") or {}, head.yaml("params.yaml") or {})
-    result.stages = changed_stages(base.stages, head.stages)
-    result.problems += [f"`dvc.lock` does not match: {reason}" for reason in stale_at(head)]
-    _compare_categories(result)
-    counts = _both(result, COUNTS, "what cleaning kept and left out")
+    base = Revision.of(root, base_name)
+    head = Revision.of(root, head_name)
+    review = Review(base=base, head=head)
+    _judge_metrics(review)
+    review.params = find_changes(base.yaml("params.yaml") or {}, head.yaml("params.yaml") or {})
+    review.stages = find_stage_changes(base.stages, head.stages)
+    review.problems += [f"`dvc.lock` does not match: {reason}" for reason in find_stale_reasons(head)]
+    _compare_categories(review)
+    counts = _read_both(review, COUNTS, "the counts of kept and rejected data")
     if counts:
-        result.counts = [change for change in changed(*counts) if change.name != TEST_PHOTOS]
-        result.incomparable = _incomparable(result, *counts)
-    if result.incomparable:
-        result.verdicts = without_judgement(result.verdicts)
-    tracked = _both(result, TRACKED_PRODUCTS, "the recommendations of the tracked products")
+        review.counts = [change for change in find_changes(*counts) if change.name != TEST_PHOTOS]
+        review.incomparable = _find_incomparability(review, *counts)
+    if review.incomparable:
+        review.verdicts = withhold_judgement(review.verdicts)
+    tracked = _read_both(review, TRACKED_PRODUCTS, "the recommendations of the tracked products")
     if tracked:
-        result.tracked_overlap = compare_recommendations(*tracked)
-    result.catalogue_overlap = _catalogue_overlap(result)
-    return result
+        review.tracked_overlap = compare_recommendations(*tracked)
+    review.catalogue_overlap = _compare_catalogues(review)
+    return review
 
 
-def _incomparable(result: Review, base: Mapping[str, Any], head: Mapping[str, Any]) -> str:
-    """Why the metrics of both sides are of different questions; empty if they are of the same."""
-    tables = [revision.json(PER_CATEGORY) or [] for revision in (result.base, result.head)]
-    before, after = ({row["category"]: row["images"] for row in table} for table in tables)
-    if before and after and set(before) != set(after):
-        return "they have other categories"
-    tested = base.get(TEST_PHOTOS), head.get(TEST_PHOTOS)
-    if (None not in tested and tested[0] != tested[1]) or (before and after and before != after):
-        return "they were measured on other test photos"
-    return ""
-
-
-def stale_at(revision: Revision) -> list[str]:
-    """Why stages would run again at a revision; a commit is looked at in a clone without data."""
+def find_stale_reasons(revision: Revision) -> list[str]:
+    """Return why stages would run again at a revision; a commit is checked out into a clone without data."""
     if revision.commit is None:
-        return [str(stale) for stale in stale_stages(revision.root)]
+        return [str(stale) for stale in find_stale_stages(revision.root)]
     repository = (git(revision.root, "rev-parse", "--show-toplevel") or "").removesuffix("\n")
-    inside = (git(revision.root, "rev-parse", "--show-prefix") or "").removesuffix("\n")  # empty at the top level
+    subfolder = (git(revision.root, "rev-parse", "--show-prefix") or "").removesuffix("\n")  # empty at the top level
     with tempfile.TemporaryDirectory() as folder:
         for command in (
             ["clone", "--quiet", "--shared", "--no-checkout", repository, folder],
             ["-C", folder, "checkout", "--quiet", "--detach", revision.commit],
         ):
             subprocess.run(["git", *command], check=True, capture_output=True)
-        return [str(stale) for stale in stale_stages(Path(folder) / inside)]
+        return [str(stale) for stale in find_stale_stages(Path(folder) / subfolder)]
 
 
-def _judge_metrics(result: Review) -> None:
-    """Judge by the base's policy and noise, so that a change cannot loosen its own limits."""
-    sources = {}
+def _judge_metrics(review: Review) -> None:
+    """Judge the metrics by the base's policy and noise, so that a change cannot loosen its own limits."""
+    judges = {}  # the revision whose file is used, by path
     for path in (POLICY, NOISE):
-        of_base, of_head = result.base.text(path), result.head.text(path)
-        sources[path] = result.base if of_base is not None else result.head
-        if of_base is not None and of_base != of_head:
-            result.notes.append(f"`{path}` differs: this review used the base's.")
-    policy = read_policy(sources[POLICY])
+        base_text = review.base.text(path)
+        judges[path] = review.base if base_text is not None else review.head
+        if base_text is not None and base_text != review.head.text(path):
+            review.notes.append(f"`{path}` differs: this review used the base's.")
+    policy = read_policy(judges[POLICY])
     if not policy:
-        result.problems.append(f"there is no `{POLICY}`: nothing says what is better")
+        review.problems.append(f"there is no `{POLICY}`, so nothing defines better and worse")
         return
-    noise = sources[NOISE].json(NOISE)
+    noise = judges[NOISE].json(NOISE)
     if noise is None:
-        result.notes.append(f"There is no `{NOISE}` (`make noise` measures it): only the tolerances count as noise.")
-    elif noise["training_data"] != training_data_hash(result.base.stages):
-        result.notes.append(f"`{NOISE}` was measured with other training data: `make noise` measures it again.")
-    both = [revision.json(SUMMARY) for revision in (result.base, result.head)]
-    for revision, metrics in zip((result.base, result.head), both, strict=True):
+        review.notes.append(f"There is no `{NOISE}` (`make noise` writes it): only the tolerances count as noise.")
+    elif noise["training_data"] != training_data_hash(review.base.stages):
+        review.notes.append(f"`{NOISE}` was measured with other training data: run `make noise` again.")
+    base = review.base.json(SUMMARY)
+    head = review.head.json(SUMMARY)
+    for revision, metrics in ((review.base, base), (review.head, head)):
         if not metrics or not isinstance(metrics, Mapping):
-            result.problems.append(f"{revision.label} has no metrics: `{SUMMARY}` is missing or empty")
-    if not result.problems:
-        result.verdicts = verdicts(both[0], both[1], policy, noise)
+            review.problems.append(f"{revision.label} has no metrics: `{SUMMARY}` is missing or empty")
+    if not review.problems:
+        review.verdicts = judge_metrics(base, head, policy, noise)
 
 
-def _compare_categories(result: Review) -> None:
-    tables = _both(result, PER_CATEGORY, "the categories that gained and lost")
+def _compare_categories(review: Review) -> None:
+    tables = _read_both(review, PER_CATEGORY, "the accuracy by category")
     if not tables:
         return
     base, head = ({row["category"]: row for row in table} for table in tables)
-    result.test_photos = {name: row["images"] for name, row in head.items()}
-    shares = [Change(name, base[name]["recall"], head[name]["recall"]) for name in head if name in base]
-    result.categories = extremes(shares)
-    for revision, ours, theirs in ((result.head, head, base), (result.base, base, head)):
-        if only := sorted(set(ours) - set(theirs)):
-            result.notes.append(f"Only {revision.label} has the categories {', '.join(only)}.")
+    review.test_photos = {name: row["images"] for name, row in head.items()}
+    changes = [Change(name=name, base=base[name]["recall"], head=head[name]["recall"]) for name in head if name in base]
+    review.categories = select_extremes(changes)
+    for revision, own, others in ((review.head, head, base), (review.base, base, head)):
+        unique = sorted(set(own) - set(others))
+        if unique:
+            review.notes.append(f"Only {revision.label} has the categories {', '.join(unique)}.")
 
 
-def _both(result: Review, path: str, what: str) -> tuple[Any, Any] | None:
-    """A JSON file of both revisions; None, with a problem or a note, if one lacks it or it is empty."""
-    base, head = result.base.json(path), result.head.json(path)
+def _find_incomparability(review: Review, base_counts: Mapping[str, Any], head_counts: Mapping[str, Any]) -> str:
+    """Return why the metrics of both sides answer different questions; empty if they answer the same."""
+    tables = [revision.json(PER_CATEGORY) or [] for revision in (review.base, review.head)]
+    before, after = ({row["category"]: row["images"] for row in table} for table in tables)
+    if before and after and set(before) != set(after):
+        return "their categories differ"
+    base_photos = base_counts.get(TEST_PHOTOS)
+    head_photos = head_counts.get(TEST_PHOTOS)
+    hashes_differ = None not in (base_photos, head_photos) and base_photos != head_photos
+    numbers_differ = bool(before and after) and before != after
+    return "they were measured on different test photos" if hashes_differ or numbers_differ else ""
+
+
+def _read_both(review: Review, path: str, content: str) -> tuple[Any, Any] | None:
+    """Return a JSON file of both revisions; None, with a problem or a note, if one of them lacks it or it is empty."""
+    base = review.base.json(path)
+    head = review.head.json(path)
     if not head:
-        result.problems.append(f"{result.head.label} has no `{path}`, or an empty one: {what} cannot be told")
+        review.problems.append(f"{review.head.label} has no `{path}`, or an empty one: {content} cannot be compared")
     elif not base:
-        result.notes.append(f"Not computed: {what}, as {result.base.label} has no `{path}`.")
+        review.notes.append(f"Not computed: {content}, because {review.base.label} has no `{path}`.")
     return (base, head) if base and head else None
 
 
-def _catalogue_overlap(result: Review) -> Overlap | None:
-    """The overlap over all products, if DVC's cache has both tables."""
-    tables = [_as_entries(recommendations_of(revision)) for revision in (result.base, result.head)]
-    if any(table is None for table in tables):
-        result.notes.append(
-            "Not computed: the recommendations of all products, as this machine does not have both versions of "
-            f"`{RECOMMENDATIONS}` (`dvc fetch recommend` at either revision brings them). The tracked products are "
+def _compare_catalogues(review: Review) -> Overlap | None:
+    """Compare the recommendations of all products; None, with a note, if DVC's cache lacks one of the tables."""
+    base = recommendations_of(review.base)
+    head = recommendations_of(review.head)
+    if base is None or head is None:
+        review.notes.append(
+            "Not computed: the recommendations of all products, because this machine lacks a version of "
+            f"`{RECOMMENDATIONS}` (`dvc fetch recommend` at either revision gets it). The tracked products are "
             "compared instead."
         )
         return None
-    return compare_recommendations(*(table for table in tables if table is not None))
+    return compare_recommendations(_as_entries(base), _as_entries(head))
 
 
-def _as_entries(table: dict[str, list[str]] | None) -> list[dict[str, Any]] | None:
-    if table is None:
-        return None
-    return [{"product_id": key, "name": "", "category": "", "similar": value} for key, value in table.items()]
+def _as_entries(recommendations: dict[str, list[str]]) -> list[dict[str, Any]]:
+    return [
+        {"product_id": product_id, "name": "", "category": "", "similar": similar_ids}
+        for product_id, similar_ids in recommendations.items()
+    ]
 
 
-def _blocking_fall(verdict: Verdict) -> str:
+def _describe_blocker(verdict: Verdict) -> str:
     if verdict.outcome is not Outcome.WORSE:
         return f"{verdict.metric} is {verdict.outcome}"
     change = abs((verdict.head or 0) - (verdict.base or 0))
-    return f"{verdict.metric} got worse by {change:.4f}, more than chance and the policy allow ({verdict.band:.4f})"
+    return f"{verdict.metric} got worse by {change:.4f}, more than noise and policy allow ({verdict.band:.4f})"

@@ -1,11 +1,11 @@
-"""The paths of the files that say how good a pipeline's results are, from the repository's root.
+"""The paths of the files with metrics, from the repository's root.
 
-Those of the tables and models are in `recommendation/fingerprints.py`.
+recommendation/fingerprints.py has the paths of the tables and models.
 """
 
-SUMMARY = "metrics/summary.json"  # the metrics that decide
+SUMMARY = "metrics/summary.json"  # the metrics that policy.yaml judges
 NOISE = "metrics/noise.json"  # written by `marketplace noise`, not by a stage
-COUNTS = "metrics/clean.json"
+COUNTS = "metrics/clean.json"  # rows and files that `clean` kept and left out
 TRAINING = "metrics/train_full/metrics.json"
 PER_CATEGORY = "metrics/evaluate/per_category.json"
 TRACKED_PRODUCTS = "metrics/tracked_products.json"

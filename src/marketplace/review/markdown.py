@@ -1,4 +1,4 @@
-"""A review as Markdown: first the verdict, then what explains it."""
+"""A review as Markdown: the verdict first, then what explains it."""
 
 import re
 from collections import Counter
@@ -6,10 +6,10 @@ from collections.abc import Iterable, Sequence
 
 from marketplace.review.changes import Change, Overlap, StageChange
 from marketplace.review.comparison import Review
-from marketplace.review.pictures import picture_links
+from marketplace.review.pictures import link_pictures
 from marketplace.review.verdicts import Outcome, Verdict
 
-NOT_COMPUTED = "Not computed: see the end."
+NOT_COMPUTED = "Not computed: see the notes."
 SIGNS = {
     Outcome.BETTER: "🟢 better",
     Outcome.WORSE: "🔴 worse",
@@ -22,172 +22,186 @@ SIGNS = {
 }
 
 
-def markdown(review: Review) -> str:
-    """The whole page: verdict, metrics and parameters, then the rest, folded."""
+def format_review(review: Review) -> str:
+    """Return the whole page: verdict, metrics and parameters, then the rest in sections that unfold."""
     sections = [
         f"## Review of `{review.head.label}` against `{review.base.label}`",
-        _headline(review),
-        _list(f"⛔ {reason}" for reason in review.blocking),
-        _metrics(review.verdicts),
-        _section("Parameters", _params(review.params), "No parameter changed."),
-        _section("Pictures of what moved", picture_links(review), ""),
-        _folded("Stages whose outputs changed, and why", _stages(review.stages), "No stage has other outputs."),
-        _folded("Categories that gained and lost most", _categories(review), "No category's accuracy changed."),
-        _folded("Data", _counts(review.counts), "Cleaning kept and left out the same."),
-        _folded("Recommendations that changed", _recommendations(review), ""),
-        _folded("Good to know", _list(review.notes), ""),
+        _format_headline(review),
+        _format_list(f"⛔ {reason}" for reason in review.blockers),
+        _format_metrics(review.verdicts),
+        _section("Parameters", _format_params(review.params) or "No parameter changed."),
+        _section("Pictures that changed", link_pictures(review)),
+        _fold("Stages whose outputs changed, and why", _format_stages(review.stages) or "No stage's outputs changed."),
+        _fold("Categories with the largest changes", _format_categories(review) or "No category's accuracy changed."),
+        _fold("Data", _format_counts(review.counts) or "Cleaning kept and rejected the same data."),
+        _fold("Recommendations that changed", _format_recommendations(review)),
+        _fold("Notes", _format_list(review.notes)),
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
 
 
-def sentence(review: Review) -> str:
-    """Why results that were just computed are not those of the base, and how far from them; empty if they are."""
-    if not review.rounding:
+def explain_rounding(review: Review) -> str:
+    """Explain how far this machine's results are from the base's if only rounding differs; empty otherwise."""
+    if not review.differs_by_rounding:
         return ""
-    moved = [verdict for verdict in review.verdicts if verdict.base is not None and verdict.base != verdict.head]
-    figures = ", ".join(f"{one.metric} {_figure(one.head)} instead of {_figure(one.base)}" for one in moved)
-    beyond = [one.metric for one in moved if one.outcome in (Outcome.BETTER, Outcome.WORSE)]
-    chance = f"beyond the noise of the random seed: {', '.join(beyond)}" if beyond else "all within the seed's noise"
+    changes = [verdict for verdict in review.verdicts if verdict.base is not None and verdict.base != verdict.head]
+    figures = ", ".join(
+        f"{verdict.metric} {_format_figure(verdict.head)} instead of {_format_figure(verdict.base)}"
+        for verdict in changes
+    )
+    notable = [verdict.metric for verdict in changes if verdict.outcome in (Outcome.BETTER, Outcome.WORSE)]
+    noise = f"beyond the seed's noise: {', '.join(notable)}" if notable else "all within the seed's noise"
     return (
-        "`git status` is not clean, since this machine rounds otherwise than the one of the commit: another processor, "
+        "`git status` is not clean because this machine rounds differently from the commit's: it has another processor "
         "or another number of cores. Code, parameters and data are the same.\n"
-        + (f"{figures} ({chance}).\n" if figures else "The metrics are the same.\n")
+        + (f"{figures} ({noise}).\n" if figures else "The metrics are the same.\n")
         + "To keep these results as your baseline: git commit -am 'Results of this machine'"
     )
 
 
-def escaped(text: str) -> str:
-    """Text of a listing escaped, so that Markdown shows it literally, on one line, and it mentions nobody."""
+def escape(text: str) -> str:
+    """Escape a listing's text, so that Markdown shows it literally and on one line, and it mentions nobody."""
     unlinked = re.sub(r"([@#])", "\\1\N{ZERO WIDTH SPACE}", " ".join(text.split()))
     return re.sub(r"([\\`*_{}\[\]()#+!|<>~$&-])", r"\\\1", unlinked)
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table; columns whose name ends with `:` are aligned to the right."""
+def format_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a Markdown table; columns whose name ends with `:` are aligned to the right."""
     titles = [column.removesuffix(":") for column in columns]
     marks = ["---:" if column.endswith(":") else "---" for column in columns]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in (titles, marks, *rows))
 
 
-def _headline(review: Review) -> str:
+def _format_headline(review: Review) -> str:
+    if review.incomparable and not review.blockers:
+        return f"**Verdict: not comparable**, because {review.incomparable}. The figures of each side stand alone."
     counts = Counter(verdict.outcome for verdict in review.verdicts)
-    said = ", ".join(f"{counts[outcome]} {outcome}" for outcome in Outcome if counts[outcome])
-    better, worse = counts[Outcome.BETTER], counts[Outcome.WORSE]
-    if review.blocking:
-        word = "blocked"
-    elif review.incomparable:
-        return f"**Verdict: the two cannot be compared**, as {review.incomparable}. The figures are of each for itself."
-    elif review.rounding:
-        word = "the same within rounding" if not worse and not better else "moved by rounding alone"
-    elif better and worse:
-        word = "better and worse"
-    else:
-        moved = "within noise" if counts[Outcome.NOISE] else "unchanged"
-        word = "better" if better else "worse, though nothing blocks" if worse else moved
-    why = " Code, parameters and data are the same; another processor rounds otherwise." if review.rounding else ""
-    return f"**Verdict: {word}.**{why}" + (f" Of {len(review.verdicts)} metrics: {said}." if said else "")
+    parts = [f"**Verdict: {_choose_verdict(review, counts)}.**"]
+    if review.differs_by_rounding:
+        parts.append("Code, parameters and data are the same; another processor rounds differently.")
+    if counts:
+        outcomes = ", ".join(f"{counts[outcome]} {outcome}" for outcome in Outcome if counts[outcome])
+        parts.append(f"Of {len(review.verdicts)} metrics: {outcomes}.")
+    return " ".join(parts)
 
 
-def _metrics(verdicts: Sequence[Verdict]) -> str:
-    if not verdicts:
-        return ""
+def _choose_verdict(review: Review, counts: Counter[Outcome]) -> str:
+    better = counts[Outcome.BETTER]
+    worse = counts[Outcome.WORSE]
+    if review.blockers:
+        return "blocked"
+    if review.differs_by_rounding:
+        return "changed by rounding alone" if better or worse else "the same within rounding"
+    if better and worse:
+        return "better and worse"
+    if better:
+        return "better"
+    if worse:
+        return "worse, but nothing blocks"
+    return "within noise" if counts[Outcome.NOISE] else "unchanged"
+
+
+def _format_metrics(verdicts: Sequence[Verdict]) -> str:
     rows = [
         [
             f"`{verdict.metric}`",
-            _figure(verdict.base),
-            _figure(verdict.head),
-            _gain(verdict),
+            _format_figure(verdict.base),
+            _format_figure(verdict.head),
+            _format_gain(verdict),
             f"±{verdict.band:.4f}",
             SIGNS[verdict.outcome] + (" ⛔" if verdict.blocks else ""),
         ]
         for verdict in verdicts
     ]
-    return table(["metric", "base:", "head:", "change:", "band:", "verdict"], rows)
+    return format_table(["metric", "base:", "head:", "change:", "band:", "verdict"], rows) if rows else ""
 
 
-def _params(params: Sequence[Change]) -> str:
-    rows = [[f"`{change.name}`", _value(change.base), _value(change.head)] for change in params]
-    return table(["parameter", "base", "head"], rows) if rows else ""
+def _format_params(params: Sequence[Change]) -> str:
+    rows = [[f"`{change.name}`", _format_value(change.base), _format_value(change.head)] for change in params]
+    return format_table(["parameter", "base", "head"], rows) if rows else ""
 
 
-def _stages(stages: Sequence[StageChange]) -> str:
+def _format_stages(stages: Sequence[StageChange]) -> str:
     rows = [
-        [f"`{change.stage}`", ", ".join(f"`{path}`" for path in change.outputs), _reasons(change)] for change in stages
+        [f"`{change.stage}`", ", ".join(f"`{path}`" for path in change.outputs), _format_reasons(change)]
+        for change in stages
     ]
-    return table(["stage", "outputs", "because of"], rows) if rows else ""
+    return format_table(["stage", "outputs", "because of"], rows) if rows else ""
 
 
-def _reasons(change: StageChange) -> str:
+def _format_reasons(change: StageChange) -> str:
     if not change.reasons:
-        return "nothing that `dvc.lock` records: other libraries or another machine"
+        return "nothing in `dvc.lock`: other libraries or another machine"
     return "; ".join(f"{kind} {', '.join(f'`{name}`' for name in names)}" for kind, names in change.reasons.items())
 
 
-def _categories(review: Review) -> str:
+def _format_categories(review: Review) -> str:
     if review.categories is None:
         return NOT_COMPUTED
     rows = [
         [
-            escaped(change.name),
+            escape(change.name),
             f"{change.base:.3f}",
             f"{change.head:.3f}",
-            f"{change.gained:+.3f}",
+            f"{change.gain:+.3f}",
             str(review.test_photos[change.name]),
         ]
         for change in review.categories
     ]
-    return table(["category", "base:", "head:", "change:", "test photos:"], rows) if rows else ""
+    return format_table(["category", "base:", "head:", "change:", "test photos:"], rows) if rows else ""
 
 
-def _counts(counts: Sequence[Change] | None) -> str:
+def _format_counts(counts: Sequence[Change] | None) -> str:
     if counts is None:
         return NOT_COMPUTED
-    rows = [[f"`{change.name}`", _value(change.base), _value(change.head), f"{change.gained:+g}"] for change in counts]
-    return table(["count", "base:", "head:", "change:"], rows) if rows else ""
+    rows = [
+        [f"`{change.name}`", _format_value(change.base), _format_value(change.head), f"{change.gain:+g}"]
+        for change in counts
+    ]
+    return format_table(["count", "base:", "head:", "change:"], rows) if rows else ""
 
 
-def _recommendations(review: Review) -> str:
-    lines = []
+def _format_recommendations(review: Review) -> str:
+    parts = []
     if review.catalogue_overlap:
-        lines.append(_share(review.catalogue_overlap, "all"))
+        parts.append(_format_overlap(review.catalogue_overlap, "all"))
     if review.tracked_overlap:
-        lines.append(_share(review.tracked_overlap, "the tracked"))
+        parts.append(_format_overlap(review.tracked_overlap, "the tracked"))
         rows = [
-            [escaped(moved.name), escaped(moved.category), f"`{moved.product_id}`", f"{moved.share:.0%}"]
-            for moved in review.tracked_overlap.least
+            [escape(product.name), escape(product.category), f"`{product.product_id}`", f"{product.share:.0%}"]
+            for product in review.tracked_overlap.least
         ]
         if rows:
-            lines.append(table(["moved most", "category", "id", "stayed:"], rows))
-    return "\n\n".join(lines) or NOT_COMPUTED
+            parts.append(format_table(["changed most", "category", "id", "the same:"], rows))
+    return "\n\n".join(parts) or NOT_COMPUTED
 
 
-def _share(overlap: Overlap, whose: str) -> str:
+def _format_overlap(overlap: Overlap, products: str) -> str:
     return (
-        f"Of {whose} {overlap.products:,} products, **{overlap.share:.1%}** of their recommendations stayed the same; "
-        f"{overlap.unchanged:,} products kept all of them."
+        f"**{overlap.share:.1%}** of the recommendations of {products} {overlap.products:,} products stayed the same; "
+        f"{overlap.unchanged:,} products kept all of theirs."
     )
 
 
-def _section(title: str, body: str, otherwise: str) -> str:
-    return f"### {title}\n\n{body or otherwise}" if body or otherwise else ""
+def _section(title: str, body: str) -> str:
+    return f"### {title}\n\n{body}" if body else ""
 
 
-def _folded(title: str, body: str, otherwise: str) -> str:
-    shown = body or otherwise
-    return f"<details><summary><b>{title}</b></summary>\n\n{shown}\n\n</details>" if shown else ""
+def _fold(title: str, body: str) -> str:
+    return f"<details><summary><b>{title}</b></summary>\n\n{body}\n\n</details>" if body else ""
 
 
-def _list(items: Iterable[str]) -> str:
+def _format_list(items: Iterable[str]) -> str:
     return "\n".join(f"- {item}" for item in items)
 
 
-def _figure(value: float | None) -> str:
+def _format_figure(value: float | None) -> str:
     return "–" if value is None else f"{value:.4f}"
 
 
-def _gain(verdict: Verdict) -> str:
+def _format_gain(verdict: Verdict) -> str:
     return "–" if verdict.base is None or verdict.head is None else f"{verdict.head - verdict.base:+.4f}"
 
 
-def _value(value: object) -> str:
+def _format_value(value: object) -> str:
     return "–" if value is None else f"`{value}`"

@@ -1,7 +1,6 @@
-"""The model card: what the models are, what they were made from, how good they are, and where they came from."""
+"""The model card: what the models do, their training data, metrics, limits and lineage."""
 
 from pathlib import Path
-from typing import Any
 
 import jinja2
 
@@ -10,60 +9,58 @@ from marketplace.common.files import replacing
 from marketplace.recommendation.fingerprints import IMAGE_MODEL, TRAINING_DATA
 from marketplace.review.files import COUNTS, NOISE, PER_CATEGORY, SUMMARY, TRAINING
 from marketplace.review.lock import hashes, training_data_hash
-from marketplace.review.markdown import escaped
-from marketplace.review.noise import band_of
+from marketplace.review.markdown import escape
+from marketplace.review.noise import noise_band
 from marketplace.review.revisions import WORKSPACE, Revision, git
 
 TEMPLATES = Path(__file__).parent / "templates"
-NAMED = (IMAGE_MODEL, "models/full.pt", "models/pretrained.pt", TRAINING_DATA)
+CARD_FILES = (IMAGE_MODEL, "models/full.pt", "models/pretrained.pt", TRAINING_DATA)  # with their hashes
+INPUTS = ("dvc.lock", "params.yaml", "src", "stages")
 
 
 def write_model_card(root: Path, path: Path) -> None:
     """Write the card of the models in the working tree. Raises MarketplaceError if the pipeline has not run."""
-    card = _filled(Revision.of(root, WORKSPACE))
+    card = _render_card(Revision.of(root, WORKSPACE))
     path.parent.mkdir(exist_ok=True)
     with replacing(path) as part:
         part.write_text(card, encoding="utf-8")
 
 
-def _filled(tree: Revision) -> str:
-    needed = {
-        "counts": COUNTS,
-        "summary": SUMMARY,
-        "categories": PER_CATEGORY,
-        "trained": TRAINING,
-    }
-    values = {name: tree.json(file) for name, file in needed.items()}
-    missing = [needed[name] for name, value in values.items() if not value]
+def _render_card(tree: Revision) -> str:
+    sources = {"counts": COUNTS, "summary": SUMMARY, "categories": PER_CATEGORY, "training": TRAINING}
+    values = {name: tree.json(file) for name, file in sources.items()}
+    missing = [sources[name] for name, value in values.items() if not value]
     if missing:
         raise MarketplaceError(f"{', '.join(missing)} is missing or empty: run `dvc repro` first.")
     noise = tree.json(NOISE)
     metrics = [
-        {"name": name, "value": value, "band": band_of(noise, name) if noise else None}
+        {"name": name, "value": value, "band": noise_band(noise, name) if noise else None}
         for name, value in values["summary"].items()
     ]
-    written = {file: md5 for entry in tree.stages.values() for file, md5 in hashes(entry, "outs").items()}
+    outputs = {file: md5 for entry in tree.stages.values() for file, md5 in hashes(entry, "outs").items()}
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         undefined=jinja2.StrictUndefined,
-        autoescape=False,  # Markdown; names of categories are cleaned text
+        autoescape=False,  # it is Markdown, and the names of categories are clean
         keep_trailing_newline=True,
     )
-    environment.filters["escaped"] = escaped
+    environment.filters["escape_markdown"] = escape
     return environment.get_template("model_card.md").render(
         params=tree.yaml("params.yaml"),
         counts=values["counts"],
-        best=values["trained"]["best"],
+        best=values["training"]["best"],
         metrics=metrics,
         foreign_noise=bool(noise) and noise["training_data"] != training_data_hash(tree.stages),
         categories=values["categories"],
         weakest=min(values["categories"], key=lambda row: (row["recall"], row["category"])),
-        commit=_commit(tree.root),
-        files={file: written[file] for file in NAMED if file in written},
+        commit=_describe_commit(tree.root),
+        files={file: outputs[file] for file in CARD_FILES if file in outputs},
     )
 
 
-def _commit(root: Path) -> str:
+def _describe_commit(root: Path) -> str:
     head = (git(root, "rev-parse", "--short", "HEAD") or "").strip()
-    changed: Any = git(root, "status", "--porcelain", "--", "dvc.lock", "params.yaml", "src", "stages")
-    return f"`{head}`{', and changes that are not committed' if changed else ''}" if head else "none"
+    if not head:
+        return "none"
+    is_dirty = bool(git(root, "status", "--porcelain", "--", *INPUTS))
+    return f"`{head}`, with uncommitted changes" if is_dirty else f"`{head}`"

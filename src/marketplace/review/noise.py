@@ -1,4 +1,4 @@
-"""The noise of the reviewed metrics: how much they move if only the random seed of training changes."""
+"""The noise of metrics: how much they vary if only the random seed of training changes."""
 
 import logging
 import subprocess
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.special import stdtrit  # scipy.stats, with the same quantiles, takes a second to import
+from scipy.special import stdtrit  # scipy.stats has the same quantiles, but takes a second to import
 
 from marketplace.common.errors import MarketplaceError
 from marketplace.review.files import SUMMARY
@@ -19,20 +19,20 @@ log = logging.getLogger(__name__)
 
 
 def measure_noise(root: Path, n_seeds: int) -> dict[str, Any]:
-    """Repeat training with the seeds 1 to `n_seeds`, each as a `dvc exp run --temp`: the content of metrics/noise.json.
+    """Train with the seeds 1 to `n_seeds`, each as a `dvc exp run --temp`; return the content of metrics/noise.json.
 
-    The experiments are removed again; their results stay in DVC's cache, so that repeating them costs nothing.
+    The experiments are removed afterwards. Their results stay in DVC's cache, so measuring again costs nothing.
     """
-    seeds = range(1, n_seeds + 1)
+    seeds = list(range(1, n_seeds + 1))
     summaries = []
     for seed in seeds:
         log.info("Seed %d of %d.", seed, n_seeds)
-        summaries.append(_summary_with(root, seed))
-    return noise_of(summaries, list(seeds), training_data_hash(Revision.of(root, WORKSPACE).stages))
+        summaries.append(_train_with_seed(root, seed))
+    return summarise_noise(summaries, seeds, training_data_hash(Revision.of(root, WORKSPACE).stages))
 
 
-def noise_of(summaries: list[dict[str, float]], seeds: list[int], training_data: str | None) -> dict[str, Any]:
-    """Mean and spread (sample standard deviation) of each metric over `summaries`, one for each seed."""
+def summarise_noise(summaries: list[dict[str, float]], seeds: list[int], training_data: str | None) -> dict[str, Any]:
+    """Return the mean and the spread (sample standard deviation) of each metric over `summaries`, one per seed."""
     metrics = {}
     for name in summaries[0]:
         values = [summary[name] for summary in summaries]
@@ -44,28 +44,30 @@ def noise_of(summaries: list[dict[str, float]], seeds: list[int], training_data:
     return {"seeds": seeds, "training_data": training_data, "metrics": metrics}
 
 
-def band_of(noise: dict[str, Any], metric: str) -> float | None:
-    """The largest difference, in 95 of 100 cases, between two training runs that differ only in their seed.
+def noise_band(noise: dict[str, Any], metric: str) -> float | None:
+    """Return the largest difference, in 95 of 100 cases, between two training runs that differ only in their seed.
 
         t(0.975, n - 1) * s * sqrt(2)
 
-    for the spread s over n seeds: each of the two has the variance s^2, which is itself known from n values only. None
-    if the metric was not measured.
+    for the spread s over n seeds: each of the two has the variance s^2, which is itself estimated from n values.
+    Returns None if the metric was not measured.
     """
-    measured = noise["metrics"].get(metric)
-    if measured is None:
+    figures = noise["metrics"].get(metric)
+    if figures is None:
         return None
-    quantile = stdtrit(len(measured["values"]) - 1, (1 + CONFIDENCE) / 2)  # of Student's t distribution
-    return float(quantile * measured["spread"] * np.sqrt(2))
+    quantile = stdtrit(len(figures["values"]) - 1, (1 + CONFIDENCE) / 2)  # Student's t distribution
+    return float(quantile * figures["spread"] * np.sqrt(2))
 
 
-def _summary_with(root: Path, seed: int) -> dict[str, float]:
+def _train_with_seed(root: Path, seed: int) -> dict[str, float]:
+    """Return the summary of an experiment with another seed. Raises MarketplaceError if it fails."""
     name = f"noise-{seed}"
-    dvc = [sys.executable, "-m", "dvc", "exp"]
-    subprocess.run([*dvc, "remove", "--quiet", name], cwd=root, stderr=subprocess.DEVNULL)  # of an interrupted run
-    run = [*dvc, "run", "--temp", "--name", name, "--set-param", f"train.seed={seed}"]
+    experiment = [sys.executable, "-m", "dvc", "exp"]
+    remove = [*experiment, "remove", "--quiet", name]
+    run = [*experiment, "run", "--temp", "--name", name, "--set-param", f"train.seed={seed}"]
+    subprocess.run(remove, cwd=root, stderr=subprocess.DEVNULL)  # an interrupted run may have left it
     if subprocess.run(run, cwd=root).returncode != 0:
         raise MarketplaceError(f"the training run with train.seed={seed} failed: see above.")
-    summary: dict[str, float] = Revision.of(root, name).json(SUMMARY)
-    subprocess.run([*dvc, "remove", "--quiet", name], cwd=root, check=True)
+    summary = Revision.of(root, name).json(SUMMARY)
+    subprocess.run(remove, cwd=root, check=True)
     return summary

@@ -1,4 +1,4 @@
-"""Links to the pictures that a change moved, where a review is read on GitHub."""
+"""Links to the pictures that a change affects, for a review on GitHub."""
 
 import os
 
@@ -6,23 +6,23 @@ from marketplace.review.comparison import Review
 from marketplace.review.revisions import Revision, git
 
 
-def picture_links(review: Review) -> str:
-    """A line for each picture that differs, with links to both revisions' files; empty outside of GitHub Actions.
+def link_pictures(review: Review) -> str:
+    """Return a line for each picture that differs, with links to both versions; empty outside of GitHub Actions.
 
-    Its environment names the repository:
+    The environment names the repository:
     https://docs.github.com/en/actions/reference/workflows-and-actions/variables#default-environment-variables
     """
     if "GITHUB_REPOSITORY" not in os.environ or review.base.commit is None or review.head.commit is None:
         return ""
-    changed = {output for change in review.stages for output in change.outputs}
+    changed_outputs = {output for change in review.stages for output in change.outputs}
     return "\n".join(
         f"- {title}: [before]({_address(review.base, path)}), [after]({_address(review.head, path)})"
         for path, title in review.head.plot_titles.items()
-        if path in changed and path.endswith(".jpg")
+        if path in changed_outputs and path.endswith(".jpg")
     )
 
 
 def _address(revision: Revision, path: str) -> str:
     server = os.environ.get("GITHUB_SERVER_URL", "https://github.com")
-    inside = (git(revision.root, "rev-parse", "--show-prefix") or "").strip()  # this folder in a larger repository
-    return f"{server}/{os.environ['GITHUB_REPOSITORY']}/blob/{revision.commit}/{inside}{path}"
+    folder = (git(revision.root, "rev-parse", "--show-prefix") or "").strip()  # this project's in a larger repository
+    return f"{server}/{os.environ['GITHUB_REPOSITORY']}/blob/{revision.commit}/{folder}{path}"

@@ -1,4 +1,4 @@
-"""The plots page: what `dvc plots show` draws, with everything inside.
+"""The plots page: the plots of `dvc plots show` in one file.
 
 DVC's own page loads Vega from the network.
 """
@@ -21,7 +21,7 @@ TEMPLATE = Path(__file__).parent / "templates" / "plots.html"
 
 @dataclass(frozen=True)
 class Plot:
-    """A plot: drawn for light and for dark pages, or a photo."""
+    """A photo, or a plot drawn for light and for dark pages."""
 
     title: str
     light: str = ""  # SVG
@@ -34,25 +34,25 @@ def write_plots_page(root: Path, path: Path) -> None:
     titles = Revision.of(root, WORKSPACE).plot_titles
     with tempfile.TemporaryDirectory() as images:
         command = ["dvc", "plots", "show", "--json", "--out", images]
-        done = subprocess.run(command, cwd=root, capture_output=True, text=True)
-        if done.returncode:
-            raise MarketplaceError(f"`dvc plots show` fails: {done.stderr.strip().splitlines()[-1:]}.")
-        drawn = json.loads(done.stdout)["data"]
-        plots = [_plot(titles.get(name, name), found) for name, parts in drawn.items() for found in parts]
+        process = subprocess.run(command, cwd=root, capture_output=True, text=True)
+        if process.returncode:
+            raise MarketplaceError(f"`dvc plots show` fails: {process.stderr.strip().splitlines()[-1:]}.")
+        renderings = json.loads(process.stdout)["data"]
+        plots = [_plot(titles.get(name, name), part) for name, parts in renderings.items() for part in parts]
     if not plots:
         raise MarketplaceError("there is nothing to draw: run `dvc repro` first.")
     path.parent.mkdir(exist_ok=True)
     write_page(path, TEMPLATE, plots=plots)
 
 
-def _plot(title: str, found: dict[str, Any]) -> Plot:
-    if found["type"] == "image":
-        return Plot(title, photo=data_url(Path(found["url"]).read_bytes()))
-    content = {name: value for name, value in found["content"].items() if name not in ("$schema", "title")}
-    return Plot(title, light=_svg(content, None), dark=_svg(content, "dark"))
+def _plot(title: str, rendering: dict[str, Any]) -> Plot:
+    if rendering["type"] == "image":
+        return Plot(title=title, photo=data_url(Path(rendering["url"]).read_bytes()))
+    content = {name: value for name, value in rendering["content"].items() if name not in ("$schema", "title")}
+    return Plot(title=title, light=_draw(content, None), dark=_draw(content, "dark"))
 
 
-def _svg(content: dict[str, Any], theme: Literal["dark"] | None) -> str:
+def _draw(content: dict[str, Any], theme: Literal["dark"] | None) -> str:
+    """Return a Vega-Lite specification as SVG."""
     config = {"background": "transparent", "font": "system-ui, sans-serif"}
-    svg: str = vl_convert.vegalite_to_svg(content, theme=theme, config=config)
-    return svg
+    return vl_convert.vegalite_to_svg(content, theme=theme, config=config)

@@ -25,7 +25,16 @@ class Recommendation:
     similar_product_id: str
     rank: int
     score: float
-    photos: dict[str, str]  # image id to the SHA-256 of its file: a photo of the product, then one of the similar one
+    photos: dict[str, str]  # image id to the SHA-256 of its file; the first photo is the product's own
+
+    def describe(self) -> dict[str, list[str]]:
+        """Return the lines to show, by heading."""
+        return {
+            "recommended": [
+                f"{self.similar_product_id} for {self.product_id}, rank {self.rank}, score {self.score:.4f}"
+            ],
+            "photos": [f"{image_id}  sha256 {sha256}" for image_id, sha256 in self.photos.items()],
+        }
 
 
 def recommendations_of(revision: Revision) -> dict[str, list[str]] | None:

@@ -1,4 +1,4 @@
-"""A revision of the repository: a commit, an experiment or the working tree, and the files that Git has of it."""
+"""A revision of the repository (a commit, an experiment or the working tree) and its files in Git."""
 
 import json
 import subprocess
@@ -17,7 +17,7 @@ WORKSPACE = "workspace"
 
 @dataclass(frozen=True)
 class Revision:
-    """A revision by the name it was asked for, and its commit; None for the working tree."""
+    """A revision by the name that the user gave, and its commit; None for the working tree."""
 
     root: Path
     name: str
@@ -25,58 +25,57 @@ class Revision:
 
     @classmethod
     def of(cls, root: Path, name: str) -> Self:
-        """The revision of a commit, branch, tag or experiment, or the working tree for "workspace".
+        """Return the revision of a commit, branch, tag or experiment, or the working tree for "workspace".
 
         Raises MarketplaceError if there is none.
         """
         if name == WORKSPACE:
-            return cls(root, name, None)
+            return cls(root=root, name=name, commit=None)
         commit = git(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
         if commit is None:
-            commit = _experiments(root).get(name)
+            commit = _experiment_commits(root).get(name)
         if commit is None:
             raise MarketplaceError(
-                f"{name!r} is not a commit, branch, tag or experiment here. `git fetch` brings what the remote has (a "
-                "CI checkout needs its whole history, fetch-depth: 0), `dvc exp pull` experiments."
+                f"{name!r} is not a commit, branch, tag or experiment here. `git fetch` gets the remote's commits (a "
+                "CI checkout needs the whole history: fetch-depth: 0), `dvc exp pull` gets experiments."
             )
-        return cls(root, name, commit.strip())
+        return cls(root=root, name=name, commit=commit.strip())
 
     @property
     def label(self) -> str:
-        """The name with the commit's first digits."""
+        """The name with the first digits of the commit."""
         if self.commit is None or self.commit.startswith(self.name):
             return self.name[:10]
         return f"{self.name} ({self.commit[:7]})"
 
     def text(self, path: str) -> str | None:
-        """A file's content, None if it does not exist."""
+        """Return a file's content, None if it does not exist."""
         if self.commit is None:
             file = self.root / path
             return file.read_text(encoding="utf-8") if file.is_file() else None
-        return git(self.root, "show", f"{self.commit}:./{path}")  # of this folder, which may lie in a larger repository
+        return git(self.root, "show", f"{self.commit}:./{path}")  # ./: this folder may lie in a larger repository
 
     def json(self, path: str) -> Any:
-        """A JSON file's value, None if it does not exist. Raises MarketplaceError if it is not JSON."""
-        return self._parsed(path, json.loads, "JSON")
+        """Return the value in a JSON file, None if it does not exist. Raises MarketplaceError if it is not JSON."""
+        return self._parse(path, json.loads, "JSON")
 
     def yaml(self, path: str) -> Any:
-        """A YAML file's value, None if it does not exist. Raises MarketplaceError if it is not YAML."""
-        return self._parsed(path, yaml.safe_load, "YAML")
+        """Return the value in a YAML file, None if it does not exist. Raises MarketplaceError if it is not YAML."""
+        return self._parse(path, yaml.safe_load, "YAML")
 
     @cached_property
     def stages(self) -> dict[str, Any]:
         """The stages of dvc.lock by name; empty if there is no such file."""
-        stages: dict[str, Any] = (self.yaml("dvc.lock") or {}).get("stages", {})
-        return stages
+        return (self.yaml("dvc.lock") or {}).get("stages", {})
 
     @cached_property
     def plot_titles(self) -> dict[str, str]:
-        """The titles that dvc.yaml gives to the plots of its stages, by path."""
+        """The titles of the stages' plots in dvc.yaml, by path."""
         stages = (self.yaml("dvc.yaml") or {}).get("stages", {})
         plots = [plot for stage in stages.values() for plot in stage.get("plots", []) if isinstance(plot, dict)]
         return {path: options["title"] for plot in plots for path, options in plot.items() if "title" in options}
 
-    def _parsed(self, path: str, parse: Callable[[str], Any], language: str) -> Any:
+    def _parse(self, path: str, parse: Callable[[str], Any], language: str) -> Any:
         text = self.text(path)
         try:
             return None if text is None else parse(text)
@@ -84,14 +83,14 @@ class Revision:
             raise MarketplaceError(f"{path} of {self.name} is not {language}: {error}.") from error
 
 
-def _experiments(root: Path) -> dict[str, str]:
-    """Experiment names to commits: DVC keeps them as refs/exps/<baseline>/<name>."""
-    listed = git(root, "for-each-ref", "--format=%(objectname) %(refname)", "refs/exps") or ""
-    refs = (line.split(" ", 1) for line in listed.splitlines())
+def _experiment_commits(root: Path) -> dict[str, str]:
+    """Return the commits of experiments by name: DVC keeps them as refs/exps/<baseline>/<name>."""
+    listing = git(root, "for-each-ref", "--format=%(objectname) %(refname)", "refs/exps") or ""
+    refs = (line.split(" ", 1) for line in listing.splitlines())
     return {ref.rpartition("/")[2]: commit for commit, ref in refs}
 
 
 def git(root: Path, *arguments: str) -> str | None:
-    """The output of a Git command, None if it fails."""
-    done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, encoding="utf-8")
-    return done.stdout if done.returncode == 0 else None
+    """Return the output of a Git command, None if it fails."""
+    process = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, encoding="utf-8")
+    return process.stdout if process.returncode == 0 else None

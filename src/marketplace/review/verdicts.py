@@ -1,4 +1,4 @@
-"""The verdict on a metric's change: the policy says what is better and what blocks, the noise what is chance."""
+"""Verdicts on metrics: the policy defines better and worse, and the noise tells a change from chance."""
 
 import math
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, NonNegativeFloat, TypeAdapter, ValidationError
 
 from marketplace.common.errors import MarketplaceError
-from marketplace.review.noise import band_of
+from marketplace.review.noise import noise_band
 from marketplace.review.revisions import Revision
 
 
@@ -32,7 +32,7 @@ POLICY = "policy.yaml"
 
 
 class Outcome(StrEnum):
-    """The outcome of comparing a metric."""
+    """The result of comparing a metric at two revisions."""
 
     BETTER = "better"
     WORSE = "worse"
@@ -46,12 +46,12 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True)
 class Verdict:
-    """A metric at both revisions (None if it is missing), and what the policy says about the change."""
+    """A metric at both revisions, None where it is missing, and the outcome under the policy."""
 
     metric: str
     base: float | None
     head: float | None
-    band: float  # a change counts when it exceeds this: the noise or the tolerance, whichever is wider
+    band: float  # a change counts if it exceeds this: the noise or the tolerance, whichever is wider
     outcome: Outcome
     blocks: bool
 
@@ -59,65 +59,70 @@ class Verdict:
 def read_policy(revision: Revision) -> Policy:
     """Return the rules in a revision's policy.yaml, none if it has no such file.
 
-    Raises MarketplaceError if the file cannot be read, or names what is wrong in it.
+    Raises MarketplaceError if the file is not YAML, or names the rule that is wrong.
     """
-    return policy_of(revision.yaml(POLICY) or {})
+    return parse_policy(revision.yaml(POLICY) or {})
 
 
-def policy_of(values: Any) -> Policy:
-    """The rules of a parsed policy.yaml. Raises MarketplaceError that names what is wrong."""
+def parse_policy(values: Any) -> Policy:
+    """Return the rules in the content of policy.yaml. Raises MarketplaceError that names the rule that is wrong."""
     try:
         return TypeAdapter(Policy).validate_python(values)
     except ValidationError as error:
-        where = ".".join(map(str, error.errors()[0]["loc"]))
-        raise MarketplaceError(f"{POLICY}: {where}: {error.errors()[0]['msg']}.") from error
+        mistake = error.errors()[0]
+        place = ".".join(map(str, mistake["loc"]))
+        raise MarketplaceError(f"{POLICY}: {place}: {mistake['msg']}.") from error
 
 
-def verdicts(
+def judge_metrics(
     base: Mapping[str, Any], head: Mapping[str, Any], policy: Policy, noise: dict[str, Any] | None
 ) -> list[Verdict]:
-    """A verdict on each metric of the policy, in its order, then on those that it does not know.
+    """Return a verdict on each metric of the policy, in its order, then on the other metrics of `head`.
 
-    A metric that is missing or not finite at `head` blocks, whatever the policy says; one that `base` does not have is
-    new.
+    A metric that is missing or not finite at `head` blocks, whatever the policy says. One that `base` lacks is new.
     """
-    unknown = [name for name in head if name not in policy]
-    rules = [*policy.items(), *((name, Rule(better="higher", tolerance=0, blocks=False)) for name in unknown)]
-    return [_verdict(name, _number(base, name), _number(head, name), rule, noise) for name, rule in rules]
+    default = Rule(better="higher", tolerance=0, blocks=False)
+    rules = policy | {name: default for name in head if name not in policy}
+    return [_judge(name, _read_number(base, name), _read_number(head, name), rules[name], noise) for name in rules]
 
 
-def without_judgement(found: list[Verdict]) -> list[Verdict]:
-    """The same figures where both sides cannot be compared; what is missing or not a number still blocks."""
+def withhold_judgement(verdicts: list[Verdict]) -> list[Verdict]:
+    """Keep the figures but judge none, for revisions that cannot be compared; unusable metrics still block."""
     return [
-        verdict if verdict.blocks and verdict.outcome is not Outcome.WORSE else _unjudged(verdict) for verdict in found
+        verdict
+        if verdict.blocks and verdict.outcome is not Outcome.WORSE
+        else replace(verdict, outcome=Outcome.INCOMPARABLE, blocks=False)
+        for verdict in verdicts
     ]
 
 
-def _unjudged(verdict: Verdict) -> Verdict:
-    return replace(verdict, outcome=Outcome.INCOMPARABLE, blocks=False)
+def _judge(name: str, base: float | None, head: float | None, rule: Rule, noise: dict[str, Any] | None) -> Verdict:
+    seed_band = noise_band(noise, name) if noise else None
+    band = max(seed_band or 0.0, rule.tolerance)
+    outcome = _compare(base, head, rule, band)
+    unusable = outcome in (Outcome.MISSING, Outcome.NOT_A_NUMBER)
+    blocks = unusable or (outcome is Outcome.WORSE and rule.blocks)
+    return Verdict(metric=name, base=base, head=head, band=band, outcome=outcome, blocks=blocks)
 
 
-def _verdict(name: str, base: float | None, head: float | None, rule: Rule, noise: dict[str, Any] | None) -> Verdict:
-    measured = band_of(noise, name) if noise else None
-    band = max(measured or 0.0, rule.tolerance)
-    if head is None or not math.isfinite(head):
-        outcome = Outcome.MISSING if head is None else Outcome.NOT_A_NUMBER
-        return Verdict(name, base, head, band, outcome, blocks=True)
+def _compare(base: float | None, head: float | None, rule: Rule, band: float) -> Outcome:
+    if head is None:
+        return Outcome.MISSING
+    if not math.isfinite(head):
+        return Outcome.NOT_A_NUMBER
     if base is None or not math.isfinite(base):
-        return Verdict(name, base, head, band, Outcome.NEW, blocks=False)
-    gained = rule.goodness(head) - rule.goodness(base)
-    if gained == 0:
-        return Verdict(name, base, head, band, Outcome.SAME, blocks=False)
-    if abs(gained) <= band:
-        return Verdict(name, base, head, band, Outcome.NOISE, blocks=False)
-    if gained > 0:
-        return Verdict(name, base, head, band, Outcome.BETTER, blocks=False)
-    return Verdict(name, base, head, band, Outcome.WORSE, blocks=rule.blocks)
+        return Outcome.NEW
+    gain = rule.goodness(head) - rule.goodness(base)
+    if gain == 0:
+        return Outcome.SAME
+    if abs(gain) <= band:
+        return Outcome.NOISE
+    return Outcome.BETTER if gain > 0 else Outcome.WORSE
 
 
-def _number(metrics: Mapping[str, Any], name: str) -> float | None:
-    """None if the metric is missing, NaN if it is not a number."""
-    value = metrics.get(name)
-    if value is None:
-        return math.nan if name in metrics else None
+def _read_number(metrics: Mapping[str, Any], name: str) -> float | None:
+    """Return a metric, None if it is missing, NaN if it is not a number."""
+    if name not in metrics:
+        return None
+    value = metrics[name]
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan

@@ -176,7 +176,7 @@ def _load_models(recommender: "Recommender") -> None:
 
 
 def _feedback(options: argparse.Namespace) -> None:
-    from marketplace.review.markdown import table
+    from marketplace.review.markdown import format_table
     from marketplace.review.recommendations import recommendations_of
     from marketplace.review.revisions import WORKSPACE, Revision
     from marketplace.serving.feedback import FEEDBACK, Feedback, agreement
@@ -195,7 +195,7 @@ def _feedback(options: argparse.Namespace) -> None:
         up, down = f"{found.good_kept} of {found.good}", f"{found.bad_gone} of {found.bad}"
         rows.append([revision.label, up, down, f"{found.share:.3f}"])
     columns = ["revision", "thumbs up recommended:", "thumbs down not recommended:", "agreement:"]
-    sys.stdout.write(table(columns, rows) + "\n")
+    sys.stdout.write(format_table(columns, rows) + "\n")
 
 
 def _export(options: argparse.Namespace) -> None:
