@@ -1,4 +1,4 @@
-"""The data report: labels that photos and words contradict are found, and the page shows what there is."""
+"""The data report finds labels that photos and words contradict, and its page shows all findings."""
 
 from pathlib import Path
 
@@ -8,9 +8,9 @@ import pytest
 from helpers.dumps import cleaned, noise_photo, small_dump
 
 from marketplace.catalogue.clean import CleanDump
-from marketplace.data_report.doubtful_labels import doubtful_labels
-from marketplace.data_report.findings import COLUMNS, findings, pairs_of_products
-from marketplace.data_report.report import Data, write_data_report
+from marketplace.data_report.doubtful_labels import find_doubtful_labels
+from marketplace.data_report.findings import COLUMNS, find_product_pairs, list_findings
+from marketplace.data_report.report import CleanTables, write_data_report
 from marketplace.raw.shards import read_shard, shard_paths
 
 HOSTILE = "<script>alert(1)</script>"
@@ -28,59 +28,61 @@ def dump(tmp_path_factory: pytest.TempPathFactory) -> tuple[CleanDump, Path]:
     return cleaned(dump.write(folder / "dump"), folder), folder / "raw"
 
 
-def vectors(table: pd.DataFrame, wrong: list[str], seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Outputs of photos near their category's centre, and words likewise; those of `wrong` near another's."""
+def make_vectors(table: pd.DataFrame, mislabelled: list[str], seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return outputs of photos and vectors of texts near their category's centre, or near another's if mislabelled."""
     rng = np.random.default_rng(seed)
     centres = rng.normal(size=(4, 32))
-    seen = table["label"].where(~table["product_id"].isin(wrong), (table["label"] + 1) % 4).to_numpy()
-    outputs = centres[seen] + 0.3 * rng.normal(size=(len(table), 32))
-    first = table.groupby("product_id", sort=True).head(1).sort_values("product_id").index
-    texts = outputs[first, :8]
+    labels = table["label"].where(~table["product_id"].isin(mislabelled), (table["label"] + 1) % 4).to_numpy()
+    outputs = centres[labels] + 0.3 * rng.normal(size=(len(table), 32))
+    first_rows = table.groupby("product_id", sort=True).head(1).sort_values("product_id").index
+    texts = outputs[first_rows, :8]
     return outputs.astype(np.float32), texts / np.linalg.norm(texts, axis=1, keepdims=True)
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_wrong_labels_are_found_and_right_ones_are_not(dump: tuple[CleanDump, Path], seed: int) -> None:
     table = dump[0].training_data
-    wrong = table["product_id"].drop_duplicates().sample(3, random_state=seed).tolist()
-    doubtful = doubtful_labels(table, *vectors(table, wrong, seed))
-    assert set(doubtful["product_id"]) == set(wrong)
+    mislabelled = table["product_id"].drop_duplicates().sample(3, random_state=seed).tolist()
+    doubtful = find_doubtful_labels(table, *make_vectors(table, mislabelled, seed))
+    assert set(doubtful["product_id"]) == set(mislabelled)
     names = table.groupby("label")["category"].first()
     label_of = table.groupby("product_id")["label"].first()
-    assert [names[(label_of[product] + 1) % 4] for product in doubtful["product_id"]] == doubtful["suggested"].tolist()
+    expected = [names[(label_of[product_id] + 1) % 4] for product_id in doubtful["product_id"]]
+    assert doubtful["suggested"].tolist() == expected
     assert doubtful["probability"].is_monotonic_increasing
 
 
 def test_findings_name_every_reject_pair_and_label(dump: tuple[CleanDump, Path]) -> None:
-    result, _ = dump
-    doubtful = doubtful_labels(result.training_data, *vectors(result.training_data, ["product005"], 0))
-    found = findings(result.training_data, doubtful, result.near_duplicates, result.rejects)
-    assert found.columns.tolist() == COLUMNS
-    assert found["finding"].value_counts().to_dict() == {
+    clean_dump, _ = dump
+    table = clean_dump.training_data
+    doubtful = find_doubtful_labels(table, *make_vectors(table, ["product005"], 0))
+    findings = list_findings(table, doubtful, clean_dump.near_duplicates, clean_dump.rejects)
+    assert findings.columns.tolist() == COLUMNS
+    assert findings["finding"].value_counts().to_dict() == {
         "left out: not an image": 2,  # the row and the file
         "left out: without image": 1,
         "left out: without row": 1,
         "doubtful label": 1,
         "near-identical photos": 1,
     }
-    pair = found[found["finding"] == "near-identical photos"].iloc[0]
+    pair = findings[findings["finding"] == "near-identical photos"].iloc[0]
     assert (pair["product_id"], pair["other_product_id"]) == ("product000", "product001")
     assert pair["why"] == "nearly the same photo on products of two categories"
 
 
 def test_pairs_of_one_product_are_not_listed(dump: tuple[CleanDump, Path]) -> None:
     table = dump[0].training_data.assign(product_id="one")
-    assert pairs_of_products(table, dump[0].near_duplicates).empty
+    assert find_product_pairs(table, dump[0].near_duplicates).empty
 
 
-@pytest.mark.parametrize("wrong", [[], ["product005"]], ids=["no doubt", "a doubtful label"])
-def test_the_page_and_the_table(dump: tuple[CleanDump, Path], wrong: list[str], tmp_path: Path) -> None:
-    result, raw = dump
-    table = result.training_data
-    doubtful = doubtful_labels(table, *vectors(table, wrong, 0))
+@pytest.mark.parametrize("mislabelled", [[], ["product005"]], ids=["no doubt", "a doubtful label"])
+def test_the_page_and_the_table(dump: tuple[CleanDump, Path], mislabelled: list[str], tmp_path: Path) -> None:
+    clean_dump, raw = dump
+    table = clean_dump.training_data
+    doubtful = find_doubtful_labels(table, *make_vectors(table, mislabelled, 0))
     images = np.random.default_rng(0).integers(0, 256, (len(table), 64, 64, 3), dtype=np.uint8)
-    data = Data(table, result.near_duplicates, result.rejects)
-    write_data_report(tmp_path / "data.html", tmp_path / "data.csv", data, doubtful, images, raw / "images")
+    tables = CleanTables(training_data=table, near_duplicates=clean_dump.near_duplicates, rejects=clean_dump.rejects)
+    write_data_report(tmp_path / "data.html", tmp_path / "data.csv", tables, doubtful, images, raw / "images")
     page = (tmp_path / "data.html").read_text(encoding="utf-8")
     assert HOSTILE not in page
     assert "&lt;script&gt;" in page  # the name of a product with a repeated photo
@@ -88,8 +90,8 @@ def test_the_page_and_the_table(dump: tuple[CleanDump, Path], wrong: list[str], 
     assert "the file is not an image" in page
     stray = [content for shard in shard_paths(raw / "images") for name, content in read_shard(shard) if "stray" in name]
     assert page.count('alt="an example"') == len(stray) == 1
-    assert ("None: no category contradicts" in page) == (not wrong)
-    assert len(pd.read_csv(tmp_path / "data.csv")) == 5 + len(wrong)
+    assert ("None: no category contradicts" in page) == (not mislabelled)
+    assert len(pd.read_csv(tmp_path / "data.csv")) == 5 + len(mislabelled)
 
 
 def test_ids_that_look_like_numbers_stay_text(tmp_path: Path) -> None:
@@ -97,8 +99,8 @@ def test_ids_that_look_like_numbers_stay_text(tmp_path: Path) -> None:
     dump.images["id"] = [f"{number:03}" for number in range(len(dump.images))]
     dump.photos = {name.removeprefix("image"): content for name, content in dump.photos.items()}
     dump.photos["001.jpg"] = dump.photos["000.jpg"]
-    result = cleaned(dump.write(tmp_path / "dump"), tmp_path)
-    result.write(tmp_path / "clean", tmp_path / "clean.json")
-    data = Data.read(tmp_path / "clean")
-    pairs = pairs_of_products(data.table, data.near_duplicates)
+    clean_dump = cleaned(dump.write(tmp_path / "dump"), tmp_path)
+    clean_dump.write(tmp_path / "clean", tmp_path / "clean.json")
+    tables = CleanTables.read(tmp_path / "clean")
+    pairs = find_product_pairs(tables.training_data, tables.near_duplicates)
     assert pairs[["image_id", "other_image_id"]].to_numpy().tolist() == [["000", "001"]]

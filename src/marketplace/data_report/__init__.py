@@ -1,1 +1,1 @@
-"""What is wrong with the data: near-identical photos, doubtful labels, placeholders and rejects, to look at."""
+"""A report of suspicious data: near-identical photos, doubtful labels, placeholders and rejects."""

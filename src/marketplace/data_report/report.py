@@ -1,4 +1,4 @@
-"""The data report: one page of photos side by side, and a CSV file to work from."""
+"""The data report: a page that shows photos side by side, and a CSV file with every finding."""
 
 import logging
 from dataclasses import dataclass
@@ -10,40 +10,39 @@ import pandas as pd
 
 from marketplace.common.files import replacing
 from marketplace.compute.arrays import Images
-from marketplace.data_report.findings import findings, pairs_of_products
+from marketplace.data_report.findings import find_product_pairs, list_findings
 from marketplace.photos.codec import UnreadableImageError, decode, thumbnail
 from marketplace.raw.rejects import explanation
 from marketplace.raw.shards import image_id_of, read_shard, shard_of, shard_paths
-from marketplace.reports.pages import THUMBNAIL, Card, data_url, write_page
+from marketplace.reports.pages import CARD_PIXELS, Card, data_url, write_page
 
 log = logging.getLogger(__name__)
 TEMPLATE = Path(__file__).parent / "templates" / "data.html"
-SHOWN = 48  # of each kind of finding; the CSV file has all
-EXAMPLES = 4  # photos of each reason for leaving one out
+MAX_CARDS = 48  # per kind of finding; the CSV file has all
+MAX_EXAMPLES = 4  # photos and ids per reason for leaving something out
 
 
 @dataclass(frozen=True)
-class Data:
-    """What `clean` made of the dump."""
+class CleanTables:
+    """The tables that `clean` wrote."""
 
-    table: pd.DataFrame  # the training data
+    training_data: pd.DataFrame
     near_duplicates: pd.DataFrame  # image_id, other_image_id, distance
     rejects: pd.DataFrame  # table, id, reason
 
     @classmethod
     def read(cls, folder: Path) -> Self:
-        """What `clean` wrote to a folder."""
-        ids = dict.fromkeys(("id", "image_id", "other_image_id"), str)
-        rejects, near_duplicates = (
-            pd.read_csv(folder / f"{name}.csv", keep_default_na=False, dtype=ids)
-            for name in ("rejects", "near_duplicates")
+        """Read the tables from a folder."""
+        return cls(
+            training_data=pd.read_parquet(folder / "training_data.parquet"),
+            near_duplicates=_read_csv(folder / "near_duplicates.csv"),
+            rejects=_read_csv(folder / "rejects.csv"),
         )
-        return cls(pd.read_parquet(folder / "training_data.parquet"), near_duplicates, rejects)
 
 
 @dataclass(frozen=True)
-class LeftOut:
-    """A reason for leaving something out."""
+class RejectReason:
+    """A reason for leaving rows and files out, with examples."""
 
     why: str
     counts: str  # "4 products, 8 files"
@@ -51,103 +50,121 @@ class LeftOut:
     photos: list[str]  # data: URLs
 
 
-def write_data_report(page: Path, csv: Path, data: Data, doubtful: pd.DataFrame, images: Images, raw: Path) -> None:
+def write_data_report(
+    page: Path, csv: Path, tables: CleanTables, doubtful: pd.DataFrame, images: Images, raw: Path
+) -> None:
     """Write the page and the CSV file.
 
-    `doubtful` is what `doubtful_labels` gives, `images` `(N, S, S, 3) uint8` are in the order of the training data, and
-    `raw` is the folder of tar shards.
+    `doubtful` is the result of `find_doubtful_labels`, `images` `(N, S, S, 3) uint8` are in the order of the training
+    data, and `raw` is the folder of tar shards.
     """
-    found = findings(data.table, doubtful, data.near_duplicates, data.rejects)
+    table = tables.training_data
+    findings = list_findings(table, doubtful, tables.near_duplicates, tables.rejects)
     with replacing(csv) as part:
-        found.to_csv(part, index=False, lineterminator="\n")
-    pairs = pairs_of_products(data.table, data.near_duplicates)
-    cards = Cards(data.table, images)
+        findings.to_csv(part, index=False, lineterminator="\n")
+    pairs = find_product_pairs(table, tables.near_duplicates)
+    cards = CardMaker(table, images)
     write_page(
         page,
         TEMPLATE,
-        products=data.table["product_id"].nunique(),
-        photos=len(data.table),
+        products=table["product_id"].nunique(),
+        photos=len(table),
         n_doubtful=len(doubtful),
         n_pairs=len(pairs),
-        n_rejects=len(data.rejects),
+        n_rejects=len(tables.rejects),
         csv=csv.name,
-        categories=categories(data.table, doubtful),
-        doubtful=[cards.doubtful(row) for _, row in doubtful.head(SHOWN).iterrows()],
-        pairs=[cards.pair(row) for _, row in pairs.head(SHOWN).iterrows()],
-        left_out=left_out(data.rejects, raw),
+        categories=count_by_category(table, doubtful),
+        doubtful=[cards.for_doubtful_label(row) for _, row in doubtful.head(MAX_CARDS).iterrows()],
+        pairs=[cards.for_pair(row) for _, row in pairs.head(MAX_CARDS).iterrows()],
+        left_out=list_reject_reasons(tables.rejects, raw),
     )
     log.info(
         "%s: %d products with doubtful labels, %d pairs of near-identical photos on two products, %d rejects",
-        *(page, len(doubtful), len(pairs), len(data.rejects)),
+        page,
+        len(doubtful),
+        len(pairs),
+        len(tables.rejects),
     )
 
 
-def categories(table: pd.DataFrame, doubtful: pd.DataFrame) -> list[dict[str, object]]:
-    """A row per root category: products, photos by split, and products with a doubtful label; the largest first."""
+def count_by_category(table: pd.DataFrame, doubtful: pd.DataFrame) -> list[dict[str, object]]:
+    """Return a row per root category, the largest first.
+
+    It has the number of products, of photos by split, and of products with a doubtful label, and `share`, the products
+    relative to the largest category.
+    """
     rows = table.groupby("category").agg(products=("product_id", "nunique"), photos=("image_id", "size"))
     splits = table.groupby(["category", "split"]).size().unstack(fill_value=0)
     rows = rows.join(splits).join(doubtful["category"].value_counts().rename("doubtful")).fillna(0)
     rows = rows.sort_values("products", ascending=False, kind="stable").reset_index()
     rows["share"] = rows["products"] / rows["products"].max()
     counts = [name for name in rows if name not in ("category", "share")]
-    listed: list[dict[str, object]] = rows.astype(dict.fromkeys(counts, int)).to_dict("records")
-    return listed
+    return rows.astype(dict.fromkeys(counts, int)).to_dict("records")
 
 
-class Cards:
+class CardMaker:
     """Makes the page's photos with their captions."""
 
     def __init__(self, table: pd.DataFrame, images: Images) -> None:
-        self._images = images
-        self._row_of = {image_id: row for row, image_id in enumerate(table["image_id"])}
         self._table = table
-        self._first = dict(zip(table["product_id"][::-1], table.index[::-1], strict=True))
+        self._images = images
+        self._row_of_image = {image_id: row for row, image_id in enumerate(table["image_id"])}
+        self._first_row_of_product = dict(zip(table["product_id"][::-1], table.index[::-1], strict=True))
 
-    def doubtful(self, found: "pd.Series[object]") -> Card:
-        """A product whose label is doubtful."""
-        caption = f"{found['category']} → {found['suggested']}"
-        share = f"{100 * float(str(found['suggested_probability'])):.0f} % against "
-        share += f"{100 * float(str(found['probability'])):.0f} %"
-        return self._card(self._first[found["product_id"]], caption, share)
+    def for_doubtful_label(self, finding: "pd.Series[object]") -> Card:
+        """Return the card of a product with a doubtful label."""
+        suggested_probability = 100 * float(str(finding["suggested_probability"]))
+        probability = 100 * float(str(finding["probability"]))
+        return self._card(
+            row=self._first_row_of_product[finding["product_id"]],
+            caption=f"{finding['category']} → {finding['suggested']}",
+            details=f"{suggested_probability:.0f} % against {probability:.0f} %",
+        )
 
-    def pair(self, found: "pd.Series[object]") -> tuple[str, Card, Card]:
-        """Two near-identical photos of two products."""
-        title = "the same file" if found["same_file"] else f"{found['distance']} of 256 bits differ"
-        cards = [
-            self._card(self._row_of[found[f"{side}image_id"]], str(found[f"{side}category"]), "")
+    def for_pair(self, finding: "pd.Series[object]") -> tuple[str, Card, Card]:
+        """Return a title and the cards of two near-identical photos of two products."""
+        title = "the same file" if finding["same_file"] else f"{finding['distance']} of 256 bits differ"
+        first, second = (
+            self._card(
+                row=self._row_of_image[finding[f"{side}image_id"]], caption=str(finding[f"{side}category"]), details=""
+            )
             for side in ("", "other_")
-        ]
-        return title, cards[0], cards[1]
+        )
+        return title, first, second
 
     def _card(self, row: int, caption: str, details: str) -> Card:
-        photo = data_url(thumbnail(self._images[row], THUMBNAIL))
         product = self._table.iloc[row]
-        details = details or product["product_id"]
-        return Card(photo, product["product_name"], details, caption, "query")
+        return Card(
+            photo=data_url(thumbnail(self._images[row], CARD_PIXELS)),
+            name=product["product_name"],
+            details=details or product["product_id"],
+            caption=caption,
+            agrees="query",
+        )
 
 
-def left_out(rejects: pd.DataFrame, raw: Path) -> list[LeftOut]:
-    """The reasons in order of their explanations, with examples."""
-    reasons = rejects.assign(reason=rejects["reason"].str.removeprefix("file_"))
-    files = reasons[reasons["table"] == "files"].groupby("reason")["id"].apply(lambda ids: ids.head(EXAMPLES).tolist())
-    photos = _photos({image_id for ids in files for image_id in ids}, raw)
-    result = []
-    for reason, rows in reasons.groupby("reason"):
-        counts = rows["table"].value_counts().sort_index()
-        examples = [photos[image_id] for image_id in files.get(reason, []) if image_id in photos]
-        result.append(
-            LeftOut(
+def list_reject_reasons(rejects: pd.DataFrame, raw: Path) -> list[RejectReason]:
+    """Return the reasons in the order of their explanations, with examples of photos from the shards in `raw`."""
+    rows = rejects.assign(reason=rejects["reason"].str.removeprefix("file_"))
+    files = rows[rows["table"] == "files"]
+    examples = files.groupby("reason")["id"].apply(lambda ids: ids.head(MAX_EXAMPLES).tolist())
+    photos = _read_photos({image_id for ids in examples for image_id in ids}, raw)
+    reasons = []
+    for reason, group in rows.groupby("reason"):
+        counts = group["table"].value_counts().sort_index()
+        reasons.append(
+            RejectReason(
                 why=explanation(str(reason)),
                 counts=", ".join(f"{n:,} {name if n > 1 else name.removesuffix('s')}" for name, n in counts.items()),
-                ids=rows["id"].drop_duplicates().head(EXAMPLES).tolist(),
-                photos=examples,
+                ids=group["id"].drop_duplicates().head(MAX_EXAMPLES).tolist(),
+                photos=[photos[image_id] for image_id in examples.get(reason, []) if image_id in photos],
             )
         )
-    return sorted(result, key=lambda entry: entry.why)
+    return sorted(reasons, key=lambda entry: entry.why)
 
 
-def _photos(image_ids: set[str], raw: Path) -> dict[str, str]:
-    """Those of the photos that can be decoded, as data: URLs."""
+def _read_photos(image_ids: set[str], raw: Path) -> dict[str, str]:
+    """Return the photos that can be decoded as data: URLs, by image id."""
     shards = shard_paths(raw)
     photos = {}
     for number in sorted({shard_of(image_id, len(shards)) for image_id in image_ids}):
@@ -155,8 +172,14 @@ def _photos(image_ids: set[str], raw: Path) -> dict[str, str]:
             if image_id_of(name) not in image_ids:
                 continue
             try:
-                image = np.asarray(decode(content, at_least=2 * THUMBNAIL))
+                image = np.asarray(decode(content, at_least=2 * CARD_PIXELS))
             except UnreadableImageError:
                 continue
-            photos[image_id_of(name)] = data_url(thumbnail(image, THUMBNAIL))
+            photos[image_id_of(name)] = data_url(thumbnail(image, CARD_PIXELS))
     return photos
+
+
+def _read_csv(path: Path) -> pd.DataFrame:
+    """Read a table in which ids stay text, also those that look like numbers."""
+    columns = ("id", "image_id", "other_image_id")
+    return pd.read_csv(path, keep_default_na=False, dtype=dict.fromkeys(columns, str))

@@ -12,7 +12,7 @@ import pandas as pd
 from marketplace.compute.arrays import Images
 from marketplace.photos.codec import thumbnail
 from marketplace.recommendation.products import Products, price_text
-from marketplace.reports.pages import THUMBNAIL, Card, caption, data_url, write_page
+from marketplace.reports.pages import CARD_PIXELS, Card, caption, data_url, write_page
 
 log = logging.getLogger(__name__)
 TEMPLATE = Path(__file__).parent / "templates" / "gallery.html"
@@ -95,7 +95,7 @@ def _case(kind: str, number: int, products: Products, rows: pd.DataFrame, images
 
 def _card(number: int, products: Products, images: Images, text: str, agrees: str) -> Card:
     product = products.table.iloc[number]
-    url = data_url(thumbnail(images[products.photos_of(number)[0]], THUMBNAIL))
+    url = data_url(thumbnail(images[products.photos_of(number)[0]], CARD_PIXELS))
     path = product["category_path"]
     leaf = path.removeprefix(product["category"]).removeprefix(" / ") or path
     return Card(url, product["product_name"], path if agrees == "none" else leaf, text, agrees)

@@ -1,4 +1,4 @@
-"""HTML pages in one file each, photos included, that need nothing else."""
+"""HTML pages in one file each, photos included, that need no other file."""
 
 import base64
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ import jinja2
 from marketplace.common.files import replacing
 
 TEMPLATES = Path(__file__).parent / "templates"
-THUMBNAIL = 120  # pixels a side; shown at about half of that on a phone
+CARD_PIXELS = 120  # a side of a card's photo; a phone shows it at about half that size
 
 
 @dataclass(frozen=True)
@@ -20,11 +20,11 @@ class Card:
     name: str
     details: str
     caption: str
-    agrees: str  # with the product that was asked about: leaf, root, none or (the product itself) query
+    agrees: str  # how far its category is the question's: leaf, root or none; query for the product in question
 
 
 def write_page(path: Path, template: Path, **values: object) -> None:
-    """Fill a template and write the page. A template may extend and import those of this package."""
+    """Fill a template and write the page. The template may extend and import the templates of this package."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader([template.parent, TEMPLATES]), autoescape=True, undefined=jinja2.StrictUndefined
     )
@@ -34,11 +34,11 @@ def write_page(path: Path, template: Path, **values: object) -> None:
 
 
 def caption(score: float, same_photo: bool, same_text: bool) -> str:
-    """The text below a similar product's photo."""
+    """Return the text below the photo of a similar product."""
     shared = ", same photo" if same_photo else ", same title" if same_text else ""
     return f"{score:.2f}{shared}"
 
 
 def data_url(jpeg: bytes) -> str:
-    """A photo as a URL that a page can contain."""
+    """Return a photo as a URL that a page can contain."""
     return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode()

@@ -69,12 +69,12 @@ def _similar(options: argparse.Namespace) -> None:
 
 
 def _write_page(recommender: "Recommender", path: Path, answer: "_Answer") -> None:
-    from marketplace.reports.pages import THUMBNAIL
+    from marketplace.reports.pages import CARD_PIXELS
     from marketplace.serving.similar_page import write_similar
 
-    photos = [recommender.photos.jpeg(similar.product.image_ids[0], THUMBNAIL) for similar in answer.found]
+    photos = [recommender.photos.jpeg(similar.product.image_ids[0], CARD_PIXELS) for similar in answer.found]
     cards = list(zip(photos, answer.found, strict=True))
-    write_similar(path, answer.heading, answer.details, answer.asked(THUMBNAIL) if answer.asked else None, cards)
+    write_similar(path, answer.heading, answer.details, answer.asked(CARD_PIXELS) if answer.asked else None, cards)
     log.info("%s shows them.", path)
 
 
