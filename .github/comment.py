@@ -1,10 +1,10 @@
-"""One comment on a pull request, kept up to date with its review, which is untrusted text.
+"""Keep one comment on a pull request up to date with its review, which is untrusted text.
 
     python3 .github/comment.py REVIEW.md
 
-Needs nothing but Python. The pull request is the one whose branch the finished run was for, as GitHub's own event
-says: $HEAD_OWNER, $HEAD_BRANCH and $HEAD_SHA; the text has no say in it. $GITHUB_REPOSITORY, $GITHUB_API_URL and
-$GITHUB_TOKEN are what Actions provides, $RUN_URL is the run's page.
+Needs only Python. GitHub's own event ($HEAD_OWNER, $HEAD_BRANCH and $HEAD_SHA) names the branch that the finished run
+was for, and so the pull request; the text cannot choose it. Actions provides $GITHUB_REPOSITORY, $GITHUB_API_URL and
+$GITHUB_TOKEN; $RUN_URL is the run's page.
 """
 
 import json
@@ -18,71 +18,72 @@ from pathlib import Path
 from typing import Any
 
 MARKER = "<!-- review of the recommender -->"
-AUTHOR = "github-actions[bot]"  # whose comments $GITHUB_TOKEN writes
-LONGEST = 60_000  # characters; GitHub takes 65,536
-PAGE = 100
+AUTHOR = "github-actions[bot]"  # the author of comments written with $GITHUB_TOKEN
+MAX_CHARACTERS = 60_000  # GitHub takes 65,536
+PAGE_SIZE = 100
 
 
 def main() -> None:
-    """Write the comment, or say why there is nothing to write to."""
-    number = pull_request()
+    """Write the comment, unless no open pull request has the commit at its head."""
+    number = find_pull_request()
     if number is None:
         print("No open pull request has this commit at its head: nothing to comment on.")
         return
-    body = comment(Path(sys.argv[1]))
-    existing = existing_comment(number)
-    if existing is None:
-        api("POST", f"issues/{number}/comments", {"body": body})
+    body = compose_comment(Path(sys.argv[1]))
+    comment_id = find_comment(number)
+    if comment_id is None:
+        call_api("POST", f"issues/{number}/comments", {"body": body})
     else:
-        api("PATCH", f"issues/comments/{existing}", {"body": body})
+        call_api("PATCH", f"issues/comments/{comment_id}", {"body": body})
     print(f"Commented on #{number}.")
 
 
-def pull_request() -> int | None:
-    """The open pull request whose head is exactly the commit that the run was for."""
+def find_pull_request() -> int | None:
+    """Return the number of the open pull request whose head is exactly the commit that the run was for."""
     head = urllib.parse.quote(f"{os.environ['HEAD_OWNER']}:{os.environ['HEAD_BRANCH']}", safe="")
-    found = api("GET", f"pulls?state=open&head={head}")
-    return next((pull["number"] for pull in found if pull["head"]["sha"] == os.environ["HEAD_SHA"]), None)
+    pulls = call_api("GET", f"pulls?state=open&head={head}")
+    return next((pull["number"] for pull in pulls if pull["head"]["sha"] == os.environ["HEAD_SHA"]), None)
 
 
-def existing_comment(number: int) -> int | None:
-    """The comment that an earlier run wrote."""
+def find_comment(number: int) -> int | None:
+    """Return the id of the comment that an earlier run wrote."""
     page = 1
     while True:
-        comments = api("GET", f"issues/{number}/comments?per_page={PAGE}&page={page}")
-        for written in comments:
-            if written["user"]["login"] == AUTHOR and written["body"].startswith(MARKER):
-                return int(written["id"])
-        if len(comments) < PAGE:
+        comments = call_api("GET", f"issues/{number}/comments?per_page={PAGE_SIZE}&page={page}")
+        for comment in comments:
+            if comment["user"]["login"] == AUTHOR and comment["body"].startswith(MARKER):
+                return int(comment["id"])
+        if len(comments) < PAGE_SIZE:
             return None
         page += 1
 
 
-def comment(path: Path) -> str:
-    """The comment's whole text."""
-    sha, run = os.environ["HEAD_SHA"], os.environ["RUN_URL"]
-    said = f"Written by this pull request's own code, at {sha}: [its run]({run})."
+def compose_comment(path: Path) -> str:
+    """Return the comment's whole text, from the file of the review."""
+    sha = os.environ["HEAD_SHA"]
+    run_url = os.environ["RUN_URL"]
+    origin = f"Written by this pull request's own code, at {sha}: [the run]({run_url})."
     if not path.is_file() or path.is_symlink():
-        return f"{MARKER}\nThere is no review: the run ended before it. {said}"
+        return f"{MARKER}\nThere is no review: the run ended before it. {origin}"
     with path.open("rb") as file:
-        text = file.read(4 * LONGEST + 1).decode("utf-8", errors="replace")
-    # Whose words follow comes first: nothing in them, such as a code fence that is never closed, can swallow it.
-    return f"{MARKER}\n{said}\n\n---\n\n{harmless(text)}"
+        text = file.read(4 * MAX_CHARACTERS + 1).decode("utf-8", errors="replace")
+    # The origin comes first: nothing in the text, such as a code fence that is never closed, can swallow it.
+    return f"{MARKER}\n{origin}\n\n---\n\n{defuse(text)}"
 
 
-def harmless(text: str) -> str:
-    """The text without mentions, links to issues, images and HTML, and cut if it is too long."""
+def defuse(text: str) -> str:
+    """Return the text without mentions, links, images and HTML, cut if it is too long."""
     text = "".join(letter for letter in text if letter.isprintable() or letter == "\n")
     text = text.replace("&", "&amp;").replace("<", "&lt;").replace("![", "!\\[")
-    # Mentions and links, in each form that GitHub makes one of: #12, GH-12, owner/name#12, an address.
+    # Mentions and links, in every form that GitHub recognises: #12, GH-12, owner/name#12, an address.
     text = re.sub(r"(@|#(?=\d)|\bgh-(?=\d)|:(?=//)|\bwww(?=\.))", "\\1\N{ZERO WIDTH SPACE}", text, flags=re.IGNORECASE)
-    if len(text) > LONGEST:
-        text = text[:LONGEST].rpartition("\n")[0] + "\n\n(The rest was too long: it is in the run's summary.)"
+    if len(text) > MAX_CHARACTERS:
+        text = text[:MAX_CHARACTERS].rpartition("\n")[0] + "\n\n(The rest was too long: it is in the run's summary.)"
     return text
 
 
-def api(method: str, path: str, body: dict[str, Any] | None = None) -> Any:
-    """Ask GitHub about this repository."""
+def call_api(method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+    """Call GitHub's API for this repository and return its JSON; exit with a sentence if GitHub refuses."""
     request = urllib.request.Request(
         f"{os.environ['GITHUB_API_URL']}/repos/{os.environ['GITHUB_REPOSITORY']}/{path}",
         method=method,

