@@ -102,7 +102,7 @@ def hashes(entry: Mapping[str, Any], kind: str) -> dict[str, str]:
 
 
 def params_of(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the parameters of a stage in dvc.lock by dotted name, also those of whole sections."""
+    """Return the parameters of a stage in dvc.lock by dotted name; whole sections are flattened."""
     return {name: value for file in entry.get("params", {}).values() for name, value in flatten(file).items()}
 
 

@@ -1,4 +1,4 @@
-"""A review as Markdown: the verdict first, then what explains it."""
+"""A review as Markdown: the verdict first, then the reasons for it."""
 
 import re
 from collections import Counter
@@ -164,9 +164,9 @@ def _format_counts(counts: Sequence[Change] | None) -> str:
 def _format_recommendations(review: Review) -> str:
     parts = []
     if review.catalogue_overlap:
-        parts.append(_format_overlap(review.catalogue_overlap, "all"))
+        parts.append(_format_overlap(review.catalogue_overlap, f"all {review.catalogue_overlap.products:,} products"))
     if review.tracked_overlap:
-        parts.append(_format_overlap(review.tracked_overlap, "the tracked"))
+        parts.append(_format_overlap(review.tracked_overlap, f"the {review.tracked_overlap.products} tracked products"))
         rows = [
             [escape(product.name), escape(product.category), f"`{product.product_id}`", f"{product.share:.0%}"]
             for product in review.tracked_overlap.least
@@ -178,7 +178,7 @@ def _format_recommendations(review: Review) -> str:
 
 def _format_overlap(overlap: Overlap, products: str) -> str:
     return (
-        f"**{overlap.share:.1%}** of the recommendations of {products} {overlap.products:,} products stayed the same; "
+        f"**{overlap.share:.1%}** of the recommendations of {products} stayed the same; "
         f"{overlap.unchanged:,} products kept all of theirs."
     )
 

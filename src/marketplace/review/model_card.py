@@ -1,4 +1,4 @@
-"""The model card: what the models do, their training data, metrics, limits and lineage."""
+"""The model card: the purpose of the models, their training data, metrics, limits and lineage."""
 
 from pathlib import Path
 
