@@ -12,13 +12,18 @@ import yaml
 from helpers.paths import ROOT
 from helpers.project import STAGES, Project, ran
 
+PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text())
+STAGE_PLOTS = {
+    path: options
+    for stage in PIPELINE["stages"].values()
+    for plot in stage.get("plots", [])
+    for path, options in plot.items()
+}
 PLOTS = [
-    "Training",
-    "Same-product recall@k",
-    "metrics/evaluate/per_category.json",
-    "metrics/evaluate/confusion.json",
+    *(name for plot in PIPELINE["plots"] for name in plot),
+    *(path for path, options in STAGE_PLOTS.items() if "template" in options),
 ]
-IMAGES = ["metrics/evaluate/mistakes.jpg", "metrics/evaluate/similar.jpg"]
+IMAGES = [path for path in STAGE_PLOTS if path.endswith(".jpg")]
 
 
 def shown(project: Project, *options: str) -> list[dict[str, str]]:
