@@ -129,11 +129,10 @@ list(in_parallel(work, [(1,), (2,)]))
 
 @pytest.mark.parametrize("kill", [signal.SIGKILL, signal.SIGTERM])
 def test_workers_end_with_a_killed_parent(kill: signal.Signals) -> None:
-    parent = subprocess.Popen([sys.executable, "-c", SLEEPING], stdout=subprocess.PIPE, text=True)
-    assert parent.stdout is not None
-    worker = int(parent.stdout.readline())
-    parent.send_signal(kill)
-    parent.wait()
+    with subprocess.Popen([sys.executable, "-c", SLEEPING], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        worker = int(parent.stdout.readline())
+        parent.send_signal(kill)
     for _ in range(100):
         if not alive(worker):
             return
