@@ -18,7 +18,8 @@ def main() -> None:
     from marketplace.recommendation.gallery import write_gallery
     from marketplace.recommendation.index import write_index
     from marketplace.recommendation.metrics import recommendation_metrics, summary, tracked_products
-    from marketplace.recommendation.table import RecommendSettings, recommendations, write_recommendations
+    from marketplace.recommendation.rules import RecommendSettings
+    from marketplace.recommendation.table import recommendations, write_recommendations
 
     settings = load_section("recommend", RecommendSettings)
     catalogue = read_catalogue(Path())

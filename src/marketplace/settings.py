@@ -13,7 +13,7 @@ from marketplace.common.params import PARAMS, SCHEMA, Section, check_params
 from marketplace.embedding.projection import ExtractSettings
 from marketplace.models.backbones import ModelSettings
 from marketplace.photos.squares import ResizeSettings
-from marketplace.recommendation.table import RecommendSettings
+from marketplace.recommendation.rules import RecommendSettings
 from marketplace.sources.dump import FetchSettings
 from marketplace.training.settings import TrainFullSettings, TrainSettings, TrainSmallSettings
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from marketplace.catalogue.groups import photo_groups
-from marketplace.recommendation.table import RecommendSettings
+from marketplace.recommendation.rules import RecommendSettings
 
 ALL = RecommendSettings(
     k=5, words=0.0, same_category=False, same_location=False, price_factor=None, index="Flat", index_search=None

@@ -28,12 +28,8 @@ from marketplace.recommendation.ranking import (
     nearest_products,
     with_words,
 )
-from marketplace.recommendation.table import (
-    SCHEMA,
-    RecommendSettings,
-    recommendations,
-    write_recommendations,
-)
+from marketplace.recommendation.rules import RecommendSettings
+from marketplace.recommendation.table import SCHEMA, recommendations, write_recommendations
 from marketplace.vectors import candidates
 
 

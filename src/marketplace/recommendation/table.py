@@ -1,31 +1,23 @@
 """The table of recommendations: for every product its most similar ones."""
 
 import json
-import logging
 from collections.abc import Iterator
-from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Protocol
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from pydantic import Field
 
 from marketplace.cluster.placement import apply_to_each
 from marketplace.common.files import replacing
-from marketplace.common.params import Section
 from marketplace.common.progress import progress_bar
 from marketplace.recommendation.closeness import close_score
-from marketplace.recommendation.filters import FilteredTable, Filters
 from marketplace.recommendation.products import Products
-from marketplace.recommendation.ranking import best_by_product, highest, one_per_group
-from marketplace.vectors.candidates import EXACT_UP_TO, Candidates
+from marketplace.recommendation.rankers import CandidateRanker, ExhaustiveRanker, Ranker, log_loss
+from marketplace.recommendation.rules import RecommendSettings, SimilarProducts
+from marketplace.vectors.candidates import EXACT_UP_TO
 
-log = logging.getLogger(__name__)
-CANDIDATES = 8  # photos that an index is asked for, times the number of recommendations
-LOSS_PRODUCTS = 200
 SIMILARITIES_AT_ONCE = 2**27  # 512 MiB of float32: the memory of the table, besides the vectors
 SCHEMA = pa.schema(
     [
@@ -39,28 +31,6 @@ SCHEMA = pa.schema(
 )
 
 
-class RecommendSettings(Section):
-    """The rules for recommendations, their number, and the index for new photos."""
-
-    k: Annotated[int, Field(ge=1)]
-    words: Annotated[float, Field(ge=0, le=1)]
-    same_category: bool
-    same_location: bool
-    price_factor: Annotated[float, Field(ge=1)] | None
-    index: Annotated[str, Field(min_length=1)]
-    index_search: Annotated[str, Field(min_length=1)] | None
-
-
-Best = tuple[np.ndarray, np.ndarray]  # the numbers of similar products, most similar first, and their scores
-
-
-class Comparison(Protocol):
-    """What is similar to the products of a block."""
-
-    def __call__(self, numbers: np.ndarray) -> list[Best]:
-        """The best products for each of those with the given numbers."""
-
-
 def recommendations(products: Products, vectors: np.ndarray, settings: RecommendSettings) -> Iterator[pa.RecordBatch]:
     """For every product its `settings.k` most similar other products, block by block: here, or on a cluster's workers.
 
@@ -68,110 +38,33 @@ def recommendations(products: Products, vectors: np.ndarray, settings: Recommend
     product is compared with all others. Beyond, an approximate index says which to compare it with, and how many of the
     most similar ones that loses is logged.
     """
-    compare: Comparison = WithAll(products, vectors, settings)
+    ranker: Ranker = ExhaustiveRanker(products, vectors, settings)
     if len(vectors) > EXACT_UP_TO:
-        exact, compare = compare, WithCandidates(products, vectors, settings)
-        _log_loss(len(products.table), exact, compare)
+        exhaustive = ranker
+        ranker = CandidateRanker(products, vectors, settings)
+        log_loss(len(products.table), exhaustive, ranker)
     # As many whole products as fit, but at least one.
     fitting = max(1, SIMILARITIES_AT_ONCE // len(vectors) * len(products.table) // len(vectors))
     blocks = np.split(np.arange(len(products.table)), range(fitting, len(products.table), fitting))
     with progress_bar(total=len(products.table), what="recommending", unit="product") as progress:
-        for numbers, best in zip(blocks, apply_to_each(compare, blocks), strict=True):
-            yield _record_batch(products, numbers, best)
+        for numbers, similar in zip(blocks, apply_to_each(ranker, blocks), strict=True):
+            yield _record_batch(products, numbers, similar)
             progress.update(len(numbers))
 
 
-class WithAll:
-    """Compares a block of products with all others."""
-
-    def __init__(self, products: Products, vectors: np.ndarray, settings: RecommendSettings) -> None:
-        self._products, self._vectors, self._settings = products, vectors, settings
-        self._table = FilteredTable(products.table)
-
-    def __call__(self, numbers: np.ndarray) -> list[Best]:
-        """See Comparison."""
-        products, vectors = self._products, self._vectors
-        photos, starts = products.photos_of_block(numbers)
-        by_product = highest((vectors @ vectors[photos].T)[products.photos], products.starts)  # (P, photos)
-        scores = highest(np.ascontiguousarray(by_product.T), starts)
-        found = []
-        for row, number in zip(scores, numbers.tolist(), strict=True):
-            row[~self._table.passing(_filters_for(products, number, self._settings))] = -np.inf
-            row[number] = -np.inf  # never a product for itself
-            chosen = one_per_group(row, products.groups, self._settings.k)
-            found.append((chosen, row[chosen]))
-        return found
-
-
-class WithCandidates:
-    """Compares a block of products with what an index finds, and with all others where that is too little."""
-
-    def __init__(self, products: Products, vectors: np.ndarray, settings: RecommendSettings) -> None:
-        self._products, self._vectors, self._settings = products, vectors, settings
-        self._table, self._candidates = FilteredTable(products.table), Candidates(vectors)
-        self._exact = WithAll(products, vectors, settings)
-
-    def __call__(self, numbers: np.ndarray) -> list[Best]:
-        """See Comparison."""
-        products, k = self._products, self._settings.k
-        photos, starts = products.photos_of_block(numbers)
-        scores, rows = self._candidates.nearest(self._vectors[photos], CANDIDATES * k)
-        found = []
-        for number, mine in zip(numbers.tolist(), np.split(np.arange(len(photos)), starts[1:]), strict=True):
-            there = rows[mine] >= 0
-            others, best = best_by_product(products, rows[mine][there], scores[mine][there])
-            passing = self._table.passing(_filters_for(products, number, self._settings), others) & (others != number)
-            others, best = others[passing], best[passing]
-            chosen = one_per_group(best, products.groups[others], k)
-            enough = len(chosen) == k
-            found.append((others[chosen], best[chosen]) if enough else self._exact(np.array([number]))[0])
-        return found
-
-
-def _log_loss(n_products: int, exact: Comparison, approximate: Comparison) -> None:
-    """Say how many of the most similar products an index finds, by comparing some products with all others."""
-    some = np.sort(np.random.default_rng(0).permutation(n_products)[:LOSS_PRODUCTS])
-    shares = []
-    for number in some.tolist():  # one by one: a block of them would take gigabytes
-        (wanted, _), (found, _) = exact(np.array([number]))[0], approximate(np.array([number]))[0]
-        shares.append(np.isin(wanted, found).mean() if len(wanted) else 1.0)
-    log.info(
-        "%s products: an index finds candidates, and %.3f of what comparing all would recommend (%d products compared)",
-        *(f"{n_products:,}", np.mean(shares), len(some)),
-    )
-
-
-def _filters_for(products: Products, number: int, settings: RecommendSettings) -> Filters:
-    """The filters on a product's recommendations by `recommend.same_*` and `recommend.price_factor`.
-
-    A product without a price gets recommendations of any price.
-    """
-    product = products.product(number)
-    lowest = highest_price = None
-    if settings.price_factor is not None and product.price is not None:
-        factor = Decimal(settings.price_factor)
-        lowest, highest_price = float(product.price / factor), float(product.price * factor)
-    return Filters(
-        category=products.categories[number] if settings.same_category else None,
-        location=product.location if settings.same_location else None,
-        min_price=lowest,
-        max_price=highest_price,
-    )
-
-
-def _record_batch(products: Products, numbers: np.ndarray, best: list[Best]) -> pa.RecordBatch:
+def _record_batch(products: Products, numbers: np.ndarray, blocks: list[SimilarProducts]) -> pa.RecordBatch:
     ids = products.table["product_id"].to_numpy()
-    lengths = [len(similar) for similar, _ in best]
-    similar = np.concatenate([numbers_of for numbers_of, _ in best])
-    asked = np.repeat(numbers, lengths)
+    lengths = [len(block.numbers) for block in blocks]
+    queries = np.repeat(numbers, lengths)
+    similar = np.concatenate([block.numbers for block in blocks])
     return pa.record_batch(
         {
-            "product_id": ids[asked],
+            "product_id": ids[queries],
             "rank": np.concatenate([np.arange(1, length + 1) for length in lengths]).astype(np.int32),
             "similar_product_id": ids[similar],
-            "score": np.concatenate([scores for _, scores in best]).astype(np.float32),
-            "same_photo": products.photo_groups[similar] == products.photo_groups[asked],
-            "same_text": products.text_groups[similar] == products.text_groups[asked],
+            "score": np.concatenate([block.scores for block in blocks]).astype(np.float32),
+            "same_photo": products.photo_groups[similar] == products.photo_groups[queries],
+            "same_text": products.text_groups[similar] == products.text_groups[queries],
         },
         schema=SCHEMA,
     )
