@@ -14,7 +14,7 @@ from workspace import parser, report, table, workspace
 
 from marketplace.evaluation.retrieval import normalised
 from marketplace.recommendation.products import Products, products_of
-from marketplace.recommendation.ranking import one_per_group
+from marketplace.recommendation.ranking import top_k_distinct
 from marketplace.vectors.tables import read_embeddings
 
 K = 10
@@ -92,7 +92,7 @@ def judged(products: Products, scores: np.ndarray) -> dict[str, float]:
     for number in np.flatnonzero(facts["split"] == "test"):
         row = scores[number].copy()
         row[groups == groups[number]] = -np.inf  # itself, and products that share a photo with it
-        found = facts.iloc[one_per_group(row, groups, K)]
+        found = facts.iloc[top_k_distinct(row, groups, K)]
         root.append((found["category"] == facts["category"][number]).mean())
         leaf.append((found["category_path"] == facts["category_path"][number]).mean())
         if several[number]:

@@ -38,7 +38,7 @@ def main() -> None:
     options = command.parse_args()
     start_logging()
     if options.exact:
-        recommendation_table.EXACT_UP_TO = 2 * options.products  # type: ignore[attr-defined]  # imported there
+        recommendation_table.EXHAUSTIVE_UP_TO_PHOTOS = 2 * options.products  # type: ignore[attr-defined]  # imported there
     photos, vectors = catalogue(options.products, options.dimensions)
     before, started = peak_gib(), time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:

@@ -117,9 +117,9 @@ def filtered_row(
     found, times = 0, []
     for query in queries:
         likeness = vectors @ query
-        wanted = ranking.Wanted(likeness <= np.quantile(likeness, share), Filters())
+        restriction = ranking.Restriction(passing=likeness <= np.quantile(likeness, share), filters=Filters())
         started = time.perf_counter()
-        found += len(ranking.nearest_products(products, search, query[None], K, wanted, nobody))
+        found += len(ranking.nearest_products(products, search, query[None], K, restriction, nobody))
         times.append(1000 * (time.perf_counter() - started))
     p50, p99 = np.percentile(times, [50, 99])
     share_found = found / (K * len(queries))

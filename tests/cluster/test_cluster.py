@@ -113,7 +113,7 @@ def test_a_killed_worker_makes_no_difference(
 def test_candidates_of_an_index_are_compared_by_workers_too(
     project: Path, dask: DaskCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("marketplace.recommendation.table.EXACT_UP_TO", 0)
+    monkeypatch.setattr("marketplace.recommendation.table.EXHAUSTIVE_UP_TO_PHOTOS", 0)
     expected = recommend()
     monkeypatch.setenv(SCHEDULER, dask.address)
     assert recommend() == expected

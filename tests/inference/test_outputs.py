@@ -174,7 +174,7 @@ def test_the_hub_bias_of_a_large_catalogue_is_nearly_that_of_comparing_all(monke
     vectors = normalised(directions[rng.integers(0, 40, 2000)] + 0.1 * rng.normal(size=(2000, 16))).astype(np.float32)
     sha256 = rng.integers(0, 1900, 2000).astype(str)
     exact = hub_bias(vectors, sha256)
-    monkeypatch.setattr("marketplace.vectors.candidates.EXACT_UP_TO", 1000)
+    monkeypatch.setattr("marketplace.vectors.candidates.EXHAUSTIVE_UP_TO_PHOTOS", 1000)
     np.testing.assert_allclose(hub_bias(vectors, sha256), exact, atol=0.01)
 
 

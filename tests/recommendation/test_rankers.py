@@ -32,7 +32,7 @@ def products() -> Products:
 @pytest.fixture
 def every_photo_is_a_candidate(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make the index search all of its lists, and return every photo: then nothing is lost."""
-    monkeypatch.setattr(candidates, "LISTS_SEARCHED", 1)
+    monkeypatch.setattr(candidates, "LIST_DIVISOR", 1)
     monkeypatch.setattr("marketplace.recommendation.rankers.CANDIDATE_FACTOR", 10 * N_PRODUCTS)
 
 

@@ -23,9 +23,9 @@ from marketplace.recommendation.metrics import recommendation_metrics
 from marketplace.recommendation.products import Products, products_of
 from marketplace.recommendation.ranking import (
     IndexSearch,
-    Wanted,
-    highest,
+    Restriction,
     nearest_products,
+    segment_max,
     with_words,
 )
 from marketplace.recommendation.rules import RecommendSettings
@@ -122,8 +122,8 @@ def test_candidates_of_an_index_give_what_comparing_all_gives(
     products, settings = products_of(table), ALL.model_copy(update=filters)
     exact = recommended(products, vectors, settings)
     caplog.set_level("INFO", "marketplace")
-    monkeypatch.setattr(table_module, "EXACT_UP_TO", 0)
-    monkeypatch.setattr(candidates, "LISTS_SEARCHED", 3)
+    monkeypatch.setattr(table_module, "EXHAUSTIVE_UP_TO_PHOTOS", 0)
+    monkeypatch.setattr(candidates, "LIST_DIVISOR", 3)
     found = recommended(products, vectors, settings)
     assert "300 products: an index finds candidates, and " in caplog.text
     both = found.merge(exact, on=["product_id", "similar_product_id"], suffixes=("", "_exact"))
@@ -141,7 +141,7 @@ def test_candidates_of_an_index_give_what_comparing_all_gives(
 def test_the_highest_of_each_group_of_rows_is_what_numpy_finds(counts: list[int], seed: int) -> None:
     values = np.random.default_rng(seed).normal(size=(sum(counts), 3)).astype(np.float32)
     starts = np.cumsum([0, *counts[:-1]])
-    np.testing.assert_array_equal(highest(values, starts), np.maximum.reduceat(values, starts, axis=0))
+    np.testing.assert_array_equal(segment_max(values, starts), np.maximum.reduceat(values, starts, axis=0))
 
 
 def test_who_shares_a_photo_is_marked_and_listed_once() -> None:
@@ -286,8 +286,8 @@ def test_every_index_gives_as_many_products_as_pass_the_filters(
     np.maximum.at(worst, products.product_of_row, farness)
     passing = worst <= np.quantile(worst, share) if share else np.zeros(len(worst), dtype=bool)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ranking, "FEW", 20)
-        search, wanted = IndexSearch(lambda: index, vectors, products), Wanted(passing, Filters())
+        patch.setattr(ranking, "INDEX_ABOVE", 20)
+        search, wanted = IndexSearch(lambda: index, vectors, products), Restriction(passing, Filters())
         found = nearest_products(products, search, question, k, wanted, np.array([], dtype=int))
     numbers = [ranked.number for ranked in found]
     assert len(found) == min(k, len(set(products.groups[passing])))

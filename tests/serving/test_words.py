@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from marketplace.recommendation.ranking import FEW
+from marketplace.recommendation.ranking import INDEX_ABOVE
 from marketplace.serving import words
 from marketplace.serving.words import WordSearch
 
@@ -31,7 +31,7 @@ def test_among_many_products_the_best_are_those_of_comparing_all(
         np.testing.assert_allclose(scores, (texts @ question)[numbers], atol=1e-5)
         found, of_found = coarse.scores(question, passing)
         assert passing[found].all()
-        assert len(found) == min(len(numbers), words.MOST_FOUND) or len(numbers) <= FEW
+        assert len(found) == min(len(numbers), words.MOST_FOUND) or len(numbers) <= INDEX_ABOVE
         best = numbers[np.argsort(-scores, kind="stable")[:50]]
         assert set(best) <= set(found)
         np.testing.assert_allclose(of_found, (texts @ question)[found], atol=1e-5)

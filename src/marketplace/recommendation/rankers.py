@@ -6,7 +6,7 @@ from typing import Protocol
 import numpy as np
 
 from marketplace.recommendation.products import Products
-from marketplace.recommendation.ranking import best_by_product, highest
+from marketplace.recommendation.ranking import max_by_product, segment_max
 from marketplace.recommendation.rules import RankingRules, RecommendSettings, SimilarProducts
 from marketplace.vectors.candidates import Candidates
 
@@ -35,8 +35,8 @@ class ExhaustiveRanker:
         """See Ranker."""
         photos, starts = self._products.photos_of_block(numbers)
         similarities = (self._vectors @ self._vectors[photos].T)[self._products.photos]  # (N, photos)
-        by_product = highest(similarities, self._products.starts)  # (P, photos)
-        scores = highest(np.ascontiguousarray(by_product.T), starts)  # (len(numbers), P)
+        by_product = segment_max(similarities, self._products.starts)  # (P, photos)
+        scores = segment_max(np.ascontiguousarray(by_product.T), starts)  # (len(numbers), P)
         return [
             self._rules.apply(number, self._every_product, row)
             for number, row in zip(numbers.tolist(), scores, strict=True)
@@ -68,7 +68,7 @@ class CandidateRanker:
     def _rank(self, number: int, rows: np.ndarray, scores: np.ndarray) -> SimilarProducts:
         """Rank the products of the candidate photos `rows` `(photos, candidates)`; -1: no candidate."""
         present = rows >= 0
-        candidates, best = best_by_product(self._products, rows[present], scores[present])
+        candidates, best = max_by_product(self._products, rows[present], scores[present])
         similar = self._rules.apply(number, candidates, best)
         if len(similar.numbers) < self._k:
             return self._exhaustive(np.array([number]))[0]

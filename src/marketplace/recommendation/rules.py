@@ -10,7 +10,7 @@ from pydantic import Field
 from marketplace.common.params import Section
 from marketplace.recommendation.filters import FilteredTable, Filters
 from marketplace.recommendation.products import Products
-from marketplace.recommendation.ranking import one_per_group
+from marketplace.recommendation.ranking import top_k_distinct
 
 
 class RecommendSettings(Section):
@@ -49,7 +49,7 @@ class RankingRules:
         allowed = self._table.passing(self._filters_for(number), candidates)
         allowed &= candidates != number  # never a product for itself
         scores = np.where(allowed, scores, -np.inf)
-        chosen = one_per_group(scores, self._products.groups[candidates], self._settings.k)
+        chosen = top_k_distinct(scores, self._products.groups[candidates], self._settings.k)
         return SimilarProducts(numbers=candidates[chosen], scores=scores[chosen])
 
     def _filters_for(self, number: int) -> Filters:

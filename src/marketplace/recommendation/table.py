@@ -16,9 +16,9 @@ from marketplace.recommendation.closeness import close_score
 from marketplace.recommendation.products import Products
 from marketplace.recommendation.rankers import CandidateRanker, ExhaustiveRanker, Ranker, log_loss
 from marketplace.recommendation.rules import RecommendSettings, SimilarProducts
-from marketplace.vectors.candidates import EXACT_UP_TO
+from marketplace.vectors.candidates import EXHAUSTIVE_UP_TO_PHOTOS
 
-SIMILARITIES_AT_ONCE = 2**27  # 512 MiB of float32: the memory of the table, besides the vectors
+SIMILARITIES_AT_ONCE = 2**27  # 512 MiB of float32: the memory of a block, besides the vectors
 SCHEMA = pa.schema(
     [
         ("product_id", pa.string()),
@@ -32,21 +32,22 @@ SCHEMA = pa.schema(
 
 
 def recommendations(products: Products, vectors: np.ndarray, settings: RecommendSettings) -> Iterator[pa.RecordBatch]:
-    """For every product its `settings.k` most similar other products, block by block: here, or on a cluster's workers.
+    """Yield the `settings.k` most similar other products of every product, block by block.
 
-    `vectors` `(N, d)`, from `with_words`, are in the order of the training data. Up to EXACT_UP_TO photos, every
-    product is compared with all others. Beyond, an approximate index says which to compare it with, and how many of the
-    most similar ones that loses is logged.
+    `vectors` `(N, d)`, from `with_words`, are in the order of the training data. Up to EXHAUSTIVE_UP_TO_PHOTOS, every
+    product is compared with all others. Above, it is compared with the candidates of an approximate index, and the log
+    says how many of the most similar products that loses. The work runs here, or on the workers of a cluster.
     """
+    n_products = len(products.table)
     ranker: Ranker = ExhaustiveRanker(products, vectors, settings)
-    if len(vectors) > EXACT_UP_TO:
+    if len(vectors) > EXHAUSTIVE_UP_TO_PHOTOS:
         exhaustive = ranker
         ranker = CandidateRanker(products, vectors, settings)
-        log_loss(len(products.table), exhaustive, ranker)
+        log_loss(n_products, exhaustive, ranker)
     # As many whole products as fit, but at least one.
-    fitting = max(1, SIMILARITIES_AT_ONCE // len(vectors) * len(products.table) // len(vectors))
-    blocks = np.split(np.arange(len(products.table)), range(fitting, len(products.table), fitting))
-    with progress_bar(total=len(products.table), what="recommending", unit="product") as progress:
+    block_size = max(1, SIMILARITIES_AT_ONCE // len(vectors) * n_products // len(vectors))
+    blocks = np.split(np.arange(n_products), range(block_size, n_products, block_size))
+    with progress_bar(total=n_products, what="recommending", unit="product") as progress:
         for numbers, similar in zip(blocks, apply_to_each(ranker, blocks), strict=True):
             yield _record_batch(products, numbers, similar)
             progress.update(len(numbers))
@@ -77,13 +78,13 @@ def write_recommendations(
     words: float,
     made_with: dict[str, str] | None = None,
 ) -> None:
-    """Write the table, block after block.
+    """Write the table, block by block.
 
-    `words` is kept with it, since questions need the same weight, and so are the fingerprints of what it was
-    `made_with`, and the score from which on a match is close (see `close_score`).
+    Its metadata hold the weight of `words`, which questions need, too, the fingerprints of the files that it was
+    `made_with`, and the score above which a match is close (see `close_score`).
     """
     validation = pa.array(products.table.loc[products.table["split"] == "val", "product_id"], pa.string())
-    judged: list[pa.Table] = [SCHEMA.empty_table()]
+    judged = [SCHEMA.empty_table()]
     with replacing(path) as part, pq.ParquetWriter(part, SCHEMA) as writer:
         for batch in batches:
             writer.write_batch(batch)

@@ -22,7 +22,7 @@ from marketplace.recommendation.catalogue import Catalogue
 from marketplace.recommendation.filters import Filters
 from marketplace.recommendation.fingerprints import EMBEDDINGS, TEXT_EMBEDDINGS
 from marketplace.recommendation.products import Products
-from marketplace.recommendation.ranking import Nearest, Wanted
+from marketplace.recommendation.ranking import NearestPhotos, Restriction
 
 log = logging.getLogger(__name__)
 
@@ -209,12 +209,12 @@ class QdrantSearch:
         self._client, self._url, self._vectors, self._products = client, url, vectors, products
         self._points, self._row_of_point = points, {point: row for row, point in enumerate(points)}
 
-    def nearest(self, vectors: np.ndarray, wanted: Wanted, depth: int) -> Nearest:
+    def nearest(self, vectors: np.ndarray, restriction: Restriction, depth: int) -> NearestPhotos:
         """See Search. What the database no longer has is not found."""
         from qdrant_client import models
 
         product_ids = self._products.table["product_id"]
-        condition = _condition(wanted.filters, [product_ids.iat[number] for number in wanted.without])
+        condition = _condition(restriction.filters, [product_ids.iat[number] for number in restriction.excluded])
         requests = [
             models.QueryRequest(query=vector.tolist(), using=self._vectors, filter=condition, limit=depth)
             for vector in vectors
@@ -229,7 +229,7 @@ class QdrantSearch:
             ]
             if known:
                 rows[place, : len(known)], scores[place, : len(known)] = zip(*known, strict=True)
-        return Nearest(scores, rows, complete=all(len(answer.points) < depth for answer in answers))
+        return NearestPhotos(scores=scores, rows=rows, complete=all(len(answer.points) < depth for answer in answers))
 
     def vectors_of(self, rows: np.ndarray) -> np.ndarray:
         """See Search."""

@@ -25,7 +25,14 @@ from marketplace.recommendation.fingerprints import (
     origin_of,
 )
 from marketplace.recommendation.products import Product
-from marketplace.recommendation.ranking import IndexSearch, Ranked, Search, Wanted, best_products, nearest_products
+from marketplace.recommendation.ranking import (
+    IndexSearch,
+    RankedProduct,
+    Restriction,
+    Search,
+    nearest_products,
+    top_products,
+)
 from marketplace.serving import qdrant
 from marketplace.serving.answers import BusyError, Heat, Order, Place, SimilarProduct
 from marketplace.serving.explanation import Explanation, explain, heat
@@ -161,8 +168,8 @@ class Recommender:
         passing = self.filtered.passing(filters)
         passing[number] = False
         question = self._similar.vectors_of(self._products.photos_of(number))
-        wanted = Wanted(passing, filters, without=[number])
-        ranked = nearest_products(self._products, self._similar, question, k, wanted, np.array([number]))
+        restriction = Restriction(passing=passing, filters=filters, excluded=[number])
+        ranked = nearest_products(self._products, self._similar, question, k, restriction, np.array([number]))
         return self._shown(ranked, self._close_from)
 
     def explanation(self, product_id: str, other_id: str) -> Explanation:
@@ -211,8 +218,8 @@ class Recommender:
         copies = np.flatnonzero(self._photos["sha256"] == hashlib.sha256(content).hexdigest())
         asked = np.unique(self._products.product_of_row[copies])
         question = np.hstack([vector, np.ones((1, 1), np.float32)])
-        wanted = Wanted(self.filtered.passing(filters), filters)
-        ranked = nearest_products(self._products, self._identity, question, k, wanted, asked)
+        restriction = Restriction(passing=self.filtered.passing(filters), filters=filters)
+        ranked = nearest_products(self._products, self._identity, question, k, restriction, asked)
         return self._shown([self._with_cosine(found, vector[0]) for found in ranked])
 
     @contextmanager
@@ -237,7 +244,7 @@ class Recommender:
     def similar_to_words(self, words: str, k: int, filters: Filters = ANY) -> list[SimilarProduct]:
         """The `k` products whose texts are closest to some words, by meaning and by spelling."""
         numbers, scores = self._words.scores(self._question(words), self.filtered.passing(filters))
-        return self._shown(best_products(self._products, numbers, scores, k))
+        return self._shown(top_products(self._products, numbers, scores, k))
 
     def square(self, content: bytes) -> np.ndarray:
         """A photo as the model sees it, `(S, S, 3) uint8`. Raises MarketplaceError if the bytes are not a photo."""
@@ -257,12 +264,12 @@ class Recommender:
 
         return Photos(self._root, self._photos)
 
-    def _with_cosine(self, found: Ranked, vector: np.ndarray) -> Ranked:
+    def _with_cosine(self, found: RankedProduct, vector: np.ndarray) -> RankedProduct:
         """The same with the cosine of the most similar photo as its score: what hubs subtract is only for the order."""
         cosines = self._identity.vectors_of(self._products.photos_of(found.number))[:, :-1] @ vector
         return replace(found, score=float(cosines.max()))
 
-    def _shown(self, ranked: list[Ranked], close_from: float | None = None) -> list[SimilarProduct]:
+    def _shown(self, ranked: list[RankedProduct], close_from: float | None = None) -> list[SimilarProduct]:
         return [
             SimilarProduct(
                 rank,

@@ -4,7 +4,7 @@ import faiss
 import numpy as np
 
 from marketplace.recommendation.index import nearest_among
-from marketplace.recommendation.ranking import FEW
+from marketplace.recommendation.ranking import INDEX_ABOVE
 
 EXACT_UP_TO = 100_000  # products; comparing the texts of a million takes 0.2 s
 COARSE = "PCA128,SQ8"  # of the vectors that say which texts to compare: a million in 30 ms
@@ -25,7 +25,7 @@ class WordSearch:
     def scores(self, question: np.ndarray, passing: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Numbers `(n,)` of products, ascending, of those in `passing` `(P,) bool`, and the score of each."""
         numbers = np.flatnonzero(passing)
-        if self._coarse is not None and len(numbers) > FEW:
+        if self._coarse is not None and len(numbers) > INDEX_ABOVE:
             found = nearest_among(self._coarse, question[None], passing, MOST_FOUND)[1][0]
             numbers = np.sort(found[found >= 0])
         return numbers, self._texts[numbers] @ question

@@ -1,22 +1,23 @@
-"""The photos that may be nearest to a photo, in catalogues where comparing all with all would take too long."""
+"""An index that proposes near photos, for catalogues where comparing all photos would take too long."""
 
 from typing import Any
 
 import faiss
 import numpy as np
 
-EXACT_UP_TO = 50_000  # photos; comparing twice as many with all takes four times as long
-COARSE_DIMENSIONS = 128  # of the vectors in the index; scores are those of the whole vectors
+EXHAUSTIVE_UP_TO_PHOTOS = 50_000  # up to here all photos are compared: twice as many take four times as long
+COARSE_DIMENSIONS = 128  # of the vectors in the index; scores are computed with the full vectors
 TRAINING_POINTS = 48  # per list, for the k-means: FAISS warns below 39
-LISTS_SEARCHED = 24  # one in so many
+LIST_DIVISOR = 24  # a query searches 1/24 of the lists
 QUERIES_AT_ONCE = 256
+ROWS_AT_ONCE = 2**16
 
 
 class Candidates:
-    """An approximate FAISS index over vectors `(N, d)` of length 1 or less, and exact scores for what it finds.
+    """An approximate FAISS index over vectors `(N, d)` of length 1 or less, with exact scores for the rows it returns.
 
-    Only the order in which candidates are looked at is approximate: a PCA, 8-bit values, and a part of the lists of an
-    inverted file (https://github.com/facebookresearch/faiss/wiki/Faiss-indexes). The same vectors give the same index.
+    Only the choice of candidates is approximate: it uses a PCA, 8-bit values, and a part of the lists of an inverted
+    file (https://github.com/facebookresearch/faiss/wiki/Faiss-indexes). The same vectors give the same index.
     """
 
     def __init__(self, vectors: np.ndarray) -> None:
@@ -26,26 +27,24 @@ class Candidates:
         factory = f"PCA{min(COARSE_DIMENSIONS, dimensions)},IVF{lists},SQ8"
         # By distance: a PCA subtracts a mean, which leaves distances as they are, but not inner products.
         self._index = faiss.index_factory(dimensions, factory, faiss.METRIC_L2)
-        rows = np.random.default_rng(0).permutation(n)[: TRAINING_POINTS * lists]
-        self._index.train(np.ascontiguousarray(vectors[np.sort(rows)]))
-        for start in range(0, n, 2**16):
-            self._index.add(np.ascontiguousarray(vectors[start : start + 2**16]))
-        inverted: Any = faiss.extract_index_ivf(self._index)
-        inverted.nprobe = max(1, lists // LISTS_SEARCHED)
+        sample = np.random.default_rng(0).permutation(n)[: TRAINING_POINTS * lists]
+        self._index.train(np.ascontiguousarray(vectors[np.sort(sample)]))
+        for start in range(0, n, ROWS_AT_ONCE):
+            self._index.add(np.ascontiguousarray(vectors[start : start + ROWS_AT_ONCE]))
+        inverted_file: Any = faiss.extract_index_ivf(self._index)
+        inverted_file.nprobe = max(1, lists // LIST_DIVISOR)
 
     def nearest(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-        """(similarities, rows) `(Q, k)` each: candidates for the `k` nearest of each query `(Q, d)`, in no order.
+        """Return (similarities, rows), `(Q, k)` each: candidates for the `k` nearest of each query `(Q, d)`, unordered.
 
-        A row is -1, with a similarity of -inf, if fewer were found.
+        Where the index returns fewer, the row is -1 and its similarity -inf.
         """
-        found = [self._nearest(queries[at : at + QUERIES_AT_ONCE], k) for at in range(0, len(queries), QUERIES_AT_ONCE)]
-        scores, rows = zip(*found, strict=True)
-        return np.concatenate(scores), np.concatenate(rows)
-
-    def _nearest(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-        rows = self._index.search(np.ascontiguousarray(queries), k)[1]
-        scores = np.empty(rows.shape, np.float32)
-        for place, (query, found) in enumerate(zip(queries, rows, strict=True)):
-            scores[place] = self._vectors[found] @ query
+        scores = np.empty((len(queries), k), np.float32)
+        rows = np.empty((len(queries), k), np.int64)
+        for start in range(0, len(queries), QUERIES_AT_ONCE):
+            block = slice(start, start + QUERIES_AT_ONCE)
+            rows[block] = self._index.search(np.ascontiguousarray(queries[block]), k)[1]
+        for place, query in enumerate(queries):
+            scores[place] = self._vectors[rows[place]] @ query
         scores[rows < 0] = -np.inf
         return scores, rows

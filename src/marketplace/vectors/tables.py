@@ -1,11 +1,11 @@
 """The tables of vectors, written and read without a network: a row per photo, and a row per product's text.
 
 A photo has two vectors. Its identity vector finds the same product in another photo; its kind vector finds products of
-the same kind. A product has a text vector. Some photos are close to everything: half of a photo's mean similarity to
-its five nearest photos is its hub bias, which is subtracted when the same product is searched for (CSLS, Conneau et
-al., arXiv:1710.04087).
+the same kind. A product has a text vector. Some photos are close to everything (hubs): half of a photo's mean
+similarity to its five nearest photos is its hub bias, which is subtracted when searching for the same product (CSLS,
+Conneau et al., arXiv:1710.04087).
 
-Both tables hold the SHA-256 of the models that they were made with: vectors of different models cannot be compared.
+Both tables hold the SHA-256 of the models that made them: vectors of different models cannot be compared.
 """
 
 import logging
@@ -22,14 +22,15 @@ from marketplace.common.errors import MarketplaceError
 from marketplace.common.files import replacing, sha256_of
 
 log = logging.getLogger(__name__)
-HUB_NEIGHBOURS, HUB_WEIGHT = 5, 0.5
-HUB_CANDIDATES = 32  # with the photo itself and its copies
-ROWS_AT_ONCE = 1024  # bounds memory to that many times N similarities
+HUB_NEIGHBOURS = 5
+HUB_WEIGHT = 0.5
+HUB_CANDIDATES = 32  # includes the photo itself and its copies
+ROWS_AT_ONCE = 1024  # bounds memory to 1024 x N similarities
 
 
 @dataclass(frozen=True)
 class PhotoVectors:
-    """The vectors of photos, row by row those of the training data."""
+    """The vectors of photos, in the row order of the training data."""
 
     identity: np.ndarray  # (N, d) float32, of length 1
     kind: np.ndarray  # (N, k) float32, of length 1
@@ -37,25 +38,29 @@ class PhotoVectors:
 
 
 def hub_bias(vectors: np.ndarray, sha256: np.ndarray) -> np.ndarray:
-    """The hub bias `(N,) float32` of each of the unit-length vectors `(N, d)`; copies of a file are no neighbours.
+    """Return the hub bias `(N,) float32` of each of the unit-length vectors `(N, d)`.
 
-    Beyond EXACT_UP_TO photos, the nearest are looked for among the candidates of an approximate index.
+    Copies of a photo's file, by their `sha256` `(N,)`, do not count as neighbours. Above EXHAUSTIVE_UP_TO_PHOTOS, the
+    neighbours are chosen among the candidates of an approximate index.
     """
-    from marketplace.vectors.candidates import EXACT_UP_TO, Candidates  # with FAISS, which readers do without
+    from marketplace.vectors.candidates import EXHAUSTIVE_UP_TO_PHOTOS, Candidates  # loads FAISS: only writers need it
 
-    photo = np.unique(sha256, return_inverse=True)[1]
     k = min(HUB_NEIGHBOURS, len(vectors) - 1)
     bias = np.zeros(len(vectors), dtype=np.float32)
-    every = np.arange(len(vectors))
-    candidates = Candidates(vectors) if len(vectors) > EXACT_UP_TO else None
-    for start in range(0, len(vectors) if k > 0 else 0, ROWS_AT_ONCE):
-        rows = every[start : start + ROWS_AT_ONCE]
+    if k < 1:
+        return bias
+    photo = np.unique(sha256, return_inverse=True)[1]
+    all_rows = np.arange(len(vectors))
+    candidates = Candidates(vectors) if len(vectors) > EXHAUSTIVE_UP_TO_PHOTOS else None
+    for start in range(0, len(vectors), ROWS_AT_ONCE):
+        rows = all_rows[start : start + ROWS_AT_ONCE]
         if candidates is None:
-            similarity, others = vectors[rows] @ vectors.T, every[None, :]
+            similarity = vectors[rows] @ vectors.T
+            neighbours = all_rows[None, :]
         else:
-            similarity, others = candidates.nearest(vectors[rows], HUB_CANDIDATES)
-        similarity[photo[rows][:, None] == photo[others]] = 0
-        similarity[np.isneginf(similarity)] = 0  # fewer candidates were found
+            similarity, neighbours = candidates.nearest(vectors[rows], HUB_CANDIDATES)
+        similarity[photo[rows][:, None] == photo[neighbours]] = 0
+        similarity[np.isneginf(similarity)] = 0  # the index returned fewer candidates
         bias[rows] = HUB_WEIGHT * np.partition(similarity, -k, axis=1)[:, -k:].mean(axis=1)
     return bias
 
@@ -63,7 +68,7 @@ def hub_bias(vectors: np.ndarray, sha256: np.ndarray) -> np.ndarray:
 def write_embeddings(path: Path, table: pd.DataFrame, vectors: PhotoVectors, models: Sequence[Path]) -> None:
     """Write image_id, product_id, identity, kind and hub_bias, one row per photo.
 
-    `models` are the files that the vectors were made with.
+    `models` are the files of the models that made the vectors.
     """
     columns = {
         "image_id": pa.array(table["image_id"], pa.string()),
@@ -77,10 +82,10 @@ def write_embeddings(path: Path, table: pd.DataFrame, vectors: PhotoVectors, mod
 
 
 def read_embeddings(path: Path, table: pd.DataFrame, models: Sequence[Path] = ()) -> PhotoVectors:
-    """The vectors that `write_embeddings` wrote.
+    """Read the vectors that `write_embeddings` wrote; warn about vectors that cannot be compared.
 
-    Warns of photos whose vectors cannot be compared. Raises MarketplaceError if they are not those of the photos of
-    `table`, in its order, or not made with `models`.
+    Raises MarketplaceError if the file holds other photos than `table`, or in another order, or was made by other
+    models than `models`.
     """
     stored = _read(path, models)
     if stored["image_id"].to_pylist() != table["image_id"].tolist():
@@ -92,13 +97,16 @@ def read_embeddings(path: Path, table: pd.DataFrame, models: Sequence[Path] = ()
         log.warning(
             "%s: the vectors of %s of %s photos (%s, …) are zero or not finite: they are similar to nothing, and "
             "their products may get no recommendations. Look at the photos, or run `dvc repro --force extract`.",
-            *(path, f"{len(unusable):,}", f"{len(identity):,}", ", ".join(unusable[:3])),
+            path,
+            f"{len(unusable):,}",
+            f"{len(identity):,}",
+            ", ".join(unusable[:3]),
         )
     return PhotoVectors(identity=identity, kind=kind, hub_bias=stored["hub_bias"].to_numpy())
 
 
 def write_text_embeddings(path: Path, product_ids: list[str], vectors: np.ndarray, model: Path) -> None:
-    """Write product_id and text, the vector `(P, t)` of each product's words; all zeros if it has none.
+    """Write product_id and text: the text vectors `(P, t)` of products; all zeros for a product without words.
 
     `model` is the folder of the text model.
     """
@@ -108,9 +116,9 @@ def write_text_embeddings(path: Path, product_ids: list[str], vectors: np.ndarra
 
 
 def read_text_embeddings(path: Path, product_ids: list[str], model: Path | None = None) -> np.ndarray:
-    """The vectors `(P, t) float32` that `write_text_embeddings` wrote.
+    """Read the vectors `(P, t) float32` that `write_text_embeddings` wrote.
 
-    Raises MarketplaceError if they are not those of the products, in this order, or not made with `model`.
+    Raises MarketplaceError if the file holds other products, or in another order, or was made by another model.
     """
     stored = _read(path, [] if model is None else [model])
     if stored["product_id"].to_pylist() != product_ids:
@@ -130,16 +138,15 @@ def _read(path: Path, models: Sequence[Path]) -> pa.Table:
     for model in models:
         if made_with.get(model.name.encode()) != sha256_of(model).encode():
             raise MarketplaceError(
-                f"{path} was made with another model than {model}: run `dvc repro extract`, or `dvc checkout` to have "
+                f"{path} was made with another model than {model}: run `dvc repro extract`, or `dvc checkout` to get "
                 "the files that dvc.lock names."
             )
     return stored
 
 
 def _usable(vectors: np.ndarray) -> np.ndarray:
-    """Which of the vectors `(N, d)` have a direction."""
-    usable: np.ndarray = np.isfinite(vectors).all(axis=1) & vectors.any(axis=1)
-    return usable
+    """Return a mask `(N,)` of the vectors `(N, d)` that have a direction."""
+    return np.isfinite(vectors).all(axis=1) & vectors.any(axis=1)
 
 
 def _as_lists(vectors: np.ndarray) -> pa.FixedSizeListArray:
@@ -149,5 +156,4 @@ def _as_lists(vectors: np.ndarray) -> pa.FixedSizeListArray:
 
 def _as_array(column: pa.ChunkedArray) -> np.ndarray:
     lists = column.combine_chunks()
-    values: np.ndarray = lists.flatten().to_numpy().reshape(len(lists), -1)
-    return values
+    return lists.flatten().to_numpy().reshape(len(lists), -1)
