@@ -27,7 +27,7 @@ from workspace import Workspace, parser, report, table, workspace
 
 from marketplace.embedding.extraction import embed_photos, embed_texts
 from marketplace.evaluation.report import category_probabilities
-from marketplace.evaluation.retrieval import neighbours, normalised, retrieval_metrics
+from marketplace.evaluation.retrieval import find_neighbours, retrieval_metrics
 from marketplace.inference.features import FeatureStore
 from marketplace.inference.outputs import network_outputs
 from marketplace.models import checkpoints
@@ -41,6 +41,7 @@ from marketplace.settings import load_settings
 from marketplace.training.data import split_of, training_data
 from marketplace.training.trainer import Trainer
 from marketplace.vectors.tables import PhotoVectors
+from marketplace.vectors.unit_length import to_unit_length
 
 Metrics = dict[str, float]
 
@@ -193,7 +194,7 @@ class Bench:
     def untouched(self) -> dict[str, Metrics]:
         """The retrieval metrics of the network before training, as it is and with projections fitted for it."""
         network = checkpoints.network_of(self._start, n_categories=1)
-        plain = normalised(network_outputs(network, self._full.images).embeddings.numpy())
+        plain = to_unit_length(network_outputs(network, self._full.images).embeddings.numpy())
         none = np.zeros(len(plain), np.float32)
         before = {**self._start, "categories": ["none"]}
         projected = self._vectors(before, {"category_weight": 0.0})  # type: ignore[arg-type]
@@ -229,7 +230,7 @@ class Bench:
 
     def _retrieval(self, vectors: PhotoVectors) -> Metrics:
         rows = split_of(self._table, self._split).rows
-        return retrieval_metrics(neighbours(vectors, self._table, rows), self._table, rows)
+        return retrieval_metrics(find_neighbours(vectors, self._table, rows), self._table, rows)
 
 
 def rows_of(results: dict[str, list[Metrics]], columns: dict[str, str]) -> list[list[str]]:

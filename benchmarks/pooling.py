@@ -12,10 +12,10 @@ import numpy as np
 import pandas as pd
 from workspace import parser, report, table, workspace
 
-from marketplace.evaluation.retrieval import normalised
 from marketplace.recommendation.products import Products, products_of
 from marketplace.recommendation.ranking import top_k_distinct
 from marketplace.vectors.tables import read_embeddings
+from marketplace.vectors.unit_length import to_unit_length
 
 K = 10
 Pool = Callable[[np.ndarray, Products], np.ndarray]  # vectors (N, d), product by product, to scores (P, P)
@@ -64,7 +64,7 @@ def mean_of_best(vectors: np.ndarray, products: Products) -> np.ndarray:
 
 def centroids(vectors: np.ndarray, products: Products) -> np.ndarray:
     """The cosine of the products' mean vectors."""
-    means = normalised(np.add.reduceat(vectors, products.starts, axis=0))
+    means = to_unit_length(np.add.reduceat(vectors, products.starts, axis=0))
     scores: np.ndarray = means @ means.T
     return scores
 

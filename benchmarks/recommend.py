@@ -19,12 +19,12 @@ from sklearn.decomposition import PCA
 from workspace import ROOT, parser, peak_gib, report, table
 
 from marketplace.common.console import start_logging
-from marketplace.evaluation.retrieval import normalised
 from marketplace.recommendation import table as recommendation_table
 from marketplace.recommendation.catalogue import read_catalogue
 from marketplace.recommendation.products import products_of
 from marketplace.recommendation.table import recommendations, write_recommendations
 from marketplace.settings import load_settings
+from marketplace.vectors.unit_length import to_unit_length
 
 N_CATEGORIES = 13
 
@@ -90,7 +90,7 @@ def catalogue(n: int, dimensions: int) -> tuple[pd.DataFrame, np.ndarray]:
         }
     )
     real = read_catalogue(ROOT).similar(words=0.5)
-    real = normalised(PCA(dimensions, random_state=0).fit_transform(real).astype(np.float32))
+    real = to_unit_length(PCA(dimensions, random_state=0).fit_transform(real).astype(np.float32))
     return photos, multiplied(real, 2 * n, seed=0)
 
 

@@ -24,11 +24,11 @@ import numpy as np
 import pandas as pd
 from workspace import ROOT, parser, report, table
 
-from marketplace.evaluation.retrieval import normalised
 from marketplace.recommendation import ranking
 from marketplace.recommendation.filters import Filters
 from marketplace.recommendation.index import build_index
 from marketplace.recommendation.products import Products
+from marketplace.vectors.unit_length import to_unit_length
 
 N_QUERIES = 1000
 N_FILTERED = 100
@@ -147,7 +147,7 @@ def multiplied(real: np.ndarray, n: int, seed: int) -> np.ndarray:
     vectors = np.empty((n, real.shape[1]), dtype=np.float32)
     for start in range(0, n, 100_000):
         rows = rng.integers(0, len(real), (3, min(100_000, n - start)))
-        vectors[start : start + rows.shape[1]] = normalised(real[rows[0]] + NOISE * (real[rows[1]] - real[rows[2]]))
+        vectors[start : start + rows.shape[1]] = to_unit_length(real[rows[0]] + NOISE * (real[rows[1]] - real[rows[2]]))
     return vectors
 
 

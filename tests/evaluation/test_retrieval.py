@@ -8,20 +8,20 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from marketplace.evaluation.retrieval import (
-    CURVE,
-    MOST_QUERIES,
-    asked,
+    CURVE_LENGTH,
+    MAX_QUERIES,
+    find_neighbours,
     map_at_r,
     nearest,
-    neighbours,
-    normalised,
     precision_at_k,
     recall_at_k,
     recall_curve,
     retrieval_metrics,
+    sample_queries,
     top_places,
 )
 from marketplace.vectors.tables import PhotoVectors
+from marketplace.vectors.unit_length import to_unit_length
 
 
 def catalogue(seed: int, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -108,7 +108,7 @@ def shop(leaves_of_a_root: int) -> pd.DataFrame:
 
 def figures_of(embeddings: np.ndarray, table: pd.DataFrame) -> dict[str, float]:
     every = np.arange(len(table))
-    return retrieval_metrics(neighbours(both(embeddings), table, every), table, every)
+    return retrieval_metrics(find_neighbours(both(embeddings), table, every), table, every)
 
 
 def both(embeddings: np.ndarray) -> PhotoVectors:
@@ -131,9 +131,9 @@ def test_perfect_and_useless_embeddings_get_what_they_deserve() -> None:
 
 def test_the_curve_rises_through_the_reported_points() -> None:
     table, every = shop(leaves_of_a_root=1), np.arange(60)
-    found = neighbours(both(np.random.default_rng(1).normal(size=(60, 8)).astype(np.float32)), table, every)
+    found = find_neighbours(both(np.random.default_rng(1).normal(size=(60, 8)).astype(np.float32)), table, every)
     curve, figures = recall_curve(found, table, every), retrieval_metrics(found, table, every)
-    assert len(curve) == CURVE
+    assert len(curve) == CURVE_LENGTH
     assert curve == sorted(curve)
     assert (curve[0], curve[9]) == (figures["same_product_recall_at_1"], figures["same_product_recall_at_10"])
 
@@ -164,7 +164,7 @@ def map_at_r_by_hand(similarity: np.ndarray, keys: np.ndarray, sha256: np.ndarra
 def test_map_at_r_is_its_formula(seed: int, n: int, n_keys: int, n_photos: int) -> None:
     rng = np.random.default_rng(seed)
     keys, sha256 = rng.integers(0, n_keys, n).astype(str), rng.integers(0, n_photos, n).astype(str)
-    vectors = normalised(rng.normal(size=(n, 5)).astype(np.float32))
+    vectors = to_unit_length(rng.normal(size=(n, 5)).astype(np.float32))
     queries = np.arange(n)
     computed = map_at_r(nearest(vectors, sha256, queries, n), keys, sha256, queries)
     assert computed == pytest.approx(map_at_r_by_hand(vectors @ vectors.T, keys, sha256), nan_ok=True)
@@ -175,13 +175,13 @@ def test_each_job_is_measured_by_its_own_vectors() -> None:
     random = np.random.default_rng(0).normal(size=(60, 16)).astype(np.float32)
     of_product = np.repeat(np.eye(30, dtype=np.float32), 2, axis=0)
     vectors = PhotoVectors(of_product, random, np.zeros(60, np.float32))
-    figures = retrieval_metrics(neighbours(vectors, table, every), table, every)
+    figures = retrieval_metrics(find_neighbours(vectors, table, every), table, every)
     assert figures["same_product_recall_at_1"] == 1.0
     assert figures["category_precision_at_10"] < 0.6
 
 
 def test_a_hub_is_found_less_often() -> None:
-    vectors = normalised(np.array([[1, 0], [0.8, 0.6], [0.7, 0.71]], dtype=np.float32))
+    vectors = to_unit_length(np.array([[1, 0], [0.8, 0.6], [0.7, 0.71]], dtype=np.float32))
     assert nearest(vectors, np.array(list("abc")), np.array([0]), 1).tolist() == [[1]]
     bias = np.array([0, 0.2, 0], dtype=np.float32)
     assert nearest(vectors, np.array(list("abc")), np.array([0]), 1, bias).tolist() == [[2]]
@@ -195,8 +195,8 @@ def test_the_highest_are_the_first_of_a_stable_sort(values: list[float], k: int)
 
 def test_many_queries_are_a_sample_of_themselves() -> None:
     few, many = np.arange(0, 100, 3), np.arange(0, 50_000, 2)
-    assert (asked(few) == few).all()
-    sample = asked(many)
-    assert len(sample) == MOST_QUERIES and set(sample) < set(many) and (np.diff(sample) > 0).all()
-    assert (asked(many) == sample).all()
+    assert (sample_queries(few) == few).all()
+    sample = sample_queries(many)
+    assert len(sample) == MAX_QUERIES and set(sample) < set(many) and (np.diff(sample) > 0).all()
+    assert (sample_queries(many) == sample).all()
     assert abs(sample.mean() / many.mean() - 1) < 0.02

@@ -15,7 +15,6 @@ from torch import Tensor
 from marketplace.common.errors import MarketplaceError
 from marketplace.embedding.projection import ExtractSettings
 from marketplace.evaluation.report import category_probabilities, evaluate, top3_accuracy
-from marketplace.evaluation.retrieval import normalised
 from marketplace.inference.outputs import chosen_checkpoint, network_outputs
 from marketplace.models.checkpoints import CATEGORIES as CATEGORIES_LAYER
 from marketplace.models.checkpoints import Checkpoint, checkpoint_of, save
@@ -28,6 +27,7 @@ from marketplace.vectors.tables import (
     write_embeddings,
     write_text_embeddings,
 )
+from marketplace.vectors.unit_length import to_unit_length
 
 FIGURES = {"train_loss": 0.5, "val_loss": 0.75, "val_accuracy": 0.625}
 CATEGORIES = ["a", "b", "c", "d"]
@@ -106,7 +106,7 @@ def one_by_one(network: Network, images: np.ndarray) -> tuple[Tensor, Tensor]:
 
 def vectors_of(n: int) -> PhotoVectors:
     rng = np.random.default_rng(0)
-    product, kind = (normalised(rng.normal(size=(n, size)).astype(np.float32)) for size in (6, 3))
+    product, kind = (to_unit_length(rng.normal(size=(n, size)).astype(np.float32)) for size in (6, 3))
     return PhotoVectors(product, kind, rng.normal(size=n).astype(np.float32))
 
 
@@ -170,8 +170,10 @@ def test_vectors_of_another_model_are_refused(tmp_path: Path, table: pd.DataFram
 
 def test_the_hub_bias_of_a_large_catalogue_is_nearly_that_of_comparing_all(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
-    directions = normalised(rng.normal(size=(40, 16)))
-    vectors = normalised(directions[rng.integers(0, 40, 2000)] + 0.1 * rng.normal(size=(2000, 16))).astype(np.float32)
+    directions = to_unit_length(rng.normal(size=(40, 16)))
+    vectors = to_unit_length(directions[rng.integers(0, 40, 2000)] + 0.1 * rng.normal(size=(2000, 16))).astype(
+        np.float32
+    )
     sha256 = rng.integers(0, 1900, 2000).astype(str)
     exact = hub_bias(vectors, sha256)
     monkeypatch.setattr("marketplace.vectors.candidates.EXHAUSTIVE_UP_TO_PHOTOS", 1000)
@@ -181,7 +183,7 @@ def test_the_hub_bias_of_a_large_catalogue_is_nearly_that_of_comparing_all(monke
 @given(n=st.integers(1, 20), seed=st.integers(0, 1000))
 def test_the_hub_bias_is_half_the_mean_of_the_five_nearest(n: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
-    vectors, sha256 = normalised(rng.normal(size=(n, 4)).astype(np.float32)), rng.integers(0, 2 * n, n).astype(str)
+    vectors, sha256 = to_unit_length(rng.normal(size=(n, 4)).astype(np.float32)), rng.integers(0, 2 * n, n).astype(str)
     expected = []
     for row in range(n):
         others = [float(vectors[row] @ vectors[i]) if sha256[i] != sha256[row] else 0.0 for i in range(n)]
@@ -193,7 +195,7 @@ def test_the_hub_bias_is_half_the_mean_of_the_five_nearest(n: int, seed: int) ->
 def test_the_evaluation_is_what_sums_by_hand_give(
     tmp_path: Path, network: Network, checkpoint: Checkpoint, images: np.ndarray, table: pd.DataFrame
 ) -> None:
-    plain = normalised(network_outputs(network, images).embeddings.numpy())
+    plain = to_unit_length(network_outputs(network, images).embeddings.numpy())
     vectors = PhotoVectors(plain, plain, np.zeros(len(plain), np.float32))
     state = {name: value for name, value in checkpoint["state_dict"].items() if not name.startswith(CATEGORIES_LAYER)}
     result = evaluate(checkpoint, {**checkpoint, "state_dict": state}, table, vectors, images, SETTINGS)

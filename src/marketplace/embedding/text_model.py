@@ -27,6 +27,7 @@ from marketplace.compute.packs import PACK, Packs, keys_of_files
 from marketplace.compute.processor import processor
 from marketplace.embedding.texts import plain_text
 from marketplace.inference.compiled import compiled_model
+from marketplace.vectors.unit_length import to_unit_length
 
 log = logging.getLogger(__name__)
 
@@ -111,7 +112,7 @@ class TextModel:
 
     def _joined(self, plain: list[str], meaning: Floats) -> Floats:
         vectors = np.hstack([MEANING_WEIGHT**0.5 * meaning, (1 - MEANING_WEIGHT) ** 0.5 * self._spelling(plain)])
-        return _unit(vectors)
+        return to_unit_length(vectors)
 
     @property
     def _dimensions(self) -> int:
@@ -251,10 +252,4 @@ class _Spelling:
         from sklearn.preprocessing import normalize
 
         counts = normalize(hstack([vectorizer.transform(texts) for vectorizer in self._vectorizers]).tocsr())
-        return _unit((counts @ self._components.T).astype(np.float32))
-
-
-def _unit(vectors: Floats) -> Floats:
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    unit: Floats = (vectors / np.where(lengths > 1e-6, lengths, 1) * (lengths > 1e-6)).astype(np.float32)
-    return unit
+        return to_unit_length((counts @ self._components.T).astype(np.float32))

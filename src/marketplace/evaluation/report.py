@@ -16,13 +16,21 @@ from marketplace.compute.arrays import Images
 from marketplace.embedding.extraction import fit_projections
 from marketplace.embedding.projection import ExtractSettings
 from marketplace.evaluation.contact_sheets import first_of_each, mistakes_sheet, similar_sheet, worst_mistakes
-from marketplace.evaluation.retrieval import CURVE, asked, neighbours, normalised, recall_curve, retrieval_metrics
+from marketplace.evaluation.retrieval import (
+    CURVE_LENGTH,
+    Neighbours,
+    find_neighbours,
+    recall_curve,
+    retrieval_metrics,
+    sample_queries,
+)
 from marketplace.inference.outputs import network_outputs
 from marketplace.models import checkpoints
 from marketplace.vectors.tables import PhotoVectors, hub_bias
+from marketplace.vectors.unit_length import to_unit_length
 
 log = logging.getLogger(__name__)
-SHOWN = ("accuracy", "same_product_recall_at_1", "same_product_recall_at_10", "leaf_precision_at_10")
+LOGGED = ("accuracy", "same_product_recall_at_1", "same_product_recall_at_10", "leaf_precision_at_10")
 
 
 @dataclass(frozen=True)
@@ -30,11 +38,11 @@ class Evaluation:
     """The metrics, the tables behind them, and two sheets of photos."""
 
     metrics: dict[str, float | dict[str, float]]
-    confusion: pd.DataFrame  # actual, predicted, images: a row for every pair of categories that occurs
+    confusion: pd.DataFrame  # actual, predicted, images: a row for each pair of categories that occurs
     per_category: pd.DataFrame  # category, images, precision, recall, f1
     recall_at_k: pd.DataFrame  # k, tuned, untouched, untouched_projected: same-product recall
     similar: Image.Image  # some test photos and their nearest neighbours
-    mistakes: Image.Image  # the test photos that were most surely taken for another category
+    mistakes: Image.Image  # the test photos assigned to a wrong category with the greatest confidence
 
     def write(self, metrics: Path, folder: Path) -> None:
         """Write the metrics to `metrics`, the tables (as JSON lists of rows) and the sheets to `folder`."""
@@ -44,8 +52,8 @@ class Evaluation:
             with replacing(folder / f"{name}.jpg") as part:
                 getattr(self, name).save(part, format="JPEG", quality=88)
         write_json(metrics, self.metrics)
-        shown = {name: self.metrics[name] for name in SHOWN if name in self.metrics}
-        log.info("test split: %s", ", ".join(f"{name} {value:.3f}" for name, value in shown.items()))
+        logged = [f"{name} {self.metrics[name]:.3f}" for name in LOGGED if name in self.metrics]
+        log.info("test split: %s", ", ".join(logged))
 
 
 def evaluate(
@@ -56,88 +64,124 @@ def evaluate(
     images: Images,
     settings: ExtractSettings,
 ) -> Evaluation:
-    """Evaluate on the test split, beside the ImageNet network without any fine-tuning.
+    """Evaluate the fine-tuned network on the test split, next to the ImageNet network without fine-tuning.
 
-    `untouched` is that network as it is, `untouched_projected` has the projections of `extract` fitted for it alone.
-    `table` is the training data, `vectors` are its photos', `images` `(N, S, S, 3) uint8` are full-sized.
+    `untouched` is the ImageNet network as it is; `untouched_projected` has its own projections, fitted as in `extract`.
+    `table` is the training data, `vectors` belong to its photos, `images` `(N, S, S, 3) uint8` are full-sized.
     """
     test = np.flatnonzero(table["split"] == "test")
-    names = _categories(tuned, table)
-    labels, every = table["category"].map(names.index).to_numpy()[test], np.arange(len(names))
-    known = category_probabilities(tuned, images, mirrored=settings.mirrored)[test]
-    probabilities = np.pad(known, ((0, 0), (0, len(names) - known.shape[1])))
+    categories = _list_categories(tuned, table)
+    labels = table["category"].map(categories.index).to_numpy()[test]
+    probabilities = category_probabilities(tuned, images, mirrored=settings.mirrored)[test]
+    n_new = len(categories) - probabilities.shape[1]
+    probabilities = np.pad(probabilities, ((0, 0), (0, n_new)))
     predicted = probabilities.argmax(axis=1)
-    queries = asked(test)
-    found = {
-        "tuned": neighbours(vectors, table, queries),
-        **{name: neighbours(other, table, queries) for name, other in _untouched(pretrained, table, images, settings)},
-    }
-    classified = {
+
+    queries = sample_queries(test)
+    neighbours = {"tuned": find_neighbours(vectors, table, queries)}
+    for name, untouched_vectors in _embed_untouched(pretrained, table, images, settings):
+        neighbours[name] = find_neighbours(untouched_vectors, table, queries)
+
+    return Evaluation(
+        metrics=_metrics(labels, predicted, probabilities, neighbours, table, queries),
+        confusion=_confusion(labels, predicted, categories),
+        per_category=_per_category(labels, predicted, categories),
+        recall_at_k=_recall_at_k(neighbours, table, queries),
+        similar=similar_sheet(images, table, vectors.kind, first_of_each(table, n=6)),
+        mistakes=mistakes_sheet(images, table, worst_mistakes(table, test, probabilities), categories),
+    )
+
+
+def _metrics(
+    labels: np.ndarray,
+    predicted: np.ndarray,
+    probabilities: np.ndarray,
+    neighbours: dict[str, Neighbours],
+    table: pd.DataFrame,
+    queries: np.ndarray,
+) -> dict[str, float | dict[str, float]]:
+    """Return the metrics of the tuned network, and under their names those of the untouched ones."""
+    every_label = np.arange(probabilities.shape[1])
+    classification = {
         "accuracy": accuracy_score(labels, predicted),
         "top3_accuracy": top3_accuracy(labels, probabilities),
-        "macro_f1": f1_score(labels, predicted, labels=every, average="macro", zero_division=0),
+        "macro_f1": f1_score(labels, predicted, labels=every_label, average="macro", zero_division=0),
     }
-    metrics: dict[str, float | dict[str, float]] = {
-        **_rounded(classified | retrieval_metrics(found["tuned"], table, queries)),
-        **{name: _rounded(retrieval_metrics(found[name], table, queries)) for name in found if name != "tuned"},
-    }
-    curves = {name: recall_curve(ranked, table, queries) for name, ranked in found.items()}
-    recall_at_k = pd.DataFrame({"k": range(1, CURVE + 1)} | curves).round(5).dropna()
-    pairs = pd.DataFrame(
-        {"actual": [names[label] for label in labels], "predicted": [names[label] for label in predicted]}
-    )
-    confusion = pairs.value_counts().rename("images").reset_index().sort_values(["actual", "predicted"])
-    precision, recall, f1, images_of = precision_recall_fscore_support(labels, predicted, labels=every, zero_division=0)
-    per_category = pd.DataFrame(
-        {"category": names, "images": images_of, "precision": precision, "recall": recall, "f1": f1}
-    )
-    similar = similar_sheet(images, table, vectors.kind, first_of_each(table, n=6))
-    mistakes = mistakes_sheet(images, table, worst_mistakes(table, test, probabilities), names)
-    return Evaluation(metrics, confusion, per_category.round(4), recall_at_k, similar, mistakes)
+    metrics: dict[str, float | dict[str, float]] = {}
+    metrics |= _round(classification | retrieval_metrics(neighbours["tuned"], table, queries))
+    for name in neighbours:
+        if name != "tuned":
+            metrics[name] = _round(retrieval_metrics(neighbours[name], table, queries))
+    return metrics
 
 
-def _categories(tuned: checkpoints.Checkpoint, table: pd.DataFrame) -> list[str]:
-    """The categories that the network knows, then those that came later: their photos all count as mistakes."""
+def _confusion(labels: np.ndarray, predicted: np.ndarray, categories: list[str]) -> pd.DataFrame:
+    actual = [categories[label] for label in labels]
+    assigned = [categories[label] for label in predicted]
+    pairs = pd.DataFrame({"actual": actual, "predicted": assigned})
+    return pairs.value_counts().rename("images").reset_index().sort_values(["actual", "predicted"])
+
+
+def _per_category(labels: np.ndarray, predicted: np.ndarray, categories: list[str]) -> pd.DataFrame:
+    precision, recall, f1, images = precision_recall_fscore_support(
+        labels, predicted, labels=np.arange(len(categories)), zero_division=0
+    )
+    columns = {"category": categories, "images": images, "precision": precision, "recall": recall, "f1": f1}
+    return pd.DataFrame(columns).round(4)
+
+
+def _recall_at_k(neighbours: dict[str, Neighbours], table: pd.DataFrame, queries: np.ndarray) -> pd.DataFrame:
+    columns: dict[str, object] = {"k": range(1, CURVE_LENGTH + 1)}
+    for name in neighbours:
+        columns[name] = recall_curve(neighbours[name], table, queries)
+    return pd.DataFrame(columns).round(5).dropna()
+
+
+def _list_categories(tuned: checkpoints.Checkpoint, table: pd.DataFrame) -> list[str]:
+    """List the categories that the network knows, then newer ones: photos in those all count as errors."""
     known = tuned["categories"]
     new = sorted(set(table["category"]) - set(known))
     if new:
-        log.warning("the model was trained before there were %s: their photos count as mistakes", ", ".join(new))
+        log.warning(
+            "the model was trained before there were %s: photos in new categories count as errors", ", ".join(new)
+        )
     return [*known, *new]
 
 
 @torch.inference_mode()
-def _untouched(
+def _embed_untouched(
     pretrained: checkpoints.Checkpoint, table: pd.DataFrame, images: Images, settings: ExtractSettings
 ) -> Iterator[tuple[str, PhotoVectors]]:
-    """The vectors of the untouched network: as it is, and with the projections fitted for it."""
+    """Yield the vectors of the untouched network by name: as it is, and with projections fitted for it."""
     network = checkpoints.network_of(pretrained, n_categories=1)
-    plain = normalised(network_outputs(network, images).embeddings.numpy())
-    yield "untouched", PhotoVectors(plain, plain, np.zeros(len(plain), np.float32))
+    plain = to_unit_length(network_outputs(network, images).embeddings.numpy())
+    yield "untouched", PhotoVectors(identity=plain, kind=plain, hub_bias=np.zeros(len(plain), np.float32))
     outputs = network_outputs(network, images, mirrored=settings.mirrored)
-    identity, kind = (vectors.numpy() for vectors in fit_projections(outputs, table, settings)(outputs))
+    projected = fit_projections(outputs, table, settings)(outputs)
+    identity, kind = (vectors.numpy() for vectors in projected)
     bias = hub_bias(identity, table["sha256"].to_numpy())
     yield "untouched_projected", PhotoVectors(identity=identity, kind=kind, hub_bias=bias)
 
 
-def _rounded(values: dict[str, float]) -> dict[str, float]:
-    return {name: round(float(value), 5) for name, value in values.items() if np.isfinite(value)}
+def _round(metrics: dict[str, float]) -> dict[str, float]:
+    """Round to five digits; leave out metrics that could not be measured (NaN)."""
+    return {name: round(float(value), 5) for name, value in metrics.items() if np.isfinite(value)}
 
 
 @torch.inference_mode()
 def category_probabilities(checkpoint: checkpoints.Checkpoint, images: Images, *, mirrored: bool = False) -> np.ndarray:
-    """The network's softmax `(N, n_categories) float32` for images `(N, S, S, 3) uint8`.
+    """Return the network's softmax `(N, n_categories) float32` for images `(N, S, S, 3) uint8`.
 
-    `mirrored`: of embeddings that are averaged with those of the mirror image, as `extract` does.
+    With `mirrored`, embeddings are averaged with the mirror image's, as in `extract`.
     """
     network = checkpoints.network_of(checkpoint, len(checkpoint["categories"]))
     embeddings = network_outputs(network, images, mirrored=mirrored).embeddings
     logits = network.cpu().head(embeddings)
-    probabilities: np.ndarray = logits.softmax(dim=1).numpy()
-    return probabilities
+    return logits.softmax(dim=1).numpy()
 
 
 def top3_accuracy(labels: np.ndarray, probabilities: np.ndarray) -> float:
-    """Share of images whose category is among the three most probable; 1 if there are no more than three."""
+    """Return the share of images whose category is among the three most probable; 1 if there are at most three."""
     n_categories = probabilities.shape[1]
     if n_categories <= 3:
         return 1.0
