@@ -16,12 +16,17 @@ def main() -> None:
     from marketplace.models import checkpoints
     from marketplace.vectors.tables import read_embeddings
 
+    settings = load_section("extract", ExtractSettings)
+    model = Path("models/full.pt")
     table = pd.read_parquet("data/clean/training_data.parquet")
-    path = Path("models/full.pt")
-    vectors = read_embeddings(Path("data/embeddings.parquet"), table, [path])
-    images = ShardedArray(Path("data/resized/full"))
-    tuned, pretrained = checkpoints.load(path), checkpoints.load(Path("models/pretrained.pt"))
-    evaluation = evaluate(tuned, pretrained, table, vectors, images, load_section("extract", ExtractSettings))
+    evaluation = evaluate(
+        tuned=checkpoints.load(model),
+        pretrained=checkpoints.load(Path("models/pretrained.pt")),
+        table=table,
+        vectors=read_embeddings(Path("data/embeddings.parquet"), table, [model]),
+        images=ShardedArray(Path("data/resized/full")),
+        settings=settings,
+    )
     evaluation.write(Path("metrics/evaluate.json"), Path("metrics/evaluate"))
 
 

@@ -1,4 +1,4 @@
-"""The whole of params.yaml, and the JSON schema that editors and stages check it with.
+"""All settings of params.yaml, and the JSON schema by which editors and stages check them.
 
 No stage imports this module, so a new key reruns only the stages that read its section. The schema is generated:
 `python -m marketplace.settings` writes params.schema.json, and a test fails if it is out of date.
@@ -33,12 +33,12 @@ class Settings(Section):
 
 
 def load_settings(path: Path = PARAMS) -> Settings:
-    """Read and check params.yaml. Raises MarketplaceError: one line with the key, its value and what is allowed."""
+    """Read and check params.yaml. Raises MarketplaceError: one line with the key, its value and the allowed values."""
     return Settings.model_validate(check_params(path))
 
 
 def schema_text() -> str:
-    """The content of params.schema.json."""
+    """Return the content of params.schema.json."""
     schema: dict[str, Any] = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
     schema |= Settings.model_json_schema()
     return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"

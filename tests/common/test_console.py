@@ -58,10 +58,9 @@ def test_a_bug_keeps_its_traceback(bug: Exception, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize("stage", STAGES, ids=lambda path: path.stem)
-def test_every_stage_is_short_and_has_help(stage: Path) -> None:
+def test_every_stage_has_help(stage: Path) -> None:
     done = subprocess.run([sys.executable, stage, "--help"], capture_output=True, text=True, cwd=ROOT, check=True)
     assert len(done.stdout) > 100
-    assert len(stage.read_text().splitlines()) <= 40
 
 
 @pytest.mark.parametrize("stage", STAGES, ids=lambda path: path.stem)

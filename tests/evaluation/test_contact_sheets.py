@@ -4,10 +4,10 @@ import pandas as pd
 from marketplace.evaluation.contact_sheets import (
     GAP,
     HEADING,
-    MISS,
     MISTAKE_WIDTH,
+    RED,
     THUMBNAIL,
-    first_of_each,
+    first_test_images,
     mistakes_sheet,
     similar_sheet,
     worst_mistakes,
@@ -32,15 +32,15 @@ def test_a_row_shows_the_nearest_photos_of_other_products_and_marks_another_cate
     shown = [np.asarray(sheet)[row, column + THUMBNAIL // 2, 0] // 25 for column in columns]
     assert shown == [0, 2, 3, 4, 5, 6, 7]
     captions = np.asarray(sheet)[HEADING + GAP + THUMBNAIL :].astype(int)
-    red = (np.abs(captions - MISS).sum(axis=2) < 40).any(axis=0)
+    red = (np.abs(captions - RED).sum(axis=2) < 40).any(axis=0)
     assert red[columns[-1] :].any()
     assert not red[: columns[-1]].any()
 
 
 def test_queries_are_chosen_without_looking() -> None:
     table = pd.DataFrame({"category": list("aabbccdd"), "split": ["train", "test", "test", "test"] * 2})
-    assert first_of_each(table, n=2).tolist() == [1, 6]
-    assert first_of_each(table, n=9).tolist() == [1, 2, 5, 6]
+    assert first_test_images(table, n=2).tolist() == [1, 6]
+    assert first_test_images(table, n=9).tolist() == [1, 2, 5, 6]
 
 
 def test_the_most_confident_mistakes_come_first_one_per_product_and_are_shown_in_that_order() -> None:

@@ -16,7 +16,7 @@ from marketplace.catalogue.groups import photo_groups
 from marketplace.recommendation import ranking
 from marketplace.recommendation import table as table_module
 from marketplace.recommendation.filters import Filters
-from marketplace.recommendation.fingerprints import origin_of
+from marketplace.recommendation.fingerprints import Origin, origin_of
 from marketplace.recommendation.gallery import write_gallery
 from marketplace.recommendation.index import build_index
 from marketplace.recommendation.metrics import recommendation_metrics
@@ -189,7 +189,7 @@ def test_the_table_is_written_with_its_types(tmp_path: Path) -> None:
     products = products_of(table)
     write_recommendations(path, products, recommendations(products, vectors, ALL), words=0.5)
     assert pq.read_schema(path).equals(SCHEMA)
-    assert origin_of(path) == (0.5, {}, None)
+    assert origin_of(path) == Origin(words=0.5, made_with={}, close=None)
     assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
 
 

@@ -42,7 +42,7 @@ def exported(reproduced: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 def fill(project: Project, client: Any, url: str) -> None:
     catalogue = read_catalogue(project.folder)
-    words = origin_of(project.folder / RECOMMENDATIONS)[0]
+    words = origin_of(project.folder / RECOMMENDATIONS).words
     qdrant.export(client, url, catalogue, words, qdrant.collection_of(fingerprints(project.folder)))
 
 

@@ -49,7 +49,7 @@ def test_approximate_indexes_answer_under_filters_too(
     folder = copy_of_reproduced.folder
     catalogue = read_catalogue(folder)
     path = folder / "data/recommendations.parquet"
-    words = origin_of(path)[0]
+    words = origin_of(path).words
     write_index(folder / "models/similar.index", catalogue.similar(words), factory)
     batches = pq.read_table(path).replace_schema_metadata().to_batches()
     write_recommendations(path, catalogue.products, iter(batches), words, fingerprints(folder))
@@ -214,7 +214,7 @@ def test_outputs_of_two_runs_are_not_mixed(copy_of_reproduced: Project) -> None:
         content = path.read_bytes()
         path.unlink()
         path.write_bytes(content[:-20] + content[-20:][::-1])
-        with pytest.raises(MarketplaceError, match=rf"{name} is of another run than .*: run `dvc repro`, or `dvc"):
+        with pytest.raises(MarketplaceError, match=rf"{name} is from another run than .*: run `dvc repro`, or `dvc"):
             Recommender(folder).load()
         path.write_bytes(content)
     Recommender(folder).load()

@@ -15,7 +15,7 @@ from marketplace.common.files import replacing, write_json
 from marketplace.compute.arrays import Images
 from marketplace.embedding.extraction import fit_projections
 from marketplace.embedding.projection import ExtractSettings
-from marketplace.evaluation.contact_sheets import first_of_each, mistakes_sheet, similar_sheet, worst_mistakes
+from marketplace.evaluation.contact_sheets import first_test_images, mistakes_sheet, similar_sheet, worst_mistakes
 from marketplace.evaluation.retrieval import (
     CURVE_LENGTH,
     Neighbours,
@@ -87,7 +87,7 @@ def evaluate(
         confusion=_confusion(labels, predicted, categories),
         per_category=_per_category(labels, predicted, categories),
         recall_at_k=_recall_at_k(neighbours, table, queries),
-        similar=similar_sheet(images, table, vectors.kind, first_of_each(table, n=6)),
+        similar=similar_sheet(images, table, vectors.kind, first_test_images(table, n=6)),
         mistakes=mistakes_sheet(images, table, worst_mistakes(table, test, probabilities), categories),
     )
 

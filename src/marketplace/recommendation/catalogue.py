@@ -1,4 +1,4 @@
-"""Everything that is compared: the products, the vectors of their photos, and the vectors of their texts."""
+"""A catalogue: its products, the vectors of their photos, and the vectors of their texts."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,35 +25,35 @@ class Catalogue:
 
     photos: pd.DataFrame  # the training data, a row per photo
     products: Products
-    vectors: PhotoVectors  # of the photos
-    texts: np.ndarray  # (P, t), of the products
+    vectors: PhotoVectors  # in the order of `photos`
+    texts: np.ndarray  # (P, t) text vectors, in the order of `products`
 
     def similar(self, words: float) -> np.ndarray:
-        """The vectors `(N, k + t)` of the index that finds similar products, see `with_words`."""
+        """Return the vectors `(N, k + t)` for the index that finds similar products, see `with_words`."""
         return with_words(self.vectors.kind, self.texts[self.products.product_of_row], words)
 
     @cached_property
     def identity(self) -> np.ndarray:
-        """The vectors `(N, d + 1)` of the index that finds the same product in a photo.
+        """The vectors `(N, d + 1)` for the index that finds the same product in a photo.
 
-        The last value is the negative hub bias: a question has 1 there.
+        The last value is the negative hub bias; the vector of a question has 1 there.
         """
         return np.hstack([self.vectors.identity, -self.vectors.hub_bias[:, None]])
 
 
 def read_catalogue(root: Path, *, check_models: bool = True) -> Catalogue:
-    """The catalogue of the pipeline that has run in `root`.
+    """Read the catalogue of the pipeline that has run in `root`.
 
-    Raises MarketplaceError if tables do not belong together, or, with `check_models`, to the models there.
+    Raises MarketplaceError if its tables are from different runs, or, with `check_models`, not from the models there.
     """
     photos, products, texts = read_texts(root, check_models=check_models)
     models = [root / IMAGE_MODEL] if check_models else []
     vectors = read_embeddings(root / EMBEDDINGS, photos, models)
-    return Catalogue(photos, products, vectors, texts)
+    return Catalogue(photos=photos, products=products, vectors=vectors, texts=texts)
 
 
 def read_texts(root: Path, *, check_models: bool = True) -> tuple[pd.DataFrame, Products, np.ndarray]:
-    """The same without the vectors of photos: the training data, the products, and the vectors of their texts."""
+    """Read the catalogue without the vectors of photos: the training data, the products, and their text vectors."""
     photos = pd.read_parquet(root / TRAINING_DATA)
     products = products_of(photos)
     texts = read_text_embeddings(

@@ -1,4 +1,4 @@
-"""The gallery: recommendations for the best and the worst test product of every category, on one page."""
+"""The gallery: one page with recommendations for each category's best and worst test product."""
 
 import logging
 from collections.abc import Iterator
@@ -19,12 +19,22 @@ TEMPLATE = Path(__file__).parent / "templates" / "gallery.html"
 
 
 @dataclass(frozen=True)
+class Extreme:
+    """A category's best or worst test product, and its recommendations."""
+
+    category: str
+    kind: str  # best or worst
+    number: int  # the row in the table of products
+    recommended: pd.DataFrame  # its rows in the table of recommendations
+
+
+@dataclass(frozen=True)
 class Case:
-    """A product and its recommendations."""
+    """A product and its recommendations, as the page shows them."""
 
     kind: str  # best or worst
-    right: int  # how many recommendations share its root category
-    right_leaf: int  # … and its whole category path
+    right: int  # recommendations in its root category
+    right_leaf: int  # recommendations with its whole category path
     query: Card
     similar: list[Card]
 
@@ -34,32 +44,30 @@ def write_gallery(
 ) -> None:
     """Write the page: for every category, the test product with the best recommendations and the one with the worst.
 
-    `images` `(N, S, S, 3) uint8` in the order of the training data; `metrics` are those of the evaluation, with those
-    of the recommendations under `recommend`.
+    `images` `(N, S, S, 3) uint8` are in the order of the training data. `metrics` is the content of
+    metrics/evaluate.json, with the metrics of the recommendations under `recommend`.
     """
-    sections = [
-        (category, [_case(kind, number, products, rows, images) for kind, number, rows in cases])
-        for category, cases in _extremes(products, recommended)
-    ]
-    write_page(path, TEMPLATE, sections=sections, metrics=metrics, n=len(products.table))
+    sections: dict[str, list[Case]] = {}
+    for extreme in _extremes(products, recommended):
+        sections.setdefault(extreme.category, []).append(_case(extreme, products, images))
+    write_page(path, TEMPLATE, sections=list(sections.items()), metrics=metrics, n=len(products.table))
     log.info("%s recommendations; %s shows some of them", f"{len(recommended):,}", path)
 
 
-def _extremes(
-    products: Products, recommended: pd.DataFrame
-) -> Iterator[tuple[str, list[tuple[str, int, pd.DataFrame]]]]:
-    """Category by category, its best and its worst test product and the rows of their recommendations.
+def _extremes(products: Products, recommended: pd.DataFrame) -> Iterator[Extreme]:
+    """Yield each category's best and worst test product; once, if they are the same.
 
-    The best have the most recommended products of their own leaf, then of their root category, then the highest scores;
-    the worst have the fewest, and the highest scores: they are wrong, and confident.
+    The best has the most recommendations in its leaf category, then in its root category, then the highest scores. The
+    worst has the fewest, and the highest scores: it is wrong, and confident.
     """
     table = products.table
-    query, similar = (recommended[name].map(products.number_of) for name in ("product_id", "similar_product_id"))
+    query = recommended["product_id"].map(products.number_of)
+    similar = recommended["similar_product_id"].map(products.number_of)
     judged = pd.DataFrame(
         {
             "query": query,
-            "root": _same(table["category"], query, similar),
-            "leaf": _same(table["category_path"], query, similar),
+            "root": _agrees(table["category"], query, similar),
+            "leaf": _agrees(table["category_path"], query, similar),
             "score": recommended["score"],
         }
     )
@@ -68,34 +76,52 @@ def _extremes(
     for category, group in judged.groupby("category"):
         best = group.sort_values(["leaf", "root", "score"], ascending=False, kind="stable").index[0]
         worst = group.sort_values(["root", "leaf", "score"], ascending=[True, True, False], kind="stable").index[0]
-        cases = [("best", best)] if best == worst else [("best", best), ("worst", worst)]
-        yield str(category), [(kind, int(number), recommended[query == number]) for kind, number in cases]
+        extremes = {"best": best} if best == worst else {"best": best, "worst": worst}
+        for kind, number in extremes.items():
+            yield Extreme(
+                category=str(category), kind=kind, number=int(number), recommended=recommended[query == number]
+            )
 
 
-def _same(column: "pd.Series[str]", query: "pd.Series[int]", similar: "pd.Series[int]") -> np.ndarray:
+def _agrees(column: "pd.Series[str]", query: "pd.Series[int]", similar: "pd.Series[int]") -> np.ndarray:
+    """Return `(n,) bool`: whether query and similar product have the same value in a column of the products."""
     values = column.to_numpy()
-    same: np.ndarray = values[query] == values[similar]
-    return same
+    return values[query] == values[similar]
 
 
-def _case(kind: str, number: int, products: Products, rows: pd.DataFrame, images: Images) -> Case:
-    asked = products.table.iloc[number]
+def _case(extreme: Extreme, products: Products, images: Images) -> Case:
+    product = products.table.iloc[extreme.number]
+    query = _card(extreme.number, products, images, price_text(product["price"], product["currency"]), "query")
     similar = []
-    for row in rows.itertuples():
-        other = products.number_of[str(row.similar_product_id)]
-        found = products.table.iloc[other]
-        agrees = "leaf" if found["category_path"] == asked["category_path"] else "root"
-        agrees = agrees if found["category"] == asked["category"] else "none"
-        similar.append(_card(other, products, images, caption(row.score, row.same_photo, row.same_text), agrees))
-    right = sum(card.agrees in {"leaf", "root"} for card in similar)
-    right_leaf = sum(card.agrees == "leaf" for card in similar)
-    query = _card(number, products, images, price_text(asked["price"], asked["currency"]), "query")
-    return Case(kind, right, right_leaf, query, similar)
+    for row in extreme.recommended.itertuples():
+        number = products.number_of[str(row.similar_product_id)]
+        agreement = _agreement(product, products.table.iloc[number])
+        text = caption(row.score, row.same_photo, row.same_text)
+        similar.append(_card(number, products, images, text, agreement))
+    return Case(
+        kind=extreme.kind,
+        right=sum(card.agrees in {"leaf", "root"} for card in similar),
+        right_leaf=sum(card.agrees == "leaf" for card in similar),
+        query=query,
+        similar=similar,
+    )
+
+
+def _agreement(product: "pd.Series[Any]", similar: "pd.Series[Any]") -> str:
+    """Return the level on which two products' categories agree: leaf, root or none."""
+    if similar["category"] != product["category"]:
+        return "none"
+    return "leaf" if similar["category_path"] == product["category_path"] else "root"
 
 
 def _card(number: int, products: Products, images: Images, text: str, agrees: str) -> Card:
     product = products.table.iloc[number]
-    url = data_url(thumbnail(images[products.photos_of(number)[0]], CARD_PIXELS))
     path = product["category_path"]
     leaf = path.removeprefix(product["category"]).removeprefix(" / ") or path
-    return Card(url, product["product_name"], path if agrees == "none" else leaf, text, agrees)
+    return Card(
+        photo=data_url(thumbnail(images[products.photos_of(number)[0]], CARD_PIXELS)),
+        name=product["product_name"],
+        details=path if agrees == "none" else leaf,
+        caption=text,
+        agrees=agrees,
+    )

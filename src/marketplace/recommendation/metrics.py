@@ -1,4 +1,4 @@
-"""The metrics of a table of recommendations, the summary that decides, and the products that a review tracks."""
+"""Metrics of a table of recommendations, the summary of all metrics, and the products that a review tracks."""
 
 import hashlib
 import logging
@@ -12,9 +12,9 @@ from marketplace.recommendation.products import Products
 
 log = logging.getLogger(__name__)
 
-TRACKED = 50  # products whose recommendations are kept in Git
-SEEN = ("category_precision", "leaf_precision")
-FROM_EVALUATION = (
+N_TRACKED = 50  # products whose recommendations are kept in Git
+PRECISIONS = ("category_precision", "leaf_precision")
+EVALUATION_METRICS = (
     "same_product_recall_at_10",
     "same_product_recall_at_1",
     "leaf_precision_at_10",
@@ -25,26 +25,27 @@ FROM_EVALUATION = (
 
 
 def recommendation_metrics(products: Products, recommended: pd.DataFrame) -> dict[str, float]:
-    """The metrics of a table of recommendations on the products of the test split.
+    """Return the metrics of a table of recommendations on the products of the test split.
 
-    Precision is the share of recommended products of the same root category, or of the same leaf; products that share a
-    photo or a title with the one asked about are not counted. Coverage is the share of products that are recommended.
+    Precision is the share of recommended products in the same root category, or in the same leaf; products that share a
+    photo or a title with the product itself are not counted. Coverage is the share of products that are recommended.
     """
-    _warn_of_products_left_out(products, recommended)
+    _warn_about_products_without_recommendations(products, recommended)
     by_id = products.table.set_index("product_id")
     counted = ~recommended["same_photo"] & ~recommended["same_text"]
     tested = recommended[recommended["product_id"].map(by_id["split"]).eq("test") & counted]
-    figures = {
-        name: (tested["product_id"].map(by_id[column]) == tested["similar_product_id"].map(by_id[column])).mean()
-        for name, column in (("category_precision", "category"), ("leaf_precision", "category_path"))
-    }
-    figures["coverage"] = recommended["similar_product_id"].nunique() / len(by_id)
-    return {name: round(float(value), 5) for name, value in figures.items() if np.isfinite(value)}
+    metrics = {}
+    for name, column in (("category_precision", "category"), ("leaf_precision", "category_path")):
+        own = tested["product_id"].map(by_id[column])
+        recommended_value = tested["similar_product_id"].map(by_id[column])
+        metrics[name] = (own == recommended_value).mean()
+    metrics["coverage"] = recommended["similar_product_id"].nunique() / len(by_id)
+    return {name: round(float(value), 5) for name, value in metrics.items() if np.isfinite(value)}
 
 
-def _warn_of_products_left_out(products: Products, recommended: pd.DataFrame) -> None:
-    """Say how many products got no recommendations at all."""
-    alone = products.table["product_id"][~products.table["product_id"].isin(recommended["product_id"])]
+def _warn_about_products_without_recommendations(products: Products, recommended: pd.DataFrame) -> None:
+    product_ids = products.table["product_id"]
+    alone = product_ids[~product_ids.isin(recommended["product_id"])]
     if len(alone):
         log.warning(
             "%d products get no recommendations, such as %r: no other product passes recommend's filters, or their "
@@ -55,23 +56,24 @@ def _warn_of_products_left_out(products: Products, recommended: pd.DataFrame) ->
 
 
 def summary(evaluation: Mapping[str, Any], recommendation: Mapping[str, float]) -> dict[str, float]:
-    """The metrics that decide, the most important first: the content of metrics/summary.json.
+    """Return the content of metrics/summary.json: the metrics to decide by, the most important first.
 
-    First what a shopper sees, the precision of the recommendations (photos and words); then the metrics of photos alone
-    in `metrics/evaluate.json`. What could not be measured (recall, if no product has two photos) is left out.
+    The precision of the recommendations (photos and words), which shoppers see, comes first; then come the metrics of
+    photos alone from `metrics/evaluate.json`. Metrics that could not be measured (recall, if no product has two photos)
+    are left out.
     """
-    seen = {f"recommended_{name}": recommendation[name] for name in SEEN if name in recommendation}
-    photos = {name: float(evaluation[name]) for name in FROM_EVALUATION if name in evaluation}
-    return seen | photos | {"coverage": recommendation["coverage"]}
+    precisions = {f"recommended_{name}": recommendation[name] for name in PRECISIONS if name in recommendation}
+    of_photos = {name: float(evaluation[name]) for name in EVALUATION_METRICS if name in evaluation}
+    return precisions | of_photos | {"coverage": recommendation["coverage"]}
 
 
-def tracked_products(products: Products, recommended: pd.DataFrame) -> list[dict[str, Any]]:
-    """The recommendations of a fixed handful of products, small enough for Git: a review compares them over commits.
+def select_tracked_products(products: Products, recommended: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the recommendations of a fixed sample of products, small enough for Git: reviews compare them.
 
-    The products are those whose ids hash lowest: they stay the same while others come and go.
+    The sample has the products with the lowest hashes of ids: they stay the same while others come and go.
     """
     table = products.table.set_index("product_id")
-    chosen = sorted(table.index, key=lambda product_id: hashlib.sha256(product_id.encode()).digest())[:TRACKED]
+    sample = sorted(table.index, key=lambda product_id: hashlib.sha256(product_id.encode()).digest())[:N_TRACKED]
     similar = recommended.groupby("product_id")["similar_product_id"].agg(list)
     return [
         {
@@ -80,5 +82,5 @@ def tracked_products(products: Products, recommended: pd.DataFrame) -> list[dict
             "category": table["category"][product_id],
             "similar": similar.get(product_id, []),
         }
-        for product_id in chosen
+        for product_id in sample
     ]

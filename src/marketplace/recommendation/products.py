@@ -1,4 +1,4 @@
-"""The products behind the photos: one row each, and which photos show them."""
+"""The products of the training data, one row each, and the photos of each."""
 
 from bisect import bisect_left
 from collections.abc import Sequence
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from functools import cached_property
 from itertools import islice, takewhile
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,8 +14,16 @@ import pandas as pd
 from marketplace.common.groups import connected
 
 COLUMNS = [
-    *("product_id", "product_name", "product_description", "category", "category_path", "price", "currency"),
-    *("location", "split", "group"),
+    "product_id",
+    "product_name",
+    "product_description",
+    "category",
+    "category_path",
+    "price",
+    "currency",
+    "location",
+    "split",
+    "group",
 ]
 
 
@@ -27,7 +36,7 @@ class Product:
     description: str
     category: str  # the whole path
     price: Decimal | None  # None: no price
-    currency: str  # its sign, such as £, or its code
+    currency: str  # a sign, such as £, or a code
     location: str
     image_ids: tuple[str, ...]
 
@@ -44,7 +53,7 @@ def matching_ids(ids: Sequence[str], text: str) -> list[str]:
 
 
 def price_text(price: Decimal | None, currency: str) -> str:
-    """A price as it is shown.
+    """Format a price for shoppers.
 
     >>> price_text(Decimal("1250.00"), "£"), price_text(Decimal("5.00"), "CHF"), price_text(None, "£")
     ('£1,250.00', 'CHF 5.00', 'no price')
@@ -57,43 +66,40 @@ def price_text(price: Decimal | None, currency: str) -> str:
 class Products:
     """The products, ordered by id, and their photos as row numbers of the training data, product by product."""
 
-    table: pd.DataFrame  # (P rows) COLUMNS; `group` is equal for products that share a photo
-    image_ids: np.ndarray  # (N,) of the training data
+    table: pd.DataFrame  # COLUMNS, P rows; `group` is equal for products that share a photo
+    image_ids: np.ndarray  # (N,) in the order of the training data
     photos: np.ndarray  # (N,) int, rows of the training data, ascending within a product
-    starts: np.ndarray  # (P,) int, where in `photos` those of each product begin
+    starts: np.ndarray  # (P,) int, the place in `photos` where each product's photos begin
 
     @cached_property
     def number_of(self) -> dict[str, int]:
-        """Product id to its row in `table`."""
+        """The row in `table` of each product id."""
         return {product_id: number for number, product_id in enumerate(self.table["product_id"])}
 
     @property
     def ends(self) -> np.ndarray:
-        """`(P,) int`, where in `photos` those of each product end."""
+        """`(P,) int`, the place in `photos` where each product's photos end."""
         return np.append(self.starts[1:], len(self.photos))
 
     @property
     def categories(self) -> np.ndarray:
         """`(P,)`, the root category of each product."""
-        categories: np.ndarray = self.table["category"].to_numpy()
-        return categories
+        return self.table["category"].to_numpy()
 
     @property
     def photo_groups(self) -> np.ndarray:
-        """`(P,) int`, equal for products that share a photo, or nearly so."""
-        groups: np.ndarray = self.table["group"].to_numpy()
-        return groups
+        """`(P,) int`, equal for products that share a photo or nearly the same one."""
+        return self.table["group"].to_numpy()
 
     @cached_property
     def text_groups(self) -> np.ndarray:
-        """`(P,) int`, equal for products with the same title; one without a title is alone."""
+        """`(P,) int`, equal for products with the same title; a product without a title is alone."""
         titles = self.table["product_name"].map(lambda name: " ".join(name.casefold().split()))
-        groups: np.ndarray = pd.factorize(titles.where(titles != "", self.table["product_id"]))[0]
-        return groups
+        return pd.factorize(titles.where(titles != "", self.table["product_id"]))[0]
 
     @cached_property
     def groups(self) -> np.ndarray:
-        """`(P,) int`, equal for listings that are recommended once: those linked by photos or by texts."""
+        """`(P,) int`, equal for listings linked by photos or by titles: only one of a group is recommended."""
         return connected([pd.factorize(self.photo_groups)[0], self.text_groups])
 
     @cached_property
@@ -104,33 +110,44 @@ class Products:
         return owners
 
     def photos_of(self, number: int) -> np.ndarray:
-        """The rows of the training data that show a product."""
+        """Return the rows of the training data that show a product."""
         return self.photos[self.starts[number] : self.ends[number]]
 
     def photos_of_block(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The rows of the training data that show products, product by product, and where each product's begin."""
+        """Return (rows, starts): the photos of some products, product by product, and where each product's begin."""
         parts = [self.photos_of(number) for number in numbers.tolist()]
         starts = np.cumsum([0, *(len(part) for part in parts[:-1])])
         return np.concatenate(parts), starts
 
     def product(self, number: int) -> Product:
-        """A product by its row in `table`."""
-        product_id, name, description, category, price, currency, location = self._shown[number]
-        images = tuple(self.image_ids[self.photos_of(number)].tolist())
-        return Product(product_id, name, description, category, price, currency, location, images)
+        """Return a product by its row in `table`."""
+        row = self._rows[number]
+        return Product(
+            product_id=row.product_id,
+            name=row.product_name,
+            description=row.product_description,
+            category=row.category_path,
+            price=row.price,
+            currency=row.currency,
+            location=row.location,
+            image_ids=tuple(self.image_ids[self.photos_of(number)].tolist()),
+        )
 
     @cached_property
-    def _shown(self) -> list[tuple[str, str, str, str, Decimal | None, str, str]]:
-        # Reading row by row from pandas would take most of an answer's time.
-        names = ["product_id", "product_name", "product_description", "category_path", "price", "currency", "location"]
-        return list(self.table[names].itertuples(index=False, name=None))
+    def _rows(self) -> list[Any]:
+        """The rows of `table`: looking them up in pandas one by one would take most of an answer's time."""
+        return list(self.table.itertuples(index=False))
 
 
 def products_of(training_data: pd.DataFrame) -> Products:
-    """The products of the training data."""
+    """Collect the products of the training data."""
     codes, ids = pd.factorize(training_data["product_id"], sort=True)
     photos = np.argsort(codes, kind="stable")
     starts = np.searchsorted(codes[photos], np.arange(len(ids)))
-    first = training_data.iloc[photos[starts]]
-    table = first[COLUMNS].reset_index(drop=True)
-    return Products(table, training_data["image_id"].to_numpy(), photos, starts)
+    first_photos = training_data.iloc[photos[starts]]
+    return Products(
+        table=first_photos[COLUMNS].reset_index(drop=True),
+        image_ids=training_data["image_id"].to_numpy(),
+        photos=photos,
+        starts=starts,
+    )

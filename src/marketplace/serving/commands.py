@@ -204,8 +204,9 @@ def _export(options: argparse.Namespace) -> None:
     from marketplace.serving import qdrant
 
     root = project_root()
-    words, files, _ = origin_of(root / RECOMMENDATIONS)
-    check_fingerprints(root, files)
+    origin = origin_of(root / RECOMMENDATIONS)
+    check_fingerprints(root, origin.made_with)
     client = qdrant.connect(options.url)
-    qdrant.export(client, options.url, read_catalogue(root), words, qdrant.collection_of(files))
+    collection = qdrant.collection_of(origin.made_with)
+    qdrant.export(client, options.url, read_catalogue(root), origin.words, collection)
     log.info("Set $%s to %s, and `marketplace serve` answers from there.", qdrant.URL, options.url)

@@ -75,15 +75,17 @@ class Recommender:
         if not recommendations.exists():
             raise MarketplaceError(f"{recommendations} is missing: run `dvc repro` first, or `dvc pull` to get it.")
         self._root = root
-        self._weight, fingerprints, self._close_from = origin_of(recommendations)
-        check_fingerprints(root, fingerprints, TABLES)
-        self._models = Models(root, fingerprints)
+        origin = origin_of(recommendations)
+        self._weight = origin.words
+        self._close_from = origin.close
+        check_fingerprints(root, origin.made_with, TABLES)
+        self._models = Models(root, origin.made_with)
         self._similar: Search
         self._identity: Search
         url = qdrant.url_from_environment()
         if url:
             self._photos, self._products, self._texts = read_texts(root, check_models=False)
-            self._similar, self._identity = qdrant.searches(url, self._products, fingerprints)
+            self._similar, self._identity = qdrant.searches(url, self._products, origin.made_with)
         else:
             catalogue = read_catalogue(root, check_models=False)
             self._photos, self._products, self._texts = catalogue.photos, catalogue.products, catalogue.texts
