@@ -1,4 +1,4 @@
-"""The architecture: which packages may import which, and what a command may load."""
+"""The architecture: which packages may import which, and which modules a command may load."""
 
 import ast
 import subprocess
@@ -9,7 +9,7 @@ import pytest
 from helpers.paths import ROOT
 
 PACKAGE = ROOT / "src" / "marketplace"
-# Lowest first; packages of one layer do not import each other.
+# Lowest first; packages in the same layer do not import each other.
 LAYERS = [
     {"common"},
     {"compute"},
@@ -26,8 +26,8 @@ LAYER_OF = {name: number for number, names in enumerate(LAYERS) for name in name
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 
-def imported(tree: ast.AST) -> set[str]:
-    """The top-level names under `marketplace` that a module imports, anywhere in it."""
+def imported_packages(tree: ast.AST) -> set[str]:
+    """Return the packages of `marketplace` that a module imports, anywhere in it."""
     names: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -40,28 +40,28 @@ def imported(tree: ast.AST) -> set[str]:
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_imports_point_down(path: Path) -> None:
-    mine = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
-    if mine == "__init__":
+    importer = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    if importer == "__init__":
         return
-    for other in imported(ast.parse(path.read_text(encoding="utf-8"))) - {mine}:
-        assert LAYER_OF[other] < LAYER_OF[mine], f"{mine} is not above {other}"
+    for package in imported_packages(ast.parse(path.read_text(encoding="utf-8"))) - {importer}:
+        assert LAYER_OF[package] < LAYER_OF[importer], f"{importer} is not above {package}"
 
 
 def test_every_package_has_a_layer() -> None:
-    there = {path.name for path in PACKAGE.iterdir() if path.is_dir() and path.name != "__pycache__"}
-    assert there == set(LAYER_OF) - {"cli", "settings"}
+    packages = {path.name for path in PACKAGE.iterdir() if path.is_dir() and path.name != "__pycache__"}
+    assert packages == set(LAYER_OF) - {"cli", "settings"}
 
 
 @pytest.mark.parametrize("path", sorted(PACKAGE.rglob("__init__.py")), ids=lambda path: path.parent.name)
-def test_a_package_itself_is_a_docstring_alone(path: Path) -> None:
-    (only,) = ast.parse(path.read_text(encoding="utf-8")).body
-    assert isinstance(only, ast.Expr)
-    assert isinstance(only.value, ast.Constant)
-    assert isinstance(only.value.value, str)
+def test_the_init_of_a_package_holds_only_a_docstring(path: Path) -> None:
+    (statement,) = ast.parse(path.read_text(encoding="utf-8")).body
+    assert isinstance(statement, ast.Expr)
+    assert isinstance(statement.value, ast.Constant)
+    assert isinstance(statement.value.value, str)
 
 
-def loaded_by(code: str) -> set[str]:
-    """The modules that are loaded once `code` has run in a new process."""
+def modules_loaded_by(code: str) -> set[str]:
+    """Return the modules that are loaded once `code` has run in a new process."""
     done = subprocess.run(
         [sys.executable, "-c", f"{code}\nimport sys; print(*sys.modules)"],
         capture_output=True,
@@ -91,5 +91,5 @@ def loaded_by(code: str) -> set[str]:
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_what_a_command_does_not_need_is_not_loaded(code: str, heavy: set[str]) -> None:
-    assert loaded_by(code) & heavy == set()
+def test_a_command_loads_no_heavy_module_that_it_does_not_need(code: str, heavy: set[str]) -> None:
+    assert modules_loaded_by(code) & heavy == set()

@@ -1,3 +1,5 @@
+"""The contact sheets: which photos they show, and where."""
+
 import numpy as np
 import pandas as pd
 
@@ -15,7 +17,8 @@ from marketplace.evaluation.contact_sheets import (
 
 
 def test_a_row_shows_the_nearest_photos_of_other_products_and_marks_another_category() -> None:
-    # Product 0 (images 0, 1); then products alone, ever farther away, the last in another category.
+    # Product 0 has images 0 and 1. The other products have one each, farther and farther away, the last in another
+    # category.
     angles = np.array([0, 0.01, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6])
     embeddings = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
     table = pd.DataFrame(
@@ -27,8 +30,10 @@ def test_a_row_shows_the_nearest_photos_of_other_products_and_marks_another_cate
     )
     images = np.stack([np.full((32, 32, 3), 25 * i, np.uint8) for i in range(8)])
     sheet = similar_sheet(images, table, embeddings, np.array([0]))
-    row, right = HEADING + GAP + THUMBNAIL // 2, GAP + (THUMBNAIL + GAP) + 2 * GAP
-    columns = [GAP, *(right + place * (THUMBNAIL + GAP) for place in range(6))]
+    row = HEADING + GAP + THUMBNAIL // 2
+    pitch = THUMBNAIL + GAP
+    similar_left = GAP + pitch + 2 * GAP
+    columns = [GAP, *(similar_left + place * pitch for place in range(6))]
     shown = [np.asarray(sheet)[row, column + THUMBNAIL // 2, 0] // 25 for column in columns]
     assert shown == [0, 2, 3, 4, 5, 6, 7]
     captions = np.asarray(sheet)[HEADING + GAP + THUMBNAIL :].astype(int)
@@ -37,7 +42,7 @@ def test_a_row_shows_the_nearest_photos_of_other_products_and_marks_another_cate
     assert not red[: columns[-1]].any()
 
 
-def test_queries_are_chosen_without_looking() -> None:
+def test_the_first_images_are_taken_from_evenly_spread_categories() -> None:
     table = pd.DataFrame({"category": list("aabbccdd"), "split": ["train", "test", "test", "test"] * 2})
     assert first_test_images(table, n=2).tolist() == [1, 6]
     assert first_test_images(table, n=9).tolist() == [1, 2, 5, 6]
@@ -45,7 +50,7 @@ def test_queries_are_chosen_without_looking() -> None:
 
 def test_the_most_confident_mistakes_come_first_one_per_product_and_are_shown_in_that_order() -> None:
     table = pd.DataFrame({"product_id": ["a", "b", "c", "c", "d"], "label": [0, 0, 1, 1, 1]})
-    probabilities = np.array([[0.9, 0.1], [0.4, 0.6], [0.8, 0.2], [0.7, 0.3]])  # of the rows 0, 1, 2, 3
+    probabilities = np.array([[0.9, 0.1], [0.4, 0.6], [0.8, 0.2], [0.7, 0.3]])  # for rows 0 to 3
     mistakes = worst_mistakes(table, np.arange(4), probabilities)
     assert mistakes["row"].tolist() == [2, 1]
     assert mistakes["assigned"].tolist() == [0, 1]

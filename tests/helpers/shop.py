@@ -4,18 +4,22 @@ from decimal import Decimal
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from marketplace.catalogue.groups import photo_groups
+from marketplace.recommendation.products import Products
 from marketplace.recommendation.rules import RecommendSettings
+from marketplace.recommendation.table import SCHEMA, recommendations
 
 ALL = RecommendSettings(
     k=5, words=0.0, same_category=False, same_location=False, price_factor=None, index="Flat", index_search=None
 )
-CATEGORIES, LOCATIONS = ["Hats", "Shoes", "Tops"], ["Leeds", "York"]
+CATEGORIES = ["Hats", "Shoes", "Tops"]
+LOCATIONS = ["Leeds", "York"]
 
 
 def shop(seed: int = 0, n_products: int = 12) -> tuple[pd.DataFrame, np.ndarray]:
-    """Training data with one to three photos a product, some files in two products, and their vectors."""
+    """Make training data with one to three photos per product, some files in two products, and their vectors."""
     rng = np.random.default_rng(seed)
     rows = []
     for number in rng.permutation(n_products):
@@ -36,9 +40,16 @@ def shop(seed: int = 0, n_products: int = 12) -> tuple[pd.DataFrame, np.ndarray]
     vectors = rng.normal(size=(len(table), 6)).astype(np.float32)
     for _ in range(n_products // 6):
         copy, original = rng.integers(0, len(table), 2)
-        table.loc[copy, "sha256"], vectors[copy] = table.loc[original, "sha256"], vectors[original]
+        table.loc[copy, "sha256"] = table.loc[original, "sha256"]
+        vectors[copy] = vectors[original]
     order = rng.permutation(len(table))
-    table, vectors = table.iloc[order].reset_index(drop=True), vectors[order]
+    table = table.iloc[order].reset_index(drop=True)
+    vectors = vectors[order]
     table["image_id"] = [f"i{row:03}" for row in range(len(table))]
     table["group"] = photo_groups(table["product_id"], table["sha256"])
     return table, vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def recommend(products: Products, vectors: np.ndarray, settings: RecommendSettings = ALL) -> pd.DataFrame:
+    """Return the table of recommendations."""
+    return pa.Table.from_batches(recommendations(products, vectors, settings), SCHEMA).to_pandas()
