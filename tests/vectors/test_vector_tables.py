@@ -1,0 +1,136 @@
+"""The tables of vectors, and the hub bias."""
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from marketplace.common.errors import MarketplaceError
+from marketplace.vectors.tables import (
+    PhotoVectors,
+    hub_bias,
+    read_embeddings,
+    read_text_embeddings,
+    write_embeddings,
+    write_text_embeddings,
+)
+from marketplace.vectors.unit_length import to_unit_length
+
+N_PHOTOS = 40
+
+
+@pytest.fixture
+def photos() -> pd.DataFrame:
+    numbers = range(N_PHOTOS)
+    return pd.DataFrame(
+        {"image_id": [f"i{number:02}" for number in numbers], "product_id": [f"p{number // 2}" for number in numbers]}
+    )
+
+
+@pytest.fixture
+def vectors() -> PhotoVectors:
+    rng = np.random.default_rng(0)
+    return PhotoVectors(
+        identity=to_unit_length(rng.normal(size=(N_PHOTOS, 6)).astype(np.float32)),
+        kind=to_unit_length(rng.normal(size=(N_PHOTOS, 3)).astype(np.float32)),
+        hub_bias=rng.normal(size=N_PHOTOS).astype(np.float32),
+    )
+
+
+def test_embeddings_come_back_with_their_ids(tmp_path: Path, photos: pd.DataFrame, vectors: PhotoVectors) -> None:
+    path = tmp_path / "embeddings.parquet"
+    write_embeddings(path, photos, vectors, [])
+    again = read_embeddings(path, photos)
+    for name in ("identity", "kind", "hub_bias"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(vectors, name))
+    schema = pq.read_schema(path)
+    assert schema.field("identity").type == pa.list_(pa.float32(), 6)
+    assert schema.names == ["image_id", "product_id", "identity", "kind", "hub_bias"]
+    frame = pd.read_parquet(path)
+    assert frame["product_id"].tolist() == photos["product_id"].tolist()
+    assert (np.stack(frame["identity"]) == vectors.identity).all()
+    with pytest.raises(MarketplaceError, match="for other photos"):
+        read_embeddings(path, photos.iloc[::-1])
+
+
+def test_text_embeddings_come_back_with_their_ids(tmp_path: Path) -> None:
+    path = tmp_path / "text.parquet"
+    model = tmp_path / "text_model"
+    model.mkdir()
+    texts = np.eye(2, dtype=np.float32)
+    write_text_embeddings(path, ["a", "b"], texts, model)
+    np.testing.assert_array_equal(read_text_embeddings(path, ["a", "b"]), texts)
+    with pytest.raises(MarketplaceError, match="for other products"):
+        read_text_embeddings(path, ["b", "a"])
+
+
+def test_photos_without_a_direction_are_counted(
+    tmp_path: Path, photos: pd.DataFrame, vectors: PhotoVectors, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "embeddings.parquet"
+    write_embeddings(path, photos, vectors, [])
+    read_embeddings(path, photos)
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+    vectors.identity[3] = 0
+    vectors.kind[5, 0] = np.nan
+    vectors.kind[8] = np.inf
+    write_embeddings(path, photos, vectors, [])
+    read_embeddings(path, photos)
+    assert "the vectors of 3 of 40 photos (i03, i05, i08, …) are zero or not finite" in caplog.text
+
+
+def test_vectors_of_another_model_are_refused(tmp_path: Path, photos: pd.DataFrame, vectors: PhotoVectors) -> None:
+    path = tmp_path / "embeddings.parquet"
+    text_path = tmp_path / "text_embeddings.parquet"
+    image_model = tmp_path / "image_model.onnx"
+    image_model.write_bytes(b"first")
+    text_model = tmp_path / "text_model"
+    text_model.mkdir()
+    (text_model / "tokenizer.json").write_text("first")
+    write_embeddings(path, photos, vectors, [image_model])
+    write_text_embeddings(text_path, ["a"], np.eye(1, dtype=np.float32), text_model)
+    read_embeddings(path, photos, [image_model])
+    read_text_embeddings(text_path, ["a"], text_model)
+    image_model.write_bytes(b"second")
+    (text_model / "tokenizer.json").write_text("second")
+    with pytest.raises(MarketplaceError, match=r"made with another model than .*onnx: run `dvc repro extract`"):
+        read_embeddings(path, photos, [image_model])
+    with pytest.raises(MarketplaceError, match=r"made with another model than .*text_model"):
+        read_text_embeddings(text_path, ["a"], text_model)
+
+
+def test_candidates_give_nearly_the_hub_bias_of_comparing_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    directions = to_unit_length(rng.normal(size=(40, 16)))
+    clusters = directions[rng.integers(0, 40, 2000)]
+    vectors = to_unit_length(clusters + 0.1 * rng.normal(size=(2000, 16))).astype(np.float32)
+    sha256 = rng.integers(0, 1900, 2000).astype(str)
+    exact = hub_bias(vectors, sha256)
+    monkeypatch.setattr("marketplace.vectors.candidates.EXHAUSTIVE_UP_TO_PHOTOS", 1000)
+    np.testing.assert_allclose(hub_bias(vectors, sha256), exact, atol=0.01)
+
+
+@given(n=st.integers(1, 20), seed=st.integers(0, 1000))
+def test_the_hub_bias_is_half_the_mean_of_the_five_nearest(n: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    vectors = to_unit_length(rng.normal(size=(n, 4)).astype(np.float32))
+    sha256 = rng.integers(0, 2 * n, n).astype(str)
+    k = min(5, n - 1)
+    expected = []
+    for row in range(n):
+        similarities = [float(vectors[row] @ vectors[i]) if sha256[i] != sha256[row] else 0.0 for i in range(n)]
+        expected.append(0.5 * sum(sorted(similarities)[-k:]) / k if k else 0.0)
+    np.testing.assert_allclose(hub_bias(vectors, sha256), expected, atol=1e-5)
+
+
+@given(scale=st.sampled_from([1e-9, 1e-3, 1.0, 1e3]), seed=st.integers(0, 1000))
+def test_vectors_get_length_one_unless_they_have_no_direction(scale: float, seed: int) -> None:
+    vectors = scale * np.random.default_rng(seed).normal(size=(3, 4)).astype(np.float32)
+    lengths = np.linalg.norm(to_unit_length(vectors), axis=1)
+    np.testing.assert_allclose(lengths, 0 if scale == 1e-9 else 1, atol=1e-6)
