@@ -1,45 +1,49 @@
-"""The cost of an experiment with another learning rate, against the first run of both training stages.
+"""Compare the cost of an experiment with another learning rate to the first run of both training stages.
 
     python benchmarks/experiment.py [-S KEY=VALUE …] [--json OUT]
 
 A clone of this project is prepared up to the resized photos. Then train_small and train_full run three times: first,
-with another rate, and with another rate after the frozen layers' stored features were deleted.
+with another rate, and with another rate after deleting the stored features of the frozen layers.
 """
 
 import shutil
 import subprocess
 import time
 
-from workspace import Workspace, parser, report, table, workspace
-
-PREPARED = ["fetch", "clean", "resize_images", "pretrained"]
+from workspace import Workspace, make_parser, report, table, workspace
 
 
 def main() -> None:
-    """Parse the command line, run, print."""
-    options = parser(__doc__).parse_args()
+    """Parse the command line, measure, print the results."""
+    options = make_parser(__doc__).parse_args()
     with workspace(options.set) as space:
-        for stage in PREPARED:
-            space.run(stage)
-        for command in (["add", "-A"], ["-c", "user.name=b", "-c", "user.email=b@b", "commit", "-qm", "prepared"]):
-            subprocess.run(["git", *command], cwd=space.folder, check=True)
-        seconds = {"the first run": dvc(space, "repro", "train_full")}
-        seconds["`dvc exp run -S train.lr=9e-4`"] = dvc(
-            space, "exp", "run", "--quiet", "-S", "train.lr=9e-4", "train_full"
-        )
+        space.run("fetch", "clean", "resize_images", "pretrained")
+        commit(space)
+        seconds = {"the first run": time_dvc(space, "repro", "train_full")}
+        seconds["`dvc exp run -S train.lr=9e-4`"] = time_experiment(space, lr="9e-4")
         shutil.rmtree(space.environment["MARKETPLACE_CACHE"])
-        seconds["another one, nothing stored"] = dvc(
-            space, "exp", "run", "--quiet", "-S", "train.lr=8e-4", "train_full"
-        )
+        seconds["another one, nothing stored"] = time_experiment(space, lr="8e-4")
     first = seconds["the first run"]
-    rows = [[name, f"{taken:.0f} s", f"{first / taken:.2f}"] for name, taken in seconds.items()]
+    rows = [[name, f"{value:.0f} s", f"{first / value:.2f}"] for name, value in seconds.items()]
     report({"seconds": seconds}, table(["train_small and train_full", "time", "first run / this"], rows), options.json)
 
 
-def dvc(space: Workspace, *command: str) -> float:
-    """Run dvc in the workspace; the seconds it took."""
+def commit(space: Workspace) -> None:
+    """Commit the prepared workspace, so that experiments start from it."""
+    subprocess.run(["git", "add", "-A"], cwd=space.folder, check=True)
+    author = ["-c", "user.name=b", "-c", "user.email=b@b"]
+    subprocess.run(["git", *author, "commit", "-qm", "prepared"], cwd=space.folder, check=True)
+
+
+def time_experiment(space: Workspace, lr: str) -> float:
+    """Train with another learning rate; return the seconds it took."""
+    return time_dvc(space, "exp", "run", "--quiet", "-S", f"train.lr={lr}", "train_full")
+
+
+def time_dvc(space: Workspace, *arguments: str) -> float:
+    """Run dvc in the workspace; return the seconds it took."""
     started = time.perf_counter()
-    subprocess.run(["dvc", *command], cwd=space.folder, env=space.environment, check=True)
+    subprocess.run(["dvc", *arguments], cwd=space.folder, env=space.environment, check=True)
     return time.perf_counter() - started
 
 

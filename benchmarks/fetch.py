@@ -1,10 +1,10 @@
-"""Many small photos fetched over SSH: this project's fetch against scp -r, rsync -a and paramiko's get, file by file.
+"""Fetch many small photos over SSH: this project's fetch against scp -r, rsync -a and paramiko's get, file by file.
 
     python benchmarks/fetch.py --folder DIR [--files 1000] [--delay 20] [--runs 3] [--json OUT]
 
-Starts an sshd of its own on this machine (as the tests do) and lets each contender fetch the same files, in turn, best
-of --runs (file by file runs once, since it takes so long). A relay adds `--delay` milliseconds to each round trip: it
-holds every chunk back for half of them in either direction; if the kernel has netem, tc can do the same.
+Starts an SSH server on this machine (as the tests do). Each contender fetches the same files, in turn; the best of
+--runs counts (file by file runs once, because it takes long). `--delay` adds milliseconds to each round trip: a relay
+holds every chunk back for half of them in either direction, so the kernel needs no netem.
 """
 
 import argparse
@@ -17,6 +17,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import paramiko
@@ -25,45 +27,69 @@ ROOT = Path(__file__).parents[1]
 sys.path += [str(ROOT / "src"), str(ROOT / "tests")]
 
 from helpers.servers import SshServer, free_port, generate_key, ssh_server
-from workspace import parser, report, table
+from workspace import best_seconds, make_parser, report, table
 
 from marketplace.sources import ec2
 from marketplace.sources.fetch import fetch
 from marketplace.sources.mirror import Mirror
 from marketplace.sources.ssh import Ec2Settings, parse_private_key
 
+OURS = "marketplace fetch"
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A way to fetch: a function of the target folder, and how many times it runs."""
+
+    name: str
+    fetch: Callable[[Path], None]
+    runs: int
+
 
 def main() -> None:
-    """Parse the command line, run, print."""
-    command = parser(__doc__, params=False)
-    command.add_argument(
+    """Parse the command line, measure, print the results."""
+    parser = make_parser(__doc__, params=False)
+    parser.add_argument(
         "--folder", type=Path, required=True, metavar="DIR", help="a dump, in the layout of fetch.local"
     )
-    command.add_argument("--files", type=int, default=1000, help="how many photos (default: 1000)")
-    command.add_argument("--delay", type=float, default=0.0, metavar="MS", help="added to each round trip (default: 0)")
-    command.add_argument("--runs", type=int, default=3, help="best of so many (default: 3)")
-    options = command.parse_args()
+    parser.add_argument("--files", type=int, default=1000, help="number of photos (default: 1000)")
+    parser.add_argument("--delay", type=float, default=0.0, metavar="MS", help="added to each round trip (default: 0)")
+    parser.add_argument("--runs", type=int, default=3, help="the best of these counts (default: 3)")
+    options = parser.parse_args()
     with ssh_server() as server, tempfile.TemporaryDirectory() as scratch:
-        n_bytes = lay_out(options.folder, server, options.files)
+        n_bytes = copy_dump(options.folder, server, options.files)
         key = Path(scratch) / "key"
         generate_key(key)
         server.authorize(key.with_suffix(".pub"))
-        port = relay(server.port, options.delay / 2000) if options.delay else server.port
-        seconds = {
-            name: best(bring, runs, Path(scratch) / "target", server, port, key)
-            for name, bring, runs in (
-                ("marketplace fetch", ours, options.runs),
-                ("rsync -a", rsync, options.runs),
-                ("scp -r", scp, options.runs),
-                ("paramiko get, file by file", file_by_file, 1),
-            )
-        }
+        port = start_relay(server.port, options.delay / 2000) if options.delay else server.port
+        remote = Remote(server=server, port=port, key=key)
+        contenders = [
+            Contender(name=OURS, fetch=partial(fetch_with_marketplace, remote), runs=options.runs),
+            Contender(name="rsync -a", fetch=partial(fetch_with_rsync, remote), runs=options.runs),
+            Contender(name="scp -r", fetch=partial(fetch_with_scp, remote), runs=options.runs),
+            Contender(name="paramiko get, file by file", fetch=partial(fetch_file_by_file, remote), runs=1),
+        ]
+        seconds = {contender.name: time_contender(contender, Path(scratch) / "target") for contender in contenders}
     results = {"files": options.files, "bytes": n_bytes, "delay_ms": options.delay, "seconds": seconds}
-    report(results, markdown(seconds, options, n_bytes), options.json)
+    report(results, format_results(seconds, options, n_bytes), options.json)
 
 
-def lay_out(folder: Path, server: SshServer, n_files: int) -> int:
-    """Copy a part of the dump to where the server finds it; the bytes of the photos."""
+@dataclass(frozen=True)
+class Remote:
+    """The server to fetch from, the port by which to reach it, and the private key."""
+
+    server: SshServer
+    port: int
+    key: Path
+
+    @property
+    def ssh_options(self) -> list[str]:
+        """The options of a client for a throw-away server."""
+        return ["-i", str(self.key), "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null"]
+
+
+def copy_dump(folder: Path, server: SshServer, n_files: int) -> int:
+    """Copy a part of the dump to the server's folder; return the bytes of the photos."""
     dump = server.folder / "dump"
     (dump / "images").mkdir(parents=True)
     photos = sorted((folder / "images").iterdir())[:n_files]
@@ -75,74 +101,70 @@ def lay_out(folder: Path, server: SshServer, n_files: int) -> int:
     return sum(photo.stat().st_size for photo in photos)
 
 
-def best(bring: Callable[..., None], runs: int, target: Path, server: SshServer, port: int, key: Path) -> float:
-    """The least seconds of several runs, each to an empty folder."""
-    taken = []
-    for _ in range(runs):
+def time_contender(contender: Contender, target: Path) -> float:
+    """Return the fewest seconds of a contender's runs, each into an empty folder."""
+    seconds = []
+    for _ in range(contender.runs):
         shutil.rmtree(target, ignore_errors=True)
         target.mkdir()
-        started = time.perf_counter()
-        bring(target, server, port, key)
-        taken.append(time.perf_counter() - started)
-    return min(taken)
+        seconds.append(best_seconds(partial(contender.fetch, target), runs=1))
+    return min(seconds)
 
 
-def ours(target: Path, server: SshServer, port: int, key: Path) -> None:
-    """All that the stage does: list, stream, store, compare checksums, list again, pack into shards."""
+def fetch_with_marketplace(remote: Remote, target: Path) -> None:
+    """Do all that the stage does: list, stream, store, compare checksums, list again, pack into shards."""
     settings = Ec2Settings(
         host="127.0.0.1",
-        port=port,
-        user=server.user,
-        path=f"{server.folder}/dump",
+        port=remote.port,
+        user=remote.server.user,
+        path=f"{remote.server.folder}/dump",
         key="local",
         known_hosts=None,
-        fingerprint=server.fingerprint,
+        fingerprint=remote.server.fingerprint,
     )
     # There is no S3 in this comparison.
-    vars(ec2)["read_key"] = lambda _: parse_private_key(key.read_text(), None, str(key))
+    vars(ec2)["read_key"] = lambda _: parse_private_key(remote.key.read_text(), None, str(remote.key))
     os.environ["MARKETPLACE_CACHE"] = str(target / "cache")
     fetch(Mirror(ec2.Ec2Dump(settings)), target / "raw", n_shards=16, limit=None)
 
 
-def rsync(target: Path, server: SshServer, port: int, key: Path) -> None:
-    """As one would."""
-    remote_shell = f"ssh -p {port} " + " ".join(ssh_options(key))
-    source = f"{server.user}@127.0.0.1:{server.folder}/dump/"
+def fetch_with_rsync(remote: Remote, target: Path) -> None:
+    """Copy the folder with rsync."""
+    remote_shell = f"ssh -p {remote.port} " + " ".join(remote.ssh_options)
+    source = f"{remote.server.user}@127.0.0.1:{remote.server.folder}/dump/"
     subprocess.run(["rsync", "-a", "-e", remote_shell, source, target], check=True, stderr=subprocess.DEVNULL)
 
 
-def scp(target: Path, server: SshServer, port: int, key: Path) -> None:
-    """As one would."""
-    source = f"{server.user}@127.0.0.1:{server.folder}/dump"
-    command: list[str | Path] = ["scp", "-q", "-r", "-P", str(port), *ssh_options(key), source, target]
+def fetch_with_scp(remote: Remote, target: Path) -> None:
+    """Copy the folder with scp."""
+    source = f"{remote.server.user}@127.0.0.1:{remote.server.folder}/dump"
+    command: list[str | Path] = ["scp", "-q", "-r", "-P", str(remote.port), *remote.ssh_options, source, target]
     subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
 
 
-def ssh_options(key: Path) -> list[str]:
-    """For a throw-away server."""
-    return ["-i", str(key), "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null"]
-
-
-def file_by_file(target: Path, server: SshServer, port: int, key: Path) -> None:
-    """The loop that most scripts have."""
-    transport = paramiko.Transport(("127.0.0.1", port))
-    transport.connect(username=server.user, pkey=paramiko.Ed25519Key.from_private_key_file(str(key)))
+def fetch_file_by_file(remote: Remote, target: Path) -> None:
+    """Copy the photos in a loop, as most scripts do."""
+    transport = paramiko.Transport(("127.0.0.1", remote.port))
+    transport.connect(username=remote.server.user, pkey=paramiko.Ed25519Key.from_private_key_file(str(remote.key)))
     sftp = paramiko.SFTPClient.from_transport(transport)
     assert sftp is not None
-    for name in sftp.listdir(f"{server.folder}/dump/images"):
-        sftp.get(f"{server.folder}/dump/images/{name}", str(target / name))
+    folder = f"{remote.server.folder}/dump/images"
+    for name in sftp.listdir(folder):
+        sftp.get(f"{folder}/{name}", str(target / name))
     transport.close()
 
 
-def relay(target: int, seconds: float) -> int:
-    """Start a process that passes connections on to `target`, every chunk `seconds` later; its port."""
+def start_relay(target: int, seconds: float) -> int:
+    """Start a process that passes connections on to the port `target`, every chunk `seconds` later; return its port."""
     port = free_port()
-    multiprocessing.get_context("fork").Process(target=_relay, args=(port, target, seconds), daemon=True).start()
+    multiprocessing.get_context("fork").Process(target=run_relay, args=(port, target, seconds), daemon=True).start()
     time.sleep(0.5)
     return port
 
 
-def _relay(port: int, target: int, seconds: float) -> None:
+def run_relay(port: int, target: int, seconds: float) -> None:
+    """Pass connections from a port on to another."""
+
     async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         chunks: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
 
@@ -173,14 +195,14 @@ def _relay(port: int, target: int, seconds: float) -> None:
     asyncio.run(serve())
 
 
-def markdown(seconds: dict[str, float], options: argparse.Namespace, n_bytes: int) -> str:
-    """What was fetched, and a row per contender."""
-    what = f"{options.files} photos, {n_bytes / 1e6:.0f} MB, {options.delay:g} ms added per round trip"
+def format_results(seconds: dict[str, float], options: argparse.Namespace, n_bytes: int) -> str:
+    """Describe the photos, and format a row for each contender."""
+    heading = f"{options.files} photos, {n_bytes / 1e6:.0f} MB, {options.delay:g} ms added per round trip"
     rows = [
-        [name, f"{taken:.2f}", f"{options.files / taken:.0f}", f"{taken / seconds['marketplace fetch']:.2f}"]
-        for name, taken in seconds.items()
+        [name, f"{value:.2f}", f"{options.files / value:.0f}", f"{value / seconds[OURS]:.2f}"]
+        for name, value in seconds.items()
     ]
-    return f"{what}\n\n" + table(["", "seconds", "photos/s", "times ours"], rows)
+    return f"{heading}\n\n" + table(["", "seconds", "photos/s", "times ours"], rows)
 
 
 if __name__ == "__main__":

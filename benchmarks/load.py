@@ -1,76 +1,89 @@
-"""The server under load: 20 clients at once, latency and errors of each kind of question, and its memory.
+"""The server under load: latency and errors of each kind of question from 20 clients at once, and its memory.
 
     python benchmarks/load.py [--clients 20] [--hostile 20] [--seconds 20] [--json OUT]
 
-Asks `marketplace serve` over this repository's own outputs (`dvc repro` makes them), from the same machine. Hostile
-clients (none by default) send one upload of hostile.py after the other; the visitors then send no photos, since all
-photos wait for each other.
+Queries `marketplace serve` over this repository's own outputs (`dvc repro` makes them), from the same machine. Hostile
+clients (none by default) send one upload of hostile.py after another. The visitors then send no photos, because the
+server looks at one photo at a time.
 """
 
 import argparse
 import asyncio
 import random
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import aiohttp
 import numpy as np
 import pandas as pd
-from hostile import uploads
-from workspace import ROOT, parser, report, serving, table
+from hostile import make_uploads
+from workspace import ROOT, make_parser, report, start_server, table
 
 SHARES = {"a page of the catalogue": 3, "thumbnail": 12, "similar to a product": 4, "similar to a photo": 1}
 
 
+@dataclass
+class Measurements:
+    """What visitors and attackers saw."""
+
+    seconds: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))  # of each request, by kind
+    errors: Counter[str] = field(default_factory=Counter)  # by kind
+    hostile: Counter[str] = field(default_factory=Counter)  # hostile uploads, by status or error
+
+
 def main() -> None:
-    """Parse the command line, run, print."""
-    command = parser(__doc__, params=False)
-    command.add_argument("--clients", type=int, default=20)
-    command.add_argument("--hostile", type=int, default=0, help="clients beside them that send hostile uploads")
-    command.add_argument("--seconds", type=float, default=20)
-    options = command.parse_args()
-    with serving() as (url, server):
-        taken, errors, answers = asyncio.run(load(url, options))
+    """Parse the command line, measure, print the results."""
+    parser = make_parser(__doc__, params=False)
+    parser.add_argument("--clients", type=int, default=20)
+    parser.add_argument("--hostile", type=int, default=0, help="additional clients that send hostile uploads")
+    parser.add_argument("--seconds", type=float, default=20)
+    options = parser.parse_args()
+    with start_server() as (url, server):
+        measured = asyncio.run(load(url, options))
         memory = peak_gib_of(server.pid)
-    rows, results = [], {}
-    for kind in taken:
-        p50, p99 = np.percentile(taken[kind], [50, 99]) * 1000
-        results[kind] = {"requests": len(taken[kind]), "p50_ms": p50, "p99_ms": p99, "errors": errors[kind]}
-        rows.append([kind, f"{len(taken[kind]):,}", f"{p50:.0f} ms", f"{p99:.0f} ms", str(errors[kind])])
-    total = sum(map(len, taken.values()))
-    rows.append(["**all**", f"{total:,} ({total / options.seconds:.0f}/s)", "", "", str(sum(errors.values()))])
+    rows = []
+    results = {}
+    for kind, seconds in measured.seconds.items():
+        p50, p99 = np.percentile(seconds, [50, 99]) * 1000
+        errors = measured.errors[kind]
+        results[kind] = {"requests": len(seconds), "p50_ms": p50, "p99_ms": p99, "errors": errors}
+        rows.append([kind, f"{len(seconds):,}", f"{p50:.0f} ms", f"{p99:.0f} ms", str(errors)])
+    total = sum(len(seconds) for seconds in measured.seconds.values())
+    rows.append(["**all**", f"{total:,} ({total / options.seconds:.0f}/s)", "", "", str(measured.errors.total())])
     notes = [f"The server's peak memory: {memory:.2f} GiB."]
-    notes += [f"Hostile uploads: {', '.join(f'{n} x {status}' for status, n in answers.items())}."] if answers else []
+    if measured.hostile:
+        notes.append(f"Hostile uploads: {', '.join(f'{n} x {status}' for status, n in measured.hostile.items())}.")
     report(
-        {"clients": options.clients, "results": results, "peak_gib": memory, "hostile": answers},
+        {"clients": options.clients, "results": results, "peak_gib": memory, "hostile": measured.hostile},
         "\n\n".join([table(["", "requests", "p50", "p99", "errors"], rows), *notes]),
         options.json,
     )
 
 
 def peak_gib_of(process: int) -> float:
-    """The most memory that a process has held so far."""
-    (line,) = [line for line in Path(f"/proc/{process}/status").read_text().splitlines() if line.startswith("VmHWM")]
-    return int(line.split()[1]) / 2**20
+    """Return the most memory that a process has held so far."""
+    for line in Path(f"/proc/{process}/status").read_text().splitlines():
+        if line.startswith("VmHWM"):
+            return int(line.split()[1]) / 2**20
+    raise SystemExit(f"process {process} has ended")
 
 
-async def load(url: str, options: argparse.Namespace) -> tuple[dict[str, list[float]], dict[str, int], dict[str, int]]:
-    """Seconds of every request and the number of errors, by kind; how often hostile uploads had each status."""
+async def load(url: str, options: argparse.Namespace) -> Measurements:
+    """Send questions from all clients until the time is over."""
+    measured = Measurements()
     photos = pd.read_parquet(ROOT / "data/clean/training_data.parquet")
-    taken: dict[str, list[float]] = defaultdict(list)
-    errors: dict[str, int] = defaultdict(int)
-    answers: dict[str, int] = defaultdict(int)
     shares = {kind: share for kind, share in SHARES.items() if not options.hostile or kind != "similar to a photo"}
-    bombs = list(uploads().values()) if options.hostile else []
-    async with session(url, 30) as client:
-        await ready(client)
+    hostile_uploads = list(make_uploads().values()) if options.hostile else []
+    async with open_session(url, timeout=30) as client, open_session(url, timeout=options.seconds) as hostile_client:
+        await wait_for_server(client)
         upload = await (await client.get(f"/api/photos/{photos['image_id'][0]}?size=640")).read()
-        for question in ("similar to a photo", "similar to some words"):  # wait for the models
-            await ask(client, question, "", "", upload)
+        for kind in ("similar to a photo", "similar to some words"):  # wait for the models
+            await ask(client, kind, "", "", upload)
         end = time.perf_counter() + options.seconds
 
-        async def visitor(seed: int) -> None:
+        async def visit(seed: int) -> None:
             rng = random.Random(seed)
             while time.perf_counter() < end:
                 (kind,) = rng.choices(list(shares), list(shares.values()))
@@ -78,53 +91,54 @@ async def load(url: str, options: argparse.Namespace) -> tuple[dict[str, list[fl
                 started = time.perf_counter()
                 try:
                     status = await ask(client, kind, photos["product_id"][row], photos["image_id"][row], upload)
-                    errors[kind] += status != 200
+                    measured.errors[kind] += status != 200
                 except (aiohttp.ClientError, TimeoutError):
-                    errors[kind] += 1
-                taken[kind].append(time.perf_counter() - started)
+                    measured.errors[kind] += 1
+                measured.seconds[kind].append(time.perf_counter() - started)
 
-        async def attacker(seed: int) -> None:
+        async def attack(seed: int) -> None:
             turn = seed
             while time.perf_counter() < end:
+                content = hostile_uploads[turn % len(hostile_uploads)]
                 try:
-                    status = await ask(attackers, "similar to a photo", "", "", bombs[turn % len(bombs)])
-                    answers[str(status)] += 1
+                    status = await ask(hostile_client, "similar to a photo", "", "", content)
+                    measured.hostile[str(status)] += 1
                 except (aiohttp.ClientError, TimeoutError) as error:
-                    answers[type(error).__name__] += 1
+                    measured.hostile[type(error).__name__] += 1
                 turn += 1
 
-        async with session(url, options.seconds) as attackers:
-            everyone = [visitor(seed) for seed in range(options.clients)]
-            await asyncio.gather(*everyone, *(attacker(seed) for seed in range(options.hostile)))
-    return taken, errors, answers
+        visitors = [visit(seed) for seed in range(options.clients)]
+        attackers = [attack(seed) for seed in range(options.hostile)]
+        await asyncio.gather(*visitors, *attackers)
+    return measured
 
 
-def session(url: str, timeout: float) -> aiohttp.ClientSession:
-    """A client: aiohttp's takes less of the cores that it shares with the server than others."""
+def open_session(url: str, timeout: float) -> aiohttp.ClientSession:
+    """Open a client. aiohttp leaves more of the cores to the server, which shares them, than other libraries."""
     return aiohttp.ClientSession(url, timeout=aiohttp.ClientTimeout(timeout), connector=aiohttp.TCPConnector(limit=100))
 
 
-async def ask(client: aiohttp.ClientSession, kind: str, product: str, image: str, photo: bytes) -> int:
+async def ask(client: aiohttp.ClientSession, kind: str, product_id: str, image_id: str, photo: bytes) -> int:
     """Ask one question of a kind, read the answer, and return its status."""
     match kind:
         case "thumbnail":
-            asked = client.get(f"/api/photos/{image}")
+            request = client.get(f"/api/photos/{image_id}")
         case "similar to a product":
-            asked = client.get(f"/api/products/{product}/similar?k=24")
+            request = client.get(f"/api/products/{product_id}/similar?k=24")
         case "similar to a photo":
             form = aiohttp.FormData()
             form.add_field("photo", photo, filename="photo")
-            asked = client.post("/api/similar?k=24", data=form)
+            request = client.post("/api/similar?k=24", data=form)
         case "similar to some words":
-            asked = client.get("/api/products?words=chair")
+            request = client.get("/api/products?words=chair")
         case _:
-            asked = client.get("/api/products?limit=48")
-    async with asked as answer:
+            request = client.get("/api/products?limit=48")
+    async with request as answer:
         await answer.read()
         return answer.status
 
 
-async def ready(client: aiohttp.ClientSession) -> None:
+async def wait_for_server(client: aiohttp.ClientSession) -> None:
     """Wait until the server answers."""
     for _ in range(600):
         try:

@@ -1,4 +1,4 @@
-"""Peak memory (resident set) of one epoch of training on N synthetic images, frozen layers' features included.
+"""Peak memory (resident set) of one epoch of training on N synthetic images, including the frozen layers' features.
 
     python benchmarks/memory.py [--images 12600] [--size 256] [--backbone efficientnet_lite0] [--json OUT]
 
@@ -13,11 +13,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from workspace import ROOT, parser, peak_gib, report, table
+from workspace import ROOT, make_parser, peak_gib, report, table
 
 from marketplace.compute.packs import CACHE_GIB
 from marketplace.models.backbones import BACKBONES
-from marketplace.models.checkpoints import checkpoint_of
+from marketplace.models.checkpoints import CATEGORIES, checkpoint_of
 from marketplace.models.network import pretrained_network
 from marketplace.settings import load_settings
 from marketplace.training.data import Split, TrainingData
@@ -25,24 +25,29 @@ from marketplace.training.recorder import Recorder
 from marketplace.training.trainer import train
 
 N_CATEGORIES = 13
+TRAIN_SHARE = 0.72
+VAL_SHARE = 0.13
 
 
 def main() -> None:
-    """Parse the command line, run, print."""
-    command = parser(__doc__, params=False)
-    command.add_argument("--images", type=int, default=12_600, help="how many (default: 12600)")
-    command.add_argument("--size", type=int, default=256, help="pixels a side (default: 256)")
-    command.add_argument("--backbone", choices=BACKBONES, default="efficientnet_lite0")
-    options = command.parse_args()
+    """Parse the command line, measure, print the results."""
+    parser = make_parser(__doc__, params=False)
+    parser.add_argument("--images", type=int, default=12_600, help="number of images (default: 12600)")
+    parser.add_argument("--size", type=int, default=256, help="pixels a side (default: 256)")
+    parser.add_argument("--backbone", choices=BACKBONES, default="efficientnet_lite0")
+    options = parser.parse_args()
     settings = load_settings(ROOT / "params.yaml").train.model_copy(update={"lr": 1e-6})
     network = pretrained_network(options.backbone, "none")
     start = checkpoint_of(network, weights="none", size=0, categories=[], leaves=[], epoch=0, figures={})
-    start["state_dict"] = {k: v for k, v in start["state_dict"].items() if not k.startswith("head.categories")}
+    start["state_dict"] = {
+        name: value for name, value in start["state_dict"].items() if not name.startswith(CATEGORIES)
+    }
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         os.environ |= {"MARKETPLACE_CACHE": str(folder / "cache"), CACHE_GIB: "1e6"}
-        data = synthetic(folder / "images.npy", options.images, options.size)
-        before, started = peak_gib(), time.perf_counter()
+        data = make_data(folder / "images.npy", options.images, options.size)
+        peak_before = peak_gib()
+        started = time.perf_counter()
         with Recorder(folder / "metrics", folder / "logs", folder / "epochs") as recorder:
             train(start, data, settings, 1, recorder)
         seconds = time.perf_counter() - started
@@ -51,7 +56,7 @@ def main() -> None:
         "size": options.size,
         "backbone": options.backbone,
         "array_gib": math.prod(data.images.shape) / 2**30,
-        "before_gib": before,
+        "before_gib": peak_before,
         "peak_gib": peak_gib(),
         "seconds": seconds,
     }
@@ -60,23 +65,32 @@ def main() -> None:
         str(options.images),
         f"{options.size} px",
         f"{results['array_gib']:.1f} GiB",
-        f"{before:.2f} GiB",
+        f"{peak_before:.2f} GiB",
         f"**{results['peak_gib']:.2f} GiB**",
         f"{seconds:.0f}",
     ]
     report(results, table(columns, [row]), options.json)
 
 
-def synthetic(path: Path, n: int, size: int) -> TrainingData:
-    """N images, of which 72 % train and 13 % validate."""
+def make_data(path: Path, n: int, size: int) -> TrainingData:
+    """Make `n` images, of which 72 % train and 13 % validate."""
     np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=(n, size, size, 3))
-    labels = torch.arange(n) % N_CATEGORIES
-    rows = np.arange(int(0.72 * n)), np.arange(int(0.72 * n), int(0.85 * n))
-    train_split, val_split = (
-        Split(chosen, labels[chosen], torch.arange(len(chosen)), labels[chosen]) for chosen in rows
-    )
+    train_end = int(TRAIN_SHARE * n)
+    val_end = int((TRAIN_SHARE + VAL_SHARE) * n)
     categories = [f"category {index}" for index in range(N_CATEGORIES)]
-    return TrainingData(np.load(path, mmap_mode="r"), train_split, val_split, categories, categories)
+    return TrainingData(
+        images=np.load(path, mmap_mode="r"),
+        train=make_split(np.arange(train_end)),
+        val=make_split(np.arange(train_end, val_end)),
+        categories=categories,
+        leaves=categories,
+    )
+
+
+def make_split(rows: np.ndarray) -> Split:
+    """Make a split with one image per product and one leaf category per root category."""
+    labels = torch.from_numpy(rows % N_CATEGORIES)
+    return Split(rows=rows, labels=labels, products=torch.arange(len(rows)), leaves=labels)
 
 
 if __name__ == "__main__":

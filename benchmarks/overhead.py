@@ -1,9 +1,9 @@
-"""Where the time of a training run goes once its features are stored: steps, validation, and everything else.
+"""How a training run spends its time once its features are stored: on steps, on validation, and on the rest.
 
     python benchmarks/overhead.py [-S fetch.source=local -S fetch.local.path=../shared/market] [--json OUT]
 
-`train_full` of a clone, in this process: the first run computes the frozen layers' features, the second is measured.
-A function's seconds are without those of the measured ones that it calls.
+`train_full` runs twice in this process, in a clone: the first run computes the frozen layers' features, the second is
+measured. The seconds of a function exclude the measured functions that it calls.
 """
 
 import functools
@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from workspace import parser, report, table, workspace
+from workspace import make_parser, report, table, workspace
 
 from marketplace.inference import features
 from marketplace.models import checkpoints
 from marketplace.settings import load_settings
 from marketplace.training import data, recorder, replicas, resume, trainer
 
-MEASURED: dict[str, list[tuple[Any, str]]] = {
+MEASURED_FUNCTIONS: dict[str, list[tuple[Any, str]]] = {
     "steps": [(replicas.Replicas, "backward"), (torch.optim.Adam, "step")],
     "validation": [(trainer, "validate")],
     "reading features": [(features.StoredFeatures, "half")],
@@ -34,39 +34,38 @@ MEASURED: dict[str, list[tuple[Any, str]]] = {
 
 
 class Stopwatch:
-    """Seconds by name, each without those of what was measured inside."""
+    """Seconds by name, without the seconds of measured functions that were called inside."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = defaultdict(float)
-        self._inside = [0.0]
+        self._inside = [0.0]  # for each function that is running: the seconds of measured functions in it
 
     def measure(self, owner: Any, function: str, name: str) -> None:
-        """Have a function of a class or module count for a name from now on."""
+        """Measure a function of a class or module from now on, and add its seconds to `name`."""
         original: Callable[..., Any] = getattr(owner, function)
 
         @functools.wraps(original)
-        def timed(*arguments: Any, **options: Any) -> Any:
+        def measure_call(*arguments: Any, **options: Any) -> Any:
             self._inside.append(0.0)
             started = time.perf_counter()
             try:
                 return original(*arguments, **options)
             finally:
-                taken = time.perf_counter() - started
-                self.seconds[name] += taken - self._inside.pop()
-                self._inside[-1] += taken
+                elapsed = time.perf_counter() - started
+                self.seconds[name] += elapsed - self._inside.pop()
+                self._inside[-1] += elapsed
 
-        setattr(owner, function, timed)
+        setattr(owner, function, measure_call)
 
 
 def main() -> None:
-    """Parse the command line, run, print."""
-    options = parser(__doc__).parse_args()
+    """Parse the command line, measure, print the results."""
+    options = make_parser(__doc__).parse_args()
     with workspace(options.set) as space:
-        for stage in ("fetch", "clean", "resize_images", "pretrained"):
-            space.run(stage)
+        space.run("fetch", "clean", "resize_images", "pretrained")
         train_once(space.folder)
         watch = Stopwatch()
-        for name, functions in MEASURED.items():
+        for name, functions in MEASURED_FUNCTIONS.items():
             for owner, function in functions:
                 watch.measure(owner, function, name)
         started = time.perf_counter()
@@ -74,7 +73,7 @@ def main() -> None:
         total = time.perf_counter() - started
     seconds = dict(watch.seconds)
     seconds["everything else"] = total - sum(seconds.values())
-    rows = [[name, f"{taken:.2f} s", f"{taken / total:.1%}"] for name, taken in seconds.items()]
+    rows = [[name, f"{value:.2f} s", f"{value / total:.1%}"] for name, value in seconds.items()]
     rows.append(["**all**", f"{total:.2f} s", "100%"])
     report({"set": options.set, "seconds": seconds}, table(["", "time", "share"], rows), options.json)
 
@@ -83,10 +82,11 @@ def train_once(folder: Path) -> None:
     """Train as `train_full` does, from the ImageNet weights."""
     settings = load_settings(folder / "params.yaml")
     categories = json.loads((folder / "data/clean/categories.json").read_text())["decode"]
-    given = data.training_data(folder / "data/resized/full", folder / "data/clean/training_data.parquet", categories)
+    table_path = folder / "data/clean/training_data.parquet"
+    full_sized = data.training_data(folder / "data/resized/full", table_path, categories)
     start = checkpoints.load(folder / "models/pretrained.pt")
     with recorder.Recorder(folder / "scratch/metrics", folder / "scratch/logs", folder / "scratch/epochs") as records:
-        trainer.train(start, given, settings.train, settings.train_full.epochs, records)
+        trainer.train(start, full_sized, settings.train, settings.train_full.epochs, records)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""Time, peak memory and loss of the table of recommendations for many products, two photos each.
+"""Time, peak memory and loss of the table of recommendations for many products with two photos each.
 
     python benchmarks/recommend.py [--products 100000] [--dimensions 256] [--exact] [--json OUT]
 
-The vectors are this repository's own (`dvc repro` makes them), by a PCA of so many dimensions, multiplied as
-search.py does it. Beyond 50,000 photos an index finds candidates, and the log says what that loses; --exact compares
-all with all, as up to there.
+The vectors come from this repository's own (`dvc repro` makes them): a PCA reduces them to --dimensions, and search.py
+multiplies them. Above 50,000 photos an index proposes candidates, and the log reports the loss. With --exact, every
+product is compared with all others, as up to 50,000.
 """
 
 import tempfile
@@ -14,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from search import multiplied
+from search import multiply_vectors
 from sklearn.decomposition import PCA
-from workspace import ROOT, parser, peak_gib, report, table
+from workspace import ROOT, make_parser, peak_gib, report, table
 
 from marketplace.common.console import start_logging
 from marketplace.recommendation import table as recommendation_table
@@ -30,31 +30,33 @@ N_CATEGORIES = 13
 
 
 def main() -> None:
-    """Parse the command line, run, print."""
-    command = parser(__doc__, params=False)
-    command.add_argument("--products", type=int, default=100_000, help="how many (default: 100000)")
-    command.add_argument("--dimensions", type=int, default=256, help="of a vector (default: 256)")
-    command.add_argument("--exact", action="store_true", help="compare all with all")
-    options = command.parse_args()
+    """Parse the command line, measure, print the results."""
+    parser = make_parser(__doc__, params=False)
+    parser.add_argument("--products", type=int, default=100_000, help="number of products (default: 100000)")
+    parser.add_argument("--dimensions", type=int, default=256, help="values of a vector (default: 256)")
+    parser.add_argument("--exact", action="store_true", help="compare all with all")
+    options = parser.parse_args()
     start_logging()
     if options.exact:
-        recommendation_table.EXHAUSTIVE_UP_TO_PHOTOS = 2 * options.products  # type: ignore[attr-defined]  # imported there
-    photos, vectors = catalogue(options.products, options.dimensions)
-    before, started = peak_gib(), time.perf_counter()
+        vars(recommendation_table)["EXHAUSTIVE_UP_TO_PHOTOS"] = 2 * options.products
+    photos = make_photos(options.products)
+    vectors = make_vectors(len(photos), options.dimensions)
+    settings = load_settings(ROOT / "params.yaml").recommend
+    peak_before = peak_gib()
+    started = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "recommendations.parquet"
-        settings = load_settings(ROOT / "params.yaml").recommend
         products = products_of(photos)
         write_recommendations(path, products, recommendations(products, vectors, settings), settings.words)
-        mib = path.stat().st_size / 2**20
+        table_mib = path.stat().st_size / 2**20
     seconds = time.perf_counter() - started
     results = {
         "products": options.products,
         "dimensions": options.dimensions,
         "seconds": seconds,
-        "before_gib": before,
+        "before_gib": peak_before,
         "peak_gib": peak_gib(),
-        "table_mib": mib,
+        "table_mib": table_mib,
     }
     columns = ["products", "photos", "dimensions", "time", "peak before", "peak", "the table"]
     row = [
@@ -62,18 +64,18 @@ def main() -> None:
         f"{len(photos):,}",
         str(options.dimensions),
         f"{seconds:.0f} s",
-        f"{before:.2f} GiB",
+        f"{peak_before:.2f} GiB",
         f"**{results['peak_gib']:.2f} GiB**",
-        f"{mib:.0f} MiB",
+        f"{table_mib:.0f} MiB",
     ]
     report(results, table(columns, [row]), options.json)
 
 
-def catalogue(n: int, dimensions: int) -> tuple[pd.DataFrame, np.ndarray]:
-    """Training data of `n` products with two photos each, and their vectors."""
-    number = np.repeat(np.arange(n), 2)
+def make_photos(n_products: int) -> pd.DataFrame:
+    """Make training data of products with two photos each."""
+    number = np.repeat(np.arange(n_products), 2)
     category = [f"category {index}" for index in number % N_CATEGORIES]
-    photos = pd.DataFrame(
+    return pd.DataFrame(
         {
             "product_id": [f"{index:036d}" for index in number],
             "image_id": "",
@@ -86,12 +88,16 @@ def catalogue(n: int, dimensions: int) -> tuple[pd.DataFrame, np.ndarray]:
             "currency": "£",
             "location": "here",
             "split": "train",
-            "sha256": np.arange(2 * n).astype(str),
+            "sha256": np.arange(2 * n_products).astype(str),
         }
     )
+
+
+def make_vectors(n_photos: int, dimensions: int) -> np.ndarray:
+    """Make vectors `(n_photos, dimensions)` like this repository's own."""
     real = read_catalogue(ROOT).similar(words=0.5)
-    real = to_unit_length(PCA(dimensions, random_state=0).fit_transform(real).astype(np.float32))
-    return photos, multiplied(real, 2 * n, seed=0)
+    reduced = PCA(dimensions, random_state=0).fit_transform(real).astype(np.float32)
+    return multiply_vectors(to_unit_length(reduced), n_photos, seed=0)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""A plain fine-tuning loop: what time_to_accuracy.py measures this project's training against.
+"""A plain fine-tuning loop: the baseline of time_to_accuracy.py for this project's training.
 
     python benchmarks/reference_loop.py --images DIR --table FILE --pretrained FILE [--size 64] [--epochs 10]
 
 Every epoch opens every JPEG of DIR (<image_id>.jpg) and runs the whole network on it. Wherever there is a choice, the
-loop gets the faster one: the frozen layers' BatchNorm stays in evaluation mode, so no gradients and no statistics are
-computed for them, and weights are in channels_last order. PARAMS are the parameters with which the pipeline trains as
-this loop does.
+loop gets the faster way: the frozen layers' BatchNorm stays in evaluation mode, so no gradients and no statistics are
+computed for them, and weights are in channels_last order. With the parameters in PARAMS, the pipeline trains like this
+loop.
 """
 
 import argparse
@@ -28,8 +28,8 @@ from marketplace.models.network import Network
 from marketplace.training.validation import same_product_recall_at_1
 
 EPOCHS = 10
-# This loop's values as keys of the section `train` in params.yaml. With `train_full.warm_start: true`, the pipeline
-# trains as the loop does, on small images first.
+# The loop's settings, as keys of the section `train` in params.yaml. With `train_full.warm_start: true`, the pipeline
+# trains like the loop, on small images first.
 PARAMS: dict[str, Any] = {
     "lr": 1e-3,
     "schedule": "constant",
@@ -46,7 +46,7 @@ Loader = DataLoader[tuple[Tensor, int]]
 
 
 class Photos(Dataset[tuple[Tensor, int]]):
-    """The photos of one split, decoded and transformed whenever one is asked for."""
+    """The photos of one split, decoded and transformed at each access."""
 
     def __init__(self, folder: Path, table: pd.DataFrame, transform: transforms.Compose) -> None:
         self._paths = [folder / f"{image_id}.jpg" for image_id in table["image_id"]]
@@ -74,35 +74,38 @@ def reference_loop(
     crop = [transforms.Resize(size), transforms.CenterCrop(size)]
     normalise = [transforms.ToTensor(), transforms.Normalize(backbone.mean, backbone.std)]
     flip = [transforms.RandomHorizontalFlip(PARAMS["flip_probability"])]
-    train, val = (
-        DataLoader(
-            Photos(folder, table[table["split"] == split], transforms.Compose(steps)),
-            PARAMS["batch_size"],
-            split == "train",
-        )
-        for split, steps in (("train", crop + flip + normalise), ("val", crop + normalise))
-    )
-    optimiser = torch.optim.Adam((p for p in network.parameters() if p.requires_grad), lr=PARAMS["lr"])
+    train_table = table[table["split"] == "train"]
+    val_table = table[table["split"] == "val"]
+    train_photos = Photos(folder, train_table, transforms.Compose(crop + flip + normalise))
+    val_photos = Photos(folder, val_table, transforms.Compose(crop + normalise))
+    train_loader = DataLoader(train_photos, PARAMS["batch_size"], shuffle=True)
+    val_loader = DataLoader(val_photos, PARAMS["batch_size"], shuffle=False)
+    trainable = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    optimiser = torch.optim.Adam(trainable, lr=PARAMS["lr"])
     criterion = nn.CrossEntropyLoss()
     for _ in range(epochs):
         network.train()  # its trunk stays in evaluation mode
         train_loss = 0.0
-        for images, labels in train:
+        for images, labels in train_loader:
             optimiser.zero_grad()
             loss = criterion(network(images), labels)
             loss.backward()
             optimiser.step()
             train_loss += loss.item() * len(labels)
-        n_train = (table["split"] == "train").sum()
-        yield {"train_loss": train_loss / n_train, **validated(network, val, table[table["split"] == "val"])}
+        yield {"train_loss": train_loss / len(train_table), **validate(network, val_loader, val_table)}
 
 
 @torch.no_grad()
-def validated(network: Network, loader: Loader, table: pd.DataFrame) -> dict[str, float]:
-    """val_loss, val_accuracy and val_recall_at_1 of the photos of `table`, which `loader` gives in its order."""
+def validate(network: Network, loader: Loader, table: pd.DataFrame) -> dict[str, float]:
+    """Return val_loss, val_accuracy and val_recall_at_1 of the photos of `table`, in the order of `loader`."""
     network.eval()
-    parts = [(network.tail(network.trunk(images)), labels) for images, labels in loader]
-    embeddings, labels = torch.cat([part for part, _ in parts]), torch.cat([of_part for _, of_part in parts])
+    embedding_batches = []
+    label_batches = []
+    for images, batch_labels in loader:
+        embedding_batches.append(network.tail(network.trunk(images)))
+        label_batches.append(batch_labels)
+    embeddings = torch.cat(embedding_batches)
+    labels = torch.cat(label_batches)
     logits = network.head(embeddings)
     products = torch.from_numpy(pd.factorize(table["product_id"])[0])
     return {
@@ -113,7 +116,7 @@ def validated(network: Network, loader: Loader, table: pd.DataFrame) -> dict[str
 
 
 def main() -> None:
-    """Parse the command line, run, print a line per epoch."""
+    """Parse the command line, train, print a line per epoch."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=Path, required=True, metavar="DIR", help="holds <image_id>.jpg")
     parser.add_argument("--table", type=Path, required=True, metavar="FILE", help="training_data.parquet")
@@ -124,11 +127,11 @@ def main() -> None:
     options = parser.parse_args()
     table = pd.read_parquet(options.table)
     started = time.perf_counter()
-    figures = reference_loop(
+    epochs = reference_loop(
         options.images, table, options.pretrained, size=options.size, epochs=options.epochs, seed=options.seed
     )
-    for epoch, of_epoch in enumerate(figures, start=1):
-        print(json.dumps({"epoch": epoch, "seconds": round(time.perf_counter() - started, 2), **of_epoch}), flush=True)
+    for epoch, metrics in enumerate(epochs, start=1):
+        print(json.dumps({"epoch": epoch, "seconds": round(time.perf_counter() - started, 2), **metrics}), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""Run the committed pipeline from scratch in a clone, stage by stage, and print its times and figures as Markdown.
+"""Run the committed pipeline from scratch in a clone, stage by stage, and print its times and metrics as Markdown.
 
     python benchmarks/results.py                                                            the sample
     python benchmarks/results.py -S fetch.source=local -S fetch.local.path=../shared/listings    a dump of yours
     python benchmarks/results.py --json results.json                                        for machines
 
-Nothing that was computed before is used, neither DVC's cache nor stored features; this workspace is left alone.
+Earlier results are not reused, neither from DVC's cache nor stored features, and this workspace is not touched.
 """
 
 import json
@@ -12,21 +12,21 @@ import time
 from typing import Any
 
 import yaml
-from workspace import Workspace, parser, report, table, workspace
+from workspace import Workspace, make_parser, report, table, workspace
 
 UNTOUCHED = {"untouched_projected": "the same network, whitened like ours", "untouched": "untouched"}
 
 
 def main() -> None:
-    """Parse the command line, run, print."""
-    options = parser(__doc__).parse_args()
+    """Parse the command line, measure, print the results."""
+    options = make_parser(__doc__).parse_args()
     with workspace(options.set) as space:
-        results = {"set": options.set, "seconds": time_stages(space), "figures": figures(space)}
-    report(results, markdown(results), options.json)
+        results = {"set": options.set, "seconds": time_stages(space), "figures": read_metrics(space)}
+    report(results, format_results(results), options.json)
 
 
 def time_stages(space: Workspace) -> dict[str, float]:
-    """Run every stage once, in order; seconds of each, its start-up and DVC's bookkeeping included."""
+    """Run every stage once, in order; return the seconds of each, including its start-up and DVC's bookkeeping."""
     seconds = {}
     for stage in yaml.safe_load(space.path("dvc.yaml").read_text())["stages"]:
         started = time.perf_counter()
@@ -35,24 +35,27 @@ def time_stages(space: Workspace) -> dict[str, float]:
     return seconds
 
 
-def figures(space: Workspace) -> dict[str, Any]:
-    """What the pipeline recorded."""
+def read_metrics(space: Workspace) -> dict[str, Any]:
+    """Read the metrics that the pipeline recorded, by stage."""
     names = ("clean", "train_small/metrics", "train_full/metrics", "evaluate", "summary")
     return {name.partition("/")[0]: json.loads(space.path(f"metrics/{name}.json").read_text()) for name in names}
 
 
-def markdown(results: dict[str, Any]) -> str:
-    """The results as two tables."""
-    seconds, evaluated = results["seconds"], results["figures"]["evaluate"]
+def format_results(results: dict[str, Any]) -> str:
+    """Format the times and the metrics as two tables, and name the chosen epochs."""
+    seconds = results["seconds"]
     times = [[stage, f"{value:.1f}"] for stage, value in seconds.items()]
-    parts = [table(["stage", "seconds"], [*times, ["**all**", f"**{sum(seconds.values()):.0f}**"]])]
-    others = [evaluated[name] for name in UNTOUCHED]
+    times.append(["**all**", f"**{sum(seconds.values()):.0f}**"])
+    parts = [table(["stage", "seconds"], times)]
+
+    evaluation = results["figures"]["evaluate"]
     rows = []
-    for name, value in {**results["figures"]["summary"], **evaluated}.items():
+    for name, value in {**results["figures"]["summary"], **evaluation}.items():
         if name not in UNTOUCHED:
-            compared = (f"{other[name]:.3f}" if name in other else "" for other in others)
-            rows.append([name, f"{value:.3f}", *compared])
+            untouched = [evaluation[network].get(name) for network in UNTOUCHED]
+            rows.append([name, f"{value:.3f}", *("" if other is None else f"{other:.3f}" for other in untouched)])
     parts.append(table(["on the test split", "fine-tuned", *UNTOUCHED.values()], rows))
+
     for training in ("train_small", "train_full"):
         best = results["figures"][training]["best"]
         parts.append(f"{training}: epoch {best['epoch']}, validation accuracy {best['val_accuracy']:.3f}")

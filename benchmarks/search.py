@@ -2,11 +2,11 @@
 
     python benchmarks/search.py [--sizes 10000 100000 1000000] [--only NAME] [--filters] [--json OUT]
 
-The vectors are those of data/embeddings.parquet (`dvc repro extract` makes them), multiplied to any number by adding to
-one of them a part of the difference of two others: noise with a real spectrum. Queries are made the same way.
-One query at a time runs on one core, as on a busy server; building and batches use all cores. hnswlib and usearch are
-measured if they are installed (`pip install hnswlib usearch`). With --filters, what filters cost instead: questions as
-`marketplace serve` asks them, to our own indexes, while a share of the products passes: those least like the question.
+The vectors come from data/embeddings.parquet (`dvc repro extract` makes it). To multiply them, a part of the difference
+of two vectors is added to a third: noise with a real spectrum. Queries are made the same way.
+Single queries run on one core, as on a busy server; building and batches use all cores. hnswlib and usearch take part
+if they are installed (`pip install hnswlib usearch`). --filters measures the cost of filters instead: our own indexes
+answer questions as `marketplace serve` asks them, while a share of the products passes: the least similar ones.
 """
 
 import os
@@ -22,7 +22,7 @@ from typing import Any
 import faiss
 import numpy as np
 import pandas as pd
-from workspace import ROOT, parser, report, table
+from workspace import ROOT, best_seconds, make_parser, report, table
 
 from marketplace.recommendation import ranking
 from marketplace.recommendation.filters import Filters
@@ -31,17 +31,26 @@ from marketplace.recommendation.products import Products
 from marketplace.vectors.unit_length import to_unit_length
 
 N_QUERIES = 1000
-N_FILTERED = 100
+N_FILTERED_QUERIES = 100
 SHARES = (0.001, 0.01, 0.1, 0.5)
-SINGLE_SECONDS = 20  # at most this long for single queries
+MAX_SINGLE_SECONDS = 20
 K = 10
-NOISE = 0.5  # of the difference of two real vectors
-Search = Callable[[np.ndarray], np.ndarray]
+NOISE = 0.5  # times the difference of two real vectors
+N_CORES = os.cpu_count() or 1
+Search = Callable[[np.ndarray], np.ndarray]  # queries (Q, d) to rows (Q, K)
+
+
+@dataclass(frozen=True)
+class BuiltIndex:
+    """An index over the vectors of a benchmark."""
+
+    search: Search
+    nbytes: float
 
 
 @dataclass
 class Result:
-    """The figures of one index at one size."""
+    """The measurements of one index at one size."""
 
     size: int
     name: str
@@ -54,26 +63,31 @@ class Result:
 
 
 def main() -> None:
-    """Parse the command line, run, print."""
-    command = parser(__doc__, params=False)
-    command.add_argument("--sizes", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
-    command.add_argument("--only", default="", help="indexes with this in their name")
-    command.add_argument("--filters", action="store_true", help="measure questions with filters")
-    options = command.parse_args()
+    """Parse the command line, measure, print the results."""
+    parser = make_parser(__doc__, params=False)
+    parser.add_argument("--sizes", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
+    parser.add_argument("--only", default="", help="indexes with this in their name")
+    parser.add_argument("--filters", action="store_true", help="measure questions with filters")
+    options = parser.parse_args()
     real = np.stack(pd.read_parquet(ROOT / "data/embeddings.parquet")["kind"])
     if options.filters:
         measure_filters(real, options.sizes, options.only, options.json)
-        return
+    else:
+        measure_indexes(real, options.sizes, options.only, options.json)
+
+
+def measure_indexes(real: np.ndarray, sizes: list[int], only: str, json: Path | None) -> None:
+    """Compare the indexes of all libraries."""
     results = []
-    for size in options.sizes:
-        vectors, queries = multiplied(real, size, seed=0), multiplied(real, N_QUERIES, seed=1)
-        exact = nearest(build_index(vectors, "Flat"))(queries)
-        for name, build in contenders(size).items():
-            if options.only not in name:
-                continue
-            result = measure(name, build, vectors, queries, exact)
-            print(result, file=sys.stderr, flush=True)
-            results.append(result)
+    for size in sizes:
+        vectors = multiply_vectors(real, size, seed=0)
+        queries = multiply_vectors(real, N_QUERIES, seed=1)
+        exact = search_with(build_index(vectors, "Flat"))(queries)
+        for name, build in list_indexes(size).items():
+            if only in name:
+                result = measure_index(name, build, vectors, queries, exact)
+                print(result, file=sys.stderr, flush=True)
+                results.append(result)
     columns = ["vectors", "index", "recall@10", "p50", "p99", "queries/s", "build", "bytes/vector"]
     rows = [
         [
@@ -88,166 +102,181 @@ def main() -> None:
         ]
         for result in results
     ]
-    report({"results": [asdict(result) for result in results]}, table(columns, rows), options.json)
+    report({"results": [asdict(result) for result in results]}, table(columns, rows), json)
 
 
 def measure_filters(real: np.ndarray, sizes: list[int], only: str, json: Path | None) -> None:
-    """Print how long questions with filters take, and how many of the ten products there are they find."""
-    faiss.omp_set_num_threads(os.cpu_count() or 1)
+    """Measure how long questions with filters take, and the share of the ten products that they find."""
     rows = []
     for size in sizes:
-        vectors, queries = multiplied(real, size, seed=0), multiplied(real, N_FILTERED, seed=1)
-        products = of_one_photo_each(size)
-        n_lists = int(2 ** round(np.log2(4 * size**0.5)))
-        for factory, how in (("Flat", None), ("HNSW32", "efSearch=64"), (f"IVF{n_lists},SQ8", "nprobe=32")):
+        vectors = multiply_vectors(real, size, seed=0)
+        queries = multiply_vectors(real, N_FILTERED_QUERIES, seed=1)
+        products = make_products(size)
+        for factory, parameters in (
+            ("Flat", None),
+            ("HNSW32", "efSearch=64"),
+            (f"IVF{n_lists(size)},SQ8", "nprobe=32"),
+        ):
             if only in factory:
-                index = ranking.IndexSearch(partial(build_index, vectors, factory, how), vectors, products)
-                _ = index.index  # built before the clock starts
-                name = f"{factory}, {how or ''}"
-                rows += [filtered_row(products, index, vectors, queries, share, name) for share in SHARES]
+                faiss.omp_set_num_threads(N_CORES)
+                search = ranking.IndexSearch(partial(build_index, vectors, factory, parameters), vectors, products)
+                _ = search.index  # built before the clock starts
+                name = f"{factory}, {parameters}" if parameters else factory
+                rows += [measure_filter(products, search, vectors, queries, share, name) for share in SHARES]
     report({"rows": rows}, table(["vectors", "index", "pass", "found", "p50", "p99"], rows), json)
 
 
-def filtered_row(
+def measure_filter(
     products: Products, search: ranking.Search, vectors: np.ndarray, queries: np.ndarray, share: float, name: str
 ) -> list[str]:
-    """A row of the table: one index, and a share of products that passes."""
+    """Return a row of the table: one index, and a share of products that passes."""
     faiss.omp_set_num_threads(1)
-    nobody = np.array([], dtype=int)
-    found, times = 0, []
+    n_products = 0
+    milliseconds = []
     for query in queries:
-        likeness = vectors @ query
-        restriction = ranking.Restriction(passing=likeness <= np.quantile(likeness, share), filters=Filters())
+        similarity = vectors @ query
+        restriction = ranking.Restriction(passing=similarity <= np.quantile(similarity, share), filters=Filters())
         started = time.perf_counter()
-        found += len(ranking.nearest_products(products, search, query[None], K, restriction, nobody))
-        times.append(1000 * (time.perf_counter() - started))
-    p50, p99 = np.percentile(times, [50, 99])
-    share_found = found / (K * len(queries))
-    size = len(vectors)
+        nearest = ranking.nearest_products(
+            products, search, query[None], K, restriction, query_products=np.array([], dtype=int)
+        )
+        milliseconds.append(1000 * (time.perf_counter() - started))
+        n_products += len(nearest)
+    p50, p99 = np.percentile(milliseconds, [50, 99])
     return [
-        f"{size:,}",
-        f"`{name.rstrip(', ')}`",
+        f"{len(vectors):,}",
+        f"`{name}`",
         f"{share:.1%}",
-        f"{share_found:.1%}",
+        f"{n_products / (K * len(queries)):.1%}",
         f"{p50:.1f} ms",
         f"{p99:.1f} ms",
     ]
 
 
-def of_one_photo_each(n: int) -> Products:
-    """Products with one photo each, none of which share anything."""
+def make_products(n: int) -> Products:
+    """Make products with one photo each that share no photos and titles."""
     rows = np.arange(n)
-    columns = {"product_id": rows.astype(str), "product_name": rows.astype(str), "group": rows}
-    return Products(pd.DataFrame(columns), rows.astype(str), rows, rows)
+    ids = rows.astype(str)
+    columns = pd.DataFrame({"product_id": ids, "product_name": ids, "group": rows})
+    return Products(table=columns, image_ids=ids, photos=rows, starts=rows)
 
 
-def multiplied(real: np.ndarray, n: int, seed: int) -> np.ndarray:
-    """`n` unit-length vectors: each a real one plus NOISE times the difference of two others."""
+def multiply_vectors(real: np.ndarray, n: int, seed: int) -> np.ndarray:
+    """Make `n` unit-length vectors: each a real one plus NOISE times the difference of two others."""
     rng = np.random.default_rng(seed)
     vectors = np.empty((n, real.shape[1]), dtype=np.float32)
     for start in range(0, n, 100_000):
-        rows = rng.integers(0, len(real), (3, min(100_000, n - start)))
-        vectors[start : start + rows.shape[1]] = to_unit_length(real[rows[0]] + NOISE * (real[rows[1]] - real[rows[2]]))
+        base, plus, minus = rng.integers(0, len(real), (3, min(100_000, n - start)))
+        vectors[start : start + len(base)] = to_unit_length(real[base] + NOISE * (real[plus] - real[minus]))
     return vectors
 
 
-def contenders(size: int) -> dict[str, Callable[[np.ndarray], tuple[Search, float]]]:
-    """For each index how to build it: a function of the vectors that gives how to search it, and its size in bytes."""
-    n_lists = int(2 ** round(np.log2(4 * size**0.5)))
-    quantised = f"IVF{n_lists},PQ64x4fs,Refine(SQ8)"
-    found: dict[str, Callable[[np.ndarray], tuple[Search, float]]] = {
-        "Flat": lambda vectors: ours(vectors, "Flat", None),
-        "HNSW32, efSearch=64": lambda vectors: ours(vectors, "HNSW32", "efSearch=64"),
-        "HNSW32,SQ8, efSearch=64": lambda vectors: ours(vectors, "HNSW32,SQ8", "efSearch=64"),
-        f"{quantised}, nprobe=32,k_factor_rf=16": lambda vectors: ours(vectors, quantised, "nprobe=32,k_factor_rf=16"),
-        f"IVF{n_lists},SQ8, nprobe=32": lambda vectors: ours(vectors, f"IVF{n_lists},SQ8", "nprobe=32"),
+def n_lists(size: int) -> int:
+    """Return the number of lists of an inverted file: the power of two nearest to 4 * sqrt(size)."""
+    return int(2 ** round(np.log2(4 * size**0.5)))
+
+
+def list_indexes(size: int) -> dict[str, Callable[[np.ndarray], BuiltIndex]]:
+    """Return, by name, functions that build an index over vectors."""
+    quantised = f"IVF{n_lists(size)},PQ64x4fs,Refine(SQ8)"
+    indexes: dict[str, Callable[[np.ndarray], BuiltIndex]] = {
+        "Flat": partial(build_ours, factory="Flat", parameters=None),
+        "HNSW32, efSearch=64": partial(build_ours, factory="HNSW32", parameters="efSearch=64"),
+        "HNSW32,SQ8, efSearch=64": partial(build_ours, factory="HNSW32,SQ8", parameters="efSearch=64"),
+        f"{quantised}, nprobe=32,k_factor_rf=16": partial(
+            build_ours, factory=quantised, parameters="nprobe=32,k_factor_rf=16"
+        ),
+        f"IVF{n_lists(size)},SQ8, nprobe=32": partial(
+            build_ours, factory=f"IVF{n_lists(size)},SQ8", parameters="nprobe=32"
+        ),
     }
     if find_spec("hnswlib"):
-        found["hnswlib, M=32, ef=64"] = with_hnswlib
+        indexes["hnswlib, M=32, ef=64"] = build_hnswlib
     if find_spec("usearch"):
-        found["usearch, connectivity=32, f16"] = with_usearch
-    return found
+        indexes["usearch, connectivity=32, f16"] = build_usearch
+    return indexes
 
 
-def ours(vectors: np.ndarray, factory: str, search: str | None) -> tuple[Search, float]:
-    """The index that `recommend.index` and `recommend.index_search` describe."""
-    index = build_index(vectors, factory, search)
-    return nearest(index), float(faiss.serialize_index(index).nbytes)
+def build_ours(vectors: np.ndarray, factory: str, parameters: str | None) -> BuiltIndex:
+    """Build the index that `recommend.index` and `recommend.index_search` describe."""
+    index = build_index(vectors, factory, parameters)
+    return BuiltIndex(search=search_with(index), nbytes=float(faiss.serialize_index(index).nbytes))
 
 
-def nearest(index: Any) -> Search:
-    """The rows `(Q, 10)` that a FAISS index finds."""
+def search_with(index: Any) -> Search:
+    """Return a function that searches a FAISS index."""
 
     def search(queries: np.ndarray) -> np.ndarray:
-        rows: np.ndarray = index.search(queries, K)[1]
-        return rows
+        return index.search(queries, K)[1]
 
     return search
 
 
-def with_hnswlib(vectors: np.ndarray) -> tuple[Search, float]:
-    """https://github.com/nmslib/hnswlib."""
+def build_hnswlib(vectors: np.ndarray) -> BuiltIndex:
+    """Build an index with https://github.com/nmslib/hnswlib."""
     import hnswlib
 
     index = hnswlib.Index(space="ip", dim=vectors.shape[1])
     index.init_index(max_elements=len(vectors), M=32, ef_construction=100)
     index.add_items(vectors)
     index.set_ef(64)
-    return lambda queries: index.knn_query(queries, k=K, num_threads=threads(queries))[0], float(
-        index.index_file_size()
-    )
+
+    def search(queries: np.ndarray) -> np.ndarray:
+        return index.knn_query(queries, k=K, num_threads=n_threads(queries))[0]
+
+    return BuiltIndex(search=search, nbytes=float(index.index_file_size()))
 
 
-def with_usearch(vectors: np.ndarray) -> tuple[Search, float]:
-    """https://github.com/unum-cloud/usearch."""
+def build_usearch(vectors: np.ndarray) -> BuiltIndex:
+    """Build an index with https://github.com/unum-cloud/usearch."""
     from usearch.index import Index
 
     index = Index(ndim=vectors.shape[1], metric="ip", dtype="f16", connectivity=32, expansion_search=64)
     index.add(np.arange(len(vectors)), vectors)
 
     def search(queries: np.ndarray) -> np.ndarray:
-        keys: np.ndarray = index.search(queries, K, threads=threads(queries)).keys.reshape(len(queries), -1)
-        return keys
+        return index.search(queries, K, threads=n_threads(queries)).keys.reshape(len(queries), -1)
 
-    return search, float(index.serialized_length)
-
-
-def threads(queries: np.ndarray) -> int:
-    """One for one query, all for a batch."""
-    return 1 if len(queries) == 1 else os.cpu_count() or 1
+    return BuiltIndex(search=search, nbytes=float(index.serialized_length))
 
 
-def measure(
+def n_threads(queries: np.ndarray) -> int:
+    """Return one thread for one query, and all cores for a batch."""
+    return 1 if len(queries) == 1 else N_CORES
+
+
+def measure_index(
     name: str,
-    build: Callable[[np.ndarray], tuple[Search, float]],
+    build: Callable[[np.ndarray], BuiltIndex],
     vectors: np.ndarray,
     queries: np.ndarray,
     exact: np.ndarray,
 ) -> Result:
-    """Build an index and ask it all the queries, one by one and in one batch (the best of three)."""
-    faiss.omp_set_num_threads(os.cpu_count() or 1)
+    """Build an index and send it all queries, one by one and in one batch (the best of three)."""
+    faiss.omp_set_num_threads(N_CORES)
     started = time.perf_counter()
-    search, nbytes = build(vectors)
-    built = time.perf_counter() - started
-    batch = min(seconds(lambda: search(queries)) for _ in range(3))
-    recall = np.mean([len(set(one) & set(other)) / K for one, other in zip(search(queries), exact, strict=True)])
+    index = build(vectors)
+    build_seconds = time.perf_counter() - started
+    batch_seconds = best_seconds(lambda: index.search(queries), runs=3)
+    nearest = index.search(queries)
+    recall = np.mean([np.isin(expected, rows).mean() for expected, rows in zip(exact, nearest, strict=True)])
     faiss.omp_set_num_threads(1)
-    single: list[float] = []
+    single_seconds: list[float] = []
     for query in np.split(queries, len(queries)):
-        single.append(seconds(lambda query=query: search(query)))  # type: ignore[misc]
-        if sum(single) > SINGLE_SECONDS and len(single) >= 100:
+        single_seconds.append(best_seconds(partial(index.search, query), runs=1))
+        if sum(single_seconds) > MAX_SINGLE_SECONDS and len(single_seconds) >= 100:
             break
-    p50, p99 = np.percentile(single, [50, 99]) * 1000
+    p50, p99 = np.percentile(single_seconds, [50, 99]) * 1000
     return Result(
-        len(vectors), name, float(recall), float(p50), float(p99), len(queries) / batch, built, nbytes / len(vectors)
+        size=len(vectors),
+        name=name,
+        recall=float(recall),
+        p50=float(p50),
+        p99=float(p99),
+        per_second=len(queries) / batch_seconds,
+        build=build_seconds,
+        bytes_per_vector=index.nbytes / len(vectors),
     )
-
-
-def seconds(work: Callable[[], object]) -> float:
-    """How long it takes."""
-    started = time.perf_counter()
-    work()
-    return time.perf_counter() - started
 
 
 if __name__ == "__main__":

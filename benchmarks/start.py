@@ -2,8 +2,8 @@
 
     python benchmarks/start.py [--runs 5] [--json OUT]
 
-Asks this repository's own pipeline, which must have run. CPU seconds are those of all threads; the median of --runs,
-after one that fills the system's file cache. A stage's start is its imports, as its script has them.
+Uses this repository's own pipeline, which must have run. CPU seconds are summed over all threads. The median of --runs
+counts, after one run that fills the system's file cache. A stage's start is the imports of its script.
 """
 
 import ast
@@ -14,73 +14,97 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 
 import pandas as pd
-from workspace import ROOT, parser, report, serving, table
+from workspace import ROOT, make_parser, report, start_server, table
 
 from marketplace.raw.shards import read_shard, shard_paths
 
 COMMAND = "from marketplace.cli import main; main()"
 
 
+@dataclass(frozen=True)
+class CommandTime:
+    """The seconds that a command takes."""
+
+    cpu: float
+    wall: float
+
+
+@dataclass(frozen=True)
+class ServerTime:
+    """The seconds from the start of `marketplace serve`."""
+
+    products: float  # until it shows products
+    search: float  # until it answers a search sent right afterwards
+
+
 def main() -> None:
-    """Parse the command line, run, print."""
-    command = parser(__doc__, params=False)
-    command.add_argument("--runs", type=int, default=5, help="(default: 5)")
-    options = command.parse_args()
+    """Parse the command line, measure, print the results."""
+    parser = make_parser(__doc__, params=False)
+    parser.add_argument("--runs", type=int, default=5, help="the median of these counts (default: 5)")
+    options = parser.parse_args()
     product_id = pd.read_parquet(ROOT / "data/clean/training_data.parquet")["product_id"].iloc[0]
     photo = ROOT / "logs/start.jpg"
     photo.parent.mkdir(exist_ok=True)
     photo.write_bytes(next(content for _, content in read_shard(shard_paths(ROOT / "data/raw/images")[0])))
-    questions = {
-        "`marketplace --help`": python(COMMAND, "--help"),
-        "`marketplace similar PRODUCT_ID`": python(COMMAND, "similar", product_id),
-        "`marketplace similar PHOTO`": python(COMMAND, "similar", str(photo)),
-        "`marketplace similar --words TEXT`": python(COMMAND, "similar", "--words", "red chair"),
+    commands = {
+        "`marketplace --help`": python_command(COMMAND, "--help"),
+        "`marketplace similar PRODUCT_ID`": python_command(COMMAND, "similar", product_id),
+        "`marketplace similar PHOTO`": python_command(COMMAND, "similar", str(photo)),
+        "`marketplace similar --words TEXT`": python_command(COMMAND, "similar", "--words", "red chair"),
         "`dvc repro`, nothing to do": ["dvc", "repro", "--quiet"],
-        **{f"start of `stages/{path.name}`": python(imports_of(path)) for path in sorted(ROOT.glob("stages/*.py"))},
     }
-    seconds = {name: measured(question, options.runs) for name, question in questions.items()}
+    for script in sorted(ROOT.glob("stages/*.py")):
+        commands[f"start of `stages/{script.name}`"] = python_command(imports_of(script))
+    times = {name: time_command(command, options.runs) for name, command in commands.items()}
     photo.unlink()
-    rows = [[name, f"{cpu:.2f} s", f"{wall:.2f} s"] for name, (cpu, wall) in seconds.items()]
-    page, words = (median(times) for times in zip(*(served() for _ in range(options.runs)), strict=True))
-    rows.append(["`marketplace serve`, until it shows products", "", f"{page:.2f} s"])
-    rows.append(["`marketplace serve`, until it answers a search", "", f"{words:.2f} s"])
-    report({"seconds": seconds, "serve": [page, words]}, table(["", "CPU", "wall clock"], rows), options.json)
+    server_times = [time_server() for _ in range(options.runs)]
+    server = ServerTime(
+        products=median(server_time.products for server_time in server_times),
+        search=median(server_time.search for server_time in server_times),
+    )
+    rows = [[name, f"{seconds.cpu:.2f} s", f"{seconds.wall:.2f} s"] for name, seconds in times.items()]
+    rows.append(["`marketplace serve`, until it shows products", "", f"{server.products:.2f} s"])
+    rows.append(["`marketplace serve`, until it answers a search", "", f"{server.search:.2f} s"])
+    results = {"seconds": {name: asdict(seconds) for name, seconds in times.items()}, "serve": asdict(server)}
+    report(results, table(["", "CPU", "wall clock"], rows), options.json)
 
 
-def python(code: str, *arguments: str) -> list[str]:
-    """A command that runs code in a new Python."""
+def python_command(code: str, *arguments: str) -> list[str]:
+    """Return a command that runs code in a new Python."""
     return [sys.executable, "-c", code, *arguments]
 
 
 def imports_of(script: Path) -> str:
-    """The imports of a stage's script, those in its functions too."""
+    """Return the imports of a stage's script, including those in its functions."""
     tree = ast.parse(script.read_text())
-    found = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
-    return "\n".join(ast.unparse(node) for node in found)
+    imports = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
+    return "\n".join(ast.unparse(node) for node in imports)
 
 
-def measured(command: list[str], runs: int) -> tuple[float, float]:
-    """The median CPU and wall-clock seconds of a command."""
+def time_command(command: list[str], runs: int) -> CommandTime:
+    """Return the median seconds of a command."""
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-    times = []
+    cpu = []
+    wall = []
     for _ in range(runs + 1):
-        before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        started = time.perf_counter()
         subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True)
+        wall.append(time.perf_counter() - started)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-        times.append((cpu, time.perf_counter() - started))
-    cpus, walls = zip(*times[1:], strict=True)
-    return median(cpus), median(walls)
+        cpu.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    return CommandTime(cpu=median(cpu[1:]), wall=median(wall[1:]))
 
 
-def served() -> tuple[float, float]:
-    """The seconds until `marketplace serve` shows products, and until it answers a search that came at once."""
+def time_server() -> ServerTime:
+    """Start `marketplace serve`, and measure when it answers."""
     started = time.perf_counter()
-    with serving() as (url, server):
+    with start_server() as (url, server):
         while True:
             try:
                 urllib.request.urlopen(f"{url}/api/products").read()
@@ -89,9 +113,9 @@ def served() -> tuple[float, float]:
                 if server.poll() is not None:
                     raise SystemExit("marketplace serve ended: run it to see why") from None
                 time.sleep(0.01)
-        page = time.perf_counter() - started
+        products = time.perf_counter() - started
         urllib.request.urlopen(f"{url}/api/products?words=chair").read()
-        return page, time.perf_counter() - started
+        return ServerTime(products=products, search=time.perf_counter() - started)
 
 
 if __name__ == "__main__":

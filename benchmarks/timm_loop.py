@@ -1,7 +1,8 @@
 """Fine-tuning the usual way, with timm's own parts: a second contender for time_to_accuracy.py.
 
 timm's augmentation (random crops, mirroring, colour jitter), label smoothing, AdamW and cosine schedule with a warm-up,
-and worker processes that decode while the network runs. The frozen layers and the weights are those of the other ways.
+and worker processes that decode while the network runs. The frozen layers and the weights are the same as in the other
+ways.
 """
 
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 import torch
-from reference_loop import Photos, validated
+from reference_loop import Loader, Photos, validate
 from timm.data import create_transform  # type: ignore[attr-defined]
 from timm.loss import LabelSmoothingCrossEntropy  # type: ignore[attr-defined]
 from timm.optim import create_optimizer_v2  # type: ignore[attr-defined]
@@ -17,7 +18,7 @@ from timm.scheduler import create_scheduler_v2  # type: ignore[attr-defined]
 from torch.utils.data import DataLoader
 
 from marketplace.models import checkpoints
-from marketplace.models.backbones import BACKBONES
+from marketplace.models.backbones import BACKBONES, Backbone
 
 BATCH_SIZE = 32
 WORKERS = 2
@@ -30,23 +31,9 @@ def timm_loop(
     torch.manual_seed(seed)
     network = checkpoints.network_of(checkpoints.load(pretrained), int(table["label"].max()) + 1)
     backbone = BACKBONES[network.backbone]
-    train, val = (
-        DataLoader(
-            Photos(
-                folder,
-                table[table["split"] == split],
-                create_transform(
-                    size, is_training=split == "train", mean=backbone.mean, std=backbone.std, scale=(0.35, 1.0)
-                ),
-            ),
-            BATCH_SIZE,
-            shuffle=split == "train",
-            drop_last=split == "train",
-            num_workers=WORKERS,
-            persistent_workers=True,
-        )
-        for split in ("train", "val")
-    )
+    val_table = table[table["split"] == "val"]
+    train_loader = make_loader(folder, table[table["split"] == "train"], backbone, size, is_training=True)
+    val_loader = make_loader(folder, val_table, backbone, size, is_training=False)
     optimiser = create_optimizer_v2(network, opt="adamw", lr=1e-3, weight_decay=0.05)
     schedule, _ = create_scheduler_v2(
         optimiser,
@@ -54,17 +41,30 @@ def timm_loop(
         num_epochs=epochs,
         warmup_epochs=1,
         warmup_lr=1e-5,
-        updates_per_epoch=len(train),
+        updates_per_epoch=len(train_loader),
         step_on_epochs=False,
     )
     criterion = LabelSmoothingCrossEntropy(0.1)  # type: ignore[no-untyped-call]
     step = 0
     for _ in range(epochs):
         network.train()  # its trunk stays in evaluation mode
-        for images, labels in train:
+        for images, labels in train_loader:
             optimiser.zero_grad()
             criterion(network(images), labels).backward()
             optimiser.step()
             step += 1
             schedule.step_update(step)
-        yield validated(network, val, table[table["split"] == "val"])
+        yield validate(network, val_loader, val_table)
+
+
+def make_loader(folder: Path, table: pd.DataFrame, backbone: Backbone, size: int, *, is_training: bool) -> Loader:
+    """Make a loader of a split's photos, with timm's transforms."""
+    transform = create_transform(size, is_training=is_training, mean=backbone.mean, std=backbone.std, scale=(0.35, 1.0))
+    return DataLoader(
+        Photos(folder, table, transform),
+        BATCH_SIZE,
+        shuffle=is_training,
+        drop_last=is_training,
+        num_workers=WORKERS,
+        persistent_workers=True,
+    )

@@ -2,9 +2,9 @@
 
     python benchmarks/trunk.py [--backbones efficientnet_lite0 resnet50] [--sizes 64 160 256] [--runs 5] [--json OUT]
 
-Each gets float32 and the batch size that suits it best (of 2, 8 and 32); best of --runs. GFLOP/s count a multiply-add
-as two, and are compared with PyTorch's float32 matrix product of 2048 by 2048 in this process. ONNX Runtime takes part
-if it is installed (pip install onnx onnxruntime).
+Each gets float32 and the batch size that suits it best (2, 8 or 32); the best of --runs counts. GFLOP/s count a
+multiply-add as two, and are compared with PyTorch's float32 product of 2048 x 2048 matrices in this process. ONNX
+Runtime takes part if it is installed (pip install onnx onnxruntime).
 """
 
 import copy
@@ -22,52 +22,54 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torch.utils.flop_counter import FlopCounterMode
-from workspace import parser, report, table
+from workspace import best_seconds, make_parser, report, table
 
 from marketplace.inference.trunk import TrunkRunner
 from marketplace.models.backbones import BACKBONES
 from marketplace.models.network import Network, pretrained_network
 
 BATCH_SIZES = (2, 8, 32)
+MIN_RUN_SECONDS = 0.1
 Run = Callable[[np.ndarray], object]
 
 
 def main() -> None:
-    """Parse the command line, run, print."""
-    command = parser(__doc__, params=False)
-    command.add_argument("--backbones", nargs="+", choices=BACKBONES, default=["efficientnet_lite0", "resnet50"])
-    command.add_argument("--sizes", type=int, nargs="+", default=[64, 160, 256], help="(default: 64 160 256)")
-    command.add_argument("--runs", type=int, default=5, help="best of so many (default: 5)")
-    options = command.parse_args()
+    """Parse the command line, measure, print the results."""
+    parser = make_parser(__doc__, params=False)
+    parser.add_argument("--backbones", nargs="+", choices=BACKBONES, default=["efficientnet_lite0", "resnet50"])
+    parser.add_argument("--sizes", type=int, nargs="+", default=[64, 160, 256], help="(default: 64 160 256)")
+    parser.add_argument("--runs", type=int, default=5, help="the best of these counts (default: 5)")
+    options = parser.parse_args()
     warnings.simplefilter("ignore")
-    peak, results = matrix_product_flops(), []
+    peak = measure_matrix_product()
+    results = []
     for backbone in options.backbones:
         # Speed does not depend on the weights; ResNet-50's would be downloaded.
         network = pretrained_network(backbone, "none").eval()
         for size in options.sizes:
-            of_image = flops(network, size)
+            flops_per_image = count_flops(network, size)
             for name, build in CONTENDERS.items():
-                speed = images_per_second(build, network, size, options.runs)
+                speed = images_per_second(build(network, size), size, options.runs)
                 results.append(
                     {
                         "backbone": backbone,
                         "size": size,
                         "contender": name,
                         "images_per_second": speed,
-                        "gflops": speed * of_image / 1e9,
+                        "gflops": speed * flops_per_image / 1e9,
                     }
                 )
                 print(f"{backbone} at {size} px, {name}: {speed:.0f} images/s", file=sys.stderr)
-    report({"matrix_product_gflops": peak / 1e9, "results": results}, markdown(peak, results), options.json)
+    report({"matrix_product_gflops": peak / 1e9, "results": results}, format_results(peak, results), options.json)
 
 
-def eager(network: Network, size: int) -> Run:
-    """PyTorch, as it is."""
-    return torch_runner(network, network.trunk)
+def build_eager(network: Network, size: int) -> Run:
+    """Run PyTorch as it is."""
+    return run_with_torch(network, network.trunk)
 
 
-def folded(network: Network, size: int) -> Run:
-    """PyTorch with every BatchNorm folded into the convolution before it."""
+def build_folded(network: Network, size: int) -> Run:
+    """Run PyTorch with every BatchNorm folded into the convolution before it."""
     trunk = copy.deepcopy(network.trunk)
     for parent in [module for module in trunk.modules() if len(list(module.children())) > 1]:
         convolution: tuple[str, nn.Conv2d] | None = None
@@ -75,24 +77,23 @@ def folded(network: Network, size: int) -> Run:
             if convolution and isinstance(module, nn.BatchNorm2d):
                 setattr(parent, convolution[0], fuse_conv_bn_eval(convolution[1], module))
                 # timm's BatchNorm has the activation inside.
-                setattr(
-                    parent, name, nn.Sequential(*[getattr(module, k) for k in ("drop", "act") if hasattr(module, k)])
-                )
+                remaining = [getattr(module, part) for part in ("drop", "act") if hasattr(module, part)]
+                setattr(parent, name, nn.Sequential(*remaining))
             convolution = (name, module) if isinstance(module, nn.Conv2d) else None
-    return torch_runner(network, trunk.to(memory_format=torch.channels_last))
+    return run_with_torch(network, trunk.to(memory_format=torch.channels_last))
 
 
-def compiled(network: Network, size: int) -> Run:
-    """torch.compile, with the weights as constants."""
+def build_compiled(network: Network, size: int) -> Run:
+    """Run torch.compile, with the weights as constants."""
     import torch._inductor.config
 
     torch._inductor.config.freezing = True
     torch._dynamo.reset()
-    return torch_runner(network, torch.compile(network.trunk))
+    return run_with_torch(network, torch.compile(network.trunk))
 
 
-def torch_runner(network: Network, trunk: Callable[[Tensor], Tensor]) -> Run:
-    """From images to float16 features, as marketplace.inference.trunk computes them."""
+def run_with_torch(network: Network, trunk: Callable[[Tensor], Tensor]) -> Run:
+    """Return a function from images to float16 features, computed as in marketplace.inference.trunk."""
 
     @torch.inference_mode()
     def run(images: np.ndarray) -> object:
@@ -101,11 +102,10 @@ def torch_runner(network: Network, trunk: Callable[[Tensor], Tensor]) -> Run:
     return run
 
 
-def onnx_runtime(network: Network, size: int) -> Run:
-    """ONNX Runtime on the exported trunk."""
+def build_onnx_runtime(network: Network, size: int) -> Run:
+    """Run ONNX Runtime on the exported trunk."""
     import onnxruntime
 
-    axes = {"pixels": {0: "n"}}
     with tempfile.NamedTemporaryFile(suffix=".onnx") as file:
         torch.onnx.export(
             network.trunk,
@@ -113,7 +113,7 @@ def onnx_runtime(network: Network, size: int) -> Run:
             file.name,
             dynamo=False,
             input_names=["pixels"],
-            dynamic_axes=axes,
+            dynamic_axes={"pixels": {0: "n"}},
         )
         content = Path(file.name).read_bytes()
     options = onnxruntime.SessionOptions()
@@ -128,61 +128,65 @@ def onnx_runtime(network: Network, size: int) -> Run:
 
 
 CONTENDERS: dict[str, Callable[[Network, int], Run]] = {
-    "PyTorch, eager": eager,
-    "PyTorch, BatchNorm folded": folded,
-    "torch.compile": compiled,
-    **({"ONNX Runtime": onnx_runtime} if importlib.util.find_spec("onnxruntime") else {}),
-    "OpenVINO (this project's)": TrunkRunner,
+    "PyTorch, eager": build_eager,
+    "PyTorch, BatchNorm folded": build_folded,
+    "torch.compile": build_compiled,
+    "ONNX Runtime": build_onnx_runtime,
+    "OpenVINO (ours)": TrunkRunner,
 }
+if importlib.util.find_spec("onnxruntime") is None:
+    del CONTENDERS["ONNX Runtime"]
 
 
-def images_per_second(build: Callable[[Network, int], Run], network: Network, size: int, runs: int) -> float:
-    """The best of all batch sizes; a run takes a tenth of a second or more."""
-    run, best = build(network, size), 0.0
+def images_per_second(run: Run, size: int, runs: int) -> float:
+    """Return the speed with the best batch size; a run takes a tenth of a second or more."""
+    best = 0.0
     for batch_size in BATCH_SIZES:
         images = np.random.default_rng(0).integers(0, 256, (batch_size, size, size, 3), dtype=np.uint8)
-        run(images)
+        run(images)  # warm up
         for _ in range(runs):
-            started, n = time.perf_counter(), 0
-            while (elapsed := time.perf_counter() - started) < 0.1:
+            n_images = 0
+            elapsed = 0.0
+            started = time.perf_counter()
+            while elapsed < MIN_RUN_SECONDS:
                 run(images)
-                n += batch_size
-            best = max(best, n / elapsed)
+                n_images += batch_size
+                elapsed = time.perf_counter() - started
+            best = max(best, n_images / elapsed)
     return best
 
 
-def flops(network: Network, size: int) -> int:
-    """Floating-point operations of the trunk for one image."""
+def count_flops(network: Network, size: int) -> int:
+    """Count the floating-point operations of the trunk for one image."""
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
         network.trunk(torch.zeros(1, 3, size, size))
     return int(counter.get_total_flops())
 
 
-def matrix_product_flops(n: int = 2048) -> float:
-    """The best of ten float32 products of two n by n matrices, in operations per second."""
-    left, right = torch.randn(n, n), torch.randn(n, n)
-    seconds = []
-    for _ in range(11):
-        started = time.perf_counter()
-        left @ right
-        seconds.append(time.perf_counter() - started)
-    return float(2 * n**3 / min(seconds))
+def measure_matrix_product(n: int = 2048) -> float:
+    """Return the operations per second of the best of eleven float32 products of two n x n matrices."""
+    left = torch.randn(n, n)
+    right = torch.randn(n, n)
+    return float(2 * n**3 / best_seconds(lambda: left @ right, runs=11))
 
 
-def markdown(peak: float, results: list[dict[str, Any]]) -> str:
-    """A row for each backbone, size and contender."""
-    rows = []
-    for result in results:
-        base = next(r for r in results if (r["backbone"], r["size"]) == (result["backbone"], result["size"]))
-        rows.append(
-            [
-                f"{result['backbone']}, {result['size']} px: {result['contender']}",
-                f"{result['images_per_second']:.0f}",
-                f"{result['images_per_second'] / base['images_per_second']:.2f}",
-                f"{result['gflops']:.0f}",
-                f"{1e9 * result['gflops'] / peak:.2f}",
-            ]
-        )
+def format_results(peak: float, results: list[dict[str, Any]]) -> str:
+    """Format a row for each backbone, size and contender."""
+    eager = {
+        (result["backbone"], result["size"]): result["images_per_second"]
+        for result in results
+        if result["contender"] == "PyTorch, eager"
+    }
+    rows = [
+        [
+            f"{result['backbone']}, {result['size']} px: {result['contender']}",
+            f"{result['images_per_second']:.0f}",
+            f"{result['images_per_second'] / eager[result['backbone'], result['size']]:.2f}",
+            f"{result['gflops']:.0f}",
+            f"{1e9 * result['gflops'] / peak:.2f}",
+        ]
+        for result in results
+    ]
     columns = ["float32", "images/s", "times eager", "GFLOP/s", "of the matrix product"]
     return f"float32 matrix product: {peak / 1e9:.0f} GFLOP/s\n\n" + table(columns, rows)
 

@@ -9,7 +9,8 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ ROOT = Path(__file__).parents[1]
 
 
 class Workspace:
-    """A clone of what is committed, with its own parameters and caches."""
+    """A clone of the committed project, with its own parameters and caches."""
 
     def __init__(self, folder: Path, assignments: list[str]) -> None:
         self.folder = folder / "clone"
@@ -34,19 +35,20 @@ class Workspace:
         subprocess.run(["git", "clone", "--quiet", ROOT, self.folder], check=True)
         set_params(self.folder / "params.yaml", assignments)
 
-    def run(self, stage: str) -> None:
-        """Run one stage, whether anything changed or not."""
-        command = ["dvc", "repro", "--quiet", "--force", "--single-item", stage]
-        subprocess.run(command, cwd=self.folder, env=self.environment, check=True)
+    def run(self, *stages: str) -> None:
+        """Run some stages, one after another, whether anything changed or not."""
+        for stage in stages:
+            command = ["dvc", "repro", "--quiet", "--force", "--single-item", stage]
+            subprocess.run(command, cwd=self.folder, env=self.environment, check=True)
 
     def path(self, name: str) -> Path:
-        """A file of the clone."""
+        """Return the path of a file of the clone."""
         return self.folder / name
 
 
 @contextmanager
 def workspace(assignments: list[str]) -> Iterator[Workspace]:
-    """Yield a workspace that is deleted afterwards; this process's own caches are in it, too."""
+    """Yield a workspace, and delete it afterwards; this process's own caches are in it, too."""
     with tempfile.TemporaryDirectory() as folder:
         space = Workspace(Path(folder), assignments)
         os.environ["MARKETPLACE_CACHE"] = space.environment["MARKETPLACE_CACHE"]
@@ -54,8 +56,8 @@ def workspace(assignments: list[str]) -> Iterator[Workspace]:
 
 
 @contextmanager
-def serving() -> Iterator[tuple[str, "subprocess.Popen[bytes]"]]:
-    """`marketplace serve` over this repository's pipeline, as soon as it is started: its address and its process."""
+def start_server() -> Iterator[tuple[str, "subprocess.Popen[bytes]"]]:
+    """Start `marketplace serve` over this repository's pipeline; yield its address and process without waiting."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -71,7 +73,7 @@ def serving() -> Iterator[tuple[str, "subprocess.Popen[bytes]"]]:
 
 
 def set_params(path: Path, assignments: list[str]) -> None:
-    """Apply `section.key=value` assignments to params.yaml; folders are taken relative to this one."""
+    """Apply `section.key=value` assignments to params.yaml; a dump's folder is relative to the working directory."""
     params = yaml.safe_load(path.read_text())
     for assignment in assignments:
         key, _, text = assignment.partition("=")
@@ -84,13 +86,13 @@ def set_params(path: Path, assignments: list[str]) -> None:
     path.write_text(yaml.safe_dump(params))
 
 
-def parser(description: str | None, *, params: bool = True) -> argparse.ArgumentParser:
-    """A command line with the options that benchmarks share: --json, and -S unless `params` is false."""
-    made = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+def make_parser(description: str | None, *, params: bool = True) -> argparse.ArgumentParser:
+    """Make a command line with the options that benchmarks share: --json, and -S unless `params` is false."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     if params:
-        made.add_argument("-S", "--set", action="append", default=[], metavar="KEY=VALUE", help="set a parameter")
-    made.add_argument("--json", type=Path, metavar="OUT", help="write the results to OUT, too")
-    return made
+        parser.add_argument("-S", "--set", action="append", default=[], metavar="KEY=VALUE", help="set a parameter")
+    parser.add_argument("--json", type=Path, metavar="OUT", help="also write the results to OUT")
+    return parser
 
 
 def report(results: dict[str, Any], markdown: str, out: Path | None) -> None:
@@ -101,17 +103,27 @@ def report(results: dict[str, Any], markdown: str, out: Path | None) -> None:
 
 
 def table(columns: list[str], rows: list[list[str]]) -> str:
-    """A Markdown table; all columns but the first are figures."""
+    """Format a Markdown table; all columns but the first are numbers."""
     return format_table([columns[0], *(f"{column}:" for column in columns[1:])], rows)
 
 
+def best_seconds(work: Callable[[], object], runs: int) -> float:
+    """Return the fewest seconds of several runs."""
+    seconds = []
+    for _ in range(runs):
+        started = time.perf_counter()
+        work()
+        seconds.append(time.perf_counter() - started)
+    return min(seconds)
+
+
 def peak_gib() -> float:
-    """The most memory that this process has held so far, mapped files included."""
+    """Return the most memory that this process has held so far, mapped files included."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
 def machine() -> str:
-    """The machine, in a few words."""
+    """Describe the machine in a few words."""
     cpus = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
     name = cpus[0].partition(":")[2].strip()
     return f"{os.cpu_count()} cores ({name}), {platform.system()}, Python {platform.python_version()}"
