@@ -100,7 +100,7 @@ def _metrics(
     table: pd.DataFrame,
     queries: np.ndarray,
 ) -> dict[str, float | dict[str, float]]:
-    """Return the metrics of the tuned network, and under their names those of the untouched ones."""
+    """Return the metrics of the tuned network, with the metrics of each untouched network under its name."""
     every_label = np.arange(probabilities.shape[1])
     classification = {
         "accuracy": accuracy_score(labels, predicted),
