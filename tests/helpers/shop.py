@@ -6,14 +6,15 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from helpers.paths import ROOT
 from marketplace.catalogue.groups import photo_groups
+from marketplace.common.params import load_section
 from marketplace.recommendation.products import Products
 from marketplace.recommendation.rules import RecommendSettings
 from marketplace.recommendation.table import SCHEMA, recommendations
 
-ALL = RecommendSettings(
-    k=5, words=0.0, same_category=False, same_location=False, price_factor=None, index="Flat", index_search=None
-)
+# The project's own settings, which let every product be recommended.
+ALL = load_section("recommend", RecommendSettings, ROOT / "params.yaml").model_copy(update={"k": 5, "words": 0.0})
 CATEGORIES = ["Hats", "Shoes", "Tops"]
 LOCATIONS = ["Leeds", "York"]
 
