@@ -3,9 +3,11 @@
 import os
 import random
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,7 @@ from marketplace.raw.shards import read_shard, shard_paths
 from marketplace.settings import Settings
 from marketplace.sources import ssh
 from marketplace.sources.dump import FetchSettings
+from marketplace.sources.photo_store import FILE_NAME
 
 
 @pytest.mark.parametrize("hang", [False, True], ids=["reset", "stall"])
@@ -121,6 +124,21 @@ def test_a_full_disk_is_a_sentence_and_space_is_all_it_takes(over_ssh: Configure
     assert "Traceback" not in output
     assert not (tmp_path / "raw" / "images").exists()
     assert bring(over_ssh(), tmp_path / "raw") == content_of(raw)
+
+
+def test_a_photo_that_is_damaged_here_is_fetched_again(
+    over_ssh: Configure, raw: Path, tmp_path: Path, transferred: list[str]
+) -> None:
+    bring(over_ssh(), tmp_path / "raw")
+    name = max(transferred)
+    (store,) = (tmp_path / "cache").glob(f"dumps/*/{FILE_NAME}")
+    with closing(sqlite3.connect(store)) as connection, connection:
+        connection.execute("UPDATE contents SET content = zeroblob(length(content)) WHERE name = ?", (name,))
+    transferred.clear()
+    with pytest.raises(MarketplaceError, match=f"had a damaged copy of '{name}': run the stage again"):
+        bring(over_ssh(), tmp_path / "raw")
+    assert bring(over_ssh(), tmp_path / "raw") == content_of(raw)
+    assert transferred == [name]
 
 
 def test_two_fetches_at_once_take_turns(over_ssh: Configure, raw: Path, tmp_path: Path) -> None:

@@ -1,114 +1,155 @@
+"""The store of photos: what a crash, damage or a new version of a photo leaves in it."""
+
 import contextlib
 import hashlib
-import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from helpers.paths import ROOT
+from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from marketplace.common.errors import MarketplaceError
-from marketplace.sources import photo_store
-from marketplace.sources.photo_store import PhotoStore, Stamp
+from marketplace.sources.photo_store import FILE_NAME, PhotoStore, Stamp
 
 PHOTOS = {f"photo {i}.jpg": bytes([i]) * (i * 97 % 1500) for i in range(40)}
 
 
-@pytest.fixture(autouse=True)
-def _one_file(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(photo_store, "N_FILES", 1)
+def stamp_of(content: bytes, version: str = "1") -> Stamp:
+    return Stamp(size=len(content), version=version)
 
 
-def stamp(content: bytes, version: str = "1") -> Stamp:
-    return Stamp(len(content), version)
-
-
-def filled(folder: Path) -> PhotoStore:
-    store = PhotoStore(folder)
+def fill(store: PhotoStore) -> None:
     for name, content in PHOTOS.items():
-        store.add(name, stamp(content), content)
-    store.close()
-    return PhotoStore(folder)
+        store.add(name, stamp_of(content), content)
 
 
-def test_photos_come_back_with_their_stamps(tmp_path: Path) -> None:
-    store = filled(tmp_path)
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[PhotoStore]:
+    """A store that holds PHOTOS, opened again after they were added."""
+    with closing(PhotoStore(tmp_path)) as new_store:
+        fill(new_store)
+    with closing(PhotoStore(tmp_path)) as reopened:
+        yield reopened
+
+
+def test_photos_come_back_with_their_stamps(store: PhotoStore) -> None:
+    assert store.stamps() == {name: stamp_of(content) for name, content in PHOTOS.items()}
+    assert store.unchecked() == {name: hashlib.sha256(content).hexdigest() for name, content in PHOTOS.items()}
     for name, content in PHOTOS.items():
-        assert store.stamp(name) == stamp(content)
         assert store.read(name) == content
-        assert store.sha256(name) == hashlib.sha256(content).hexdigest()
-    assert store.stamp("stranger.jpg") is None
-    assert len(store) == len(PHOTOS)
 
 
-def test_the_newest_version_counts_and_what_is_of_no_use_goes(tmp_path: Path) -> None:
-    store = filled(tmp_path)
-    size = (tmp_path / "000.photos").stat().st_size
-    for version in "23":
+def test_the_newest_version_counts_and_dropped_photos_take_no_space(store: PhotoStore, tmp_path: Path) -> None:
+    size = (tmp_path / FILE_NAME).stat().st_size
+    for version in ("2", "3"):
         for name, content in PHOTOS.items():
-            store.add(name, stamp(content + b"new", version), content + b"new")
-    listing = {name: stamp(PHOTOS[name] + b"new", "3") for name in list(PHOTOS)[:30]}
-    store.compact(listing)
-    assert (tmp_path / "000.photos").stat().st_size < size
-    again = PhotoStore(tmp_path)
-    assert {name: again.stamp(name) for name in PHOTOS if name in again} == listing
-    assert all(again.read(name) == PHOTOS[name] + b"new" for name in listing)
+            store.add(name, stamp_of(content + b"new", version), content + b"new")
+    assert (tmp_path / FILE_NAME).stat().st_size < 1.2 * size
+    names = list(PHOTOS)
+    store.drop(names[10:])
+    assert (tmp_path / FILE_NAME).stat().st_size < 0.6 * size
+    with closing(PhotoStore(tmp_path)) as reopened:
+        assert reopened.stamps() == {name: stamp_of(PHOTOS[name] + b"new", "3") for name in names[:10]}
+        assert all(reopened.read(name) == PHOTOS[name] + b"new" for name in names[:10])
 
 
-@given(data=st.data(), junk=st.binary(max_size=300))
-@hypothesis_settings(max_examples=80, deadline=None)
-def test_whatever_was_written_whole_survives_a_crash(
-    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, junk: bytes
-) -> None:
-    folder = tmp_path_factory.mktemp("store")
-    filled(folder).close()
-    for name in ("000.photos", "000.index"):  # each may have reached the disk to another point
-        whole = (folder / name).read_bytes()
-        (folder / name).write_bytes(whole[: data.draw(st.integers(0, len(whole)))] + junk)
-    store = PhotoStore(folder)
-    kept = [name for name in PHOTOS if name in store]
-    assert kept == list(PHOTOS)[: len(kept)]
-    for name in PHOTOS:
-        if name in kept:
-            with contextlib.suppress(MarketplaceError):  # junk in the place of bytes is noticed
-                assert store.read(name) == PHOTOS[name]
-        else:
-            store.add(name, stamp(PHOTOS[name]), PHOTOS[name])
-    store.close()
-    again = PhotoStore(folder)
-    assert all(again.read(name) == PHOTOS[name] for name in PHOTOS if name not in kept)
-
-
-def test_a_crash_loses_no_more_than_the_last_photo(tmp_path: Path) -> None:
-    filled(tmp_path).close()
-    os.truncate(tmp_path / "000.photos", (tmp_path / "000.photos").stat().st_size - 1)
-    store = PhotoStore(tmp_path)
-    assert len(store) == len(PHOTOS) - 1
-    assert all(store.read(name) == PHOTOS[name] for name in PHOTOS if name in store)
-
-
-def test_a_verdict_outlives_the_run(tmp_path: Path) -> None:
-    store = filled(tmp_path)
+def test_a_check_outlives_the_run(store: PhotoStore, tmp_path: Path) -> None:
     first, second, *rest = PHOTOS
-    assert store.unchecked == list(PHOTOS)
-    store.settle({first: True, second: False})
-    store.close()
-    again = PhotoStore(tmp_path)
-    assert again.unchecked == rest
-    assert first in again
-    assert second not in again
-    again.add(second, stamp(PHOTOS[second]), PHOTOS[second])  # a new version has to be checked again
-    again.close()
-    assert PhotoStore(tmp_path).unchecked == [*rest, second]
+    store.mark_checked([first])
+    store.drop([second])
+    with closing(PhotoStore(tmp_path)) as reopened:
+        assert set(reopened.unchecked()) == set(rest)
+        assert first in reopened.stamps()
+        assert second not in reopened.stamps()
+        for name in (first, second):  # a new version has to be checked again
+            reopened.add(name, stamp_of(b"new", "2"), b"new")
+    assert set(store.unchecked()) == set(PHOTOS)
 
 
-def test_bytes_that_rotted_are_noticed(tmp_path: Path) -> None:
-    filled(tmp_path).close()
-    path = tmp_path / "000.photos"
+PROGRAM = """
+import itertools
+from pathlib import Path
+from marketplace.sources.photo_store import PhotoStore, Stamp
+store = PhotoStore(Path())
+for number in itertools.count():
+    content = number.to_bytes(4) * 5000
+    store.add(f"{number}.jpg", Stamp(size=len(content), version="1"), content)
+    print(number, flush=True)
+"""
+
+
+@pytest.mark.parametrize("n_photos", [1, 7, 50])
+def test_a_killed_process_loses_no_photo_that_it_added(tmp_path: Path, n_photos: int) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(ROOT / "src")},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    for _ in range(n_photos):
+        process.stdout.readline()
+    process.send_signal(signal.SIGKILL)
+    added = n_photos + len(process.stdout.readlines())
+    process.wait()
+    process.stdout.close()
+    with closing(PhotoStore(tmp_path)) as store:
+        assert len(store.stamps()) in (added, added + 1)  # it may have been killed before it said so
+        for name in store.stamps():
+            assert store.read(name) == int(name.removesuffix(".jpg")).to_bytes(4) * 5000
+
+
+@given(data=st.data())
+@hypothesis_settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_no_damage_is_taken_for_a_photo(
+    tmp_path_factory: pytest.TempPathFactory, store: PhotoStore, tmp_path: Path, data: st.DataObject
+) -> None:
+    """A byte that is changed anywhere in the file, a cut anywhere."""
+    folder = tmp_path_factory.mktemp("damaged")
+    content = bytearray((tmp_path / FILE_NAME).read_bytes())
+    place = data.draw(st.integers(0, len(content) - 1))
+    if data.draw(st.booleans()):
+        content[place] ^= data.draw(st.integers(1, 255))
+    else:
+        del content[place:]
+    (folder / FILE_NAME).write_bytes(content)
+    with contextlib.suppress(MarketplaceError), closing(PhotoStore(folder)) as damaged:
+        for name in damaged.stamps():
+            with contextlib.suppress(MarketplaceError):
+                assert damaged.read(name) == PHOTOS[name]
+
+
+def test_a_damaged_photo_is_dropped_and_the_others_are_kept(store: PhotoStore, tmp_path: Path) -> None:
+    path = tmp_path / FILE_NAME
     content = bytearray(path.read_bytes())
     name = max(PHOTOS, key=lambda name: len(PHOTOS[name]))
-    content[content.index(PHOTOS[name]) + 5] ^= 1
+    content[content.index(PHOTOS[name][:500]) + 5] ^= 1
     path.write_bytes(content)
-    with pytest.raises(MarketplaceError, match="is damaged: delete it"):
-        PhotoStore(tmp_path).read(name)
+    with closing(PhotoStore(tmp_path)) as damaged:
+        with pytest.raises(MarketplaceError, match=r"had a damaged copy of 'photo .*: run the stage again"):
+            damaged.read(name)
+        assert damaged.stamps().keys() == PHOTOS.keys() - {name}
+        assert all(damaged.read(other) == PHOTOS[other] for other in damaged.stamps())
+
+
+def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
+    (tmp_path / FILE_NAME).write_bytes(b"junk" * 1000)
+    with pytest.raises(MarketplaceError, match=r"photos\.sqlite cannot be used .*: delete it and run the stage again"):
+        PhotoStore(tmp_path)
+
+
+def test_a_store_of_the_old_format_is_deleted(tmp_path: Path) -> None:
+    for name in ("000.photos", "000.index", "063.photos", "063.index"):
+        (tmp_path / name).write_bytes(b"x")
+    (tmp_path / "lock").touch()
+    with closing(PhotoStore(tmp_path)) as store:
+        assert store.stamps() == {}
+    assert {path.name for path in tmp_path.iterdir()} == {"lock", FILE_NAME}

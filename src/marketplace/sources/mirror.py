@@ -1,5 +1,6 @@
 """A local mirror of a remote dump's photos: those already here, whole and unchanged, are not transferred again."""
 
+import contextlib
 import hashlib
 import logging
 import time
@@ -11,7 +12,7 @@ from filelock import FileLock, Timeout
 from marketplace.common.errors import MarketplaceError
 from marketplace.common.files import user_cache
 from marketplace.common.progress import progress_bar
-from marketplace.sources.photo_store import PhotoStore, Stamp, file_of
+from marketplace.sources.photo_store import PhotoStore, Stamp
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -84,12 +85,11 @@ class Mirror:
             log.info("another fetch of this dump is under way: waiting for it")
             lock.acquire()
         try:
-            store = PhotoStore(folder)
-            self._sync(store, names)
-            for name in names:
-                if name in self._listing and name not in self._refused:
-                    yield name, store.read(name)
-            store.close()
+            with contextlib.closing(PhotoStore(folder)) as store:
+                self._sync(store, names)
+                for name in names:
+                    if name in self._listing and name not in self._refused:
+                        yield name, store.read(name)
         finally:
             lock.release()
 
@@ -124,13 +124,14 @@ class Mirror:
                 "bytes): they cannot be read there, or keep changing. What did come is kept; fix that and run the "
                 "stage again."
             )
-        store.compact(self._listing)
+        store.drop(store.stamps().keys() - self._listing.keys())
 
     def _missing(self, store: PhotoStore, names: list[str]) -> dict[str, Stamp]:
-        order = sorted(names, key=lambda name: (file_of(name), name))  # one file after the other
+        """The stamps of the photos that the store does not have as they are listed."""
         listing = self._listing
-        there = (name for name in order if name in listing and name not in self._refused)
-        return {name: listing[name] for name in there if store.stamp(name) != listing[name]}
+        stored = store.stamps()
+        readable = [name for name in names if name in listing and name not in self._refused]
+        return {name: listing[name] for name in readable if stored.get(name) != listing[name]}
 
     def _warn_of_refused(self, names: list[str]) -> None:
         refused = sorted(self._refused)
@@ -142,13 +143,14 @@ class Mirror:
 
     def _check(self, store: PhotoStore) -> int:
         """Drop unchecked photos that differ from what the remote machine has; how many did."""
-        unchecked = store.unchecked
+        unchecked = store.unchecked()
         if not unchecked:
             return 0
-        sums = _trying(lambda: self._remote.checksums(unchecked))
-        verdicts = {name: sums.get(name, store.sha256(name)) == store.sha256(name) for name in unchecked}
-        store.settle(verdicts)
-        return list(verdicts.values()).count(False)
+        checksums = _trying(lambda: self._remote.checksums(list(unchecked)))
+        damaged = {name for name, sha256 in unchecked.items() if checksums.get(name, sha256) != sha256}
+        store.drop(damaged)
+        store.mark_checked(unchecked.keys() - damaged)
+        return len(damaged)
 
 
 def is_safe(name: str) -> bool:

@@ -1,21 +1,24 @@
-"""Photos of a remote dump, kept in the user's cache folder: their bytes in append-only files, each with an index.
+"""Photos of a remote dump in the user's cache: a SQLite database of their bytes, versions and checksums."""
 
-An index has a line per photo: its offset, the version that its source gave it, its SHA-256. A later line says whether
-the photo passed its check; a photo without that line has yet to be checked. A crash can leave a truncated line, bytes
-that no line mentions, or a line whose bytes never reached the disk; the next start drops them.
-"""
-
+import contextlib
+import errno
 import hashlib
-import json
-import os
-from collections import defaultdict
+import sqlite3
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 from marketplace.common.errors import MarketplaceError
-from marketplace.raw.shards import image_id_of, shard_of
 
-N_FILES = 64
+FILE_NAME = "photos.sqlite"
+# Facts and contents are apart: a fetch reads all facts first.
+TABLES = """
+CREATE TABLE IF NOT EXISTS facts (
+    name TEXT PRIMARY KEY, size INTEGER, version TEXT, sha256 TEXT, checked INTEGER
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS contents (name TEXT PRIMARY KEY, content BLOB);
+"""
+FULL_DISK_ERRORS = {"SQLITE_FULL", "SQLITE_IOERR_WRITE"}  # the second: a quota, or a limit of file size
 
 
 class Stamp(NamedTuple):
@@ -25,146 +28,89 @@ class Stamp(NamedTuple):
     version: str
 
 
-class _Photo(NamedTuple):
-    file: int
-    offset: int
-    stamp: Stamp
-    sha256: str
-
-
-def file_of(name: str) -> int:
-    """The number of the file that a photo is stored in."""
-    return shard_of(image_id_of(name), N_FILES)
-
-
 class PhotoStore:
-    """Photos by name, with the stamps they had at their source."""
+    """Photos by name, with the stamps that they had at their source.
+
+    Each photo is added in a transaction of its own, so a killed process loses at most the photo under way.
+    Methods raise OSError if the disk is full, and MarketplaceError if the database cannot be used.
+    """
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._photos: dict[str, _Photo] = {}
-        self._unchecked: dict[str, None] = {}  # a set that keeps its order
-        self._open: dict[int, tuple[BinaryIO, BinaryIO]] = {}
-        for index in sorted(folder.glob("*.index")):
-            self._read_index(int(index.stem))
-
-    def __contains__(self, name: str) -> bool:
-        return name in self._photos
-
-    def __len__(self) -> int:
-        return len(self._photos)
-
-    @property
-    def unchecked(self) -> list[str]:
-        """The photos that have yet to be checked, of this run or of one that ended before its check."""
-        return list(self._unchecked)
-
-    def stamp(self, name: str) -> Stamp | None:
-        """The stamp of a stored photo, or None."""
-        return self._photos[name].stamp if name in self._photos else None
-
-    def sha256(self, name: str) -> str:
-        """The SHA-256 of a stored photo."""
-        return self._photos[name].sha256
-
-    def add(self, name: str, stamp: Stamp, content: bytes) -> None:
-        """Store a photo, in place of an older version."""
-        number = file_of(name)
-        photos, index = self._files(number)
-        photo = _Photo(number, photos.tell(), stamp, hashlib.sha256(content).hexdigest())
-        photos.write(content)
-        photos.flush()  # to the operating system, before the line that mentions it: a kill loses one photo
-        index.write(json.dumps([name, photo.offset, *stamp, photo.sha256]).encode() + b"\n")
-        index.flush()
-        self._photos[name] = photo
-        self._unchecked[name] = None
-
-    def read(self, name: str) -> bytes:
-        """A stored photo. Raises MarketplaceError if its bytes are no longer those that were stored."""
-        photo = self._photos[name]
-        photos, _ = self._files(photo.file)
-        photos.seek(photo.offset)
-        content = photos.read(photo.stamp.size)
-        photos.seek(0, os.SEEK_END)
-        if hashlib.sha256(content).hexdigest() != photo.sha256:
-            raise MarketplaceError(f"{photos.name} is damaged: delete it and run the stage again.")
-        return content
-
-    def settle(self, verdicts: dict[str, bool]) -> None:
-        """Record which photos passed their check; the others are dropped, and will be transferred again."""
-        for name, sound in verdicts.items():
-            _, index = self._files(self._photos[name].file)
-            index.write(json.dumps([name, sound]).encode() + b"\n")
-            self._judge(name, sound)
-        for _, index in self._open.values():
-            index.flush()
-
-    def _judge(self, name: str, sound: bool) -> None:
-        self._unchecked.pop(name, None)
-        if not sound:
-            self._photos.pop(name, None)
+        for path in (*folder.glob("*.photos"), *folder.glob("*.index")):  # the format of earlier versions
+            path.unlink()
+        self._path = folder / FILE_NAME
+        with self._explain_errors():
+            self._connection = sqlite3.connect(self._path)
+            # Nothing waits for the disk: after a power failure, what is damaged is fetched again.
+            self._connection.execute("PRAGMA synchronous = OFF")
+            self._connection.execute("PRAGMA auto_vacuum = FULL")  # the file shrinks when photos are dropped
+            self._connection.executescript(TABLES)
 
     def close(self) -> None:
-        """Close the files."""
-        for files in self._open.values():
-            for file in files:
-                file.close()
-        self._open.clear()
+        """Close the database."""
+        self._connection.close()
 
-    def compact(self, listing: dict[str, Stamp]) -> None:
-        """Drop what the source no longer has, and rewrite files in which more than half is no longer used."""
-        self.settle({name: False for name in self._photos if name not in listing})
-        in_use: dict[int, list[str]] = defaultdict(list)
-        for name, photo in self._photos.items():
-            in_use[photo.file].append(name)
-        for path in self._folder.glob("*.photos"):
-            names = in_use[int(path.stem)]
-            if path.stat().st_size > 2 * sum(self._photos[name].stamp.size for name in names):
-                self._rewrite(int(path.stem), names)
+    def stamps(self) -> dict[str, Stamp]:
+        """Return the stamps of all stored photos, by name."""
+        with self._transaction():
+            rows = self._connection.execute("SELECT name, size, version FROM facts")
+            return {name: Stamp(size=size, version=version) for name, size, version in rows}
 
-    def _rewrite(self, number: int, names: list[str]) -> None:
-        photos = [(name, self._photos[name].stamp, self.read(name)) for name in names]
-        for file in self._open.pop(number, ()):
-            file.close()
-        for path in self._paths(number):
-            path.unlink()  # a crash from here on costs the transfer of these few, and no more
-        checked = [name for name in names if name not in self._unchecked]
-        for photo in photos:
-            self.add(*photo)
-        self.settle(dict.fromkeys(checked, True))
+    def unchecked(self) -> dict[str, str]:
+        """Return the SHA-256, by name, of photos whose check is still to come; an earlier run may have left some."""
+        with self._transaction():
+            return dict(self._connection.execute("SELECT name, sha256 FROM facts WHERE NOT checked"))
 
-    def _paths(self, number: int) -> tuple[Path, Path]:
-        return self._folder / f"{number:03}.photos", self._folder / f"{number:03}.index"
+    def add(self, name: str, stamp: Stamp, content: bytes) -> None:
+        """Store a photo, unchecked, in place of an older version."""
+        sha256 = hashlib.sha256(content).hexdigest()
+        facts = (name, stamp.size, stamp.version, sha256)
+        with self._transaction():
+            self._connection.execute("REPLACE INTO facts VALUES (?, ?, ?, ?, FALSE)", facts)
+            self._connection.execute("REPLACE INTO contents VALUES (?, ?)", (name, content))
 
-    def _files(self, number: int) -> tuple[BinaryIO, BinaryIO]:
-        if number not in self._open:
-            photos, index = (path.open("a+b") for path in self._paths(number))
-            photos.seek(0, os.SEEK_END)
-            self._open[number] = photos, index
-        return self._open[number]
+    def mark_checked(self, names: Iterable[str]) -> None:
+        """Record that photos passed their check."""
+        keys = [(name,) for name in names]
+        with self._transaction():
+            self._connection.executemany("UPDATE facts SET checked = TRUE WHERE name = ?", keys)
 
-    def _read_index(self, number: int) -> None:
-        """Read the photos of one file, and cut off what a crash left after them."""
-        photos_path, index_path = self._paths(number)
-        there = photos_path.stat().st_size if photos_path.exists() else 0
-        end = index_end = 0
-        for line in index_path.read_bytes().splitlines(keepends=True):
-            try:
-                name, *facts = json.loads(line)
-                if not line.endswith(b"\n"):
-                    break
-                if len(facts) == 1:
-                    self._judge(name, facts[0])
-                else:
-                    offset, size, version, sha256 = facts
-                    if offset + size > there:
-                        break
-                    self._photos[name] = _Photo(number, offset, Stamp(size, version), sha256)
-                    self._unchecked[name] = None
-                    end = offset + size
-            except (ValueError, TypeError):
-                break
-            index_end += len(line)
-        os.truncate(index_path, index_end)
-        if there > end:
-            os.truncate(photos_path, end)
+    def drop(self, names: Iterable[str]) -> None:
+        """Delete photos, and return their space to the disk."""
+        keys = [(name,) for name in names]
+        with self._transaction():
+            self._connection.executemany("DELETE FROM facts WHERE name = ?", keys)
+            self._connection.executemany("DELETE FROM contents WHERE name = ?", keys)
+
+    def read(self, name: str) -> bytes:
+        """Return the bytes of a stored photo.
+
+        Drops the photo and raises MarketplaceError if its bytes differ from those that were stored.
+        """
+        query = "SELECT sha256, CAST(content AS BLOB) FROM facts JOIN contents USING (name) WHERE name = ?"
+        with self._transaction():
+            row = self._connection.execute(query, (name,)).fetchone()
+        sha256, content = row or (None, None)
+        if content is None or hashlib.sha256(content).hexdigest() != sha256:
+            self.drop([name])
+            raise MarketplaceError(
+                f"{self._path} had a damaged copy of {name!r}: run the stage again to fetch it anew."
+            )
+        return content
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """Commit the block's changes at its end, or roll them back if it fails."""
+        with self._explain_errors(), self._connection:
+            yield
+
+    @contextlib.contextmanager
+    def _explain_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.Error, UnicodeDecodeError) as error:  # a damaged schema may be no UTF-8
+            if getattr(error, "sqlite_errorname", "") in FULL_DISK_ERRORS:
+                raise OSError(errno.ENOSPC, str(error), str(self._path)) from None
+            raise MarketplaceError(
+                f"{self._path} cannot be used ({error}): delete it and run the stage again."
+            ) from None
