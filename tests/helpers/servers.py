@@ -6,6 +6,7 @@ import os
 import pwd
 import random
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -54,6 +55,15 @@ def generate_key(path: Path, kind: str = "ed25519", passphrase: str = "") -> str
     form = ["-m", "PEM"] if kind == "rsa" else []
     subprocess.run(["ssh-keygen", "-q", "-t", kind, *form, "-N", passphrase, "-f", path], check=True)
     return path.read_text()
+
+
+def process_tree(pid: int) -> list[int]:
+    """Return the ids of a process and of all processes below it, parents first."""
+    try:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except FileNotFoundError:  # it has just ended
+        return []
+    return [pid, *(descendant for child in children for descendant in process_tree(int(child)))]
 
 
 class SshServer:
@@ -145,8 +155,9 @@ class SshServer:
     def stop(self) -> None:
         """Stop listening, and end every connection."""
         if self.process is not None:
-            subprocess.run(["pkill", "-KILL", "-f", f"{self.folder}/sshd_config"], check=False)
-            self.process.kill()
+            for pid in process_tree(self.process.pid):  # sshd puts each connection into another process group
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
             self.process.wait()
             self.process = None
 
