@@ -110,12 +110,13 @@ class Mirror:
             for _ in range(MAX_ROUNDS):
                 if not missing:
                     break
-                received = _transfer(self._remote, missing, store, progress, self._refused)
-                n_wrong = self._check(store)
+                _transfer(self._remote, missing, store, progress, self._refused)
+                self._check(store)
                 self._listing = self._list()
-                missing = self._missing(store, names)
-                if n_wrong == len(received):
-                    break  # nothing came, or nothing that could be kept
+                still_missing = self._missing(store, names)
+                if still_missing == missing:
+                    break  # nothing came that could be kept, and nothing has changed
+                missing = still_missing
         self._warn_of_refused(names)
         if missing:
             example, stamp = next(iter(missing.items()))
@@ -141,16 +142,15 @@ class Mirror:
             raise MarketplaceError(f"none of the {len(names)} photos may be read, such as {refused[0]!r}.")
         log.warning("%d photos may not be read there and are left out, such as %r", len(refused), refused[0])
 
-    def _check(self, store: PhotoStore) -> int:
-        """Drop unchecked photos that differ from what the remote machine has; how many did."""
+    def _check(self, store: PhotoStore) -> None:
+        """Drop unchecked photos whose checksum differs from the remote machine's."""
         unchecked = store.unchecked()
         if not unchecked:
-            return 0
+            return
         checksums = _trying(lambda: self._remote.checksums(list(unchecked)))
         damaged = {name for name, sha256 in unchecked.items() if checksums.get(name, sha256) != sha256}
         store.drop(damaged)
         store.mark_checked(unchecked.keys() - damaged)
-        return len(damaged)
 
 
 def is_safe(name: str) -> bool:
@@ -173,15 +173,16 @@ def _trying(action: Callable[[], Result]) -> Result:
 
 def _transfer(
     remote: Remote, missing: dict[str, Stamp], store: PhotoStore, progress: "tqdm[Any]", refused: set[str]
-) -> list[str]:
-    """One round: store the missing photos as they come, over as many connections as it takes; their names.
+) -> None:
+    """Store the missing photos as they come, over as many connections as it takes.
 
     Adds the names of photos that may not be read to `refused`.
     """
-    wanted, received = dict(missing), list[str]()
-    failures = 0
+    wanted = dict(missing)
+    n_received = 0
+    n_failures = 0
     while wanted:
-        before = len(received)
+        n_received_before = n_received
         try:
             for name, content in remote.read_photos(dict(wanted)):
                 stamp = wanted.pop(name)
@@ -190,16 +191,15 @@ def _transfer(
                     continue
                 if len(content) == stamp.size:  # else it changed since it was listed
                     store.add(name, stamp, content)
-                    received.append(name)
+                    n_received += 1
                 progress.update(len(content))
-                progress.set_postfix_str(f"{len(received)}/{len(missing)} photos", refresh=False)
+                progress.set_postfix_str(f"{n_received}/{len(missing)} photos", refresh=False)
             break
         except RemoteInterrupted as error:
-            failures = 0 if len(received) > before else failures + 1
-            if failures > len(PAUSES):
+            n_failures = 0 if n_received > n_received_before else n_failures + 1
+            if n_failures > len(PAUSES):
                 raise MarketplaceError(_gave_up(error)) from None
-            _wait(error, PAUSES[max(failures - 1, 0)])
-    return received
+            _wait(error, PAUSES[max(n_failures - 1, 0)])
 
 
 def _wait(error: RemoteInterrupted, pause: float) -> None:
