@@ -97,7 +97,7 @@ def copy_dump(folder: Path, server: SshServer, n_files: int) -> int:
         shutil.copy(photo, dump / "images")
     for name in ("products.csv", "images.csv"):
         shutil.copy(folder / name, dump)
-    server.own()
+    server.take_ownership()
     return sum(photo.stat().st_size for photo in photos)
 
 

@@ -9,7 +9,6 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 import re
 import shutil
-import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -19,10 +18,9 @@ import numpy as np
 import pytest
 import torch
 from helpers import warm_python
-from helpers.dumps import odd_dump, unpack
+from helpers.dumps import odd_dump
 from helpers.paths import LISTINGS, ROOT
 from helpers.project import Project, built_once, copy_of
-from helpers.servers import KEYS, S3Server, SshServer, generate_key, ssh_server
 from helpers.training_runs import COLOURS
 from playwright.sync_api import Browser, sync_playwright
 
@@ -33,7 +31,6 @@ from marketplace.models.network import Network, pretrained_network
 from marketplace.settings import Settings, load_settings
 from marketplace.sources.fetch import fetch
 from marketplace.sources.sample.dump import SampleDump
-from marketplace.sources.ssh import PASSPHRASE
 from marketplace.training.data import Split, TrainingData
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
@@ -106,54 +103,6 @@ def raw(sample: SampleDump, tmp_path_factory: pytest.TempPathFactory) -> Path:
     target = tmp_path_factory.mktemp("raw")
     fetch(sample, target, n_shards=4, limit=None)
     return target
-
-
-@pytest.fixture(scope="session")
-def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    server = S3Server(tmp_path_factory.mktemp("weed"))
-    yield server
-    server.stop()
-
-
-@pytest.fixture(scope="session")
-def keys(s3: S3Server, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Private keys by name, each in the bucket `keys`; the folder of their public halves is under the name ''."""
-    folder = tmp_path_factory.mktemp("keys")
-    texts = {name: generate_key(folder / name, *how) for name, how in KEYS.items()}
-    s3.upload("keys", {name: text.encode() for name, text in texts.items()} | {"page": b"<html>no key</html>"})
-    s3.refuse_strangers("keys")
-    return {**texts, "": str(folder)}
-
-
-@pytest.fixture(scope="session")
-def server(raw: Path, keys: dict[str, str]) -> Iterator[SshServer]:
-    """An SSH server that holds the sample dump in ./dump and lets all the keys in. Tests leave the dump as it was."""
-    with ssh_server() as running:
-        unpack(raw, running.folder / "dump")
-        for name in KEYS:
-            running.authorize(Path(keys[""]) / f"{name}.pub")
-        running.own()
-        yield running
-
-
-@pytest.fixture
-def aws(s3: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The environment of somebody who may use the S3 server, and has fetched nothing yet."""
-    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_DEFAULT_REGION", PASSPHRASE):
-        monkeypatch.delenv(name, raising=False)
-    for name, value in s3.environment().items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    monkeypatch.setenv("MARKETPLACE_CACHE", str(tmp_path / "cache"))
-
-
-@pytest.fixture
-def own_dump(server: SshServer, raw: Path, tmp_path: Path) -> Iterator[Path]:
-    """A copy of the dump on the server that a test may change."""
-    folder = unpack(raw, server.folder / f"own-{tmp_path.name}")
-    server.own()
-    yield folder
-    subprocess.run(["rm", "-rf", folder], check=True)
 
 
 @pytest.fixture(scope="session")

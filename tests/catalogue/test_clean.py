@@ -4,8 +4,7 @@ from pathlib import Path
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from helpers.dumps import cleaned as cleaned_dump
-from helpers.dumps import noise_photo, small_dump
+from helpers.dumps import fetch_and_clean, noise_photo, small_dump
 
 from marketplace.catalogue.clean import SCHEMA, CleanDump, clean
 from marketplace.common.errors import MarketplaceError
@@ -185,7 +184,7 @@ def test_when_no_file_matches_a_row_names_and_ids_are_shown(tmp_path: Path) -> N
     with pytest.raises(
         MarketplaceError, match=r"none of the 48 files .* named like 'photo 0\.jpg', ids are like 'image000'"
     ):
-        cleaned_dump(dump.write(tmp_path / "dump"), tmp_path)
+        fetch_and_clean(dump.write(tmp_path / "dump"), tmp_path)
 
 
 @pytest.mark.parametrize("extension", ["JPG", "jpeg", "Png", "tiff", "WEBP", ""])
@@ -193,7 +192,7 @@ def test_files_are_found_whatever_their_extension(tmp_path: Path, extension: str
     dump = small_dump()
     dump.photos = {name.replace("jpg", extension).rstrip("."): content for name, content in dump.photos.items()}
     dump.photos["image000.bmp"] = dump.photos["image000.jpg"] = noise_photo(99)
-    result = cleaned_dump(dump.write(tmp_path / "dump"), tmp_path)
+    result = fetch_and_clean(dump.write(tmp_path / "dump"), tmp_path)
     table = result.training_data
     assert len(table) == 48
     assert table["file"][0] == "image000.jpg"  # of several, the usual name

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from helpers.dumps import cleaned, noise_photo, small_dump
+from helpers.dumps import fetch_and_clean, noise_photo, small_dump
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -24,7 +24,7 @@ def test_a_placeholder_is_set_aside_and_the_splits_keep_their_shares(qualities: 
     on = [f"image{number:03}" for number in range(0, 60, 3)]
     for number, name in enumerate(on):
         dump.photos[f"{name}.jpg"] = noise_photo(1000, qualities[number % len(qualities)])
-    result = cleaned(dump.write(tmp_path / "dump"), tmp_path)
+    result = fetch_and_clean(dump.write(tmp_path / "dump"), tmp_path)
     ids = rejected(result.rejects, "placeholder")
     assert ids["images"] == ids["files"] == set(on)
     assert len(ids["products"]) == len(on)
@@ -37,7 +37,7 @@ def test_a_photo_that_a_few_products_share_is_kept(tmp_path: Path) -> None:
     dump = small_dump()
     for number in range(PLACEHOLDER_PRODUCTS - 1):
         dump.photos[f"image{number:03}.jpg"] = noise_photo(1000)
-    result = cleaned(dump.write(tmp_path / "dump"), tmp_path)
+    result = fetch_and_clean(dump.write(tmp_path / "dump"), tmp_path)
     assert len(result.training_data) == 48
     assert len(result.near_duplicates) == (PLACEHOLDER_PRODUCTS - 1) * (PLACEHOLDER_PRODUCTS - 2) / 2
 
@@ -57,7 +57,7 @@ def test_placeholders_are_those_on_many_products(photos: list[tuple[int, int]]) 
 def test_a_rare_category_is_left_out_and_the_others_are_kept(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     dump = small_dump()
     dump.products.loc[:1, "category"] = "Musical Instruments / Ukuleles"
-    result = cleaned(dump.write(tmp_path / "dump"), tmp_path)
+    result = fetch_and_clean(dump.write(tmp_path / "dump"), tmp_path)
     assert rejected(result.rejects, "rare_category") == {
         "products": {"product000", "product001"},
         "images": {"image000", "image001"},
@@ -73,6 +73,6 @@ def test_pairs_of_what_is_left_are_named_by_their_ids(tmp_path: Path) -> None:
     dump.photos["image007.jpg"] = noise_photo(3, quality=40)
     dump.photos["image001.jpg"] = dump.photos["image000.jpg"]
     dump.products.loc[:1, "category"] = "Musical Instruments / Ukuleles"
-    pairs = cleaned(dump.write(tmp_path / "dump"), tmp_path).near_duplicates
+    pairs = fetch_and_clean(dump.write(tmp_path / "dump"), tmp_path).near_duplicates
     assert pairs[["image_id", "other_image_id"]].to_numpy().tolist() == [["image003", "image007"]]
     assert np.all(pairs["distance"] <= RE_ENCODED)

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from helpers.dumps import cleaned, noise_photo, small_dump
+from helpers.dumps import fetch_and_clean, noise_photo, small_dump
 
 from marketplace.catalogue.clean import CleanDump
 from marketplace.data_report.doubtful_labels import find_doubtful_labels
@@ -25,7 +25,7 @@ def dump(tmp_path_factory: pytest.TempPathFactory) -> tuple[CleanDump, Path]:
     dump.photos["image002.jpg"] = b"<html>"
     dump.photos["stray.jpg"] = noise_photo(500)
     dump.products.loc[0, "product_name"] = HOSTILE
-    return cleaned(dump.write(folder / "dump"), folder), folder / "raw"
+    return fetch_and_clean(dump.write(folder / "dump"), folder), folder / "raw"
 
 
 def make_vectors(table: pd.DataFrame, mislabelled: list[str], seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -99,7 +99,7 @@ def test_ids_that_look_like_numbers_stay_text(tmp_path: Path) -> None:
     dump.images["id"] = [f"{number:03}" for number in range(len(dump.images))]
     dump.photos = {name.removeprefix("image"): content for name, content in dump.photos.items()}
     dump.photos["001.jpg"] = dump.photos["000.jpg"]
-    clean_dump = cleaned(dump.write(tmp_path / "dump"), tmp_path)
+    clean_dump = fetch_and_clean(dump.write(tmp_path / "dump"), tmp_path)
     clean_dump.write(tmp_path / "clean", tmp_path / "clean.json")
     tables = CleanTables.read(tmp_path / "clean")
     pairs = find_product_pairs(tables.training_data, tables.near_duplicates)

@@ -1,4 +1,4 @@
-"""Real servers for the tests: OpenSSH's sshd, SeaweedFS's S3, and a proxy that treats a connection badly."""
+"""Real servers for the tests: OpenSSH's sshd, and SeaweedFS, which speaks S3."""
 
 import contextlib
 import json
@@ -10,28 +10,38 @@ import signal
 import socket
 import subprocess
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, NamedTuple
 
 import botocore.session
 import pytest
 from botocore.config import Config
 
-KEYS = {
-    "id_ed25519": ("ed25519", ""),
-    "id_ecdsa": ("ecdsa", ""),
-    "id_rsa": ("rsa", ""),
-    "locked": ("ed25519", "open sesame"),
-}
+TEST_USER = "marketplace-test"  # sshd runs as this user and lets it in when the tests run as root
+OWNER_CREDENTIALS = {"AWS_ACCESS_KEY_ID": "owner", "AWS_SECRET_ACCESS_KEY": "owner-secret-0123456789"}
+STRANGER_CREDENTIALS = {"AWS_ACCESS_KEY_ID": "stranger", "AWS_SECRET_ACCESS_KEY": "stranger-secret-0123456789"}
 
-TEST_USER = "marketplace-test"  # whom sshd runs as, and lets in, where the tests run as root
+
+class KeyKind(NamedTuple):
+    """A kind of private key."""
+
+    algorithm: str
+    passphrase: str
+
+
+KEY_KINDS = {
+    "id_ed25519": KeyKind(algorithm="ed25519", passphrase=""),
+    "id_ecdsa": KeyKind(algorithm="ecdsa", passphrase=""),
+    "id_rsa": KeyKind(algorithm="rsa", passphrase=""),
+    "locked": KeyKind(algorithm="ed25519", passphrase="open sesame"),
+}
 
 
 def free_port() -> int:
-    """A port that nothing listens on, below those that the system hands to outgoing connections."""
+    """Return a port that nothing listens on, below those that the system gives to outgoing connections."""
     while True:
         port = random.randrange(20_000, 32_000)
         with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
@@ -39,22 +49,35 @@ def free_port() -> int:
 
 
 def wait_for_port(port: int, process: subprocess.Popen[Any], log: Path, seconds: float = 30.0) -> None:
-    """Wait until something listens on `port`; fail when `process` ends first, or too much time has gone."""
+    """Wait until something listens on `port`; fail if `process` ends first, or after `seconds`."""
     deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if process.poll() is not None:
-            break
+    while time.monotonic() < deadline and process.poll() is None:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
             return
         time.sleep(0.05)
     raise AssertionError(f"nothing listens on port {port}, exit code {process.poll()}:\n{log.read_text()[-2000:]}")
 
 
-def generate_key(path: Path, kind: str = "ed25519", passphrase: str = "") -> str:
-    """Make a key pair with ssh-keygen; the text of the private key. PEM for RSA, as EC2 hands them out."""
-    form = ["-m", "PEM"] if kind == "rsa" else []
-    subprocess.run(["ssh-keygen", "-q", "-t", kind, *form, "-N", passphrase, "-f", path], check=True)
+def generate_key(path: Path, algorithm: str = "ed25519", passphrase: str = "") -> str:
+    """Make a key pair with ssh-keygen and return the text of the private key. RSA keys are PEM, as EC2's are."""
+    key_format = ["-m", "PEM"] if algorithm == "rsa" else []
+    subprocess.run(["ssh-keygen", "-q", "-t", algorithm, *key_format, "-N", passphrase, "-f", path], check=True)
     return path.read_text()
+
+
+@dataclass(frozen=True)
+class KeyPairs:
+    """Key pairs in a folder, by name."""
+
+    folder: Path
+
+    def private(self, name: str) -> str:
+        """Return the text of a private key."""
+        return (self.folder / name).read_text()
+
+    def public(self, name: str) -> Path:
+        """Return the file of a public key."""
+        return self.folder / f"{name}.pub"
 
 
 def process_tree(pid: int) -> list[int]:
@@ -67,38 +90,32 @@ def process_tree(pid: int) -> list[int]:
 
 
 class SshServer:
-    """An sshd of its own on a high port of this machine, run by an ordinary user; `folder` is for its data."""
+    """An sshd on a high port of this machine, run by an ordinary user; `folder` is for its data."""
 
     def __init__(self, *options: str) -> None:
         sshd = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin")
         if sshd is None:
             pytest.skip("sshd is not installed: apt-get install openssh-server")
-        self.user = pwd.getpwuid(os.getuid()).pw_name if os.getuid() else TEST_USER
         if os.getuid() == 0 and not any(entry.pw_name == TEST_USER for entry in pwd.getpwall()):
-            pytest.skip(f"as root, the tests let sshd run as the user {TEST_USER}: useradd --create-home {TEST_USER}")
+            pytest.skip(f"as root, the tests run sshd as the user {TEST_USER}: useradd --create-home {TEST_USER}")
         self._sshd = sshd
+        self.user = pwd.getpwuid(os.getuid()).pw_name if os.getuid() else TEST_USER
         self.folder = Path(tempfile.mkdtemp(prefix="sshd-"))
         self.folder.chmod(0o755)
         self.port = free_port()
         self.options = options
-        self.new_host_key()
+        generate_key(self.folder / "host_key")
         (self.folder / "authorized_keys").touch()
         self.process: subprocess.Popen[bytes] | None = None
 
-    def new_host_key(self) -> None:
-        """Give the machine another identity."""
-        for old in self.folder.glob("host_key*"):
-            old.unlink()
-        generate_key(self.folder / "host_key")
-
     @property
     def fingerprint(self) -> str:
-        """The host key's fingerprint as ssh-keygen prints it."""
+        """The host key's fingerprint, as ssh-keygen prints it."""
         line = subprocess.check_output(["ssh-keygen", "-lf", self.folder / "host_key.pub"], text=True)
         return line.split()[1]
 
     def settings(self) -> dict[str, object]:
-        """fetch.ec2 for the folder `dump` of this server."""
+        """Return fetch.ec2 for the folder `dump` of this server."""
         return {
             "host": "127.0.0.1",
             "port": self.port,
@@ -110,11 +127,11 @@ class SshServer:
         }
 
     def known_hosts_line(self) -> str:
-        """The line for a known_hosts file."""
+        """Return the line of a known_hosts file."""
         return f"[127.0.0.1]:{self.port} {(self.folder / 'host_key.pub').read_text()}"
 
     def authorize(self, public_key: Path) -> None:
-        """Let the owner of a key in."""
+        """Let the owner of a key log in."""
         with (self.folder / "authorized_keys").open("a") as file:
             file.write(public_key.read_text())
 
@@ -137,18 +154,18 @@ class SshServer:
             )
         )
         command = [self._sshd, "-D", "-e", "-f", f"{self.folder}/sshd_config"]
+        self.take_ownership()
         if os.getuid() == 0:
-            subprocess.run(["chown", "-R", self.user, self.folder], check=True)
             Path("/run/sshd").mkdir(exist_ok=True)
             command = ["setpriv", f"--reuid={self.user}", f"--regid={self.user}", "--init-groups", *command]
         log = self.folder / "sshd.log"
         with log.open("ab") as file:
-            self.process = subprocess.Popen(command, stderr=file, start_new_session=True)
+            self.process = subprocess.Popen(command, stderr=file)
         wait_for_port(self.port, self.process, log)
         return self
 
-    def own(self) -> None:
-        """Hand everything in the folder to the server's user."""
+    def take_ownership(self) -> None:
+        """Make the server's user the owner of everything in the folder."""
         if os.getuid() == 0:
             subprocess.run(["chown", "-R", self.user, self.folder], check=True)
 
@@ -162,80 +179,76 @@ class SshServer:
             self.process = None
 
     def remove(self) -> None:
-        """Stop, and clear away."""
+        """Stop, and delete the folder."""
         self.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
 class S3Server:
-    """SeaweedFS with S3 in front; the owner may do all, a stranger what bucket policies leave."""
-
-    owner: ClassVar = {"AWS_ACCESS_KEY_ID": "owner", "AWS_SECRET_ACCESS_KEY": "owner-secret-0123456789"}
-    stranger: ClassVar = {"AWS_ACCESS_KEY_ID": "stranger", "AWS_SECRET_ACCESS_KEY": "stranger-secret-0123456789"}
+    """SeaweedFS, which speaks S3: its owner may do everything, a stranger what bucket policies allow."""
 
     def __init__(self, folder: Path) -> None:
+        self._folder = folder
         self.port = free_port()
-        identities = [
-            self._identity("owner", self.owner, ["Admin", "Read", "Write", "List", "Tagging"]),
-            self._identity("stranger", self.stranger, ["Read", "List", "Write"]),  # but see `refuse_strangers`
-        ]
-        (folder / "s3.json").write_text(json.dumps({"identities": identities}))
-        ports = [f"-{name}.port={free_port()}" for name in ("master", "volume", "filer")]
-        grpc = [f"-{name}.port.grpc={free_port()}" for name in ("master", "volume", "filer", "s3")]
-        self.process = subprocess.Popen(
-            [
-                "weed",
-                "server",
-                "-s3",
-                f"-dir={folder}",
-                "-ip=127.0.0.1",
-                "-ip.bind=127.0.0.1",
-                "-volume.max=50",
-                "-master.volumeSizeLimitMB=64",
-                f"-s3.port={self.port}",
-                "-s3.port.iceberg=0",  # it and Lance would listen on fixed ports, which a second server cannot have
-                "-s3.port.lance=0",
-                f"-s3.config={folder}/s3.json",
-                *ports,
-                *grpc,
-            ],
-            stdout=(folder / "weed.log").open("wb"),
-            stderr=subprocess.STDOUT,
-        )
-        wait_for_port(self.port, self.process, folder / "weed.log")
         self.url = f"http://127.0.0.1:{self.port}"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> "S3Server":
+        """Start it, and wait until it can store an object, which takes some seconds longer than listening."""
+        log = self._folder / "weed.log"
+        with log.open("wb") as file:
+            self.process = subprocess.Popen(self._command(), stdout=file, stderr=subprocess.STDOUT)
+        wait_for_port(self.port, self.process, log)
         deadline = time.monotonic() + 30
-        while True:  # it listens some seconds before it can store
+        while True:
             try:
-                self.client().create_bucket(Bucket="ready")
-                self.client().put_object(Bucket="ready", Key="x", Body=b"x")
-                break
+                self.upload("ready", {"x": b"x"})
+                return self
             except Exception:
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(0.2)
 
-    @staticmethod
-    def _identity(name: str, keys: dict[str, str], actions: list[str]) -> dict[str, object]:
-        credentials = [{"accessKey": keys["AWS_ACCESS_KEY_ID"], "secretKey": keys["AWS_SECRET_ACCESS_KEY"]}]
-        return {"name": name, "credentials": credentials, "actions": actions}
+    def _command(self) -> list[str]:
+        identities = [
+            _identity("owner", OWNER_CREDENTIALS, ["Admin", "Read", "Write", "List", "Tagging"]),
+            _identity("stranger", STRANGER_CREDENTIALS, ["Read", "List", "Write"]),  # but see `refuse_strangers`
+        ]
+        configuration = self._folder / "s3.json"
+        configuration.write_text(json.dumps({"identities": identities}))
+        return [
+            "weed",
+            "server",
+            "-s3",
+            f"-dir={self._folder}",
+            "-ip=127.0.0.1",
+            "-ip.bind=127.0.0.1",
+            "-volume.max=50",
+            "-master.volumeSizeLimitMB=64",
+            f"-s3.port={self.port}",
+            "-s3.port.iceberg=0",  # it and Lance would listen on fixed ports, which a second server cannot have
+            "-s3.port.lance=0",
+            f"-s3.config={configuration}",
+            *(f"-{name}.port={free_port()}" for name in ("master", "volume", "filer")),
+            *(f"-{name}.port.grpc={free_port()}" for name in ("master", "volume", "filer", "s3")),
+        ]
 
-    def environment(self, keys: dict[str, str] | None = None) -> dict[str, str]:
-        """What a user of this store has in the environment."""
+    def environment(self) -> dict[str, str]:
+        """Return the environment variables of the owner."""
         return {
-            **(keys or self.owner),
+            **OWNER_CREDENTIALS,
             "AWS_ENDPOINT_URL": self.url,
             "AWS_REQUEST_CHECKSUM_CALCULATION": "WHEN_REQUIRED",
         }
 
     def client(self) -> Any:
-        """The owner's client."""
+        """Return a client with the owner's credentials."""
         return botocore.session.get_session().create_client(
             "s3",
             endpoint_url=self.url,
             region_name="us-east-1",
-            aws_access_key_id=self.owner["AWS_ACCESS_KEY_ID"],
-            aws_secret_access_key=self.owner["AWS_SECRET_ACCESS_KEY"],
+            aws_access_key_id=OWNER_CREDENTIALS["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=OWNER_CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
             config=Config(request_checksum_calculation="when_required"),
         )
 
@@ -247,7 +260,7 @@ class S3Server:
         self.client().put_bucket_policy(Bucket=bucket, Policy=json.dumps(policy))
 
     def upload(self, bucket: str, files: dict[str, bytes]) -> None:
-        """Put files into a bucket, made if need be."""
+        """Put files into a bucket; create it if necessary."""
         client = self.client()
         with contextlib.suppress(client.exceptions.BucketAlreadyExists, client.exceptions.BucketAlreadyOwnedByYou):
             client.create_bucket(Bucket=bucket)
@@ -255,61 +268,34 @@ class S3Server:
             client.put_object(Bucket=bucket, Key=key, Body=content)
 
     def stop(self) -> None:
-        """Stop."""
-        self.process.kill()
-        self.process.wait()
+        """Stop at once."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
 
 
-class Proxy:
-    """Passes a TCP connection on, and cuts it (or lets it hang) after a number of bytes from the server.
+def _identity(name: str, credentials: dict[str, str], actions: list[str]) -> dict[str, object]:
+    key_pair = {
+        "accessKey": credentials["AWS_ACCESS_KEY_ID"],
+        "secretKey": credentials["AWS_SECRET_ACCESS_KEY"],
+    }
+    return {"name": name, "credentials": [key_pair], "actions": actions}
 
-    `after` gives that number for the first connection, the second, and so on; later ones pass unharmed.
-    """
 
-    def __init__(self, target: int, after: list[int], hang: bool = False) -> None:
-        self._target, self._after, self._hang = target, list(after), hang
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = int(self._listener.getsockname()[1])
-        self.connections = 0
-        self.bytes = 0
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                client, _ = self._listener.accept()
-                self.connections += 1
-                limit = self._after.pop(0) if self._after else None
-                server = socket.create_connection(("127.0.0.1", self._target))
-                threading.Thread(target=self._pass, args=(client, server, None), daemon=True).start()
-                threading.Thread(target=self._pass, args=(server, client, limit), daemon=True).start()
-
-    def _pass(self, source: socket.socket, sink: socket.socket, limit: int | None) -> None:
-        passed = 0
-        with contextlib.suppress(OSError):
-            while data := source.recv(1 << 14):
-                if limit is not None:
-                    data = data[: limit - passed]
-                    passed += len(data)
-                    self.bytes += len(data)
-                sink.sendall(data)
-                if limit is not None and passed >= limit:
-                    if self._hang:
-                        time.sleep(3600)
-                    break
-        for end in (source, sink):
-            with contextlib.suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
-                end.close()
-
-    def close(self) -> None:
-        """Accept no more."""
-        self._listener.close()
+@contextlib.contextmanager
+def s3_server(folder: Path) -> Iterator[S3Server]:
+    """Start an S3 server that stores in a folder, and stop it after the block."""
+    server = S3Server(folder)
+    try:
+        yield server.start()
+    finally:
+        server.stop()
 
 
 @contextlib.contextmanager
 def ssh_server(*options: str) -> Iterator[SshServer]:
-    """A running SSH server."""
+    """Start an SSH server, and remove it after the block."""
     server = SshServer(*options)
     try:
         yield server.start()

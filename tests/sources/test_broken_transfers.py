@@ -1,4 +1,4 @@
-"""Transfers from real servers that are cut off, killed, or run out of space: they are taken up where they were."""
+"""Transfers from real servers that are cut off, killed or out of disk space: they resume where they were."""
 
 import os
 import random
@@ -11,21 +11,20 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from helpers.dumps import Configure, bring, content_of, unpack
+from helpers.dumps import MakeSettings, fetch_files, files_in, photos_in, unpack
 from helpers.paths import ROOT
-from helpers.servers import Proxy, S3Server, SshServer
+from helpers.proxy import Proxy
+from helpers.servers import S3Server, SshServer
 
 from marketplace.common.errors import MarketplaceError
-from marketplace.raw.shards import read_shard, shard_paths
-from marketplace.settings import Settings
 from marketplace.sources import ssh
 from marketplace.sources.dump import FetchSettings
 from marketplace.sources.photo_store import FILE_NAME
 
 
 @pytest.mark.parametrize("hang", [False, True], ids=["reset", "stall"])
-def test_a_broken_connection_is_taken_up_again_and_nothing_comes_twice(
-    over_ssh: Configure,
+def test_a_broken_connection_is_resumed_and_nothing_comes_twice(
+    over_ssh: MakeSettings,
     server: SshServer,
     raw: Path,
     tmp_path: Path,
@@ -35,31 +34,29 @@ def test_a_broken_connection_is_taken_up_again_and_nothing_comes_twice(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setattr(ssh, "STALL_SECONDS", 1.0)
-    proxy = Proxy(server.port, after=[500_000, 150_000, 900_000], hang=hang)
-    assert bring(over_ssh(port=proxy.port), tmp_path / "raw") == content_of(raw)
-    assert proxy.connections == 4
+    proxy = Proxy(server.port, limits=[500_000, 150_000, 900_000], hang=hang)
+    assert fetch_files(over_ssh(port=proxy.port), tmp_path / "raw") == files_in(raw)
+    assert proxy.n_connections == 4
     assert len(transferred) == len(set(transferred))
     assert "trying again" in caplog.text
     proxy.close()
 
 
-def test_tries_are_bounded(over_ssh: Configure, server: SshServer, tmp_path: Path) -> None:
-    proxy = Proxy(server.port, after=[1000] * 50)
+def test_tries_are_bounded(over_ssh: MakeSettings, server: SshServer, tmp_path: Path) -> None:
+    proxy = Proxy(server.port, limits=[1000] * 50)
     with pytest.raises(MarketplaceError, match="3 more tries did not help"):
-        bring(over_ssh(port=proxy.port), tmp_path / "raw")
-    assert proxy.connections == 4
+        fetch_files(over_ssh(port=proxy.port), tmp_path / "raw")
+    assert proxy.n_connections == 4
     proxy.close()
 
 
-def test_s3_is_taken_up_again(
-    s3: S3Server, settings: Settings, raw: Path, tmp_path: Path, transferred: list[str]
+def test_a_broken_transfer_from_s3_is_resumed(
+    from_s3: MakeSettings, s3: S3Server, raw: Path, tmp_path: Path, transferred: list[str]
 ) -> None:
-    folder = unpack(raw, tmp_path / "dump")
-    s3.upload("cut", content_of(folder))
-    proxy = Proxy(s3.port, after=[60_000, 20_000, 200_000, 100_000, 5_000])
-    section = type(settings.fetch.s3)(url="s3://cut", endpoint_url=f"http://127.0.0.1:{proxy.port}")
-    cut = settings.fetch.model_copy(update={"source": "s3", "s3": section})
-    assert bring(cut, tmp_path / "raw") == content_of(raw)
+    s3.upload("cut", files_in(unpack(raw, tmp_path / "dump")))
+    proxy = Proxy(s3.port, limits=[60_000, 20_000, 200_000, 100_000, 5_000])
+    settings = from_s3("s3://cut", endpoint_url=f"http://127.0.0.1:{proxy.port}")
+    assert fetch_files(settings, tmp_path / "raw") == files_in(raw)
     assert len(transferred) == len(set(transferred))
     proxy.close()
 
@@ -75,8 +72,8 @@ run_stage(lambda: fetch(open_dump(settings), Path(os.environ["TARGET"]), 4, None
 """
 
 
-def program(settings: FetchSettings, target: Path, before: str = "") -> subprocess.Popen[str]:
-    """A fetch in a process of its own."""
+def start_fetch(settings: FetchSettings, target: Path, first_lines: str = "") -> subprocess.Popen[str]:
+    """Start a fetch in another process."""
     environment = {
         **os.environ,
         "FETCH": settings.model_dump_json(),
@@ -84,7 +81,7 @@ def program(settings: FetchSettings, target: Path, before: str = "") -> subproce
         "PYTHONPATH": str(ROOT / "src"),
     }
     return subprocess.Popen(
-        [sys.executable, "-c", before + PROGRAM],
+        [sys.executable, "-c", first_lines + PROGRAM],
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -92,58 +89,60 @@ def program(settings: FetchSettings, target: Path, before: str = "") -> subproce
     )
 
 
-def test_a_killed_fetch_goes_on_where_it_was(
-    over_ssh: Configure, server: SshServer, raw: Path, tmp_path: Path, transferred: list[str]
+def test_a_killed_fetch_resumes_where_it_was(
+    over_ssh: MakeSettings, server: SshServer, raw: Path, tmp_path: Path, transferred: list[str]
 ) -> None:
     n_bytes = sum(path.stat().st_size for path in (raw / "images").iterdir())
-    n_photos = sum(1 for shard in shard_paths(raw / "images") for _ in read_shard(shard))
+    n_photos = len(photos_in(raw))
     shares = [random.uniform(0.15, 0.35) for _ in range(3)]
-    proxy = Proxy(server.port, after=[int(n_bytes * share) for share in shares], hang=True)
+    proxy = Proxy(server.port, limits=[int(n_bytes * share) for share in shares], hang=True)
     for share in shares:
-        process = program(over_ssh(port=proxy.port), tmp_path / "raw")
-        seen = proxy.bytes
-        while proxy.bytes < seen + int(n_bytes * share):
+        process = start_fetch(over_ssh(port=proxy.port), tmp_path / "raw")
+        limit = proxy.n_bytes + int(n_bytes * share)
+        while proxy.n_bytes < limit:
             time.sleep(0.02)
             assert process.poll() is None, process.communicate()[0]
         time.sleep(0.2)
         process.send_signal(signal.SIGKILL)
         process.communicate()
         assert not (tmp_path / "raw" / "images").exists()
-    assert bring(over_ssh(port=proxy.port), tmp_path / "raw") == content_of(raw)
-    # What was under way when it was killed, up to READ_AHEAD each time, comes again.
+    assert fetch_files(over_ssh(port=proxy.port), tmp_path / "raw") == files_in(raw)
+    # Photos under way when it was killed, up to READ_AHEAD bytes each time, come again.
     assert 0 < len(transferred) < n_photos * (1 - sum(shares)) + 75
     proxy.close()
 
 
-def test_a_full_disk_is_a_sentence_and_space_is_all_it_takes(over_ssh: Configure, raw: Path, tmp_path: Path) -> None:
+def test_a_full_disk_is_one_sentence_and_more_space_is_all_it_takes(
+    over_ssh: MakeSettings, raw: Path, tmp_path: Path
+) -> None:
     limit = "import resource as r; r.setrlimit(r.RLIMIT_FSIZE, (150_000, 150_000))\n"
-    process = program(over_ssh(), tmp_path / "raw", before=limit)
+    process = start_fetch(over_ssh(), tmp_path / "raw", first_lines=limit)
     output = process.communicate()[0]
     assert process.returncode == 1
     assert "ERROR: the disk is full" in output
     assert "Traceback" not in output
     assert not (tmp_path / "raw" / "images").exists()
-    assert bring(over_ssh(), tmp_path / "raw") == content_of(raw)
+    assert fetch_files(over_ssh(), tmp_path / "raw") == files_in(raw)
 
 
 def test_a_photo_that_is_damaged_here_is_fetched_again(
-    over_ssh: Configure, raw: Path, tmp_path: Path, transferred: list[str]
+    over_ssh: MakeSettings, raw: Path, tmp_path: Path, transferred: list[str]
 ) -> None:
-    bring(over_ssh(), tmp_path / "raw")
+    fetch_files(over_ssh(), tmp_path / "raw")
     name = max(transferred)
     (store,) = (tmp_path / "cache").glob(f"dumps/*/{FILE_NAME}")
     with closing(sqlite3.connect(store)) as connection, connection:
         connection.execute("UPDATE contents SET content = zeroblob(length(content)) WHERE name = ?", (name,))
     transferred.clear()
     with pytest.raises(MarketplaceError, match=f"had a damaged copy of '{name}': run the stage again"):
-        bring(over_ssh(), tmp_path / "raw")
-    assert bring(over_ssh(), tmp_path / "raw") == content_of(raw)
+        fetch_files(over_ssh(), tmp_path / "raw")
+    assert fetch_files(over_ssh(), tmp_path / "raw") == files_in(raw)
     assert transferred == [name]
 
 
-def test_two_fetches_at_once_take_turns(over_ssh: Configure, raw: Path, tmp_path: Path) -> None:
-    both = [program(over_ssh(), tmp_path / name) for name in ("one", "two")]
-    outputs = [process.communicate()[0] for process in both]
-    assert [process.returncode for process in both] == [0, 0], outputs
-    assert content_of(tmp_path / "one") == content_of(tmp_path / "two") == content_of(raw)
+def test_two_fetches_at_once_take_turns(over_ssh: MakeSettings, raw: Path, tmp_path: Path) -> None:
+    processes = [start_fetch(over_ssh(), tmp_path / name) for name in ("first", "second")]
+    outputs = [process.communicate()[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], outputs
+    assert files_in(tmp_path / "first") == files_in(tmp_path / "second") == files_in(raw)
     assert sum("transferring: " in output for output in outputs) == 1

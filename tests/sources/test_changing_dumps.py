@@ -1,4 +1,4 @@
-"""Dumps on real servers that change, also while they are transferred, and servers that lie."""
+"""Dumps on real servers that change, even during a transfer, and servers that lie."""
 
 import contextlib
 import os
@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from helpers.dumps import Configure, bring, content_of, photos_of, unpack
-from helpers.servers import S3Server, SshServer, free_port, ssh_server
+from helpers.dumps import MakeSettings, fetch_files, files_in, photos_in, unpack
+from helpers.servers import KeyPairs, S3Server, SshServer, free_port, ssh_server
 
 from marketplace.common.errors import MarketplaceError
 from marketplace.sources import ec2, ssh
@@ -17,68 +17,69 @@ from marketplace.sources.photo_store import Stamp
 
 
 def test_only_what_is_new_or_changed_is_transferred_and_only_its_shards_change(
-    over_ssh: Configure, own_dump: Path, tmp_path: Path, transferred: list[str]
+    over_ssh: MakeSettings, own_dump: Path, tmp_path: Path, transferred: list[str]
 ) -> None:
     settings = over_ssh(path=str(own_dump))
-    before = bring(settings, tmp_path / "raw")
+    before = fetch_files(settings, tmp_path / "raw")
     names = sorted(path.name for path in (own_dump / "images").iterdir())
     transferred.clear()
     (own_dump / "images" / "new.jpg").write_bytes(b"new")
-    after = bring(settings, tmp_path / "raw")
+    after = fetch_files(settings, tmp_path / "raw")
     assert transferred == ["new.jpg"]
     assert len([name for name in after if after[name] != before[name]]) == 1
 
     (own_dump / "images" / names[3]).write_bytes(b"changed")
     (own_dump / "images" / names[4]).unlink()
     transferred.clear()
-    bring(settings, tmp_path / "raw")
-    photos = photos_of(tmp_path / "raw")
+    fetch_files(settings, tmp_path / "raw")
+    photos = photos_in(tmp_path / "raw")
     assert transferred == [names[3]]
     assert photos[names[3]] == b"changed"
     assert names[4] not in photos
 
 
-def test_what_vanishes_or_changes_during_the_transfer_is_noticed(
-    over_ssh: Configure, own_dump: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_photos_that_vanish_or_change_during_the_transfer_are_noticed(
+    over_ssh: MakeSettings, own_dump: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names = sorted(path.name for path in (own_dump / "images").iterdir() if path.stat().st_size > 100)
     vanishing, growing, changing = (own_dump / "images" / name for name in names[:3])
-    read = ec2.Ec2Dump.read_photos
-    rounds = 0
+    read_photos = ec2.Ec2Dump.read_photos
+    n_rounds = 0
 
-    def meddling(self: ec2.Ec2Dump, wanted: dict[str, Stamp]) -> Iterator[tuple[str, bytes | None]]:
-        nonlocal rounds
-        rounds += 1
-        if rounds == 1:  # after the listing, before the transfer
+    def meddle_and_read(self: ec2.Ec2Dump, listing: dict[str, Stamp]) -> Iterator[tuple[str, bytes | None]]:
+        nonlocal n_rounds
+        n_rounds += 1
+        if n_rounds == 1:  # after the listing, before the transfer
             vanishing.unlink()
             growing.write_bytes(growing.read_bytes() + b"more")
             changing.write_bytes(changing.read_bytes()[::-1])
-        yield from read(self, wanted)
+        yield from read_photos(self, listing)
 
-    monkeypatch.setattr(ec2.Ec2Dump, "read_photos", meddling)
-    bring(over_ssh(path=str(own_dump)), tmp_path / "raw")
-    photos = photos_of(tmp_path / "raw")
-    assert rounds > 1
+    monkeypatch.setattr(ec2.Ec2Dump, "read_photos", meddle_and_read)
+    fetch_files(over_ssh(path=str(own_dump)), tmp_path / "raw")
+    photos = photos_in(tmp_path / "raw")
+    assert n_rounds > 1
     assert vanishing.name not in photos
     assert photos[growing.name] == growing.read_bytes()
     assert photos[changing.name] == changing.read_bytes()
     assert len(photos) == len(list((own_dump / "images").iterdir()))
 
 
-def test_strange_names_stay_behind_or_come_as_they_are(
-    over_ssh: Configure, own_dump: Path, server: SshServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
+def test_strange_names_are_left_behind_or_come_unchanged(
+    over_ssh: MakeSettings, own_dump: Path, server: SshServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     images = own_dump / "images"
-    for name in ("-rf.jpg", "--checkpoint-action=exec=sh.jpg", "ä b'\"$(x).jpg", "no-extension"):
+    safe_names = ("-rf.jpg", "--checkpoint-action=exec=sh.jpg", "ä b'\"$(x).jpg", "no-extension")
+    for name in safe_names:
         (images / name).write_bytes(name.encode())
     (images / "two\nlines.jpg").write_bytes(b"x")
     (images / os.fsdecode(b"\xff.jpg")).write_bytes(b"x")
     (images / "link.jpg").symlink_to("/etc/passwd")
     (images / "folder.jpg").mkdir()
-    server.own()
-    bring(over_ssh(path=str(own_dump)), tmp_path / "raw")
-    photos = photos_of(tmp_path / "raw")
-    for name in ("-rf.jpg", "--checkpoint-action=exec=sh.jpg", "ä b'\"$(x).jpg", "no-extension"):
+    server.take_ownership()
+    fetch_files(over_ssh(path=str(own_dump)), tmp_path / "raw")
+    photos = photos_in(tmp_path / "raw")
+    for name in safe_names:
         assert photos[name] == name.encode()
     assert "link.jpg" not in photos
     assert "2 files are left behind" in caplog.text
@@ -117,8 +118,8 @@ out.close()
 
 
 @contextlib.contextmanager
-def lying_server(raw: Path, keys: dict[str, str], lie: str, outside: Path) -> Iterator[SshServer]:
-    """A server whose `tar` lies until `bin/tar` in its folder is gone."""
+def lying_server(raw: Path, keys: KeyPairs, lie: str, outside: Path) -> Iterator[SshServer]:
+    """Start a server whose `tar` lies until `bin/tar` in its folder is deleted."""
     with ssh_server() as liar:
         liar.stop()
         (liar.folder / "bin").mkdir()
@@ -127,13 +128,13 @@ def lying_server(raw: Path, keys: dict[str, str], lie: str, outside: Path) -> It
         fake.chmod(0o755)
         liar.options = (f"SetEnv PATH={liar.folder}/bin:{Path(sys.base_prefix) / 'bin'}:/usr/bin:/bin LIE={lie}",)
         unpack(raw, liar.folder / "dump")
-        liar.authorize(Path(keys[""]) / "id_ed25519.pub")
+        liar.authorize(keys.public("id_ed25519"))
         liar.start()
         yield liar
 
 
 @pytest.mark.parametrize(
-    ("lie", "said"),
+    ("lie", "message"),
     [
         ("outside", r"sent '\.\./\.\./outside\.jpg', which was not asked for"),
         ("absolute", "which was not asked for"),
@@ -143,25 +144,23 @@ def lying_server(raw: Path, keys: dict[str, str], lie: str, outside: Path) -> It
         ("link", "do not come as listed"),
     ],
 )
-def test_a_lying_server_gets_nothing_written(
-    raw: Path, keys: dict[str, str], over_ssh: Configure, tmp_path: Path, lie: str, said: str
+def test_nothing_from_a_lying_server_is_written(
+    raw: Path, keys: KeyPairs, over_ssh: MakeSettings, tmp_path: Path, lie: str, message: str
 ) -> None:
     outside = tmp_path / "outside.jpg"
-    with lying_server(raw, keys, lie, outside) as liar:
-        settings = over_ssh(port=liar.port, fingerprint=liar.fingerprint, path=f"{liar.folder}/dump")
-        with pytest.raises(MarketplaceError, match=said):
-            bring(settings, tmp_path / "raw")
+    with lying_server(raw, keys, lie, outside) as liar, pytest.raises(MarketplaceError, match=message):
+        fetch_files(over_ssh(liar), tmp_path / "raw")
     assert not outside.exists()
     assert not list(tmp_path.rglob("outside.jpg"))
     assert not (tmp_path / "raw" / "images").exists()
 
 
 @pytest.mark.parametrize("killed", [False, True], ids=["checked", "killed before the check"])
-def test_bytes_that_failed_their_check_or_never_had_one_are_not_trusted_later(
-    raw: Path, keys: dict[str, str], over_ssh: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed: bool
+def test_bytes_that_failed_their_check_or_missed_it_are_not_trusted_later(
+    raw: Path, keys: KeyPairs, over_ssh: MakeSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed: bool
 ) -> None:
-    with lying_server(raw, keys, "content", tmp_path / "outside.jpg") as server:
-        settings = over_ssh(port=server.port, fingerprint=server.fingerprint, path=f"{server.folder}/dump")
+    with lying_server(raw, keys, "content", tmp_path / "outside.jpg") as liar:
+        settings = over_ssh(liar)
         with monkeypatch.context() as patch:
             if killed:
 
@@ -170,13 +169,13 @@ def test_bytes_that_failed_their_check_or_never_had_one_are_not_trusted_later(
 
                 patch.setattr(ec2.Ec2Dump, "checksums", die)
             with pytest.raises(KeyboardInterrupt if killed else MarketplaceError):
-                bring(settings, tmp_path / "raw")
-        (server.folder / "bin" / "tar").unlink()  # from here on the real one answers
-        assert bring(settings, tmp_path / "raw") == content_of(raw)
+                fetch_files(settings, tmp_path / "raw")
+        (liar.folder / "bin" / "tar").unlink()  # from here on the real one answers
+        assert fetch_files(settings, tmp_path / "raw") == files_in(raw)
 
 
-def test_a_port_that_speaks_no_ssh_is_no_hang(
-    over_ssh: Configure, s3: S3Server, monkeypatch: pytest.MonkeyPatch
+def test_a_port_without_ssh_does_not_hang(
+    over_ssh: MakeSettings, s3: S3Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ssh, "CONNECT_SECONDS", 1.0)
     for port in (s3.port, free_port()):
