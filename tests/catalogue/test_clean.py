@@ -1,10 +1,12 @@
 import json
+import re
 from pathlib import Path
 
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from helpers.dumps import fetch_and_clean, noise_photo, small_dump
+from helpers.paths import ROOT
 
 from marketplace.catalogue.clean import SCHEMA, CleanDump, clean
 from marketplace.common.errors import MarketplaceError
@@ -147,6 +149,15 @@ def test_the_files_hold_what_the_contract_says(cleaned: CleanDump, tmp_path: Pat
     rejects = pd.read_csv(tmp_path / "rejects.csv", dtype=str)
     assert rejects.columns.tolist() == ["table", "id", "reason"]
     assert len(rejects) == len(cleaned.rejects)
+
+
+def test_the_rows_are_in_the_order_that_the_readme_of_the_data_promises(cleaned: CleanDump) -> None:
+    lines = (ROOT / "data" / "README.md").read_text(encoding="utf-8").splitlines()
+    (line,) = (line for line in lines if line.startswith("| `clean/training_data.parquet`"))
+    (columns,) = re.findall(r"ordered by `(\w+)`, then `(\w+)`", line)
+    table = cleaned.training_data
+    pd.testing.assert_frame_equal(table, table.sort_values(list(columns), ignore_index=True))
+    assert not table["image_id"].is_monotonic_increasing  # the first column counts
 
 
 def test_cleaning_twice_gives_the_same_bytes(raw: Path, cleaned: CleanDump, settings: Settings, tmp_path: Path) -> None:
