@@ -1,1 +1,1 @@
-"""The dump as it arrives: tables read as text, photos packed into shards, and the record of what is left out."""
+"""The dump as it arrives: tables of text, photos in shards, and the record of rows and files that are left out."""

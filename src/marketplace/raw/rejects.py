@@ -1,14 +1,16 @@
-"""The record of everything that is not kept, and the sentence that explains each reason."""
+"""The record of rows and files that are left out, and a sentence for each reason."""
+
+from typing import NamedTuple
 
 import pandas as pd
 
 EXPLANATIONS = {
     "without_id": "the row has no id, or one with control characters",
     "malformed_row": "the row has more or fewer fields than the header",
-    "repeated_row": "an earlier row is the same",
-    "repeated_id_with_other_content": "an earlier row has the same id, but says something else",
+    "repeated_row": "the row repeats an earlier one",
+    "repeated_id_with_other_content": "an earlier row has the same id and other content",
     "without_category": "the product has no category",
-    "rare_category": "the product's root category has too few products to be in training, validation and test",
+    "rare_category": "the product's root category has too few products for training, validation and test",
     "without_image": "the product has no photo that was kept",
     "placeholder": 'the photo is on so many products that it shows none of them ("no photo")',
     "unknown_product": "the product is not in products.csv",
@@ -26,25 +28,33 @@ EXPLANATIONS = {
 }
 
 
+class Reject(NamedTuple):
+    """A row or file that is left out."""
+
+    table: str  # products, images or files
+    id: str
+    reason: str
+
+
 class Rejects:
-    """Collects every input row or file that is not kept: (table, id, reason)."""
+    """All rows and files that are left out."""
 
     def __init__(self) -> None:
-        self._rows: list[tuple[str, str, str]] = []
+        self._rejects: list[Reject] = []
 
     def add(self, table: str, ids: "pd.Series[str]", reason: str) -> None:
-        """Record that the rows or files `ids` of `table` (products, images or files) are left out for `reason`."""
+        """Record that the rows or files `ids` of `table` are left out for `reason`, one of EXPLANATIONS."""
         assert reason.removeprefix("file_") in EXPLANATIONS, f"{reason} has no explanation"
-        self._rows += [(table, identifier, reason) for identifier in ids]
+        self._rejects += [Reject(table=table, id=row_id, reason=reason) for row_id in ids]
 
     def table(self) -> pd.DataFrame:
-        """All rejects as table, id, reason, sorted."""
-        frame = pd.DataFrame(self._rows, columns=["table", "id", "reason"], dtype=str)
+        """Return all rejects as a table with the columns of Reject, sorted."""
+        frame = pd.DataFrame(self._rejects, columns=Reject._fields, dtype=str)
         return frame.sort_values(["table", "reason", "id"], ignore_index=True)
 
 
 def explanation(reason: str) -> str:
-    """Why something was left out, in words.
+    """Say why a row or file was left out.
 
     >>> explanation("file_truncated")
     'the file ends before the image does'
