@@ -1,4 +1,4 @@
-"""Categories: one spelling each, whatever an export did to them."""
+"""Categories: one spelling for each, whatever an export did to it."""
 
 import logging
 
@@ -35,7 +35,7 @@ PATHS = st.lists(LEVEL, min_size=1, max_size=3)
         ("Tops / N/A", "Tops"),
     ],
 )
-def test_levels_are_separated_however_an_export_does(text: str, levels: str) -> None:
+def test_levels_are_separated_however_an_export_writes_them(text: str, levels: str) -> None:
     assert parse_category(text) == tuple(levels.split("|"))
 
 
@@ -57,10 +57,10 @@ def test_spellings_merge_into_the_commonest() -> None:
 def test_case_and_separator_make_no_difference(paths: list[list[str]], separator: str, random: object) -> None:
     plain = parse_categories([" / ".join(path) for path in paths])
     changed = [random.choice([str.upper, str.lower, str])(separator.join(path)) for path in paths]  # type: ignore[attr-defined]
-    found = parse_categories(changed)
-    assert [tuple(map(str.casefold, path)) for path in found] == [tuple(map(str.casefold, path)) for path in plain]
-    spelled = {level for path in found for level in path}
-    assert len(spelled) == len({level.casefold() for level in spelled})
+    parsed = parse_categories(changed)
+    assert [tuple(map(str.casefold, path)) for path in parsed] == [tuple(map(str.casefold, path)) for path in plain]
+    spellings = {level for path in parsed for level in path}
+    assert len(spellings) == len({level.casefold() for level in spellings})
 
 
 def test_separators_that_may_be_part_of_a_name_are_reported(caplog: pytest.LogCaptureFixture) -> None:

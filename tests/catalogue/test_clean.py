@@ -1,17 +1,17 @@
 import json
 import re
+from decimal import Decimal
 from pathlib import Path
 
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from helpers.dumps import fetch_and_clean, noise_photo, small_dump
+from helpers.dumps import fetch_and_clean, noise_photo, photos_in, small_dump
 from helpers.paths import ROOT
 
 from marketplace.catalogue.clean import SCHEMA, CleanDump, clean
 from marketplace.common.errors import MarketplaceError
 from marketplace.photos.codec import decode
-from marketplace.raw.shards import read_shard, shard_paths
 from marketplace.raw.tables import read_table
 from marketplace.settings import Settings
 from marketplace.sources.fetch import fetch
@@ -20,11 +20,11 @@ from marketplace.sources.sample.dump import SampleDump
 
 
 def check_answers(answers: pd.DataFrame, raw: Path, dump: CleanDump) -> None:
-    """Every line of an answer sheet meets its `expected`."""
+    """Assert that `clean` did with every planted defect what the answer sheet expects."""
     kept = dump.training_data.set_index("image_id")
     rejects = set(dump.rejects[["table", "id"]].itertuples(index=False, name=None))
     rejected_products = dump.rejects[dump.rejects["table"] == "products"]["id"]
-    files = {name: content for shard in shard_paths(raw / "images") for name, content in read_shard(shard)}
+    files = photos_in(raw)
     for kind, image_id, product_id, expected in answers.itertuples(index=False):
         context = f"{kind} {image_id} {product_id}: {expected}"
         if expected == "image kept: upright, 3-channel RGB":
@@ -46,30 +46,31 @@ def check_answers(answers: pd.DataFrame, raw: Path, dump: CleanDump) -> None:
             assert ("images", image_id) in rejects or ("products", product_id) in rejects, context
             assert kind != "product-without-image" or product_id not in kept["product_id"].to_numpy(), context
         elif expected.startswith("same bytes as "):
-            other = expected.removeprefix("same bytes as ").partition(":")[0]
-            assert files[f"{image_id}.jpg"] == files[f"{other}.jpg"], context
-            assert kept.loc[image_id, "sha256"] == kept.loc[other, "sha256"], context
-            assert kept.loc[image_id, "split"] == kept.loc[other, "split"], context
+            original_id = expected.removeprefix("same bytes as ").partition(":")[0]
+            assert files[f"{image_id}.jpg"] == files[f"{original_id}.jpg"], context
+            assert kept.loc[image_id, "sha256"] == kept.loc[original_id, "sha256"], context
+            assert kept.loc[image_id, "split"] == kept.loc[original_id, "split"], context
         else:
             raise AssertionError(f"no check for {context}")
 
 
 def check_accounts(raw: Path, dump: CleanDump) -> None:
-    """Rows in = rows kept + rows in rejects, counted here from the raw input."""
-    n_files = sum(1 for shard in shard_paths(raw / "images") for _ in read_shard(shard))
-    n_rows = {
-        name: len(read_table((raw / f"{name}.csv").read_bytes(), f"{name}.csv").rows) for name in ("products", "images")
+    """Assert that rows in = rows kept + rows in rejects, counted here from the raw input."""
+    n_in = {
+        "products": len(read_table((raw / "products.csv").read_bytes(), "products.csv").rows),
+        "images": len(read_table((raw / "images.csv").read_bytes(), "images.csv").rows),
+        "files": len(photos_in(raw)),
     }
-    kept = {
+    n_kept = {
         "products": dump.training_data["product_id"].nunique(),
         "images": len(dump.training_data),
         "files": len(dump.training_data),
     }
-    for table, n_in in {**n_rows, "files": n_files}.items():
-        rejects = dump.rejects[dump.rejects["table"] == table]
-        assert n_in == kept[table] + len(rejects)
+    for table in n_in:
         counts = dump.counts[table]
-        assert (counts["in"], counts["kept"], counts["rejected"]) == (n_in, kept[table], len(rejects))
+        rejects = dump.rejects[dump.rejects["table"] == table]
+        assert n_in[table] == n_kept[table] + len(rejects)
+        assert (counts["in"], counts["kept"], counts["rejected"]) == (n_in[table], n_kept[table], len(rejects))
         assert {key: n for key, n in counts.items() if key not in ("in", "kept", "rejected")} == (
             rejects["reason"].value_counts().to_dict()
         )
@@ -77,6 +78,7 @@ def check_accounts(raw: Path, dump: CleanDump) -> None:
 
 
 def check_table(dump: CleanDump) -> None:
+    """Assert that ids, order, labels and splits of the training data are right."""
     table = dump.training_data
     assert table["image_id"].is_unique
     assert table.sort_values(["shard", "image_id"], kind="stable").index.tolist() == list(range(len(table)))
@@ -107,7 +109,7 @@ def test_dirt_leaves_no_trace_in_the_samples_table(cleaned: CleanDump) -> None:
     assert not table["product_name"].str.contains("Ã|Â|\r", regex=True).any()
     assert table["product_name"].str.contains("Café").any()
     assert table["price"].notna().all()
-    assert all(price == price.quantize(price.from_float(0.01).__class__("0.01")) for price in table["price"])
+    assert all(price == price.quantize(Decimal("0.01")) for price in table["price"])
 
 
 def test_the_real_listings_defects_meet_what_is_expected(listings: Path, settings: Settings, tmp_path: Path) -> None:
@@ -167,34 +169,18 @@ def test_cleaning_twice_gives_the_same_bytes(raw: Path, cleaned: CleanDump, sett
         assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
 
 
-def test_a_dump_without_a_sound_photo_is_refused(raw: Path, settings: Settings, tmp_path: Path) -> None:
-    (tmp_path / "images").mkdir()
-    for name in ("products.csv", "images.csv"):
-        (tmp_path / name).write_bytes((raw / name).read_bytes())
-
-    ids = sorted(read_table((raw / "images.csv").read_bytes(), "images.csv").rows["id"])[:2]
-
-    class Html:
-        def table(self, name: str) -> bytes:
-            return (raw / name).read_bytes()
-
-        def photo_names(self) -> list[str]:
-            return [f"{image_id}.jpg" for image_id in ids]
-
-        def read_photos(self, names: list[str]):  # type: ignore[no-untyped-def]
-            yield from ((name, b"<html>") for name in names)
-
-    fetch(Html(), tmp_path, 1, None)
+def test_a_dump_without_a_sound_photo_is_refused(tmp_path: Path) -> None:
+    dump = small_dump()
+    dump.photos = dict.fromkeys(dump.photos, b"<html>")
     with pytest.raises(MarketplaceError, match="no photo is left"):
-        clean(tmp_path, settings.clean)
+        fetch_and_clean(dump.write(tmp_path / "dump"), tmp_path)
 
 
 def test_when_no_file_matches_a_row_names_and_ids_are_shown(tmp_path: Path) -> None:
     dump = small_dump()
     dump.photos = {f"photo {number}.jpg": content for number, content in enumerate(dump.photos.values())}
-    with pytest.raises(
-        MarketplaceError, match=r"none of the 48 files .* named like 'photo 0\.jpg', ids are like 'image000'"
-    ):
+    message = r"none of the 48 files .* named like 'photo 0\.jpg', ids are like 'image000'"
+    with pytest.raises(MarketplaceError, match=message):
         fetch_and_clean(dump.write(tmp_path / "dump"), tmp_path)
 
 
@@ -202,9 +188,10 @@ def test_when_no_file_matches_a_row_names_and_ids_are_shown(tmp_path: Path) -> N
 def test_files_are_found_whatever_their_extension(tmp_path: Path, extension: str) -> None:
     dump = small_dump()
     dump.photos = {name.replace("jpg", extension).rstrip("."): content for name, content in dump.photos.items()}
-    dump.photos["image000.bmp"] = dump.photos["image000.jpg"] = noise_photo(99)
+    dump.photos["image000.bmp"] = noise_photo(99)
+    dump.photos["image000.jpg"] = noise_photo(99)
     result = fetch_and_clean(dump.write(tmp_path / "dump"), tmp_path)
     table = result.training_data
     assert len(table) == 48
-    assert table["file"][0] == "image000.jpg"  # of several, the usual name
+    assert table["file"][0] == "image000.jpg"  # the usual name is preferred
     assert (result.rejects["reason"] == "same_id").sum() == 2

@@ -1,4 +1,4 @@
-"""What `clean` sets aside before the split: placeholders, and categories that are too small."""
+"""Photos that `clean` leaves out before the split: placeholders, and those of categories that are too small."""
 
 from pathlib import Path
 
@@ -9,25 +9,25 @@ from helpers.dumps import fetch_and_clean, noise_photo, small_dump
 from hypothesis import given
 from hypothesis import strategies as st
 
-from marketplace.catalogue.near_duplicates import PLACEHOLDER_PRODUCTS, RE_ENCODED, placeholders
+from marketplace.catalogue.near_duplicates import MAX_RE_ENCODED_DISTANCE, MIN_PLACEHOLDER_PRODUCTS, placeholders
 
 
-def rejected(rejects: pd.DataFrame, reason: str) -> dict[str, set[str]]:
-    """The ids that were rejected for a reason, by table."""
+def ids_with_reason(rejects: pd.DataFrame, reason: str) -> dict[str, set[str]]:
+    """Return the ids that were left out for a reason, by table."""
     rows = rejects[rejects["reason"] == reason]
     return {str(table): set(ids) for table, ids in rows.groupby("table")["id"]}
 
 
 @pytest.mark.parametrize("qualities", [[90], [90, 60]], ids=["byte-identical", "re-encoded"])
-def test_a_placeholder_is_set_aside_and_the_splits_keep_their_shares(qualities: list[int], tmp_path: Path) -> None:
+def test_a_placeholder_is_left_out_and_the_splits_keep_their_shares(qualities: list[int], tmp_path: Path) -> None:
     dump = small_dump(60)
-    on = [f"image{number:03}" for number in range(0, 60, 3)]
-    for number, name in enumerate(on):
+    placeholder_ids = [f"image{number:03}" for number in range(0, 60, 3)]
+    for number, name in enumerate(placeholder_ids):
         dump.photos[f"{name}.jpg"] = noise_photo(1000, qualities[number % len(qualities)])
     result = fetch_and_clean(dump.write(tmp_path / "dump"), tmp_path)
-    ids = rejected(result.rejects, "placeholder")
-    assert ids["images"] == ids["files"] == set(on)
-    assert len(ids["products"]) == len(on)
+    ids = ids_with_reason(result.rejects, "placeholder")
+    assert ids["images"] == ids["files"] == set(placeholder_ids)
+    assert len(ids["products"]) == len(placeholder_ids)
     assert len(result.training_data) == 40
     shares = result.training_data["split"].value_counts(normalize=True)
     assert shares["test"] == pytest.approx(0.2, abs=0.05)
@@ -35,30 +35,32 @@ def test_a_placeholder_is_set_aside_and_the_splits_keep_their_shares(qualities: 
 
 def test_a_photo_that_a_few_products_share_is_kept(tmp_path: Path) -> None:
     dump = small_dump()
-    for number in range(PLACEHOLDER_PRODUCTS - 1):
+    for number in range(MIN_PLACEHOLDER_PRODUCTS - 1):
         dump.photos[f"image{number:03}.jpg"] = noise_photo(1000)
     result = fetch_and_clean(dump.write(tmp_path / "dump"), tmp_path)
     assert len(result.training_data) == 48
-    assert len(result.near_duplicates) == (PLACEHOLDER_PRODUCTS - 1) * (PLACEHOLDER_PRODUCTS - 2) / 2
+    assert len(result.near_duplicates) == (MIN_PLACEHOLDER_PRODUCTS - 1) * (MIN_PLACEHOLDER_PRODUCTS - 2) / 2
 
 
-@given(st.lists(st.tuples(st.integers(0, 11), st.integers(0, 2**256 - 1) | st.integers(0, 2**14)), max_size=40))
-def test_placeholders_are_those_on_many_products(photos: list[tuple[int, int]]) -> None:
-    products, hashes = pd.Series([f"p{product}" for product, _ in photos], dtype=str), [value for _, value in photos]
-    expected = [
-        len({product for product, other in photos if (value ^ other).bit_count() <= RE_ENCODED}) >= PLACEHOLDER_PRODUCTS
-        for value in hashes
-    ]
-    if photos:
-        found = placeholders(products, pd.Series([f"{value:064x}" for value in hashes]))
-        assert found.tolist() == expected
+HASHES = st.integers(0, 2**256 - 1) | st.integers(0, 2**14)
+
+
+@given(st.lists(st.tuples(st.integers(0, 11), HASHES), min_size=1, max_size=40))
+def test_placeholders_are_the_photos_of_many_products(photos: list[tuple[int, int]]) -> None:
+    expected = []
+    for _, photo_hash in photos:
+        products = {product for product, other in photos if (photo_hash ^ other).bit_count() <= MAX_RE_ENCODED_DISTANCE}
+        expected.append(len(products) >= MIN_PLACEHOLDER_PRODUCTS)
+    product_ids = pd.Series([f"p{product}" for product, _ in photos])
+    hashes = pd.Series([f"{photo_hash:064x}" for _, photo_hash in photos])
+    assert placeholders(product_ids, hashes).tolist() == expected
 
 
 def test_a_rare_category_is_left_out_and_the_others_are_kept(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     dump = small_dump()
     dump.products.loc[:1, "category"] = "Musical Instruments / Ukuleles"
     result = fetch_and_clean(dump.write(tmp_path / "dump"), tmp_path)
-    assert rejected(result.rejects, "rare_category") == {
+    assert ids_with_reason(result.rejects, "rare_category") == {
         "products": {"product000", "product001"},
         "images": {"image000", "image001"},
         "files": {"image000", "image001"},
@@ -68,11 +70,11 @@ def test_a_rare_category_is_left_out_and_the_others_are_kept(tmp_path: Path, cap
     assert (result.training_data.groupby("category")["split"].nunique() == 3).all()
 
 
-def test_pairs_of_what_is_left_are_named_by_their_ids(tmp_path: Path) -> None:
+def test_pairs_of_kept_photos_are_named_by_their_ids(tmp_path: Path) -> None:
     dump = small_dump()
     dump.photos["image007.jpg"] = noise_photo(3, quality=40)
     dump.photos["image001.jpg"] = dump.photos["image000.jpg"]
     dump.products.loc[:1, "category"] = "Musical Instruments / Ukuleles"
     pairs = fetch_and_clean(dump.write(tmp_path / "dump"), tmp_path).near_duplicates
     assert pairs[["image_id", "other_image_id"]].to_numpy().tolist() == [["image003", "image007"]]
-    assert np.all(pairs["distance"] <= RE_ENCODED)
+    assert np.all(pairs["distance"] <= MAX_RE_ENCODED_DISTANCE)

@@ -1,4 +1,4 @@
-"""Near-identical photos: found whatever was done to the file, and told from photos that only look alike."""
+"""Near-identical photos: found however the file was changed, and told from photos that only look alike."""
 
 import io
 
@@ -43,13 +43,14 @@ PHOTOS = [draw_photo(product, [1, number]) for number, product in enumerate(make
 def test_a_changed_file_is_found_and_another_photo_is_not(change: object) -> None:
     changed = [change(image) for image in PHOTOS]  # type: ignore[operator]
     pairs = near_duplicates(pd.Series([phash(image) for image in [*PHOTOS, *changed]]))
-    found = set(zip(pairs["first"], pairs["second"], strict=True))
-    assert found == {(number, number + len(PHOTOS)) for number in range(len(PHOTOS))}
+    assert set(zip(pairs["first"], pairs["second"], strict=True)) == {
+        (number, number + len(PHOTOS)) for number in range(len(PHOTOS))
+    }
 
 
 @given(st.lists(st.integers(0, 2**256 - 1), min_size=1, max_size=6), st.lists(st.integers(0, 90), max_size=6))
 def test_the_pairs_are_those_within_the_distance(seeds: list[int], flips: list[int]) -> None:
-    hashes = [*seeds, *(seeds[0] ^ (2**flipped - 1) for flipped in flips)]
+    hashes = [*seeds, *(seeds[0] ^ (2**n_bits - 1) for n_bits in flips)]
     pairs = near_duplicates(pd.Series([f"{value:064x}" for value in hashes]))
     expected = [
         (first, second, (hashes[first] ^ hashes[second]).bit_count())
@@ -60,7 +61,7 @@ def test_the_pairs_are_those_within_the_distance(seeds: list[int], flips: list[i
     assert list(pairs.itertuples(index=False, name=None)) == expected
 
 
-def test_among_very_many_photos_re_encoded_ones_are_found_and_the_loss_is_told(
+def test_among_very_many_photos_re_encoded_ones_are_found_and_the_loss_is_logged(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO", "marketplace")
@@ -71,18 +72,19 @@ def test_among_very_many_photos_re_encoded_ones_are_found_and_the_loss_is_told(
         bits[1000 + number, rng.choice(256, 8, replace=False)] ^= 1
     hashes = pd.Series([np.packbits(row).tobytes().hex() for row in bits])
     exact = near_duplicates(hashes)
-    monkeypatch.setattr("marketplace.catalogue.near_duplicates.EXACT_UP_TO", 1000)
-    monkeypatch.setattr("marketplace.catalogue.near_duplicates.LOSS_PHOTOS", 4000)
+    monkeypatch.setattr("marketplace.catalogue.near_duplicates.MAX_EXHAUSTIVE_PHOTOS", 1000)
+    monkeypatch.setattr("marketplace.catalogue.near_duplicates.LOSS_SAMPLE_SIZE", 4000)
     pd.testing.assert_frame_equal(near_duplicates(hashes), exact)
     assert set(exact["distance"]) == {8}
     assert (
-        "4,000 photos: parts of their hashes are compared, which finds 40 of 40 near-identical ones of 4000 photos"
-        in (caplog.text)
+        "4,000 photos: only parts of their hashes are compared, which finds 40 of 40 near-duplicates of 4000 photos"
+        in caplog.text
     )
 
 
 def test_near_duplicates_join_the_photos_of_both_products() -> None:
-    products, sha256 = pd.Series(["a", "a", "b", "b", "c"]), pd.Series(list("12345"))
+    products = pd.Series(["a", "a", "b", "b", "c"])
+    sha256 = pd.Series(list("12345"))
     pairs = pd.DataFrame({"first": [1], "second": [3], "distance": [7]})
     groups = photo_groups(products, sha256, pairs)
     assert len(set(groups[:4])) == 1

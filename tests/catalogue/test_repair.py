@@ -5,12 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from marketplace.catalogue.repair import (
-    clean_products,
-    display_name,
-    label_encoder,
-    repair_text,
-)
+from marketplace.catalogue.repair import clean_products, display_name, label_encoder, repair_text
 from marketplace.common.errors import MarketplaceError
 from marketplace.raw.rejects import Rejects
 from marketplace.raw.tables import read_table
@@ -40,11 +35,11 @@ def test_only_the_encoding_of_a_text_is_repaired(text: str, repaired: str) -> No
 
 
 @given(st.text(alphabet=st.characters(min_codepoint=32, max_codepoint=0x2FFF, exclude_categories=["Cs", "Zs", "Cc"])))
-def test_mending_twice_changes_nothing_more(text: str) -> None:
+def test_repairing_twice_changes_nothing_more(text: str) -> None:
     assert repair_text(repair_text(text)) == repair_text(text)
 
 
-def test_each_product_is_kept_once_and_the_rest_is_accounted_for() -> None:
+def test_each_product_is_kept_once_and_every_other_row_has_a_reason() -> None:
     rejects = Rejects()
     table = products(
         "0,a,Hat,Tops / Hat,x,£1.00,Leeds",
@@ -74,7 +69,7 @@ def test_labels_decode_to_the_names_that_they_encode() -> None:
         label_encoder(pd.Series(["Tops", "Tops"]))
 
 
-def test_names_lose_what_marketplaces_append() -> None:
+def test_names_lose_the_suffix_that_marketplaces_append() -> None:
     assert display_name("Boots | in Leeds | Listings") == "Boots"
     assert display_name("Plain boots") == "Plain boots"
     assert display_name(" | in Leeds") == " | in Leeds"

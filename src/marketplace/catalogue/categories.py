@@ -1,4 +1,4 @@
-"""Category paths as sellers and exports write them, brought to one spelling each."""
+"""Category paths as sellers and exports write them, each brought to one spelling."""
 
 import html
 import logging
@@ -11,32 +11,22 @@ import ftfy
 
 log = logging.getLogger(__name__)
 
-# A slash with a space on either side separates two levels; a comma before it is rogue. "TV/DVD" stays one name. The
+# A slash with a space on either side separates two levels; a comma before it is a slip. "TV/DVD" stays one name. The
 # other signs are in no category's name.
-_LEVELS = re.compile(r"\s*,?(?:\s+/\s*|/\s+)|\s*(?:[>»›→|\\]|::)\s*")
+_SEPARATOR = re.compile(r"\s*,?(?:\s+/\s*|/\s+)|\s*(?:[>»›→|\\]|::)\s*")
+_DOUBTFUL_SEPARATORS = (" - ", "/", ";", ":", ".", ",", "_")  # they also occur in names
 _PLACEHOLDERS = {
-    *("", "-", "--", "---", "—", "–", "?", ".", "0", "n/a", "na", "n.a.", "n.a", "n/k", "none", "null", "nil", "nan"),
-    *("nat", "unknown", "undefined", "unspecified", "uncategorised", "uncategorized", "no category", "not specified"),
-    *(
-        "not set",
-        "not available",
-        "not applicable",
-        "tbc",
-        "tbd",
-        "tba",
-        "to be confirmed",
-        "blank",
-        "empty",
-        "missing",
-    ),
-    *("#n/a", "#ref!", "#value!", "#name?", "#null!", "#div/0!", "#num!", "\\n", "category"),
-}
-# What else may separate levels, but is also in names.
-_DOUBTFUL = (" - ", "/", ";", ":", ".", ",", "_")
+    "", "-", "--", "---", "—", "–", "?", ".", "0",
+    "n/a", "na", "n.a.", "n.a", "n/k", "none", "null", "nil", "nan", "nat", "\\n", "category",
+    "unknown", "undefined", "unspecified", "uncategorised", "uncategorized", "no category",
+    "not specified", "not set", "not available", "not applicable", "blank", "empty", "missing",
+    "tbc", "tbd", "tba", "to be confirmed",
+    "#n/a", "#ref!", "#value!", "#name?", "#null!", "#div/0!", "#num!",
+}  # fmt: skip
 
 
 def parse_category(text: str) -> tuple[str, ...]:
-    """The levels of a category path, from the root down; none for a placeholder such as N/A.
+    """Return the levels of a category path from the root down; none for a placeholder such as N/A.
 
     >>> parse_category("Clothes, Footwear &amp; Accessories, / Shoes/ Boots"), parse_category("Home > Lamps")
     (('Clothes, Footwear & Accessories', 'Shoes', 'Boots'), ('Home', 'Lamps'))
@@ -45,28 +35,27 @@ def parse_category(text: str) -> tuple[str, ...]:
     text = "".join(letter for letter in unicodedata.normalize("NFKC", text) if unicodedata.category(letter) != "Cf")
     if _is_placeholder(text):
         return ()
-    levels = [" ".join(level.split()).strip(" ,") for level in _LEVELS.split(text.strip(" ,/"))]
+    levels = [" ".join(level.split()).strip(" ,") for level in _SEPARATOR.split(text.strip(" ,/"))]
     if not levels or _is_placeholder(levels[0]):
         return ()
     return tuple(level for level in levels if not _is_placeholder(level))
 
 
 def parse_categories(texts: Iterable[str]) -> list[tuple[str, ...]]:
-    """The levels of every product's category, spelled as most products spell them: case makes no difference.
+    """Return the levels of every product's category, each level in its commonest spelling, whatever its case.
 
-    Warns if no category has two levels, but all have what might separate some.
+    Warns if no category has two levels, but all contain a sign that might separate levels.
     """
     texts = list(texts)
-    known = {text: parse_category(text) for text in set(texts)}
-    paths = [known[text] for text in texts]
-    spellings = Counter(level for path in paths for level in path)
-    usual: dict[str, str] = {}
-    # The commonest first; of two that are equally common, one that is not in capitals.
-    for level in sorted(spellings, key=lambda level: (-spellings[level], level.isupper(), level.islower(), level)):
-        usual.setdefault(level.casefold(), level)
-    named = [tuple(usual[level.casefold()] for level in path) for path in paths]
-    _warn_of_other_separators({path for path in named if path})
-    return named
+    path_of = {text: parse_category(text) for text in set(texts)}
+    n_uses = Counter(level for text in texts for level in path_of[text])
+    spelling_of: dict[str, str] = {}
+    # The commonest spelling first; if two are equally common, one that is not in capitals.
+    for level in sorted(n_uses, key=lambda level: (-n_uses[level], level.isupper(), level.islower(), level)):
+        spelling_of.setdefault(level.casefold(), level)
+    paths = [tuple(spelling_of[level.casefold()] for level in path_of[text]) for text in texts]
+    _warn_of_other_separators({path for path in paths if path})
+    return paths
 
 
 def _is_placeholder(text: str) -> bool:
@@ -76,7 +65,7 @@ def _is_placeholder(text: str) -> bool:
 def _warn_of_other_separators(paths: set[tuple[str, ...]]) -> None:
     if not paths or any(len(path) > 1 for path in paths):
         return
-    for sign in _DOUBTFUL:
+    for sign in _DOUBTFUL_SEPARATORS:
         if all(sign in path[0] for path in paths):
             log.warning(
                 "no category has more than one level, though all contain %r, such as %r: levels are separated by "

@@ -1,4 +1,4 @@
-"""The raw dump turned into training data; every row and file that is not kept is recorded with its reason."""
+"""Turn the raw dump into training data; every row and file that is left out is recorded with its reason."""
 
 import hashlib
 import logging
@@ -15,12 +15,12 @@ from marketplace.catalogue import repair
 from marketplace.catalogue.groups import photo_groups
 from marketplace.catalogue.near_duplicates import near_duplicates, placeholders
 from marketplace.catalogue.photo_check import check_shards
-from marketplace.catalogue.splits import assign_splits, in_rare_categories
+from marketplace.catalogue.splits import SPLITS, assign_splits, in_rare_categories
 from marketplace.common.errors import MarketplaceError
 from marketplace.common.files import replacing, write_json
 from marketplace.common.params import Section
 from marketplace.raw.rejects import Rejects
-from marketplace.raw.tables import read_table
+from marketplace.raw.tables import Table, read_table
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ Share = Annotated[float, Field(gt=0, lt=1)]
 
 
 class CleanSettings(Section):
-    """The splits."""
+    """The shares and the seed of the splits."""
 
     test: Share
     val: Share
@@ -58,7 +58,7 @@ SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class CleanDump:
-    """The result of cleaning: the kept photos, the label encoder, the rejects, and counts of all three."""
+    """The result of cleaning: the kept photos, their near-duplicates, the label encoder, the rejects, and counts."""
 
     training_data: pd.DataFrame
     near_duplicates: pd.DataFrame  # image_id, other_image_id, distance in bits
@@ -67,34 +67,42 @@ class CleanDump:
     counts: dict[str, Any]
 
     def write(self, folder: Path, metrics: Path) -> None:
-        """Write training_data.parquet, categories.json and two CSV files to `folder`, the counts to `metrics`."""
+        """Write training_data.parquet, categories.json and two CSV files to `folder`, and the counts to `metrics`."""
         with replacing(folder / "training_data.parquet") as part:
             pq.write_table(pa.Table.from_pandas(self.training_data, SCHEMA, preserve_index=False), part)
         write_json(folder / "categories.json", self.categories)
-        for name in ("rejects", "near_duplicates"):
+        for name, table in (("rejects", self.rejects), ("near_duplicates", self.near_duplicates)):
             with replacing(folder / f"{name}.csv") as part:
-                getattr(self, name).to_csv(part, index=False, lineterminator="\n")
+                table.to_csv(part, index=False, lineterminator="\n")
         write_json(metrics, self.counts)
-        photos = self.counts["images"]
         log.info(
             "kept %s of %s photos, of %s products; %s rejects: %s",
-            *(f"{photos['kept']:,}", f"{photos['in']:,}", f"{self.counts['products']['kept']:,}"),
-            *(f"{len(self.rejects):,}", folder / "rejects.csv"),
+            f"{self.counts['images']['kept']:,}",
+            f"{self.counts['images']['in']:,}",
+            f"{self.counts['products']['kept']:,}",
+            f"{len(self.rejects):,}",
+            folder / "rejects.csv",
         )
 
 
 def clean(raw: Path, settings: CleanSettings) -> CleanDump:
-    """Clean the dump in `raw` (products.csv, images.csv, images/NNN.tar)."""
-    rejects = Rejects()
-    tables = {name: read_table((raw / f"{name}.csv").read_bytes(), f"{name}.csv") for name in ("products", "images")}
-    for name, (_, malformed) in tables.items():
-        rejects.add(name, pd.Series([f"row {number}" for number in malformed], dtype=str), "malformed_row")
-    product_rows, image_rows = (table.rows for table in tables.values())
-    files = check_shards(raw / "images")
+    """Clean the dump in `raw` (products.csv, images.csv, images/NNN.tar).
 
-    products = repair.clean_products(product_rows, rejects)
-    images = repair.clean_images(image_rows, product_rows["id"], products["id"], rejects)
-    images = repair.join_files(images, files, image_rows["id"], rejects)
+    Raises MarketplaceError if a table or a shard cannot be read, or nothing is left to train on.
+    """
+    rejects = Rejects()
+    products_csv = _read_table(raw, "products", rejects)
+    images_csv = _read_table(raw, "images", rejects)
+    files = check_shards(raw / "images")
+    rows_in = {
+        "products": len(products_csv.rows) + len(products_csv.malformed),
+        "images": len(images_csv.rows) + len(images_csv.malformed),
+        "files": len(files),
+    }
+
+    products = repair.clean_products(products_csv.rows, rejects)
+    images = repair.clean_images(images_csv.rows, products_csv.rows["id"], products["id"], rejects)
+    images = repair.join_files(images, files, images_csv.rows["id"], rejects)
     table = repair.join_products(images, products, rejects)
     if table.empty:
         raise MarketplaceError("no photo is left after cleaning: no product has a row in images.csv with a sound file.")
@@ -102,22 +110,37 @@ def clean(raw: Path, settings: CleanSettings) -> CleanDump:
     table = table.sort_values(["shard", "image_id"], ignore_index=True)  # the order of the shards' arrays
     pairs = near_duplicates(table["phash"])
     table["group"] = photo_groups(table["product_id"], table["sha256"], pairs)
-    pairs_by_id = _by_id(pairs, table["image_id"])
+    pairs = _with_image_ids(pairs, table["image_id"])
     table = repair.leave_out_photos(table, in_rare_categories(table), "rare_category", rejects)
 
     categories = repair.label_encoder(table["category"])
     table["label"] = table["category"].map(categories["encode"])
     table["split"] = assign_splits(table, settings.test, settings.val, settings.seed)
-    kept = pairs_by_id[["image_id", "other_image_id"]].isin(set(table["image_id"])).all(axis=1)
-    rejected = rejects.table()
-    rows_in = {name: len(rows) + len(malformed) for name, (rows, malformed) in tables.items()}
-    counts = _count(rows_in | {"files": len(files)}, table, rejected)
-    return CleanDump(table[SCHEMA.names], pairs_by_id[kept], categories, rejected, counts)
+    kept = pairs[["image_id", "other_image_id"]].isin(set(table["image_id"])).all(axis=1)
+    return CleanDump(
+        training_data=table[SCHEMA.names],
+        near_duplicates=pairs[kept],
+        categories=categories,
+        rejects=rejects.table(),
+        counts=_count(rows_in, table, rejects.table()),
+    )
 
 
-def _by_id(pairs: pd.DataFrame, image_ids: "pd.Series[str]") -> pd.DataFrame:
-    first, second = (image_ids.to_numpy()[pairs[end]] for end in ("first", "second"))
-    return pd.DataFrame({"image_id": first, "other_image_id": second, "distance": pairs["distance"]})
+def _read_table(raw: Path, name: str, rejects: Rejects) -> Table:
+    table = read_table((raw / f"{name}.csv").read_bytes(), f"{name}.csv")
+    rejects.add(name, pd.Series([f"row {number}" for number in table.malformed], dtype=str), "malformed_row")
+    return table
+
+
+def _with_image_ids(pairs: pd.DataFrame, image_ids: "pd.Series[str]") -> pd.DataFrame:
+    ids = image_ids.to_numpy()
+    return pd.DataFrame(
+        {
+            "image_id": ids[pairs["first"]],
+            "other_image_id": ids[pairs["second"]],
+            "distance": pairs["distance"],
+        }
+    )
 
 
 def _count(rows_in: dict[str, int], table: pd.DataFrame, rejects: pd.DataFrame) -> dict[str, Any]:
@@ -128,9 +151,9 @@ def _count(rows_in: dict[str, int], table: pd.DataFrame, rejects: pd.DataFrame) 
         assert n_in == kept[name] + reasons.sum(), f"{name}: {n_in} in, {kept[name]} kept, {reasons.sum()} rejected"
         counts[name] = {"in": n_in, "kept": kept[name], "rejected": int(reasons.sum())}
         counts[name] |= {str(reason): int(n) for reason, n in reasons.items()}
-    counts["splits"] = {name: int((table["split"] == name).sum()) for name in ("train", "val", "test")}
-    tested = "\n".join(sorted(table["sha256"][table["split"] == "test"]))
-    counts["test_photos_sha256"] = hashlib.sha256(tested.encode()).hexdigest()
+    counts["splits"] = {name: int((table["split"] == name).sum()) for name in SPLITS}
+    test_photos = "\n".join(sorted(table["sha256"][table["split"] == "test"]))
+    counts["test_photos_sha256"] = hashlib.sha256(test_photos.encode()).hexdigest()
     counts["categories"] = table["category"].nunique()
     counts["images_without_price"] = int(table["price"].isna().sum())
     return counts

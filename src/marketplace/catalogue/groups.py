@@ -1,4 +1,4 @@
-"""Photos that belong together: of one product, byte-identical or near-identical."""
+"""Photos that belong together: they show one product, or are identical or nearly identical."""
 
 import numpy as np
 import pandas as pd
@@ -9,10 +9,10 @@ from marketplace.common.groups import connected
 def photo_groups(
     product_ids: "pd.Series[str]", sha256: "pd.Series[str]", near_duplicates: pd.DataFrame | None = None
 ) -> np.ndarray:
-    """Number the groups that must stay together: `(N,) int`, equal for two photos of one group.
+    """Number the groups of photos that must stay together: `(N,) int`, equal for two photos of one group.
 
     Photos are linked if they show one product, are byte-identical, or are a pair (first, second) of `near_duplicates`.
-    A group is a connected component of those links, so a photo that two products share joins all photos of both.
+    A group is a connected component of these links, so a photo of two products joins all photos of both.
     """
     keys = [pd.factorize(product_ids)[0], pd.factorize(sha256)[0]]
     if near_duplicates is None:
