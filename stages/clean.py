@@ -1,4 +1,4 @@
-"""Repair the tables, open every photo, join, encode and split; rejects.csv lists what is not kept, with the reason."""
+"""Repair and join the tables, check every photo, encode and split; rejects.csv lists omissions and their reasons."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Fetch the dump: products.csv, images.csv and the photos, packed into tar shards."""
+"""Fetch the dump: products.csv, images.csv, and the photos packed into tar shards."""
 
 from pathlib import Path
 

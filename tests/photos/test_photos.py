@@ -16,7 +16,7 @@ from PIL import Image
 
 from marketplace.photos.codec import MAX_BYTES, UnreadableImageError, _orientation, decode
 from marketplace.photos.squares import letterbox
-from marketplace.sources.sample.defects import _bomb
+from marketplace.sources.sample.defects import _save_bomb
 
 
 def difference(one: Image.Image, other: Image.Image) -> float:
@@ -199,7 +199,7 @@ def test_a_phones_photo_is_decoded_in_bounded_memory(
         (b"<!DOCTYPE html><html>503</html>", "not_an_image"),
         (JPEG[: len(JPEG) // 2], "truncated"),
         (PNG[: len(PNG) // 2], "truncated"),
-        (_bomb(scene()), "too_large"),
+        (_save_bomb(scene()), "too_large"),
         (saved(Image.new("1", (80_000, 1)), format="PNG"), "too_large"),
         (many_scans(100), "too_many_scans"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n", "not_an_image"),

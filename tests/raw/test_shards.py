@@ -1,9 +1,12 @@
+"""Shards: the same photos give the same bytes, and no damage goes unnoticed."""
+
 import io
 import tarfile
 import tempfile
 from pathlib import Path
 
 import pytest
+from helpers.dumps import files_in
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -14,13 +17,9 @@ from marketplace.raw.shards import read_shard, shard_of, shard_paths, write_shar
 PHOTOS = st.dictionaries(st.from_regex(r"[a-zé0-9-]{1,40}\.jpg", fullmatch=True), st.binary(max_size=2000), max_size=20)
 
 
-def contents(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in shard_paths(folder)}
-
-
 @given(photos=PHOTOS, n_shards=st.integers(1, 5))
 @hypothesis_settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_what_goes_in_comes_out(
+def test_photos_come_out_as_they_went_in(
     tmp_path_factory: pytest.TempPathFactory, photos: dict[str, bytes], n_shards: int
 ) -> None:
     folder = tmp_path_factory.mktemp("shards") / "images"
@@ -43,21 +42,21 @@ def test_one_new_photo_changes_one_shard(
     folder = tmp_path_factory.mktemp("shards")
     without = dict(photos)
     del without[data.draw(st.sampled_from(sorted(photos)))]
-    for name, some in (("all", photos), ("again", photos), ("without", without)):
-        write_shards(sorted(some.items()), folder / name, 4)
-    assert contents(folder / "all") == contents(folder / "again")
-    same = [contents(folder / "all")[name] == contents(folder / "without")[name] for name in contents(folder / "all")]
-    assert same.count(False) == 1
+    for name, packed in (("all", photos), ("again", photos), ("without", without)):
+        write_shards(sorted(packed.items()), folder / name, 4)
+    shards = files_in(folder / "all")
+    assert files_in(folder / "again") == shards
+    assert [files_in(folder / "without")[name] == shards[name] for name in shards].count(False) == 1
 
 
-def test_order_is_the_callers_promise(tmp_path: Path) -> None:
+def test_names_must_be_distinct_and_ascending(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="distinct and ascending"):
         write_shards([("b.jpg", b""), ("a.jpg", b"")], tmp_path / "images", 1)
     with pytest.raises(ValueError, match="distinct"):
         write_shards([("b.jpg", b""), ("b.jpg", b"")], tmp_path / "again", 1)
 
 
-def test_missing_and_damaged_shards_say_what_to_do(tmp_path: Path) -> None:
+def test_errors_about_missing_and_damaged_shards_say_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(MarketplaceError, match="dvc repro fetch"):
         shard_paths(tmp_path)
     (tmp_path / "000.tar").write_bytes(b"no tar" * 200)
@@ -65,8 +64,8 @@ def test_missing_and_damaged_shards_say_what_to_do(tmp_path: Path) -> None:
         list(read_shard(tmp_path / "000.tar"))
 
 
-def members(content: bytes) -> list[int]:
-    """Where the headers of a tar file's members begin."""
+def header_offsets(content: bytes) -> list[int]:
+    """Return where the headers of a tar file's members begin."""
     with tarfile.open(fileobj=io.BytesIO(content)) as tar:
         return [member.offset for member in tar]
 
@@ -74,13 +73,13 @@ def members(content: bytes) -> list[int]:
 @given(data=st.data())
 @hypothesis_settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_damage_makes_a_shard_shorter(tmp_path: Path, data: st.DataObject) -> None:
-    """A byte that is changed anywhere, a cut anywhere or at a member's border, zeros over a header."""
+    """Change a byte anywhere, cut the file anywhere or between members, or overwrite a header with zeros."""
     photos = [(f"{number:02}.jpg", bytes([number]) * (300 * number + 1)) for number in range(12)]
     folder = Path(tempfile.mkdtemp(dir=tmp_path)) / "images"
     write_shards(photos, folder, 1)
     path = folder / "000.tar"
     content = bytearray(path.read_bytes())
-    headers = members(bytes(content))
+    headers = header_offsets(bytes(content))
     kind = data.draw(st.sampled_from(["flip", "cut", "cut at a border", "zeros"]))
     if kind == "flip":
         place = data.draw(st.integers(0, headers[-1] + 400))
@@ -98,4 +97,4 @@ def test_no_damage_makes_a_shard_shorter(tmp_path: Path, data: st.DataObject) ->
     except MarketplaceError as error:
         assert "is damaged" in str(error)
     else:
-        assert read == photos  # a byte of padding, or one that only looks at how it is written
+        assert read == photos  # the byte was padding, or the value of a number is the same

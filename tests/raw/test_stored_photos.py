@@ -1,4 +1,4 @@
-"""Single photos read from shards."""
+"""Reading single photos from shards."""
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -28,20 +28,20 @@ def test_many_threads_may_read(folder: Path) -> None:
     for _ in range(20):
         photos = StoredPhotos(folder)
         with ThreadPoolExecutor(8) as pool:
-            places = [shard_of(name.removesuffix(".jpg"), 3) for name, _ in FILES]
-            found = pool.map(photos.read, places, [name for name, _ in FILES])
-            assert list(found) == [content for _, content in FILES]
+            shards = [shard_of(name.removesuffix(".jpg"), 3) for name, _ in FILES]
+            contents = pool.map(photos.read, shards, [name for name, _ in FILES])
+            assert list(contents) == [content for _, content in FILES]
 
 
-def test_what_replaces_a_shard_makes_no_difference(folder: Path) -> None:
+def test_replacing_a_shard_makes_no_difference(folder: Path) -> None:
     photos = StoredPhotos(folder)
-    (name, content), *_ = read_shard(folder / "000.tar")
+    name, content = next(read_shard(folder / "000.tar"))
     (folder / "000.tar").unlink()
     (folder / "000.tar").write_bytes(b"another run's")
     assert photos.read(0, name) == content
 
 
-def test_what_is_not_there_is_told(folder: Path) -> None:
+def test_a_missing_photo_or_shard_is_an_error(folder: Path) -> None:
     photos = StoredPhotos(folder)
     with pytest.raises(KeyError):
         photos.read(0, "nothing.jpg")

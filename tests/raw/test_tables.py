@@ -1,4 +1,4 @@
-"""Tables as spreadsheets and exports write them: read, or refused in one sentence; a bad row costs itself alone."""
+"""Tables as spreadsheets and exports write them: read, or refused in one sentence; a bad row costs only itself."""
 
 import csv
 import io
@@ -18,25 +18,25 @@ FIELDS = st.text(
 )
 
 
-def products(*rows: str) -> pd.DataFrame:
+def read_products(*rows: str) -> pd.DataFrame:
     return read_table((HEADER + "".join(row + "\n" for row in rows)).encode(), "products.csv").rows
 
 
-def written(rows: list[tuple[str, str]], delimiter: str = ",", line_end: str = "\n") -> str:
-    """Rows of images.csv as the standard library writes them."""
+def write_rows(rows: list[tuple[str, str]], delimiter: str = ",", line_end: str = "\n") -> str:
+    """Return images.csv as the standard library writes it."""
     text = io.StringIO()
     csv.writer(text, delimiter=delimiter, lineterminator=line_end).writerows([("id", "product_id"), *rows])
     return text.getvalue()
 
 
-def ids(content: bytes | str) -> list[tuple[str, str]]:
-    """What is read of a images.csv."""
+def read_ids(content: bytes | str) -> list[tuple[str, str]]:
+    """Return the rows that are read from images.csv."""
     rows = read_table(content.encode() if isinstance(content, str) else content, "images.csv").rows
     return list(rows[["id", "product_id"]].itertuples(index=False, name=None))
 
 
 def test_a_bare_carriage_return_ends_no_row() -> None:
-    table = products(
+    table = read_products(
         "0,a,Hat,Tops / Hat,Warm.\rCollection only,£1.00,Leeds", '1,b,Cap,Tops / Cap,"Two\nlines, quoted",£2.00,Hull'
     )
     assert table["id"].tolist() == ["a", "b"]
@@ -44,7 +44,7 @@ def test_a_bare_carriage_return_ends_no_row() -> None:
 
 
 def test_words_that_look_like_missing_values_stay_words() -> None:
-    row = products("0,a,NA,null / None,nan,£1.00,N/A").iloc[0].tolist()
+    row = read_products("0,a,NA,null / None,nan,£1.00,N/A").iloc[0].tolist()
     assert row[1:] == ["a", "NA", "null / None", "nan", "£1.00", "N/A"]
 
 
@@ -54,29 +54,27 @@ ROWS = [("é1", "Café, “A”"), ("b 2", 'two\nlines; "quoted" | all')]
 @pytest.mark.parametrize("delimiter", DELIMITERS)
 @pytest.mark.parametrize("line_end", ["\n", "\r\n", "\r"])
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "cp1252"])
-def test_what_spreadsheets_write_is_read(delimiter: str, line_end: str, encoding: str) -> None:
+def test_tables_of_spreadsheets_are_read(delimiter: str, line_end: str, encoding: str) -> None:
     if (line_end, encoding) == ("\r", "cp1252"):
-        encoding = "mac-roman"  # what wrote such line ends wrote this
-    assert ids(written(ROWS, delimiter, line_end).encode(encoding)) == ROWS
+        encoding = "mac-roman"  # programs that write such line ends use it
+    assert read_ids(write_rows(ROWS, delimiter, line_end).encode(encoding)) == ROWS
 
 
 @pytest.mark.parametrize("first", ["sep=,\n", '"sep=,"\n', "sep=;\r\n", "sep=\t\n"])
-def test_the_line_that_excel_puts_first_is_understood(first: str) -> None:
+def test_the_first_line_that_excel_adds_is_understood(first: str) -> None:
     delimiter = first.strip('"\r\n')[-1] if "\t" not in first else "\t"
-    assert ids(first + written(ROWS, delimiter)) == ROWS
+    assert read_ids(first + write_rows(ROWS, delimiter)) == ROWS
 
 
 @given(st.lists(st.tuples(FIELDS, FIELDS), min_size=1, max_size=6), st.sampled_from(DELIMITERS), st.booleans())
 def test_every_field_comes_back(rows: list[tuple[str, str]], delimiter: str, crlf: bool) -> None:
-    text = written(rows, delimiter, "\r\n" if crlf else "\n")
-    found = ids(text)
-    expected = [(one.replace("\r\n", "\n"), other) for one, other in rows]
-    tidied = [tuple(pd.Series(row).str.strip().str.normalize("NFC")) for row in expected]
-    assert found == tidied
+    text = write_rows(rows, delimiter, "\r\n" if crlf else "\n")
+    expected = [tuple(pd.Series(row).str.strip().str.normalize("NFC")) for row in rows]
+    assert read_ids(text) == expected
 
 
 def test_bytes_of_another_encoding_are_reported(caplog: pytest.LogCaptureFixture) -> None:
-    assert ids(IMAGES.encode() + "é,1\n".encode() + "ü,2\n".encode("cp1252")) == [("é", "1"), ("ü", "2")]
+    assert read_ids(IMAGES.encode() + "é,1\n".encode() + "ü,2\n".encode("cp1252")) == [("é", "1"), ("ü", "2")]
     assert "images.csv is not UTF-8 throughout: the other bytes were read as Windows-1252, such as in" in caplog.text
 
 
@@ -93,7 +91,7 @@ def test_bytes_of_another_encoding_are_reported(caplog: pytest.LogCaptureFixture
         ('a,1\nb,19" screen\nc,3\n', [], ["a", "b", "c"]),
     ],
 )
-def test_a_bad_row_costs_itself_alone(rows: str, malformed: list[int], kept: list[str]) -> None:
+def test_a_bad_row_costs_only_itself(rows: str, malformed: list[int], kept: list[str]) -> None:
     table = read_table((IMAGES + rows).encode(), "images.csv")
     assert table.malformed == malformed
     assert table.rows["id"].tolist() == kept
@@ -103,12 +101,12 @@ def test_rows_are_numbered_as_in_a_spreadsheet() -> None:
     assert read_table((IMAGES + 'a,"1\n2"\nb,3\n').encode(), "images.csv").rows.index.tolist() == [2, 3]
 
 
-def test_ids_lose_the_space_around_them_and_have_one_normal_form() -> None:
-    assert ids(IMAGES + " a 1\u00a0,\tcafe\u0301 \n") == [("a 1", "café")]
+def test_ids_lose_white_space_around_them_and_have_one_normal_form() -> None:
+    assert read_ids(IMAGES + " a 1\u00a0,\tcafe\u0301 \n") == [("a 1", "café")]
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (b"", "is empty"),
         (b"\n\n", "is empty"),
@@ -123,9 +121,9 @@ def test_ids_lose_the_space_around_them_and_have_one_normal_form() -> None:
         (b"x" * 100_000, "lacks the column 'id'"),
     ],
 )
-def test_what_cannot_be_read_is_refused_in_one_short_sentence(content: bytes, said: str) -> None:
+def test_an_unreadable_table_is_refused_in_one_short_sentence(content: bytes, message: str) -> None:
     with pytest.raises(MarketplaceError) as caught:
         read_table(content, "images.csv")
-    assert said in str(caught.value)
+    assert message in str(caught.value)
     assert str(caught.value).startswith("images.csv ")
     assert len(str(caught.value)) < 400

@@ -14,7 +14,7 @@ from marketplace.sources import mirror
 from marketplace.sources.dump import FetchSettings
 from marketplace.sources.photo_store import PhotoStore, Stamp
 from marketplace.sources.s3 import S3Settings
-from marketplace.sources.ssh import PASSPHRASE, Ec2Settings
+from marketplace.sources.ssh import PASSPHRASE_VARIABLE, Ec2Settings
 
 
 @pytest.fixture(scope="session")
@@ -49,13 +49,13 @@ def server(raw: Path, keys: KeyPairs) -> Iterator[SshServer]:
 @pytest.fixture
 def aws(s3: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The environment of a user of the S3 store who has fetched nothing yet, and need not wait long for retries."""
-    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_DEFAULT_REGION", PASSPHRASE):
+    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_DEFAULT_REGION", PASSPHRASE_VARIABLE):
         monkeypatch.delenv(name, raising=False)
     for name, value in s3.environment().items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("MARKETPLACE_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(mirror, "PAUSES", (0.05, 0.1, 0.2))
+    monkeypatch.setattr(mirror, "RETRY_PAUSES", (0.05, 0.1, 0.2))
 
 
 @pytest.fixture

@@ -44,7 +44,7 @@ def test_a_broken_connection_is_resumed_and_nothing_comes_twice(
 
 def test_tries_are_bounded(over_ssh: MakeSettings, server: SshServer, tmp_path: Path) -> None:
     proxy = Proxy(server.port, limits=[1000] * 50)
-    with pytest.raises(MarketplaceError, match="3 more tries did not help"):
+    with pytest.raises(MarketplaceError, match="3 retries did not help"):
         fetch_files(over_ssh(port=proxy.port), tmp_path / "raw")
     assert proxy.n_connections == 4
     proxy.close()

@@ -136,12 +136,12 @@ def lying_server(raw: Path, keys: KeyPairs, lie: str, outside: Path) -> Iterator
 @pytest.mark.parametrize(
     ("lie", "message"),
     [
-        ("outside", r"sent '\.\./\.\./outside\.jpg', which was not asked for"),
-        ("absolute", "which was not asked for"),
-        ("twice", "which was not asked for"),
-        ("size", "do not come as listed"),
-        ("content", "do not come as listed"),
-        ("link", "do not come as listed"),
+        ("outside", r"sent '\.\./\.\./outside\.jpg', which was not requested"),
+        ("absolute", "which was not requested"),
+        ("twice", "which was not requested"),
+        ("size", "do not arrive as listed"),
+        ("content", "do not arrive as listed"),
+        ("link", "do not arrive as listed"),
     ],
 )
 def test_nothing_from_a_lying_server_is_written(

@@ -34,7 +34,7 @@ def test_every_byte_arrives_from_a_server_that_allows_sftp_alone(
 def test_every_kind_of_key_opens(
     over_ssh: MakeSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str, raw: Path
 ) -> None:
-    monkeypatch.setenv(ssh.PASSPHRASE, KEY_KINDS[key].passphrase or "unused")
+    monkeypatch.setenv(ssh.PASSPHRASE_VARIABLE, KEY_KINDS[key].passphrase or "unused")
     assert open_dump(over_ssh(key=f"s3://keys/{key}")).table("images.csv") == (raw / "images.csv").read_bytes()
 
 

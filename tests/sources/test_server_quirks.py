@@ -29,13 +29,13 @@ def test_an_unreadable_photo_is_left_out_with_a_warning(
     sftp_alone: bool,
 ) -> None:
     if sftp_alone:
-        monkeypatch.setattr(ec2, "HAS_TOOLS", "false")
+        monkeypatch.setattr(ec2, "TOOLS_CHECK", "false")
     secret = sorted((own_dump / "images").iterdir())[7]
     secret.chmod(0)
     fetch_files(over_ssh(path=str(own_dump)), tmp_path / "raw")
     photos = photos_in(tmp_path / "raw")
     assert set(photos) == {path.name for path in (own_dump / "images").iterdir()} - {secret.name}
-    assert f"1 photos may not be read there and are left out, such as '{secret.name}'" in caplog.text
+    assert f"1 photos cannot be read there and are left out, such as '{secret.name}'" in caplog.text
     secret.chmod(stat.S_IRUSR)
     fetch_files(over_ssh(path=str(own_dump)), tmp_path / "raw")
     assert secret.name in photos_in(tmp_path / "raw")
@@ -44,7 +44,7 @@ def test_an_unreadable_photo_is_left_out_with_a_warning(
 def test_a_dump_of_unreadable_photos_is_refused(over_ssh: MakeSettings, own_dump: Path, tmp_path: Path) -> None:
     for photo in (own_dump / "images").iterdir():
         photo.chmod(0)
-    with pytest.raises(MarketplaceError, match=r"none of the \d+ photos may be read, such as"):
+    with pytest.raises(MarketplaceError, match=r"none of the \d+ photos can be read there, such as"):
         fetch_files(over_ssh(path=str(own_dump)), tmp_path / "raw")
 
 
@@ -72,7 +72,7 @@ def test_an_archived_or_forbidden_object_is_left_out_with_a_warning(
     monkeypatch.setattr(botocore.client.BaseClient, "_make_api_call", call_or_refuse)
     fetch_files(from_s3("s3://dumps/odd"), tmp_path / "raw")
     assert name not in photos_in(tmp_path / "raw")
-    assert f"1 photos may not be read there and are left out, such as '{name}'" in caplog.text
+    assert f"1 photos cannot be read there and are left out, such as '{name}'" in caplog.text
 
 
 GREETING = "ForceCommand sh -c 'echo Welcome; date; exec sh -c \"$SSH_ORIGINAL_COMMAND\"'"

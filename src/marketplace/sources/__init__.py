@@ -1,1 +1,1 @@
-"""The sources of a dump, and its transfer."""
+"""The sources of a dump, and its transfer to this machine."""

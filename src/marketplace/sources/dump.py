@@ -1,6 +1,6 @@
 """The protocol of a dump's source, and the registry of all sources.
 
-To add a source, write a class with the methods of `Dump` in a module of its own, and register it here.
+To add a source, write a class with the methods of `Dump` in a new module of this package, and register it here.
 """
 
 from collections.abc import Callable, Iterator
@@ -21,10 +21,10 @@ class Dump(Protocol):
     """A marketplace's dump: two tables and a folder of photos, wherever they are."""
 
     def table(self, name: str) -> bytes:
-        """The bytes of `products.csv` or `images.csv`."""
+        """Return the bytes of `products.csv` or `images.csv`."""
 
     def photo_names(self) -> list[str]:
-        """The names of all files in the folder of photos, in any order."""
+        """Return the names of all files in the folder of photos, in any order."""
 
     def read_photos(self, names: list[str]) -> Iterator[tuple[str, bytes]]:
         """Yield (name, content) of the named photos, in the order given."""
@@ -39,7 +39,7 @@ SOURCES: dict[str, Callable[["FetchSettings"], Dump]] = {
 
 
 class FetchSettings(Section):
-    """The source of the dump, how much of it to fetch, and how it is packed."""
+    """The source of the dump, the part of it to fetch, and the number of shards."""
 
     source: Annotated[str, one_of(SOURCES)]
     limit: Annotated[int, Field(ge=1)] | None
@@ -51,5 +51,5 @@ class FetchSettings(Section):
 
 
 def open_dump(settings: FetchSettings) -> Dump:
-    """The dump that `fetch.source` names."""
+    """Open the dump that `fetch.source` names."""
     return SOURCES[settings.source](settings)

@@ -33,11 +33,11 @@ class LocalDump:
                 )
 
     def table(self, name: str) -> bytes:
-        """The bytes of `products.csv` or `images.csv`."""
+        """Return the bytes of `products.csv` or `images.csv`."""
         return (self.folder / name).read_bytes()
 
     def photo_names(self) -> list[str]:
-        """The names of all files in images/; folders and links in it are left behind, with a warning.
+        """Return the names of all files in images/; folders and links in it are left behind, with a warning.
 
         A link could lead to any file of this machine, which `dvc push` would then share.
         """

@@ -9,7 +9,7 @@ import os
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
+from typing import Any, NamedTuple
 
 import botocore.session
 import paramiko
@@ -21,21 +21,24 @@ from marketplace.common.params import Section
 from marketplace.compute.interrupts import held_interrupts
 from marketplace.sources.mirror import RemoteInterrupted
 from marketplace.sources.photo_store import Stamp
-from marketplace.sources.ssh import PASSPHRASE, parse_private_key
+from marketplace.sources.ssh import PASSPHRASE_VARIABLE, parse_private_key
 
-CONNECTIONS = 32
-LARGEST_KEY = 64 * 1024
-CONFIG = Config(
+N_CONNECTIONS = 32
+MAX_KEY_BYTES = 64 * 1024
+CLIENT_CONFIG = Config(
     connect_timeout=10,
     read_timeout=30,
     retries={"mode": "standard", "max_attempts": 3},
-    max_pool_connections=CONNECTIONS,
+    max_pool_connections=N_CONNECTIONS,
     # Stores that speak S3 but are not AWS stumble over the checksums that newer botocores add by themselves.
     request_checksum_calculation="when_required",
     response_checksum_validation="when_required",
 )
-REFUSED = {"AccessDenied", "403", "Forbidden", "InvalidObjectState"}  # the last: archived, as in Glacier
-MISSING = {"404", "NoSuchKey", "NoSuchBucket", "NotFound"}
+UNREADABLE_CODES = {"AccessDenied", "403", "Forbidden", "InvalidObjectState"}  # the last: archived, as in Glacier
+MISSING_CODES = {"404", "NoSuchKey", "NoSuchBucket", "NotFound"}
+CHANGED_CODES = {"412", "PreconditionFailed"}
+FORBIDDEN_CODES = {"AccessDenied", "403", "Forbidden", "AllAccessDisabled"}
+CREDENTIAL_CODES = {"InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken"}
 
 
 class S3Settings(Section):
@@ -45,6 +48,13 @@ class S3Settings(Section):
     endpoint_url: str | None
 
 
+class Location(NamedTuple):
+    """An object, or a prefix of objects."""
+
+    bucket: str
+    key: str
+
+
 class S3Dump:
     """The dump under `fetch.s3.url`; a Remote (see `marketplace.sources.mirror`)."""
 
@@ -52,9 +62,9 @@ class S3Dump:
         if settings.url is None:
             raise MarketplaceError("fetch.s3.url is not set: fetch.source=s3 needs it, such as s3://bucket/dump.")
         self._url = settings.url.rstrip("/")
-        self._bucket, self._prefix = _parse(self._url, "fetch.s3.url")
+        self._location = _parse_url(self._url, "fetch.s3.url")
         self._endpoint_url = settings.endpoint_url
-        self._client = _client(settings.endpoint_url)
+        self._client = _make_client(settings.endpoint_url)
 
     @property
     def identity(self) -> str:
@@ -63,37 +73,37 @@ class S3Dump:
 
     def table(self, name: str) -> bytes:
         """See Remote."""
-        with _explained(f"{self._url}/{name}"):
-            content: bytes = self._client.get_object(Bucket=self._bucket, Key=self._key(name))["Body"].read()
-            return content
+        with _explain_errors(f"{self._url}/{name}"):
+            return self._client.get_object(Bucket=self._location.bucket, Key=self._key(name))["Body"].read()
 
     def list_photos(self) -> dict[str, Stamp]:
         """See Remote."""
         prefix = self._key("images/")
         photos: dict[str, Stamp] = {}
-        with _explained(f"{self._url}/images/"):
-            pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=prefix)
-            for page in pages:
+        with _explain_errors(f"{self._url}/images/"):
+            paginator = self._client.get_paginator("list_objects_v2")
+            for page in paginator.paginate(Bucket=self._location.bucket, Prefix=prefix):
                 for entry in page.get("Contents", []):
-                    photos[entry["Key"].removeprefix(prefix)] = Stamp(entry["Size"], entry["ETag"])
-        photos.pop("", None)  # the "folder" itself, that some tools make
+                    name = entry["Key"].removeprefix(prefix)
+                    photos[name] = Stamp(size=entry["Size"], version=entry["ETag"])
+        photos.pop("", None)  # the "folder" itself, which some tools make
         return photos
 
-    def read_photos(self, wanted: dict[str, Stamp]) -> Iterator[tuple[str, bytes | None]]:
+    def read_photos(self, stamps: dict[str, Stamp]) -> Iterator[tuple[str, bytes | None]]:
         """See Remote."""
-        names = iter(wanted)
+        names = iter(stamps)
         pending: deque[Future[tuple[str, bytes | None] | None]] = deque()
-        with held_interrupts() as let_through, ThreadPoolExecutor(CONNECTIONS) as pool:
+        with held_interrupts() as let_through, ThreadPoolExecutor(N_CONNECTIONS) as pool:
             try:
                 while True:
-                    for name in itertools.islice(names, 4 * CONNECTIONS - len(pending)):
-                        pending.append(pool.submit(self._read, name, wanted[name]))
+                    for name in itertools.islice(names, 4 * N_CONNECTIONS - len(pending)):
+                        pending.append(pool.submit(self._read, name, stamps[name]))
                     if not pending:
                         return
-                    answer = pending.popleft().result()
+                    photo = pending.popleft().result()
                     let_through()
-                    if answer is not None:
-                        yield answer
+                    if photo is not None:
+                        yield photo
             finally:
                 pool.shutdown(cancel_futures=True)
 
@@ -102,88 +112,89 @@ class S3Dump:
         return {}
 
     def _read(self, name: str, stamp: Stamp) -> tuple[str, bytes | None] | None:
+        """Return a photo as read_photos yields it, or None if it vanished or changed since it was listed."""
         key = self._key(f"images/{name}")
-        with _explained(f"{self._url}/images/{name}"):
+        with _explain_errors(f"{self._url}/images/{name}"):
             try:
-                answer = self._client.get_object(Bucket=self._bucket, Key=key, IfMatch=stamp.version)
+                answer = self._client.get_object(Bucket=self._location.bucket, Key=key, IfMatch=stamp.version)
                 return name, answer["Body"].read()
             except exceptions.ClientError as error:
-                if _code(error) in MISSING | {"412", "PreconditionFailed"}:
-                    return None  # it vanished or changed since it was listed
-                if _code(error) in REFUSED:
+                code = _error_code(error)
+                if code in MISSING_CODES | CHANGED_CODES:
+                    return None
+                if code in UNREADABLE_CODES:
                     return name, None
                 raise
 
     def _key(self, name: str) -> str:
-        return f"{self._prefix}/{name}" if self._prefix else name
+        return f"{self._location.key}/{name}" if self._location.key else name
 
 
 def read_key(url: str) -> paramiko.PKey:
-    """The private key at `s3://bucket/key`. It goes from the answer into memory, and into no file, log or error."""
-    bucket, key = _parse(url, "fetch.ec2.key")
+    """Read the private key at `s3://bucket/key`. It stays in memory: no file, log or error gets it."""
+    location = _parse_url(url, "fetch.ec2.key")
     try:
-        with _explained(url):
-            content = _client(None).get_object(Bucket=bucket, Key=key)["Body"].read(LARGEST_KEY)
+        with _explain_errors(url):
+            answer = _make_client(None).get_object(Bucket=location.bucket, Key=location.key)
+            content = answer["Body"].read(MAX_KEY_BYTES)
     except RemoteInterrupted as error:
         raise MarketplaceError(f"{error}.") from None
     text = content.decode("ascii", errors="replace")
-    return parse_private_key(text, os.environ.get(PASSPHRASE), url)
+    return parse_private_key(text, os.environ.get(PASSPHRASE_VARIABLE), url)
 
 
-def _parse(url: str, setting: str) -> tuple[str, str]:
+def _parse_url(url: str, setting: str) -> Location:
     bucket, _, key = url.removeprefix("s3://").partition("/")
     if not url.startswith("s3://") or not bucket:
         raise MarketplaceError(f"{setting} = {url!r} is not an S3 address: it must look like s3://bucket/path.")
-    return bucket, key
+    return Location(bucket=bucket, key=key)
 
 
-def _client(endpoint_url: str | None) -> Any:
-    with _explained("S3"):
+def _make_client(endpoint_url: str | None) -> Any:
+    with _explain_errors("S3"):
         session = botocore.session.get_session()
         region = session.get_config_variable("region") or "us-east-1"  # stores other than AWS have none
-        return session.create_client("s3", region_name=region, endpoint_url=endpoint_url, config=CONFIG)
+        return session.create_client("s3", region_name=region, endpoint_url=endpoint_url, config=CLIENT_CONFIG)
 
 
 @contextlib.contextmanager
-def _explained(url: str) -> Iterator[None]:
-    """Turn botocore's errors into a MarketplaceError in words, or RemoteInterrupted if trying again may help."""
+def _explain_errors(url: str) -> Iterator[None]:
+    """Turn botocore's errors into MarketplaceError, or into RemoteInterrupted if trying again may help."""
     try:
         yield
     except (exceptions.NoCredentialsError, exceptions.PartialCredentialsError):
         raise MarketplaceError(
-            f"no AWS credentials to read {url} with: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE."
+            f"no AWS credentials for {url}: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE."
         ) from None
     except exceptions.ProfileNotFound as error:
         raise MarketplaceError(f"{error}: check AWS_PROFILE.") from None
     except exceptions.ClientError as error:
-        raise _in_words(error, url) from None
+        raise _explain_client_error(error, url) from None
     except (exceptions.HTTPClientError, exceptions.ConnectionError, exceptions.ResponseStreamingError) as error:
         raise RemoteInterrupted(f"the connection to S3 for {url} broke ({error})") from None
     except exceptions.IncompleteReadError:
         raise RemoteInterrupted(f"the answer to {url} broke off") from None
-    except (
-        exceptions.BotoCoreError,
-        ValueError,
-    ) as error:  # for instance an invalid endpoint or bucket name
-        raise MarketplaceError(f"S3 cannot be asked for {url}: {error}.") from None
+    except (exceptions.BotoCoreError, ValueError) as error:  # for instance an invalid endpoint or bucket name
+        raise MarketplaceError(f"cannot request {url} from S3: {error}.") from None
 
 
-def _in_words(error: exceptions.ClientError, url: str) -> Exception:
-    code = _code(error)
+def _explain_client_error(error: exceptions.ClientError, url: str) -> Exception:
+    code = _error_code(error)
     if code == "NoSuchBucket":
         return MarketplaceError(
             f"there is no bucket for {url}: check the name, and the endpoint that AWS_ENDPOINT_URL names."
         )
-    if code in MISSING:
+    if code in MISSING_CODES:
         return MarketplaceError(f"there is no {url}.")
-    if code in ("AccessDenied", "403", "Forbidden", "AllAccessDisabled"):
-        return MarketplaceError(f"the AWS credentials in use may not read {url} ({code}).")
-    if code in ("InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken"):
-        return MarketplaceError(f"S3 does not accept the AWS credentials in use ({code}): renew or correct them.")
-    if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0) >= 500 or code == "SlowDown":
+    if code in FORBIDDEN_CODES:
+        return MarketplaceError(f"the current AWS credentials do not allow reading {url} ({code}).")
+    if code in CREDENTIAL_CODES:
+        return MarketplaceError(f"S3 rejects the current AWS credentials ({code}): renew or correct them.")
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    if status >= 500 or code == "SlowDown":
         return RemoteInterrupted(f"S3 failed on {url} ({code})")
     return MarketplaceError(f"S3 refused {url}: {code}.")
 
 
-def _code(error: exceptions.ClientError) -> str:
+def _error_code(error: exceptions.ClientError) -> str:
     return str(error.response.get("Error", {}).get("Code", "unknown"))

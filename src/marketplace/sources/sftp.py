@@ -1,4 +1,4 @@
-"""SFTP for accounts that have nothing else: one session or several, and names in any encoding."""
+"""SFTP for accounts that allow nothing else: one session or several, and names in any encoding."""
 
 import contextlib
 import os
@@ -15,15 +15,15 @@ from marketplace.compute.interrupts import held_interrupts
 from marketplace.sources import ssh
 from marketplace.sources.photo_store import Stamp
 
-PATIENCE = 3.0
-SESSIONS = 8  # sshd allows ten on a connection, unless told otherwise
+OPEN_SECONDS = 3.0  # until a server that allows one session has seen that the last one ended
+MAX_SESSIONS = 8  # sshd allows ten on a connection, unless configured otherwise
 
 
 class _Client(paramiko.SFTPClient):  # type: ignore[misc]  # paramiko is not typed
-    """paramiko's client, which fails on the first name of a folder that is not UTF-8."""
+    """paramiko's client, which otherwise fails on the first name in a folder that is not UTF-8."""
 
-    def files(self, folder: str) -> Iterator[tuple[str, paramiko.SFTPAttributes]]:
-        """The entries of a folder, as paramiko's `listdir_attr` gets them, names decoded by the file system's rule."""
+    def list_entries(self, folder: str) -> Iterator[tuple[str, paramiko.SFTPAttributes]]:
+        """Yield the entries of a folder, as paramiko's `listdir_attr`, with names decoded by the file system's rule."""
         kind, message = self._request(CMD_OPENDIR, folder)
         if kind != CMD_HANDLE:
             raise SFTPError("Expected handle")
@@ -43,9 +43,9 @@ class _Client(paramiko.SFTPClient):  # type: ignore[misc]  # paramiko is not typ
 
 
 @contextlib.contextmanager
-def session(transport: paramiko.Transport, patience: float = PATIENCE) -> Iterator[_Client]:
-    """An SFTP session. Raises paramiko.SSHException if the server offers none within `patience` seconds."""
-    client = _open(transport, time.monotonic() + patience)
+def session(transport: paramiko.Transport, seconds: float = OPEN_SECONDS) -> Iterator[_Client]:
+    """Open an SFTP session. Raises paramiko.SSHException if the server offers none within `seconds`."""
+    client = _open(transport, time.monotonic() + seconds)
     channel = client.get_channel() if client is not None else None
     if client is None or channel is None:
         raise paramiko.SSHException("the server offers no SFTP")
@@ -57,11 +57,9 @@ def session(transport: paramiko.Transport, patience: float = PATIENCE) -> Iterat
 
 
 def _open(transport: paramiko.Transport, deadline: float) -> _Client | None:
-    """Open a session; a server that allows one alone takes a moment to see that the last one has ended."""
     while True:
         try:
-            client: _Client | None = _Client.from_transport(transport, ssh.WINDOW, ssh.PACKET)
-            return client
+            return _Client.from_transport(transport, ssh.WINDOW_BYTES, ssh.PACKET_BYTES)
         except paramiko.ChannelException:
             if time.monotonic() > deadline:
                 raise
@@ -69,62 +67,59 @@ def _open(transport: paramiko.Transport, deadline: float) -> _Client | None:
 
 
 def read_file(transport: paramiko.Transport, path: str) -> bytes:
-    """The content of a file. Raises OSError if it cannot be read."""
-    with session(transport) as sftp:
-        size = sftp.stat(path).st_size
-        with sftp.open(path) as file:
+    """Return the content of a file. Raises OSError if it cannot be read."""
+    with session(transport) as client:
+        size = client.stat(path).st_size
+        with client.open(path) as file:
             file.prefetch(size)
-            content: bytes = file.read()
-    return content
+            return file.read()
 
 
 def list_files(transport: paramiko.Transport, folder: str) -> dict[str, Stamp]:
-    """The regular files of a folder."""
-    with session(transport) as sftp:
+    """Return the stamps of the regular files of a folder, by name."""
+    with session(transport) as client:
         return {
-            name: Stamp(int(entry.st_size or 0), str(entry.st_mtime))
-            for name, entry in sftp.files(folder)
+            name: Stamp(size=int(entry.st_size or 0), version=str(entry.st_mtime))
+            for name, entry in client.list_entries(folder)
             if stat.S_ISREG(entry.st_mode or 0)
         }
 
 
 def read_files(
-    transport: paramiko.Transport, folder: str, wanted: dict[str, Stamp]
+    transport: paramiko.Transport, folder: str, stamps: dict[str, Stamp]
 ) -> Iterator[tuple[str, bytes | None]]:
     """Yield (name, content) of files in a folder, over as many sessions as the server allows.
 
-    The content is None for a file that may not be read; one that vanished is left out.
+    The content is None for a file that is not readable; one that has vanished is left out.
     """
     with contextlib.ExitStack() as stack:
-        clients: queue.SimpleQueue[_Client] = queue.SimpleQueue()
-        n_sessions = 0
-        for _ in range(SESSIONS):
-            try:
-                clients.put(stack.enter_context(session(transport, PATIENCE if n_sessions == 0 else 0)))
-            except paramiko.SSHException:
-                if n_sessions == 0:
-                    raise
-                break
-            n_sessions += 1
+        clients = [stack.enter_context(session(transport))]
+        with contextlib.suppress(paramiko.SSHException):
+            while len(clients) < MAX_SESSIONS:
+                clients.append(stack.enter_context(session(transport, seconds=0)))
+        idle_clients: queue.SimpleQueue[_Client] = queue.SimpleQueue()
+        for client in clients:
+            idle_clients.put(client)
 
-        def read(name: str) -> tuple[str, bytes | None, bool]:
-            client = clients.get()
+        def read(name: str) -> tuple[str, bytes | None] | None:
+            client = idle_clients.get()
             try:
                 with client.open(f"{folder}/{name}") as file:
-                    file.prefetch(wanted[name].size)
-                    return name, file.read(), True
+                    file.prefetch(stamps[name].size)
+                    return name, file.read()
             except PermissionError:
-                return name, None, True
+                return name, None
             except FileNotFoundError:
-                return name, None, False
+                return None
             finally:
-                clients.put(client)
+                idle_clients.put(client)
 
         let_through = stack.enter_context(held_interrupts())
-        pool = stack.enter_context(ThreadPoolExecutor(n_sessions))
-        names = list(wanted)
-        for start in range(0, len(names), 16 * n_sessions):  # bounds what waits in memory
-            for name, content, there in pool.map(read, names[start : start + 16 * n_sessions]):
+        pool = stack.enter_context(ThreadPoolExecutor(len(clients)))
+        names = list(stamps)
+        batch_size = 16 * len(clients)  # bounds the memory of photos that wait
+        for start in range(0, len(names), batch_size):
+            for photo in pool.map(read, names[start : start + batch_size]):
                 let_through()
-                if there:
-                    yield name, content
+                if photo is not None:
+                    yield photo

@@ -14,12 +14,12 @@ from marketplace.common.params import Section
 from marketplace.sources.mirror import RemoteInterrupted
 
 CONNECT_SECONDS = 15.0
-STALL_SECONDS = 30.0  # without a byte: the server hangs
-# Packets as large as can be, since each costs Python time. The window allows 200 MB/s at 20 ms; paramiko moves all that
-# waits in it at every read, so a larger one is slower.
-WINDOW, PACKET = 2**22, 2**17
-KEY_TYPES: tuple[type[paramiko.PKey], ...] = (paramiko.Ed25519Key, paramiko.ECDSAKey, paramiko.RSAKey)
-PASSPHRASE = "MARKETPLACE_KEY_PASSPHRASE"
+STALL_SECONDS = 30.0  # a server that is silent for this long hangs
+# The window allows 200 MB/s at 20 ms. A larger one is slower, because paramiko moves its whole content at every read.
+WINDOW_BYTES = 2**22
+PACKET_BYTES = 2**17  # the most that is possible: every packet costs Python time
+KEY_CLASSES: tuple[type[paramiko.PKey], ...] = (paramiko.Ed25519Key, paramiko.ECDSAKey, paramiko.RSAKey)
+PASSPHRASE_VARIABLE = "MARKETPLACE_KEY_PASSPHRASE"
 
 logging.getLogger("paramiko").setLevel(logging.CRITICAL)  # it logs what it also raises, with tracebacks
 
@@ -37,47 +37,53 @@ class Ec2Settings(Section):
 
 
 def parse_private_key(text: str, passphrase: str | None, where: str) -> paramiko.PKey:
-    """An Ed25519, ECDSA or RSA private key from its text, in OpenSSH, PEM or PKCS#8 format.
+    """Parse an Ed25519, ECDSA or RSA private key in OpenSSH, PEM or PKCS#8 format.
 
-    Raises MarketplaceError, which never quotes the text, if it is not one, or the passphrase is missing or wrong.
+    Raises MarketplaceError if the text is no such key, or the passphrase is missing or wrong. Errors never quote the
+    text; they name it by `where`.
     """
     if "PRIVATE KEY-----" not in text:
         raise MarketplaceError(f"{where} is not a private key: it should begin with -----BEGIN … PRIVATE KEY-----.")
-    text = _as_openssh(text, passphrase)
+    text = _to_openssh(text, passphrase)
     encrypted = False
-    for kind in KEY_TYPES:
+    for key_class in KEY_CLASSES:
         try:
-            return kind.from_private_key(io.StringIO(text), passphrase)
+            return key_class.from_private_key(io.StringIO(text), passphrase)
         except paramiko.PasswordRequiredException:
             encrypted = True
-        except Exception:  # of another kind, or undecryptable: paramiko has no common type for these
+        except Exception:  # another algorithm or a wrong passphrase: paramiko has no common type for these
             encrypted = encrypted or "ENCRYPTED" in text or passphrase is not None
     if passphrase is None and encrypted:
-        raise MarketplaceError(f"the private key {where} is encrypted: put its passphrase into ${PASSPHRASE}.")
+        raise MarketplaceError(f"the private key {where} is encrypted: put its passphrase into ${PASSPHRASE_VARIABLE}.")
     if encrypted:
-        raise MarketplaceError(f"the passphrase in ${PASSPHRASE} does not open the private key {where}.")
+        raise MarketplaceError(f"the passphrase in ${PASSPHRASE_VARIABLE} does not open the private key {where}.")
     raise MarketplaceError(f"{where} is not an Ed25519, ECDSA or RSA private key in OpenSSH, PEM or PKCS#8 format.")
 
 
-def _as_openssh(text: str, passphrase: str | None) -> str:
-    """A PKCS#8 key, OpenSSL's default, in the format that paramiko reads; any other text as it is."""
+def _to_openssh(text: str, passphrase: str | None) -> str:
+    """Convert a PKCS#8 key, OpenSSL's default, to the format that paramiko reads; return any other text unchanged."""
     if "BEGIN PRIVATE KEY" not in text and "BEGIN ENCRYPTED PRIVATE KEY" not in text:
         return text
     password = passphrase.encode() if passphrase and "ENCRYPTED" in text else None
     try:
         key = serialization.load_pem_private_key(text.strip().encode(), password)
-        formats = serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH
-        return key.private_bytes(*formats, serialization.NoEncryption()).decode()
-    except Exception:  # cryptography has as many types; the caller says what is wrong
+        content = key.private_bytes(
+            encoding=serialization.Encoding.PEM,
+            format=serialization.PrivateFormat.OpenSSH,
+            encryption_algorithm=serialization.NoEncryption(),
+        )
+    except Exception:  # cryptography has no common type either; the caller explains the mistake
         return text
+    return content.decode()
 
 
 def connect(settings: Ec2Settings, key: paramiko.PKey) -> paramiko.SSHClient:
     """Log in. The host key must be the pinned one or be in the known_hosts file; it is never added automatically.
 
-    Raises MarketplaceError if the host or user is refused, RemoteInterrupted if trying again may help.
+    Raises MarketplaceError if the host key or the user is refused, RemoteInterrupted if trying again may help.
     """
-    host, where = str(settings.host), f"{settings.host}:{settings.port}"
+    host = str(settings.host)
+    where = f"{settings.host}:{settings.port}"
     client = paramiko.SSHClient()
     if settings.fingerprint is None:
         _load_known_hosts(client, settings.known_hosts)
@@ -93,7 +99,7 @@ def connect(settings: Ec2Settings, key: paramiko.PKey) -> paramiko.SSHClient:
             timeout=CONNECT_SECONDS,
             banner_timeout=CONNECT_SECONDS,
             auth_timeout=CONNECT_SECONDS,
-            transport_factory=_transport,
+            transport_factory=_make_transport,
         )
     except MarketplaceError:
         client.close()
@@ -121,10 +127,12 @@ def connect(settings: Ec2Settings, key: paramiko.PKey) -> paramiko.SSHClient:
     return client
 
 
-def _transport(sock, **arguments):  # type: ignore[no-untyped-def]  # paramiko passes what it likes
-    transport = paramiko.Transport(sock, default_window_size=WINDOW, default_max_packet_size=PACKET, **arguments)
+def _make_transport(sock, **arguments):  # type: ignore[no-untyped-def]  # paramiko's arguments vary
+    transport = paramiko.Transport(
+        sock, default_window_size=WINDOW_BYTES, default_max_packet_size=PACKET_BYTES, **arguments
+    )
     options = transport.get_security_options()
-    # AES-GCM first: it needs no separate MAC, which halves the time per packet.
+    # AES-GCM first: it needs no separate MAC, so a packet takes half the time.
     options.ciphers = tuple(sorted(options.ciphers, key=lambda name: "gcm" not in name))
     return transport
 
@@ -141,20 +149,21 @@ class _PinnedKey(paramiko.MissingHostKeyPolicy):  # type: ignore[misc]  # parami
     """Accepts the host key that has the pinned fingerprint, and refuses every other."""
 
     def __init__(self, fingerprint: str | None, where: str) -> None:
-        self._fingerprint, self._where = fingerprint, where
+        self._fingerprint = fingerprint
+        self._where = where
 
     def missing_host_key(self, client: paramiko.SSHClient, hostname: str, key: paramiko.PKey) -> None:
-        """Called by paramiko for a key that no known_hosts file settles."""
-        shown = f"{key.get_name()} {key.fingerprint}"
+        """Accept or refuse a host key that is in no known_hosts file; paramiko calls this."""
+        shown_key = f"{key.get_name()} {key.fingerprint}"
         if self._fingerprint is None:
             raise MarketplaceError(
-                f"the host key of {self._where} is not known: it shows {shown}. If that is what its owner says "
+                f"the host key of {self._where} is not known: it shows {shown_key}. If its owner confirms that key "
                 "(ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub there), pin it: "
                 f"fetch.ec2.fingerprint={key.fingerprint}"
             )
         if key.fingerprint != self._fingerprint:
             raise MarketplaceError(
-                f"the host key of {self._where} is not the pinned one: it shows {shown}, and fetch.ec2.fingerprint "
+                f"the host key of {self._where} is not the pinned one: it shows {shown_key}, and fetch.ec2.fingerprint "
                 f"is {self._fingerprint}. Somebody may be listening in; ask the machine's owner before you pin another."
             )
 

@@ -1,5 +1,5 @@
-"""A marketplace drawn on the spot: seeded, of any size, without a network, and as dirty as a real one.
+"""A made-up marketplace: seeded, of any size, drawn without a network, and as messy as a real one.
 
-`listings` makes up the tables and the plan of every photo, `drawing` paints one photo, `defects` spoils some of them,
-`dump` puts them together.
+`listings` makes up the products, `drawing` paints one photo, `defects` spoils some of the photos and rows, and `dump`
+puts them together.
 """

@@ -1,13 +1,13 @@
-"""The defects of real marketplaces planted in a made-up one, with an answer sheet: what must happen to each."""
+"""Plant the defects of real marketplaces in a made-up one, with an answer sheet: what must happen to each."""
 
 import io
 import struct
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 from PIL import Image
 
 from marketplace.sources.sample.drawing import draw_photo
@@ -17,8 +17,8 @@ KEPT = "image kept: upright, 3-channel RGB"
 REJECTED = "image rejected, counted and reported; the run goes on"
 DROPPED = "dropped, counted"
 
-# Ways in which tables are dirty though nothing is lost, with the share of the rows that are.
-DIRT = {
+# Shares of rows that are hard to read, though nothing in them is lost.
+DIRT_SHARES = {
     "carriage_return": 0.3,
     "mojibake": 0.03,
     "comma": 0.02,
@@ -31,48 +31,59 @@ DIRT = {
 
 @dataclass(frozen=True)
 class Photo:
-    """The recipe of one file: a product painted with a seed, saved in an encoding."""
+    """The recipe of a file: a product painted with a seed and saved in an encoding."""
 
     product: Product
     seed: tuple[int, ...]
     encoding: str = "jpeg"
 
 
+class Answer(NamedTuple):
+    """A row of the answer sheet: a planted defect, and what must happen to it."""
+
+    kind: str
+    image_id: str  # empty for a defect of a product, as product_id is for a defect of a file
+    product_id: str
+    expected: str
+
+
+class ImageRow(NamedTuple):
+    """A row of images.csv."""
+
+    id: str
+    product_id: str
+
+
 @dataclass
 class Plan:
-    """A spoilt marketplace: rows, the recipe of every file, and the answer sheet."""
+    """A spoilt marketplace: the rows of its tables, the recipe of every file, and the answer sheet."""
 
     products: list[dict[str, str]]
-    images: list[tuple[str, str]]
-    photos: dict[str, Photo]
-    _answers: list[tuple[str, str, str, str]] = field(default_factory=list)
-
-    @property
-    def answers(self) -> pd.DataFrame:
-        """kind, image_id, product_id, expected: one row for every planted defect."""
-        return pd.DataFrame(self._answers, columns=["kind", "image_id", "product_id", "expected"], dtype=str)
+    images: list[ImageRow]
+    photos: dict[str, Photo]  # by file name
+    answers: list[Answer] = field(default_factory=list)
 
     def note(self, kind: str, image_id: str, product_id: str, expected: str) -> None:
         """Add a row to the answer sheet."""
-        self._answers.append((kind, image_id, product_id, expected))
+        self.answers.append(Answer(kind=kind, image_id=image_id, product_id=product_id, expected=expected))
 
     def products_csv(self) -> bytes:
-        """products.csv as marketplaces write it: an index without a name, bare `\\r` in unquoted fields."""
-        return _csv(["", *self.products[0]], [[str(i), *row.values()] for i, row in enumerate(self.products)])
+        """Return products.csv as marketplaces write it: a nameless index, bare `\\r` in unquoted fields."""
+        return _to_csv(["", *self.products[0]], [[str(i), *row.values()] for i, row in enumerate(self.products)])
 
     def images_csv(self) -> bytes:
-        """images.csv, likewise."""
-        return _csv(["", "id", "product_id"], [[str(i), *row] for i, row in enumerate(self.images)])
+        """Return images.csv, likewise."""
+        return _to_csv(["", *ImageRow._fields], [[str(i), *row] for i, row in enumerate(self.images)])
 
 
 def plant_defects(listings: list[Product], rate: float, seed: int) -> Plan:
     """List the products and plant every kind of defect in the share `rate` of the photos or products (one at least)."""
     rng = np.random.default_rng([seed, 1])
     plan = Plan(
-        products=[_row(product, rng, dirty=rate > 0) for product in listings],
-        images=[(image_id, product.id) for product in listings for image_id in product.image_ids],
+        products=[_make_row(product, rng, dirty=rate > 0) for product in listings],
+        images=[ImageRow(id=image_id, product_id=product.id) for product in listings for image_id in product.image_ids],
         photos={
-            f"{image_id}.jpg": Photo(product, (seed, 2, index, photo))
+            f"{image_id}.jpg": Photo(product=product, seed=(seed, 2, index, photo))
             for index, product in enumerate(listings)
             for photo, image_id in enumerate(product.image_ids)
         },
@@ -87,12 +98,14 @@ def plant_defects(listings: list[Product], rate: float, seed: int) -> Plan:
 def _spoil_files(plan: Plan, rng: np.random.Generator, rate: float) -> None:
     names = [str(name) for name in rng.permutation(sorted(plan.photos))]
     n = max(1, round(rate * len(names)))
-    for encoding, expected in [(kind, KEPT) for kind in _READABLE] + [(kind, REJECTED) for kind in _UNREADABLE]:
+    for encoding in (*_READABLE, *_UNREADABLE):
         for _ in range(1 if encoding == "bomb" else n):
             if not names:
                 return
             name = names.pop()
-            photo = plan.photos[name] = replace(plan.photos[name], encoding=encoding)
+            photo = replace(plan.photos[name], encoding=encoding)
+            plan.photos[name] = photo
+            expected = KEPT if encoding in _READABLE else REJECTED
             plan.note(encoding, name.removesuffix(".jpg"), photo.product.id, expected)
     for conflicting in (False, True):
         kind = "identical-photo-conflicting-category" if conflicting else "identical-photo"
@@ -108,13 +121,14 @@ def _spoil_files(plan: Plan, rng: np.random.Generator, rate: float) -> None:
 
 
 def _pop_pair(plan: Plan, names: list[str], conflicting: bool) -> tuple[str, str] | None:
-    """Take two sound photos of different products from `names`, of one root category or of two."""
+    """Take two sound photos of different products from `names`; with `conflicting`, of different root categories."""
     while names:
         copy = names.pop()
-        mine = plan.photos[copy].product
+        product = plan.photos[copy].product
         for original in names:
-            other = plan.photos[original].product
-            if other.id != mine.id and (other.category != mine.category) == conflicting:
+            original_product = plan.photos[original].product
+            conflicts = original_product.category != product.category
+            if original_product.id != product.id and conflicts == conflicting:
                 names.remove(original)
                 return copy, original
     return None
@@ -129,67 +143,69 @@ def _spoil_rows(plan: Plan, listings: list[Product], rng: np.random.Generator, r
             plan.products.append(dict(row))
             plan.note("repeated-product-row", "", row["id"], "kept once")
     for index in range(n):
-        lonely = make_id(seed, "lonely product", index)
-        plan.products.append({**plan.products[index], "id": lonely})
-        plan.note("product-without-image", "", lonely, DROPPED)
+        lonely_id = make_id(seed, "lonely product", index)
+        plan.products.append({**plan.products[index], "id": lonely_id})
+        plan.note("product-without-image", "", lonely_id, DROPPED)
 
         photo = plan.photos[f"{listings[index].image_ids[0]}.jpg"]
-        stray = make_id(seed, "stray file", index)
-        plan.photos[f"{stray}.jpg"] = replace(photo, seed=(*photo.seed, 1), encoding="jpeg")
-        plan.note("file-without-row", stray, "", "ignored, counted")
+        stray_id = make_id(seed, "stray file", index)
+        plan.photos[f"{stray_id}.jpg"] = replace(photo, seed=(*photo.seed, 1), encoding="jpeg")
+        plan.note("file-without-row", stray_id, "", "ignored, counted")
 
-        orphan = make_id(seed, "orphan image", index)
-        plan.images.append((orphan, make_id(seed, "unknown product", index)))
-        plan.photos[f"{orphan}.jpg"] = replace(photo, seed=(*photo.seed, 2), encoding="jpeg")
-        plan.note("image-of-unknown-product", orphan, "", DROPPED)
+        orphan_id = make_id(seed, "orphan image", index)
+        plan.images.append(ImageRow(id=orphan_id, product_id=make_id(seed, "unknown product", index)))
+        plan.photos[f"{orphan_id}.jpg"] = replace(photo, seed=(*photo.seed, 2), encoding="jpeg")
+        plan.note("image-of-unknown-product", orphan_id, "", DROPPED)
 
-        missing = make_id(seed, "missing file", index)
-        plan.images.append((missing, listings[index].id))
-        plan.note("row-without-file", missing, listings[index].id, DROPPED)
+        missing_id = make_id(seed, "missing file", index)
+        plan.images.append(ImageRow(id=missing_id, product_id=listings[index].id))
+        plan.note("row-without-file", missing_id, listings[index].id, DROPPED)
 
 
-def _row(product: Product, rng: np.random.Generator, dirty: bool) -> dict[str, str]:
-    """A row of products.csv; a dirty one is harder to read, but means the same."""
-    pounds = f"{product.pence / 100:,.2f}"
+def _make_row(product: Product, rng: np.random.Generator, dirty: bool) -> dict[str, str]:
+    """Make a row of products.csv; a dirty one is harder to read, but means the same."""
     row = {
         "id": product.id,
         "product_name": product.name,
         "category": product.path,
         "product_description": product.description,
-        "price": f"£{pounds}",
+        "price": f"£{product.pence / 100:,.2f}",
         "location": product.location,
     }
-    chosen = {kind for kind, share in DIRT.items() if rng.random() < share} if dirty else set()
-    if "carriage_return" in chosen:
+    dirt = {kind for kind, share in DIRT_SHARES.items() if rng.random() < share} if dirty else set()
+    if "carriage_return" in dirt:
         row["product_description"] += "\rCollection only"
-    if "free" in chosen:
+    if "free" in dirt:
         row["price"] = "£0.00"
-    if "joke" in chosen:
+    if "joke" in dirt:
         row["price"] = "£10,000,000.00"
-    if "mojibake" in chosen:
+    if "mojibake" in dirt:
         row["price"] = row["price"].encode().decode("latin-1")
         row["product_name"] = ("Café chic " + row["product_name"]).encode().decode("latin-1")
-    if "emoji" in chosen:
+    if "emoji" in dirt:
         row["product_name"] = "✨ " + row["product_name"]
-    if "comma" in chosen:
+    if "comma" in dirt:
         row["price"] += ","
         row["category"] = row["category"].replace(" / ", ", / ", 1)
-    elif "slash" in chosen:
+    elif "slash" in dirt:
         row["category"] = row["category"].replace(" / ", "/ ", 1)
     return row
 
 
-def _csv(header: list[str], rows: list[list[str]]) -> bytes:
-    def quoted(value: str) -> str:
-        return '"' + value.replace('"', '""') + '"' if any(mark in value for mark in ',"\n') else value
-
-    return "".join(",".join(map(quoted, row)) + "\n" for row in [header, *rows]).encode()
+def _to_csv(header: list[str], rows: list[list[str]]) -> bytes:
+    return "".join(",".join(map(_quote, row)) + "\n" for row in [header, *rows]).encode()
 
 
-def photo_bytes(photo: Photo) -> bytes:
+def _quote(value: str) -> str:
+    if any(mark in value for mark in ',"\n'):
+        return '"' + value.replace('"', '""') + '"'
+    return value
+
+
+def render_photo(photo: Photo) -> bytes:
     """Paint a photo and save it in its encoding."""
     image = draw_photo(photo.product, list(photo.seed))
-    return (_READABLE | _UNREADABLE)[photo.encoding](image) if photo.encoding != "jpeg" else _jpeg(image)
+    return _ENCODERS[photo.encoding](image)
 
 
 def _save(image: Image.Image, **options: object) -> bytes:
@@ -198,54 +214,58 @@ def _save(image: Image.Image, **options: object) -> bytes:
     return content.getvalue()
 
 
-def _jpeg(image: Image.Image) -> bytes:
+def _save_jpeg(image: Image.Image) -> bytes:
     return _save(image, format="JPEG", quality=88)
 
 
-def _truncated(image: Image.Image) -> bytes:
-    content = _jpeg(image)
+def _save_truncated(image: Image.Image) -> bytes:
+    content = _save_jpeg(image)
     return content[: len(content) // 2]
 
 
-def _exif_rotated(image: Image.Image) -> bytes:
+def _save_rotated(image: Image.Image) -> bytes:
     exif = Image.Exif()
     exif[0x0112] = 6  # "turn me 90 degrees clockwise"
     return _save(image.transpose(Image.Transpose.ROTATE_90), format="JPEG", quality=88, exif=exif)
 
 
-def _rgba(image: Image.Image) -> bytes:
-    see_through = image.copy()
+def _save_rgba(image: Image.Image) -> bytes:
+    transparent = image.copy()
     ramp = Image.linear_gradient("L").resize(image.size).point(lambda value: min(255, value * 4))
-    see_through.putalpha(ramp)
-    return _save(see_through, format="PNG", compress_level=1)
+    transparent.putalpha(ramp)
+    return _save(transparent, format="PNG", compress_level=1)
 
 
-def _png16(image: Image.Image) -> bytes:
+def _save_png16(image: Image.Image) -> bytes:
     grey = np.asarray(image.convert("L")).astype(np.uint16) * 257
     return _save(Image.fromarray(grey), format="PNG", compress_level=1)
 
 
-def _bomb(image: Image.Image) -> bytes:
-    def chunk(kind: bytes, body: bytes) -> bytes:
-        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-
+def _save_bomb(image: Image.Image) -> bytes:
+    """Return a small PNG that claims to have 60,000 x 60,000 pixels."""
     header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
     rows = zlib.compress(bytes(100_000), 9)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+    chunks = _png_chunk(b"IHDR", header) + _png_chunk(b"IDAT", rows) + _png_chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + chunks
+
+
+def _png_chunk(kind: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
 
 _READABLE: dict[str, Callable[[Image.Image], bytes]] = {
     "webp": lambda image: _save(image, format="WEBP", quality=85),
-    "exif-rotated": _exif_rotated,
-    "png-rgba": _rgba,
+    "exif-rotated": _save_rotated,
+    "png-rgba": _save_rgba,
     "png-palette": lambda image: _save(image.quantize(64), format="PNG"),
-    "png-16bit": _png16,
-    "greyscale": lambda image: _jpeg(image.convert("L")),
-    "cmyk": lambda image: _jpeg(image.convert("CMYK")),
+    "png-16bit": _save_png16,
+    "greyscale": lambda image: _save_jpeg(image.convert("L")),
+    "cmyk": lambda image: _save_jpeg(image.convert("CMYK")),
 }
 _UNREADABLE: dict[str, Callable[[Image.Image], bytes]] = {
-    "truncated": _truncated,
+    "truncated": _save_truncated,
     "zero-bytes": lambda image: b"",
     "html-error-page": lambda image: b"<!DOCTYPE html><html><body><h1>503 Service Unavailable</h1></body></html>",
-    "bomb": _bomb,
+    "bomb": _save_bomb,
 }
+_ENCODERS = {"jpeg": _save_jpeg, **_READABLE, **_UNREADABLE}

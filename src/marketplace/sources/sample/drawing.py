@@ -1,4 +1,4 @@
-"""Paint one photo of a made-up product: its icon in its colours, in some pose, light and place."""
+"""Paint a photo of a made-up product: its icon in its colours, with a random pose, light and background."""
 
 import json
 from functools import cache, lru_cache
@@ -10,17 +10,17 @@ from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 from marketplace.sources.sample.listings import Product
 
-SHAPES = ((288, 288), (288, 216), (216, 288))
+PHOTO_SIZES = ((288, 288), (288, 216), (216, 288))
 
 
 def draw_photo(product: Product, seed: list[int]) -> Image.Image:
-    """An RGB photo of the product, at most 288 px a side; the same `seed` gives the same photo."""
+    """Paint an RGB photo of the product, at most 288 px a side; the same `seed` gives the same photo."""
     rng = np.random.default_rng(seed)
-    width, height = SHAPES[rng.integers(len(SHAPES))]
-    scene = _background(rng, width, height)
+    width, height = PHOTO_SIZES[rng.integers(len(PHOTO_SIZES))]
+    scene = _paint_background(rng, width, height)
 
     side = round(min(width, height) * rng.uniform(0.5, 0.85))
-    mask, paint = _object(rng, product, side)
+    mask, paint = _paint_object(rng, product, side)
     x = round((width - mask.width) * rng.uniform(0.3, 0.7))
     y = round((height - mask.height) * rng.uniform(0.3, 0.7))
 
@@ -31,17 +31,18 @@ def draw_photo(product: Product, seed: list[int]) -> Image.Image:
     return _develop(rng, scene)
 
 
-def _object(rng: np.random.Generator, product: Product, side: int) -> tuple[Image.Image, Image.Image]:
-    """The product as a mask and the paint under it, turned and lit together."""
-    mask = _icon(product.icon, side)
-    paint = _pattern(product, side)
+def _paint_object(rng: np.random.Generator, product: Product, side: int) -> tuple[Image.Image, Image.Image]:
+    """Return the product as a mask and the paint under it, both in the same pose."""
+    mask = _draw_icon(product.icon, side)
+    paint = _paint_pattern(product, side)
     across = np.linspace(rng.uniform(0.7, 1.1), rng.uniform(0.7, 1.2), side)
     down = np.linspace(rng.uniform(1.0, 1.25), rng.uniform(0.6, 0.95), side)
     lit = np.asarray(paint) * (across[None, :, None] * down[:, None, None])
     paint = Image.fromarray(lit.clip(0, 255).astype(np.uint8))
     if rng.random() < 0.3:
         mask, paint = (layer.transpose(Image.Transpose.FLIP_LEFT_RIGHT) for layer in (mask, paint))
-    shear, angle = rng.normal(0, 0.12), rng.normal(0, 18)
+    shear = rng.normal(0, 0.12)
+    angle = rng.normal(0, 18)
     slant = (1, shear, -shear * side / 2, 0, 1, 0)
     mask, paint = (
         layer.transform(layer.size, Image.Transform.AFFINE, slant, Image.Resampling.BILINEAR).rotate(
@@ -52,7 +53,7 @@ def _object(rng: np.random.Generator, product: Product, side: int) -> tuple[Imag
     return mask, paint
 
 
-def _pattern(product: Product, side: int) -> Image.Image:
+def _paint_pattern(product: Product, side: int) -> Image.Image:
     first, second = product.colours
     paint = Image.new("RGB", (side, side), first)
     draw = ImageDraw.Draw(paint)
@@ -74,9 +75,9 @@ def _pattern(product: Product, side: int) -> Image.Image:
     return paint
 
 
-def _icon(name: str, side: int) -> Image.Image:
-    """The icon as a `side` x `side` mask, scaled to fill it."""
-    glyph = _glyph(name)
+def _draw_icon(name: str, side: int) -> Image.Image:
+    """Return the icon as a `side` x `side` mask, scaled to fill it."""
+    glyph = _draw_glyph(name)
     scale = side / max(glyph.size)
     fitted = glyph.resize((round(glyph.width * scale), round(glyph.height * scale)), Image.Resampling.LANCZOS)
     mask = Image.new("L", (side, side))
@@ -85,8 +86,8 @@ def _icon(name: str, side: int) -> Image.Image:
 
 
 @lru_cache(maxsize=128)
-def _glyph(name: str) -> Image.Image:
-    codepoint = chr(int(_icons()[name]["unicode"], 16))
+def _draw_glyph(name: str) -> Image.Image:
+    codepoint = chr(int(_read_icons()[name]["unicode"], 16))
     font = ImageFont.truetype(str(_font_awesome() / "webfonts" / "fa-solid-900.ttf"), 240)
     left, top, right, bottom = (int(edge) for edge in font.getbbox(codepoint))
     glyph = Image.new("L", (right - left, bottom - top))
@@ -95,22 +96,21 @@ def _glyph(name: str) -> Image.Image:
 
 
 @cache
-def _icons() -> dict[str, dict[str, str]]:
-    icons: dict[str, dict[str, str]] = json.loads((_font_awesome() / "metadata" / "icons.json").read_bytes())
-    return icons
+def _read_icons() -> dict[str, dict[str, str]]:
+    return json.loads((_font_awesome() / "metadata" / "icons.json").read_bytes())
 
 
 def _font_awesome() -> Path:
     return Path(fontawesomefree.__file__).parent / "static" / "fontawesomefree"
 
 
-def _background(rng: np.random.Generator, width: int, height: int) -> Image.Image:
-    """A wall or a table top: a muted colour, soft blotches and a fall of light."""
+def _paint_background(rng: np.random.Generator, width: int, height: int) -> Image.Image:
+    """Paint a wall or a table top in a muted colour, with soft blotches and light from above or below."""
     colour = rng.uniform(70, 225) + rng.normal(0, 18, 3)
     blotches = rng.normal(0, rng.uniform(4, 22), (6, 6)).astype(np.float32)
     blotches = np.asarray(Image.fromarray(blotches).resize((width, height), Image.Resampling.BICUBIC))
-    fall = np.linspace(-1, 1, height) * rng.normal(0, 20)
-    scene = colour + blotches[:, :, None] + fall[:, None, None]
+    light = np.linspace(-1, 1, height) * rng.normal(0, 20)
+    scene = colour + blotches[:, :, None] + light[:, None, None]
     if rng.random() < 0.5:  # the edge of the table
         edge = rng.integers(height // 2, height)
         scene[edge:] = scene[edge:] * rng.uniform(0.55, 0.9) + rng.normal(0, 14, 3)
@@ -118,7 +118,7 @@ def _background(rng: np.random.Generator, width: int, height: int) -> Image.Imag
 
 
 def _develop(rng: np.random.Generator, scene: Image.Image) -> Image.Image:
-    """The camera: exposure, white balance, focus and grain."""
+    """Do what a camera does: exposure, white balance, focus and grain."""
     if rng.random() < 0.3:
         scene = scene.filter(ImageFilter.GaussianBlur(rng.uniform(0.3, 1.4)))
     gain = rng.uniform(0.65, 1.2) * (1 + rng.normal(0, 0.05, 3))

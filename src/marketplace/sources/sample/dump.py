@@ -1,18 +1,19 @@
-"""The drawn marketplace as a dump."""
+"""The made-up marketplace as a dump."""
 
 from collections.abc import Iterator
 from typing import Annotated
 
+import pandas as pd
 from pydantic import Field
 
 from marketplace.common.params import Section
 from marketplace.compute.parallel import in_parallel
-from marketplace.sources.sample.defects import Photo, photo_bytes, plant_defects
+from marketplace.sources.sample.defects import Answer, Photo, plant_defects, render_photo
 from marketplace.sources.sample.listings import make_listings
 
 
 class SampleSettings(Section):
-    """The marketplace to draw: how large, which one, how dirty."""
+    """The size, the seed and the share of defects of the marketplace to make up."""
 
     products: Annotated[int, Field(ge=1)]
     seed: Annotated[int, Field(ge=0)]
@@ -20,26 +21,26 @@ class SampleSettings(Section):
 
 
 class SampleDump:
-    """The drawn dump of `fetch.sample`; `answers` says what must happen to each planted defect."""
+    """The dump of `fetch.sample`; `answers` says what must happen to each planted defect."""
 
     def __init__(self, settings: SampleSettings) -> None:
         listings = make_listings(settings.products, settings.seed)
         self._plan = plant_defects(listings, settings.defect_rate, settings.seed)
-        self.answers = self._plan.answers
+        self.answers = pd.DataFrame(self._plan.answers, columns=Answer._fields, dtype=str)
 
     def table(self, name: str) -> bytes:
-        """The bytes of `products.csv` or `images.csv`."""
-        return {"products.csv": self._plan.products_csv, "images.csv": self._plan.images_csv}[name]()
+        """Return the bytes of `products.csv` or `images.csv`."""
+        return self._plan.products_csv() if name == "products.csv" else self._plan.images_csv()
 
     def photo_names(self) -> list[str]:
-        """The names of all files in the folder of photos."""
+        """Return the names of all files in the folder of photos."""
         return list(self._plan.photos)
 
     def photo(self, name: str) -> Photo:
-        """The recipe of a photo: what it shows, and in which encoding."""
+        """Return the recipe of a photo: its product, and its encoding."""
         return self._plan.photos[name]
 
     def read_photos(self, names: list[str]) -> Iterator[tuple[str, bytes]]:
         """Draw the named photos, in the order given, on all cores."""
-        photos = in_parallel(photo_bytes, [(self.photo(name),) for name in names])
+        photos = in_parallel(render_photo, [(self.photo(name),) for name in names])
         yield from zip(names, photos, strict=True)

@@ -1,4 +1,4 @@
-"""The made-up listings: 13 root categories, a few kinds of product in each, and what each product looks like."""
+"""Made-up listings: 13 root categories, a few kinds of product in each, and the look of every product."""
 
 import uuid
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ PHOTOS_PER_PRODUCT = {1: 0.15, 2: 0.75, 3: 0.10}
 
 @dataclass(frozen=True)
 class Product:
-    """One made-up product: how it is listed and how it looks."""
+    """A made-up product: its listing and its look."""
 
     id: str
     name: str
@@ -52,7 +52,7 @@ class Product:
 
 
 def make_listings(n_products: int, seed: int) -> list[Product]:
-    """Make up `n_products` listings; product i does not depend on how many there are."""
+    """Make up `n_products` listings; product i does not depend on their number."""
     return [_make_product(index, seed) for index in range(n_products)]
 
 
@@ -62,26 +62,26 @@ def _make_product(index: int, seed: int) -> Product:
     root = roots[index % len(roots)]
     icon = str(rng.choice(CATEGORIES[root]))
     kind = icon.replace("-", " ")
-    names = [str(name) for name in rng.choice(list(COLOURS), 2, replace=False)]
+    colour_names = [str(name) for name in rng.choice(list(COLOURS), 2, replace=False)]
     pattern = str(rng.choice(PATTERNS))
     location = str(rng.choice(LOCATIONS))
     n_photos = rng.choice(list(PHOTOS_PER_PRODUCT), p=list(PHOTOS_PER_PRODUCT.values()))
-    shades = [tuple(int(c) for c in np.clip(COLOURS[name] + rng.normal(0, 12, 3), 0, 255)) for name in names]
+    colours = [tuple(int(c) for c in np.clip(COLOURS[name] + rng.normal(0, 12, 3), 0, 255)) for name in colour_names]
     return Product(
         id=make_id(seed, "product", index),
-        name=f"{names[0]} {kind} | in {location} | Listings",
+        name=f"{colour_names[0]} {kind} | in {location} | Listings",
         category=root,
         path=f"{root} / {kind.capitalize()}",
-        description=f"{names[0]} {kind}, {pattern}, with {names[1].lower()}. Used with care.",
+        description=f"{colour_names[0]} {kind}, {pattern}, with {colour_names[1].lower()}. Used with care.",
         pence=int(np.exp(rng.normal(7.5, 1.3))),
         location=location,
         icon=icon,
         pattern=pattern,
-        colours=(shades[0], shades[1]),  # type: ignore[arg-type]
+        colours=(colours[0], colours[1]),  # type: ignore[arg-type]
         image_ids=tuple(make_id(seed, "image", index, photo) for photo in range(n_photos)),
     )
 
 
 def make_id(*parts: object) -> str:
-    """A UUID that depends on its parts alone."""
+    """Return a UUID that depends only on the parts."""
     return str(uuid.uuid5(uuid.NAMESPACE_URL, "marketplace/" + "/".join(map(str, parts))))
