@@ -1,6 +1,7 @@
 import errno
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from uuid import uuid4
@@ -41,6 +42,49 @@ def test_what_was_written_is_found_by_its_key(written: list[list[int]], asked: l
     there = np.flatnonzero(~found.missing)
     if len(there):
         np.testing.assert_array_equal(found.read(there), values[there])
+
+
+@given(stored=st.sets(st.integers(0, 30)), numbers=st.lists(st.integers(0, 30)), pack=st.integers(1, 4))
+def test_fill_computes_what_is_missing_and_stores_it(stored: set[int], numbers: list[int], pack: int) -> None:
+    packs = Packs({"test": uuid4().hex})
+    keys, values = arrays_of(numbers)
+    calls: list[int] = []
+
+    def compute(rows: np.ndarray) -> Iterator[np.ndarray]:
+        for row in rows.tolist():
+            calls.append(numbers[row])
+            yield values[row]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("marketplace.compute.packs.PACK", pack)
+        packs.write(*arrays_of(sorted(stored)))
+        np.testing.assert_array_equal(packs.fill(packs.find(keys), compute).reshape(-1, 2), values)
+        assert calls == [number for number in numbers if number not in stored]
+        calls.clear()
+        np.testing.assert_array_equal(packs.fill(packs.find(keys), compute).reshape(-1, 2), values)
+        assert not calls
+
+
+def test_fill_keeps_the_packs_of_a_killed_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("marketplace.compute.packs.PACK", 2)
+    packs = Packs({"kind": 1})
+    keys, values = arrays_of([1, 2, 3, 4, 5])
+
+    def compute(rows: np.ndarray) -> Iterator[np.ndarray]:
+        yield from values[rows[:3]]
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        packs.fill(packs.find(keys), compute)
+    assert packs.find(keys).missing.tolist() == [False, False, True, True, True]
+
+
+def test_fill_computes_what_there_is_no_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(CACHE_GIB, "0")
+    packs = Packs({"kind": 1})
+    keys, values = arrays_of([1, 2])
+    np.testing.assert_array_equal(packs.fill(packs.find(keys), lambda rows: values[rows]), values)
+    assert not files()
 
 
 def test_the_least_recently_used_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:

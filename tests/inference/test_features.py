@@ -1,6 +1,7 @@
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -39,9 +40,9 @@ def computed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     counts: list[int] = []
     half = LiveFeatures.half
 
-    def counted(self: LiveFeatures, rows: np.ndarray) -> np.ndarray:
+    def counted(self: LiveFeatures, rows: np.ndarray, *arguments: Any) -> np.ndarray:
         counts.append(len(rows))
-        return half(self, rows)
+        return half(self, rows, *arguments)
 
     monkeypatch.setattr(LiveFeatures, "half", counted)
     return counts
@@ -133,10 +134,10 @@ def test_a_killed_run_keeps_what_it_has(
     monkeypatch.setattr("marketplace.inference.features.PACK", 2)
     counted = LiveFeatures.half
 
-    def killed(self: LiveFeatures, rows: np.ndarray) -> np.ndarray:
+    def killed(self: LiveFeatures, rows: np.ndarray, *arguments: Any) -> np.ndarray:
         if 4 in rows:
             raise KeyboardInterrupt
-        return counted(self, rows)
+        return counted(self, rows, *arguments)
 
     with monkeypatch.context() as patch:
         patch.setattr(LiveFeatures, "half", killed)

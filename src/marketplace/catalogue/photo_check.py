@@ -1,9 +1,7 @@
 """Every photo opened once, to find those that cannot be used and to hash the others."""
 
-import functools
 import hashlib
-import itertools
-from importlib.metadata import version
+from collections.abc import Iterator
 from pathlib import Path
 
 import imagehash
@@ -11,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from marketplace.cluster.placement import each_shard
-from marketplace.common.files import sha256_of
-from marketplace.compute.packs import PACK, Packs, keys_of_files
+from marketplace.compute.packs import Packs, keys_of_files
+from marketplace.compute.recipe import recipe
 from marketplace.photos import codec, metadata
 from marketplace.photos.codec import UnreadableImageError, decode
 from marketplace.raw.shards import read_shard, shard_paths
@@ -37,24 +35,24 @@ def check_shards(folder: Path) -> pd.DataFrame:
 
 def _check_shard(path: Path) -> list[tuple[str, str, str, str]]:
     """Name, sha256, reason and phash of every file of a shard; a file that the cache knows is not opened again."""
-    packs = Packs(_origin())
-    rows: list[tuple[str, str, str, str]] = []
-    new: dict[str, tuple[str, str]] = {}
-    photos = read_shard(path)
-    while some := list(itertools.islice(photos, PACK)):
-        hashes = [hashlib.sha256(content).hexdigest() for _, content in some]
-        found = packs.find(keys_of_files(hashes))
-        for place, ((name, content), sha256) in enumerate(zip(some, hashes, strict=True)):
-            if found.missing[place]:
-                new[sha256] = reason, phash = _checked(content)
-            else:
-                reason, phash = (text.decode() for text in found.read(np.array([place]))[0])
-            rows.append((name, sha256, reason, phash))
-    keys = keys_of_files(list(new))
-    values = np.array(list(new.values()), dtype=CHECKED)
-    if len(new) and packs.make_room(values.nbytes, keys):
-        packs.write(keys, values)
-    return rows
+    names = []
+    hashes = []
+    for name, content in read_shard(path):
+        names.append(name)
+        hashes.append(hashlib.sha256(content).hexdigest())
+
+    def check(rows: np.ndarray) -> Iterator[np.ndarray]:
+        new = set(rows.tolist())
+        for row, (_, content) in enumerate(read_shard(path)):
+            if row in new:
+                yield np.array(_checked(content), CHECKED)
+
+    packs = Packs(recipe((__file__, codec.__file__, metadata.__file__), ("pillow", "simplejpeg", "imagehash")))
+    checks = packs.fill(packs.find(keys_of_files(hashes)), check)
+    return [
+        (name, sha256, reason.decode(), phash.decode())
+        for name, sha256, (reason, phash) in zip(names, hashes, checks, strict=True)
+    ]
 
 
 def _checked(content: bytes) -> tuple[str, str]:
@@ -63,10 +61,3 @@ def _checked(content: bytes) -> tuple[str, str]:
         return "", str(imagehash.phash(image, hash_size=HASH_SIDE))
     except UnreadableImageError as error:
         return error.reason, ""
-
-
-@functools.cache
-def _origin() -> dict[str, object]:
-    """What determines the result for a file, besides its bytes."""
-    code = [sha256_of(Path(file)) for file in (__file__, codec.__file__, metadata.__file__)]
-    return {"check": code, "versions": [version("pillow"), version("simplejpeg"), version("imagehash")]}

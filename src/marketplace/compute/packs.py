@@ -12,10 +12,10 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,9 @@ KEY = np.dtype("S32")  # 128 bits in hex
 PACK = 512  # arrays: a killed run loses the work on at most as many
 COUNT, TRAILER = 8, 12  # bytes of the number of keys, and of a seal
 STALE_SECONDS = 24 * 3600
+
+# From positions of keys to the arrays of these keys, in the same order.
+Compute = Callable[[np.ndarray], Iterable[np.ndarray]]
 
 
 def keys_of_files(sha256: Sequence[str]) -> np.ndarray:
@@ -60,9 +63,10 @@ def room_gib() -> float:
 
 
 @dataclass(frozen=True)
-class Found:
-    """Where the arrays of some keys are: a pack and a place in it for each, and -1 for those that are not there."""
+class Lookup:
+    """Where the arrays of some keys are: a pack and a place in it for each, and -1 for those that are not stored."""
 
+    keys: np.ndarray  # (N,)
     packs: Sequence[np.ndarray]  # memory-mapped
     pack: np.ndarray  # (N,) int64
     place: np.ndarray  # (N,) int64
@@ -72,50 +76,73 @@ class Found:
         """Which of the keys have no array: `(N,) bool`."""
         return self.pack < 0
 
-    def read(self, which: np.ndarray) -> np.ndarray:
-        """The arrays `(B, ...)` of the keys at the places `which`, none of them missing."""
-        found = np.empty((len(which), *self.packs[0].shape[1:]), self.packs[0].dtype)
-        packs = self.pack[which]
+    def read(self, rows: np.ndarray) -> np.ndarray:
+        """The arrays `(B, ...)` of the keys at the positions `rows` `(B,)`, none of them missing."""
+        values = np.empty((len(rows), *self.packs[0].shape[1:]), self.packs[0].dtype)
+        packs = self.pack[rows]
         for number in np.unique(packs).tolist():
-            rows = np.flatnonzero(packs == number)
-            found[rows] = self.packs[number][self.place[which[rows]]]
+            places = np.flatnonzero(packs == number)
+            values[places] = self.packs[number][self.place[rows[places]]]
             release(self.packs[number])
-        return found
+        return values
 
 
 class Packs:
-    """The packs of one kind of array; `origin` is everything but the photo that determines an array's content."""
+    """The packs of one kind of array, made by one recipe (see `recipe.recipe`)."""
 
-    def __init__(self, origin: dict[str, Any]) -> None:
+    def __init__(self, recipe: dict[str, Any]) -> None:
         self._root = user_cache("packs")
-        self._folder = self._root / hashlib.sha256(json.dumps(origin).encode()).hexdigest()[:32]
+        self._folder = self._root / hashlib.sha256(json.dumps(recipe).encode()).hexdigest()[:32]
 
-    @cached_property
-    def _stored(self) -> tuple[list[Path], list[np.ndarray]]:
-        """All packs, and the keys in each."""
-        paths = sorted(self._folder.glob("*.npy"))
-        return paths, [_keys_of(path) for path in paths]
-
-    def find(self, keys: np.ndarray) -> Found:
+    def find(self, keys: np.ndarray) -> Lookup:
         """Where the arrays of `keys` `(N,)` are. Damaged packs are deleted, with a warning."""
-        paths, stored = self._stored
+        paths = sorted(self._folder.glob("*.npy"))
+        stored = [_keys_of(path) for path in paths]
+        pack = np.full(len(keys), -1)
+        place = np.zeros(len(keys), dtype=np.int64)
         known = np.concatenate([np.empty(0, KEY), *stored])
+        if not len(known):
+            return Lookup(keys, [], pack, place)
         order = np.argsort(known, kind="stable")
-        at = order[np.searchsorted(known, keys, sorter=order).clip(max=len(known) - 1)] if len(known) else None
-        pack, place = np.full(len(keys), -1), np.zeros(len(keys), dtype=np.int64)
-        if at is None:
-            return Found([], pack, place)
-        hit = np.flatnonzero(known[at] == keys)
-        ends = np.cumsum([len(of_pack) for of_pack in stored])
-        holder = np.searchsorted(ends, at[hit], side="right")
+        nearest = order[np.searchsorted(known, keys, sorter=order).clip(max=len(known) - 1)]
+        hits = np.flatnonzero(known[nearest] == keys)
+        ends = np.cumsum([len(keys_of_pack) for keys_of_pack in stored])
+        holders = np.searchsorted(ends, nearest[hits], side="right")
         arrays: list[np.ndarray] = []
-        for number in np.unique(holder).tolist():
-            mapped = _opened(paths[number])
-            if mapped is not None:
-                rows = hit[holder == number]
-                pack[rows], place[rows] = len(arrays), at[rows] - (ends[number] - len(stored[number]))
-                arrays.append(mapped)
-        return Found(arrays, pack, place)
+        for number in np.unique(holders).tolist():
+            array = _open(paths[number])
+            if array is not None:
+                rows = hits[holders == number]
+                pack[rows] = len(arrays)
+                place[rows] = nearest[rows] - (ends[number] - len(stored[number]))
+                arrays.append(array)
+        return Lookup(keys, arrays, pack, place)
+
+    def fill(self, lookup: Lookup, compute: Compute) -> np.ndarray:
+        """Return the arrays `(N, ...)` of a lookup's keys: what is missing is computed, and stored if there is room.
+
+        Results do not depend on what was stored. A run that is killed loses the work on at most a pack. `compute` is
+        not called if nothing is missing. Without keys, the result is `np.empty(0)`.
+        """
+        values: np.ndarray | None = None
+        for rows, part in chain(_read_stored(lookup), self._compute_missing(lookup, compute)):
+            if values is None:
+                values = np.empty((len(lookup.keys), *part.shape[1:]), part.dtype)
+            values[rows] = part
+        return np.empty(0) if values is None else values
+
+    def _compute_missing(self, lookup: Lookup, compute: Compute) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yield positions and arrays pack by pack, once each pack is stored."""
+        rows = np.flatnonzero(lookup.missing)
+        if not len(rows):
+            return
+        computed = iter(compute(rows))
+        first = next(computed)
+        fits = self.make_room(len(rows) * first.nbytes, lookup.keys)
+        for some, part in zip(cut(rows, PACK), _stack(chain([first], computed)), strict=True):
+            if fits:
+                self.write(lookup.keys[some], part)
+            yield some, part
 
     def write(self, keys: np.ndarray, values: np.ndarray) -> bool:
         """Store the arrays `values` `(n, ...)` of `keys` `(n,)` as a pack; if that fails, False, and a warning why."""
@@ -129,7 +156,6 @@ class Packs:
         except OSError as error:
             log.warning("%s cannot be written (%s): it is computed again next time", path, error.strerror)
             return False
-        self.__dict__.pop("_stored", None)
         return True
 
     def make_room(self, nbytes: int, needed: np.ndarray) -> bool:
@@ -158,6 +184,23 @@ class Packs:
         return False
 
 
+def cut(rows: np.ndarray, size: int) -> list[np.ndarray]:
+    """Cut an array into pieces of `size` rows; the last may have fewer."""
+    return [rows[start : start + size] for start in range(0, len(rows), size)]
+
+
+def _stack(arrays: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+    """Yield arrays `(...)` as packs `(n, ...)`."""
+    while some := list(islice(arrays, PACK)):
+        yield np.stack(some)
+
+
+def _read_stored(lookup: Lookup) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield positions and arrays of the keys that are not missing, some at a time."""
+    for rows in cut(np.flatnonzero(~lookup.missing), PACK):
+        yield rows, lookup.read(rows)
+
+
 def _keys_of(path: Path) -> np.ndarray:
     """The keys `(n,)` of a pack. One that has been cut has none, and is deleted."""
     try:
@@ -174,13 +217,12 @@ def _keys_of(path: Path) -> np.ndarray:
     return np.empty(0, KEY)
 
 
-def _opened(path: Path) -> np.ndarray | None:
+def _open(path: Path) -> np.ndarray | None:
     """A pack's arrays, memory-mapped; None if it is gone or damaged."""
     try:
         if is_sealed(path):
             os.utime(path)  # least recently used goes first
-            array: np.ndarray = np.load(path, mmap_mode="r")
-            return array
+            return np.load(path, mmap_mode="r")
         _drop(path)
     except FileNotFoundError:
         pass

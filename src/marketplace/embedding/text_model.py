@@ -12,6 +12,7 @@ import logging
 import shutil
 import threading
 import warnings
+from collections.abc import Iterable, Iterator
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
@@ -23,8 +24,9 @@ import numpy.typing as npt
 from marketplace.common.errors import MarketplaceError
 from marketplace.common.files import replacing, sha256_of, user_cache
 from marketplace.common.progress import progress_bar
-from marketplace.compute.packs import PACK, Packs, keys_of_files
+from marketplace.compute.packs import PACK, Packs, cut, keys_of_files
 from marketplace.compute.processor import processor
+from marketplace.compute.recipe import recipe
 from marketplace.embedding.texts import plain_text
 from marketplace.inference.compiled import compiled_model
 from marketplace.vectors.unit_length import to_unit_length
@@ -91,22 +93,22 @@ class TextModel:
         distinct = sorted(set(plain), key=lambda text: (len(text), text))
         keys = keys_of_files([hashlib.sha256(text.encode()).hexdigest() for text in distinct])
         packs = Packs(
-            {"sentence": sha256_of(self._folder / "sentence.onnx"), "arithmetic": [version("openvino"), processor()]}
+            recipe(
+                (__file__,),
+                ("openvino", "tokenizers"),
+                sentence=sha256_of(self._folder / "sentence.onnx"),
+                tokenizer=sha256_of(self._folder / "tokenizer.json"),
+                arithmetic=processor(),
+            )
         )
-        found = packs.find(keys)
-        known, new = np.flatnonzero(~found.missing), np.flatnonzero(found.missing)
-        log.info("texts: %s of %s are new", f"{len(new):,}", f"{len(distinct):,}")
-        meaning = np.empty((len(distinct), self._dimensions), np.float32)
-        if len(known):
-            meaning[known] = found.read(known)
-        room = len(new) > 0 and packs.make_room(meaning[new].nbytes, keys)
-        with progress_bar(total=len(new), what="embedding texts", unit="text") as progress:
-            for start in range(0, len(new), PACK):
-                rows = new[start : start + PACK]
-                meaning[rows] = self._meaning_in_fixed_shapes([distinct[row] for row in rows])
-                if room:
-                    packs.write(keys[rows], meaning[rows])
-                progress.update(len(rows))
+
+        def compute(rows: np.ndarray) -> Iterable[np.ndarray]:
+            meanings = self._meaning_in_fixed_shapes([distinct[row] for row in rows])
+            return progress_bar(meanings, total=len(rows), what="embedding texts", unit="text")
+
+        lookup = packs.find(keys)
+        log.info("texts: %s of %s are new", f"{lookup.missing.sum():,}", f"{len(distinct):,}")
+        meaning = packs.fill(lookup, compute)
         place = {text: row for row, text in enumerate(distinct)}
         return self._joined(plain, meaning[[place[text] for text in plain]])
 
@@ -135,19 +137,19 @@ class TextModel:
             vectors: Floats = self._sentence(ids)[0]
         return vectors
 
-    def _meaning_in_fixed_shapes(self, texts: list[str]) -> Floats:
+    def _meaning_in_fixed_shapes(self, texts: list[str]) -> Iterator[Floats]:
         """The same in batches of one size, filled up, and one of a few lengths: another shape may round otherwise."""
-        ids = [encoded.ids for encoded in self._tokenizer.encode_batch(texts)]
-        lengths = np.array([-(-len(tokens) // LENGTH_STEP) * LENGTH_STEP for tokens in ids])
-        with_words = np.array([bool(text) for text in texts])
-        vectors = np.zeros((len(texts), self._dimensions), np.float32)
-        for length in np.unique(lengths[with_words]).tolist():
-            rows = np.flatnonzero(with_words & (lengths == length))
-            for start in range(0, len(rows), BATCH):
-                batch = rows[start : start + BATCH]
-                whole = np.resize(batch, BATCH)
-                vectors[batch] = self._infer(_padded([ids[row] for row in whole], length))[: len(batch)]
-        return vectors
+        for start in range(0, len(texts), PACK):
+            some = texts[start : start + PACK]
+            ids = [encoded.ids for encoded in self._tokenizer.encode_batch(some)]
+            lengths = np.array([-(-len(tokens) // LENGTH_STEP) * LENGTH_STEP for tokens in ids])
+            with_words = np.array([bool(text) for text in some])
+            vectors = np.zeros((len(some), self._dimensions), np.float32)
+            for length in np.unique(lengths[with_words]).tolist():
+                for batch in cut(np.flatnonzero(with_words & (lengths == length)), BATCH):
+                    whole = np.resize(batch, BATCH)
+                    vectors[batch] = self._infer(_padded([ids[row] for row in whole], length))[: len(batch)]
+            yield from vectors
 
 
 def _padded(ids: list[list[int]], length: int) -> np.ndarray:

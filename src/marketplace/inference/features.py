@@ -4,14 +4,11 @@ Features are float16, `(H, W, C)` for each image; packs.py says where and for ho
 """
 
 import hashlib
-import inspect
 import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
-from importlib.metadata import version
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -20,12 +17,12 @@ from torch import Tensor
 
 from marketplace.cluster import client
 from marketplace.cluster.placement import apply_to_each
-from marketplace.common.files import sha256_of
 from marketplace.common.progress import progress_bar
 from marketplace.compute.arrays import Images, released
-from marketplace.compute.packs import KEY, PACK, Found, Packs, key_of
+from marketplace.compute.packs import KEY, PACK, Lookup, Packs, cut, key_of
+from marketplace.compute.recipe import recipe
 from marketplace.inference import trunk
-from marketplace.inference.trunk import Runner, TrunkRunner
+from marketplace.inference.trunk import Runner, TrunkRunner, mirror
 from marketplace.models import backbones, network
 from marketplace.models.network import Network
 
@@ -33,7 +30,7 @@ log = logging.getLogger(__name__)
 
 PIXELS_AT_ONCE = 2**17  # few large images at once, such as 2 of 256 px: on a CPU that is faster than 8 or 32
 # The code that turns images into features.
-CODE = tuple(Path(inspect.getfile(module)) for module in (backbones, network, trunk))
+CODE = (backbones.__file__, network.__file__, trunk.__file__)
 
 
 class Features(Protocol):
@@ -50,12 +47,14 @@ class LiveFeatures:
         self._runner, self._images, self._mirrored = runner, images, mirrored
         self.batch_size = max(2, PIXELS_AT_ONCE // images.shape[1] ** 2)
 
-    def half(self, rows: np.ndarray) -> np.ndarray:
-        """The features `(B, H, W, C) float16`."""
+    def half(self, rows: np.ndarray, computed: Callable[[int], object] | None = None) -> np.ndarray:
+        """The features `(B, H, W, C) float16`; `computed` is called with each batch's size."""
         parts = []
-        for start in range(0, len(rows), self.batch_size):
-            images = self._images[rows[start : start + self.batch_size]]
-            parts.append(self._runner(_mirrored(images) if self._mirrored else images))
+        for batch in cut(rows, self.batch_size):
+            images = self._images[batch]
+            parts.append(self._runner(mirror(images) if self._mirrored else images))
+            if computed:
+                computed(len(batch))
         released(self._images)
         return np.concatenate(parts)
 
@@ -67,22 +66,22 @@ class LiveFeatures:
 class StoredFeatures:
     """Reads the features that are stored, and runs the trunk for the others."""
 
-    def __init__(self, found: Found, live: LiveFeatures) -> None:
-        self._found, self._live = found, live
+    def __init__(self, lookup: Lookup, live: LiveFeatures) -> None:
+        self._lookup, self._live = lookup, live
 
     @property
     def n_missing(self) -> int:
         """How many images have no stored features."""
-        return int(self._found.missing.sum())
+        return int(self._lookup.missing.sum())
 
     def half(self, rows: np.ndarray) -> np.ndarray:
         """The features `(B, H, W, C) float16`."""
-        missing = self._found.missing[rows]
+        missing = self._lookup.missing[rows]
         if missing.all():
             return self._live.half(rows)
-        values = np.empty((len(rows), *self._found.packs[0].shape[1:]), np.float16)
+        values = np.empty((len(rows), *self._lookup.packs[0].shape[1:]), np.float16)
         stored = np.flatnonzero(~missing)
-        values[stored] = self._found.read(rows[stored])
+        values[stored] = self._lookup.read(rows[stored])
         if missing.any():
             values[missing] = self._live.half(rows[missing])
         return values
@@ -95,8 +94,8 @@ class StoredFeatures:
         """The same, held in a CUDA device's memory if that leaves half of it free."""
         if device.type != "cuda" or self.n_missing:
             return self
-        every = np.arange(len(self._found.pack))
-        nbytes = len(every) * self._found.packs[0][0].nbytes
+        every = np.arange(len(self._lookup.pack))
+        nbytes = len(every) * self._lookup.packs[0][0].nbytes
         if 2 * nbytes > torch.cuda.mem_get_info(device)[0]:
             return self
         return HeldFeatures(torch.from_numpy(self.half(every)).to(device))
@@ -111,12 +110,6 @@ class HeldFeatures:
     def __call__(self, rows: np.ndarray) -> Tensor:
         """See Features."""
         return _batch(self._values[torch.from_numpy(rows).to(self._values.device)])
-
-
-def _mirrored(images: np.ndarray) -> np.ndarray:
-    """Images `(B, S, S, 3) uint8`, left and right swapped; PyTorch takes a tenth of NumPy's time."""
-    mirrored: np.ndarray = torch.from_numpy(images).flip(2).numpy()
-    return mirrored
 
 
 def _batch(values: Tensor) -> Tensor:
@@ -150,28 +143,27 @@ class FeatureStore:
         Those that are stored are found; the others are computed now and stored, as far as there is room for them.
         What does not fit is computed whenever it is asked for. Results are the same either way.
         """
-        found, live = self._computed(np.arange(len(self._images)), mirrored)
-        return StoredFeatures(found, live).on(next(self._network.parameters()).device)
+        lookup, live = self._computed(np.arange(len(self._images)), mirrored)
+        return StoredFeatures(lookup, live).on(next(self._network.parameters()).device)
 
     def compute(self, rows: np.ndarray, *, mirrored: bool) -> None:
         """Compute and store the features of some images that are not stored yet, if there is room for them."""
         self._computed(rows, mirrored)
 
-    def _computed(self, rows: np.ndarray, mirrored: bool) -> tuple[Found, LiveFeatures]:
+    def _computed(self, rows: np.ndarray, mirrored: bool) -> tuple[Lookup, LiveFeatures]:
         """Where the features of some images are once they are stored, and what runs the trunk for the others."""
-        origin = trunk_key(self._network) | {"size": self._images.shape[1], "mirrored": mirrored}
-        packs, live = Packs(origin), LiveFeatures(self._runner, self._images, mirrored)
-        found = packs.find(self.keys[rows])
-        new = rows[found.missing]
+        packs = Packs(trunk_key(self._network) | {"size": self._images.shape[1], "mirrored": mirrored})
+        live = LiveFeatures(self._runner, self._images, mirrored)
+        lookup = packs.find(self.keys[rows])
+        new = rows[lookup.missing]
         if len(new):
-            new = new[np.unique(self.keys[new], return_index=True)[1]]  # once for equal images
-            new.sort()
+            new = np.sort(new[np.unique(self.keys[new], return_index=True)[1]])  # once for equal images
             if packs.make_room(len(new) * live.half(new[:1]).nbytes, self.keys):
                 what = "mirror images" if mirrored else "images"
                 log.info("frozen layers: %s of %s %s are new", f"{len(new):,}", f"{len(self.keys):,}", what)
                 _compute(_PackWriter(packs, live, self.keys), new)
-                found = Packs(origin).find(self.keys[rows])  # anew: other processes may have written
-        return found, live
+                lookup = packs.find(self.keys[rows])  # anew: other processes may have written
+        return lookup, live
 
 
 @dataclass(frozen=True)
@@ -182,19 +174,14 @@ class _PackWriter:
     live: LiveFeatures
     keys: np.ndarray  # of all rows
 
-    def __call__(self, rows: np.ndarray, computed: Callable[[int], object] | None = None) -> int:
-        """The number of rows that could be stored; `computed` is told that of each batch as soon as it is done."""
-        values = []
-        for start in range(0, len(rows), self.live.batch_size):
-            values.append(self.live.half(rows[start : start + self.live.batch_size]))
-            if computed:
-                computed(len(values[-1]))
-        return len(rows) if self.packs.write(self.keys[rows], np.concatenate(values)) else 0
+    def __call__(self, rows: np.ndarray, computed: Callable[[int], object] | None = None) -> bool:
+        """True if the rows could be stored; `computed` is called with each batch's size."""
+        return self.packs.write(self.keys[rows], self.live.half(rows, computed))
 
 
 def _compute(write: _PackWriter, rows: np.ndarray) -> None:
     """Run the trunk for some rows and store what it gives, pack by pack: here, or on a cluster's workers."""
-    parts = [rows[start : start + PACK] for start in range(0, len(rows), PACK)]
+    parts = cut(rows, PACK)
     with progress_bar(total=len(rows), what="frozen layers", unit="image") as progress:
         if client.is_used() and not torch.cuda.is_available():  # a GPU here is faster than many machines without
             for part, stored in zip(parts, apply_to_each(write, parts), strict=True):
@@ -209,18 +196,18 @@ def _compute(write: _PackWriter, rows: np.ndarray) -> None:
 def trunk_key(network: Network) -> dict[str, Any]:
     """Everything of a network and of this machine that determines the features of an image."""
     state = network.trunk.state_dict()
-    return {
-        "trunk": [digest(value.cpu().numpy()) for value in state.values()],
-        "backbone": network.backbone,
-        "trunk_code": [sha256_of(path) for path in CODE],
+    return recipe(
+        CODE,
+        ("openvino", "timm", "torch", "torchvision"),
+        trunk=[digest(value.cpu().numpy()) for value in state.values()],
+        backbone=network.backbone,
         # Other kernels or another number of threads may round otherwise.
-        "arithmetic": [
-            *(version(package) for package in ("openvino", "timm", "torch", "torchvision")),
+        arithmetic=[
             str(next(iter(state.values())).device),
             torch.get_num_threads(),
             torch.backends.cpu.get_cpu_capability(),
         ],
-    }
+    )
 
 
 def pixel_keys(images: Images) -> np.ndarray:

@@ -1,6 +1,7 @@
 """The outputs of a network for every image of an array, before any projection."""
 
 import json
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,8 +12,9 @@ from torch import Tensor
 from marketplace.common.errors import MarketplaceError
 from marketplace.common.progress import progress_bar
 from marketplace.compute.arrays import Images
-from marketplace.compute.packs import Packs
-from marketplace.inference.features import FeatureStore, digest, trunk_key
+from marketplace.compute.packs import Packs, cut
+from marketplace.compute.recipe import recipe
+from marketplace.inference.features import Features, FeatureStore, digest, trunk_key
 from marketplace.models import checkpoints
 from marketplace.models.checkpoints import Checkpoint
 from marketplace.models.network import Network
@@ -53,36 +55,25 @@ def network_outputs(network: Network, images: Images, *, mirrored: bool = False)
     network.eval().to(device)
     store = FeatureStore(network, images)
     tail = [digest(value.cpu().numpy()) for value in network.tail.state_dict().values()]
-    packs = Packs(trunk_key(network) | {"tail": tail, "size": images.shape[1], "outputs": mirrored})
-    found = packs.find(store.keys)
-    known, new = np.flatnonzero(~found.missing), np.flatnonzero(found.missing)
-    parts = [(known, found.read(known))] if len(known) else []
-    if len(new):
-        computed = _computed(network, store, new, mirrored=mirrored)
-        if packs.make_room(computed.nbytes, store.keys):
-            packs.write(store.keys[new], computed)
-        parts.append((new, computed))
-    values = np.empty((len(images), parts[0][1].shape[1]), np.float32)
-    for rows, part in parts:
-        values[rows] = part
+    packs = Packs(recipe((__file__,), (), trunk=trunk_key(network), tail=tail, size=images.shape[1], mirrored=mirrored))
+
+    def compute(rows: np.ndarray) -> Iterable[np.ndarray]:
+        views = [store.features(mirrored=flip) for flip in ((False, True) if mirrored else (False,))]
+        return progress_bar(_compute(network, views, rows), total=len(rows), what="embedding", unit="image")
+
+    values = packs.fill(packs.find(store.keys), compute)
     width = network.dimensions
     return Outputs(*(torch.from_numpy(part) for part in (values[:, :width], values[:, width:])))
 
 
 @torch.inference_mode()
-def _computed(network: Network, store: FeatureStore, rows: np.ndarray, *, mirrored: bool) -> np.ndarray:
-    """Embeddings and details `(len(rows), D + C) float32` side by side."""
+def _compute(network: Network, views: Sequence[Features], rows: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield each image's embedding and details side by side, `(D + C,) float32`."""
     device = next(network.parameters()).device
-    views = [store.features(mirrored=flip) for flip in ((False, True) if mirrored else (False,))]
-    parts = []
-    with progress_bar(total=len(rows), what="embedding", unit="image") as progress:
-        for start in range(0, len(rows), BATCH):
-            batch = rows[start : start + BATCH]
-            whole = np.resize(batch, BATCH)  # a batch of another size may round otherwise
-            outputs = mean_of([outputs_of(network, view(whole).to(device)) for view in views])
-            parts.append(torch.cat(outputs, dim=1)[: len(batch)])
-            progress.update(len(batch))
-    return torch.cat(parts).numpy()
+    for batch in cut(rows, BATCH):
+        whole = np.resize(batch, BATCH)  # a batch of another size may round otherwise
+        outputs = mean_of([outputs_of(network, view(whole).to(device)) for view in views])
+        yield from torch.cat(outputs, dim=1)[: len(batch)].numpy()
 
 
 def outputs_of(network: Network, features: Tensor) -> Outputs:

@@ -2,7 +2,7 @@
 
 import functools
 import logging
-from importlib.metadata import version
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -12,9 +12,11 @@ from PIL import Image
 from pydantic import Field
 
 from marketplace.cluster.placement import each_shard
-from marketplace.common.files import replacing, sha256_of, write_array
+from marketplace.common.files import replacing, write_array
 from marketplace.common.params import Section
 from marketplace.compute.packs import Packs, keys_of_files
+from marketplace.compute.recipe import recipe
+from marketplace.photos import codec, metadata
 from marketplace.photos.codec import BACKGROUND, decode_array
 from marketplace.raw.shards import read_shard, shard_paths
 
@@ -22,6 +24,7 @@ log = logging.getLogger(__name__)
 
 # An image that is scaled down by two or more loses nothing visible by being decoded at a smaller size.
 OVERSAMPLING = 2
+CODE = (__file__, codec.__file__, metadata.__file__)  # that turns a photo into squares
 
 ImageSize = Annotated[int, Field(ge=32, le=1024)]
 
@@ -88,46 +91,36 @@ def resize_shards(folder: Path, photos: pd.DataFrame, targets: dict[Path, int]) 
 
 
 def _resize_shard(shard: Path, photos: pd.DataFrame, targets: dict[Path, int]) -> int:
-    """Write the arrays of one shard; the number of photos that were decoded."""
+    """Write the arrays of one shard; return the number of photos that were decoded."""
     import torch
 
     torch.set_num_threads(1)  # there is one process per core
-    keys = keys_of_files(photos["sha256"].tolist())
-    arrays = {target: np.empty((len(photos), size, size, 3), np.uint8) for target, size in targets.items()}
-    packs = {target: Packs(_origin() | {"square": size}) for target, size in targets.items()}
-    found = {target: of_size.find(keys) for target, of_size in packs.items()}
-    missing = np.logical_or.reduce([of_size.missing for of_size in found.values()])
-    known, new = np.flatnonzero(~missing), np.flatnonzero(missing)
-    if len(known):
-        for target, array in arrays.items():
-            array[known] = found[target].read(known)
-    if len(new):
-        _decode(shard, {photos["file"].iloc[row]: row for row in new.tolist()}, arrays)
-    for target, array in arrays.items():
+    sizes = sorted(set(targets.values()))
+    ends = np.cumsum([3 * size**2 for size in sizes])
+    in_shard = photos.sort_values("file")  # the order of the shard
+    # All sizes together: the largest decides at which size a photo is decoded, and so the bytes of the others.
+    packs = Packs(recipe(CODE, ("pillow", "simplejpeg", "torch"), sizes=sizes))
+    lookup = packs.find(keys_of_files(in_shard["sha256"].tolist()))
+    squares = packs.fill(lookup, lambda rows: _decode(shard, in_shard["file"].iloc[rows].tolist(), sizes))
+    if not len(photos):
+        squares = np.empty((0, ends[-1]), np.uint8)
+    by_size = dict(zip(sizes, np.split(squares, ends[:-1], axis=1), strict=True))
+    rows = in_shard.index.get_indexer(photos.index)
+    for target, size in targets.items():
         # A worker that is cut off and replaced may still be writing the same.
         with replacing(target / f"{shard.stem}.npy", shared=True) as part, part.open("wb") as file:
-            write_array(file, array)
-        if len(new) and packs[target].make_room(array[new].nbytes, keys):
-            packs[target].write(keys[new], array[new])
-    return len(new)
+            write_array(file, by_size[size][rows].reshape(-1, size, size, 3))
+    return int(lookup.missing.sum())
 
 
-def _decode(shard: Path, row_of: dict[str, int], arrays: dict[Path, np.ndarray]) -> None:
-    """Fill some rows of a shard's arrays from its photos."""
-    at_least = OVERSAMPLING * max(array.shape[1] for array in arrays.values())
+def _decode(shard: Path, names: list[str], sizes: list[int]) -> Iterator[np.ndarray]:
+    """Yield the squares of some of a shard's photos: those of all sizes one after another, `(bytes,) uint8`."""
+    chosen = set(names)
     decoded = 0
     for name, content in read_shard(shard):
-        if name in row_of:
-            image = decode_array(content, at_least)
-            for array in arrays.values():
-                array[row_of[name]] = letterbox(image, array.shape[1])
+        if name in chosen:
+            image = decode_array(content, OVERSAMPLING * max(sizes))
+            yield np.concatenate([letterbox(image, size).ravel() for size in sizes])
             decoded += 1
-    if decoded != len(row_of):
-        raise ValueError(f"{shard} has {decoded} of {len(row_of)} photos")
-
-
-@functools.cache
-def _origin() -> dict[str, object]:
-    """What determines a photo's squares, besides the photo and the size."""
-    code = [sha256_of(Path(__file__).with_name(name)) for name in ("codec.py", "metadata.py", "squares.py")]
-    return {"code": code, "versions": [version("pillow"), version("simplejpeg"), version("torch")]}
+    if decoded != len(names):
+        raise ValueError(f"{shard} has {decoded} of {len(names)} photos")
