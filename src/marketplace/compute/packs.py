@@ -7,7 +7,6 @@ take at most $MARKETPLACE_CACHE_GIB; the packs that were used least recently go 
 """
 
 import hashlib
-import json
 import logging
 import os
 import shutil
@@ -23,6 +22,7 @@ import numpy as np
 
 from marketplace.common.errors import MarketplaceError
 from marketplace.common.files import is_sealed, release, replacing, seal, user_cache, write_array
+from marketplace.compute.recipe import recipe_id
 
 log = logging.getLogger(__name__)
 
@@ -92,7 +92,7 @@ class Packs:
 
     def __init__(self, recipe: dict[str, Any]) -> None:
         self._root = user_cache("packs")
-        self._folder = self._root / hashlib.sha256(json.dumps(recipe).encode()).hexdigest()[:32]
+        self._folder = self._root / recipe_id(recipe)
 
     def find(self, keys: np.ndarray) -> Lookup:
         """Where the arrays of `keys` `(N,)` are. Damaged packs are deleted, with a warning."""

@@ -1,5 +1,7 @@
 """What a stored result was made with, and so when it can be used again."""
 
+import hashlib
+import json
 from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
@@ -19,3 +21,8 @@ def recipe(code: Iterable[str], packages: Iterable[str], **inputs: Any) -> dict[
         "packages": {package: version(package) for package in packages},
         **inputs,
     }
+
+
+def recipe_id(recipe: dict[str, Any]) -> str:
+    """Return a name for what is made by a recipe: 128 bits of its hash, in hex."""
+    return hashlib.sha256(json.dumps(recipe).encode()).hexdigest()[:32]

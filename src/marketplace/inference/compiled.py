@@ -1,10 +1,8 @@
 """Networks as OpenVINO compiled them, kept in the user's cache: reading one takes less than half of compiling it."""
 
-import hashlib
 import logging
 import os
 from contextlib import suppress
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +10,7 @@ import numpy as np
 
 from marketplace.common.files import SEALED_BYTES, is_sealed, remove_stale, replacing, seal, user_cache
 from marketplace.compute.processor import processor
+from marketplace.compute.recipe import recipe, recipe_id
 
 if TYPE_CHECKING:
     from openvino import CompiledModel
@@ -32,8 +31,8 @@ def compiled_model(path: Path, sha256: str | None = None) -> "CompiledModel":
     core = openvino.Core()
     if sha256 is None:
         return core.compile_model(path, "CPU", OPTIONS)
-    key = " ".join([sha256, path.name, version("openvino"), processor(), str(OPTIONS)])
-    kept = user_cache("compiled") / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.blob"
+    made_with = recipe((), ("openvino",), sha256=sha256, name=path.name, processor=processor(), options=OPTIONS)
+    kept = user_cache("compiled") / f"{recipe_id(made_with)}.blob"
     with suppress(OSError, RuntimeError):
         if is_sealed(kept):
             os.utime(kept)
