@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from marketplace.common.files import sha256_of
+from marketplace.embedding.onnx_export import write_onnx
 from marketplace.inference.compiled import compiled_model
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the exporter
 IMAGES = np.random.default_rng(0).standard_normal((2, 3, 8, 8), dtype=np.float32)
 
 
@@ -23,7 +23,8 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def network(path: Path, seed: int = 0) -> Path:
     torch.manual_seed(seed)
     layers = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(288, 4)).eval()
-    torch.onnx.export(layers, (torch.zeros(2, 3, 8, 8),), str(path), dynamo=False)
+    example = torch.zeros(2, 3, 8, 8)
+    write_onnx(path, layers, example, input_name="images", output_names=["values"], dynamic_axes={0: "N"})
     return path
 
 

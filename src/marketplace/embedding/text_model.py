@@ -11,9 +11,7 @@ import json
 import logging
 import shutil
 import threading
-import warnings
 from collections.abc import Iterable, Iterator
-from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -26,7 +24,9 @@ from marketplace.common.files import replacing, sha256_of, user_cache
 from marketplace.common.progress import progress_bar
 from marketplace.compute.packs import PACK, Packs, cut, keys_of_files
 from marketplace.compute.processor import processor
-from marketplace.compute.recipe import recipe
+from marketplace.compute.recipe import recipe, recipe_id
+from marketplace.embedding import onnx_export
+from marketplace.embedding.onnx_export import write_onnx
 from marketplace.embedding.texts import plain_text
 from marketplace.inference.compiled import compiled_model
 from marketplace.vectors.unit_length import to_unit_length
@@ -159,9 +159,9 @@ def _padded(ids: list[list[int]], length: int) -> np.ndarray:
 
 def _sentence_model() -> Path:
     """The sentence model as ONNX, exported once for each version of what makes it and kept in the user's cache."""
-    made_by = [Path(__file__).read_text(), *(version(name) for name in ("torch", "transformers", PACKAGE))]
-    name = hashlib.sha256(" ".join(made_by).encode()).hexdigest()[:32]
-    path = user_cache("sentence_models") / f"{name}.onnx"
+    code = (__file__, onnx_export.__file__)
+    made_with = recipe(code, ("onnxscript", "torch", "transformers", PACKAGE))
+    path = user_cache("sentence_models") / f"{recipe_id(made_with)}.onnx"
     if not path.is_file():
         with replacing(path, shared=True) as part:
             _export_sentence_model(part)
@@ -183,7 +183,7 @@ def _export_sentence_model(path: Path) -> None:
 
         def __init__(self) -> None:
             super().__init__()
-            self.bert = AutoModel.from_pretrained(str(source), attn_implementation="eager").eval()
+            self.bert = AutoModel.from_pretrained(str(source), attn_implementation="eager")
 
         def forward(self, ids: Tensor) -> Tensor:
             mask = (ids != 0).float()
@@ -194,17 +194,8 @@ def _export_sentence_model(path: Path) -> None:
             return F.normalize((states * weights).sum(1) / weights.sum(1).clamp_min(1))
 
     example = torch.tensor([[101, 7592, 2088, 102, 0], [101, 7592, 102, 0, 0]])
-    with warnings.catch_warnings(), torch.inference_mode():
-        warnings.simplefilter("ignore")
-        torch.onnx.export(
-            Sentence(),
-            (example,),
-            str(path),
-            input_names=["ids"],
-            output_names=["vectors"],
-            dynamic_axes={"ids": {0: "N", 1: "L"}, "vectors": {0: "N"}},
-            dynamo=False,
-        )
+    axes = {0: "N", 1: "L"}
+    write_onnx(path, Sentence().eval(), example, input_name="ids", output_names=["vectors"], dynamic_axes=axes)
 
 
 def _fit_spelling(texts: list[str]) -> dict[str, np.ndarray]:
