@@ -17,9 +17,10 @@ from helpers.servers import free_port
 from helpers.shop import ALL, shop
 
 from marketplace.catalogue.photo_check import check_shards
-from marketplace.cluster import client
-from marketplace.cluster.worker_checks import SCHEDULER
-from marketplace.common.console import plain_mistakes
+from marketplace.cluster import connection
+from marketplace.cluster.connection import SCHEDULER_VARIABLE
+from marketplace.cluster.tasks import run_on_cluster
+from marketplace.common.console import report_errors
 from marketplace.common.errors import MarketplaceError
 from marketplace.common.files import sha256_of
 from marketplace.compute.arrays import ShardedArray
@@ -30,7 +31,8 @@ from marketplace.raw.shards import image_id_of, shard_of, write_shards
 from marketplace.recommendation.products import products_of
 from marketplace.recommendation.table import recommendations, write_recommendations
 
-N_SHARDS, N_PHOTOS = 3, 24
+N_SHARDS = 3
+N_PHOTOS = 24
 
 
 @pytest.fixture
@@ -44,12 +46,12 @@ def project(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def check() -> bytes:
-    """The photo check, as bytes."""
+    """Return the photo check as bytes."""
     return str(check_shards(Path("images")).to_csv()).encode()
 
 
 def resize() -> bytes:
-    """The arrays of resized photos."""
+    """Return the arrays of resized photos as bytes."""
     names = [f"photo{number:02}.jpg" for number in range(N_PHOTOS)]
     table = pd.DataFrame({"file": names, "shard": [shard_of(image_id_of(name), N_SHARDS) for name in names]})
     table["sha256"] = [sha256(name.encode()).hexdigest() for name in names]
@@ -58,8 +60,8 @@ def resize() -> bytes:
     return b"".join(path.read_bytes() for path in sorted(Path("resized").iterdir()))
 
 
-def trunk() -> bytes:
-    """The features that a trunk gives."""
+def run_trunk() -> bytes:
+    """Return the features that a trunk computes as bytes."""
     images = np.random.default_rng(0).integers(0, 256, (N_PHOTOS, 64, 64, 3), dtype=np.uint8)
     Path("squares").mkdir(exist_ok=True)
     for number, part in enumerate(np.split(images, N_SHARDS)):
@@ -69,110 +71,107 @@ def trunk() -> bytes:
     features = store.features()
     assert isinstance(features, StoredFeatures)
     assert not features.n_missing  # none is left for this process to compute
-    content: bytes = features.half(np.arange(N_PHOTOS)).tobytes()
-    return content
+    return features.half(np.arange(N_PHOTOS)).tobytes()
 
 
 def recommend() -> bytes:
-    """The table of recommendations for a shop that is compared product by product."""
+    """Return the recommendations for a shop that is compared product by product, as the bytes of their table."""
     table, vectors = shop(n_products=150)
     products = products_of(table)
     write_recommendations(Path("table.parquet"), products, recommendations(products, vectors, ALL), 0.0)
     return Path("table.parquet").read_bytes()
 
 
-KINDS = [check, resize, trunk, recommend]
+KINDS_OF_WORK = [check, resize, run_trunk, recommend]
 
 
-def test_the_bytes_are_those_of_local_processes_with_one_worker_and_with_three(
+def test_one_worker_and_three_give_the_bytes_of_local_processes(
     project: Path, scheduler: DaskCluster, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    expected = [work() for work in KINDS]
-    monkeypatch.setenv(SCHEDULER, scheduler.address)
+    expected = [work() for work in KINDS_OF_WORK]
+    monkeypatch.setenv(SCHEDULER_VARIABLE, scheduler.address)
     caplog.set_level("INFO", "marketplace")
-    for count, more in ((1, 1), (3, 2)):  # the next test has two
-        scheduler.add_workers(more)
-        monkeypatch.setenv("MARKETPLACE_CACHE", str(project / f"cache of {count}"))  # nothing is found there
-        assert [work() for work in KINDS] == expected
-        assert f"working on {count} workers" in caplog.text
+    for n_workers, n_new in ((1, 1), (3, 2)):  # the next test has two
+        scheduler.add_workers(n_new)
+        monkeypatch.setenv("MARKETPLACE_CACHE", str(project / f"cache of {n_workers}"))  # it is empty
+        assert [work() for work in KINDS_OF_WORK] == expected
+        assert f"working on {n_workers} workers" in caplog.text
         assert not list(project.glob(".shared-*"))
         assert not list(project.glob("cache of */shared/*"))
 
 
-@pytest.mark.parametrize("work", KINDS, ids=lambda work: work.__name__)
+@pytest.mark.parametrize("work", KINDS_OF_WORK, ids=lambda work: work.__name__)
 def test_a_killed_worker_makes_no_difference(
     work: Callable[[], bytes], project: Path, dask: DaskCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = work()
-    monkeypatch.setenv(SCHEDULER, dask.address)
+    monkeypatch.setenv(SCHEDULER_VARIABLE, dask.address)
     monkeypatch.setenv("MARKETPLACE_CACHE", str(project / "another"))
-    with dask.killing_one_that_works(project):
+    with dask.kill_a_busy_worker(project):
         assert work() == expected
 
 
-def test_candidates_of_an_index_are_compared_by_workers_too(
+def test_workers_compare_the_candidates_of_an_index_too(
     project: Path, dask: DaskCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("marketplace.recommendation.table.EXHAUSTIVE_UP_TO_PHOTOS", 0)
     expected = recommend()
-    monkeypatch.setenv(SCHEDULER, dask.address)
+    monkeypatch.setenv(SCHEDULER_VARIABLE, dask.address)
     assert recommend() == expected
 
 
 def test_an_error_of_a_task_is_raised_here(project: Path, dask: DaskCluster, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(SCHEDULER, dask.address)
+    monkeypatch.setenv(SCHEDULER_VARIABLE, dask.address)
     paths = sorted(Path("images").iterdir())
     tasks = [(path,) for path in [*paths, Path("images/vanished.tar")]]
     with pytest.raises(FileNotFoundError, match=r"vanished\.tar"):
-        list(client.run(sha256_of, tasks))
-    assert list(client.run(sha256_of, tasks[:-1])) == [sha256_of(path) for path in paths]
+        list(run_on_cluster(sha256_of, tasks))
+    assert list(run_on_cluster(sha256_of, tasks[:-1])) == [sha256_of(path) for path in paths]
 
 
-def test_a_full_disk_of_a_worker_is_said_here_and_leaves_nothing(
-    project: Path, dask: DaskCluster, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_a_full_disk_of_a_worker_is_reported_here_and_leaves_nothing(
+    project: Path, dask: DaskCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(SCHEDULER, dask.address)
-    with pytest.raises(SystemExit) as ended, plain_mistakes():
-        list(client.run(dask_cluster.write, [(Path("out/large"), 2**22)]))
-    assert "the disk is full" in str(ended.value)
+    monkeypatch.setenv(SCHEDULER_VARIABLE, dask.address)
+    with pytest.raises(SystemExit) as caught, report_errors():
+        list(run_on_cluster(dask_cluster.write, [(Path("out/large"), 2**22)]))
+    assert "the disk is full" in str(caught.value)
     assert not list(Path("out").iterdir())
-    assert list(client.run(dask_cluster.write, [(Path("out/small"), 10)])) == [None]
+    assert list(run_on_cluster(dask_cluster.write, [(Path("out/small"), 10)])) == [None]
 
 
 def test_a_task_that_kills_every_worker_is_given_up(
     project: Path, dask: DaskCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(SCHEDULER, dask.address)
-    with pytest.raises(MarketplaceError, match="died of one task, most likely since memory ran out"):
-        list(client.run(dask_cluster.die, [(project / "note",)]))
-    assert list(client.run(pow, [(3, 2)])) == [9]
+    monkeypatch.setenv(SCHEDULER_VARIABLE, dask.address)
+    with pytest.raises(MarketplaceError, match="died of one task, most likely because memory ran out"):
+        list(run_on_cluster(dask_cluster.die, [(project / "note",)]))
+    assert list(run_on_cluster(pow, [(3, 2)])) == [9]
 
 
 @pytest.mark.parametrize("address", ["here", "http://127.0.0.1:8786", "tcp://127.0.0.1", "tcp://:8786", "8786"])
-def test_what_is_not_an_address_is_refused(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(SCHEDULER, address)
+def test_a_wrong_address_is_refused(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(SCHEDULER_VARIABLE, address)
     with pytest.raises(MarketplaceError, match=r"set it to a scheduler's address, such as tcp://"):
-        client.run(pow, [(1, 2)])
+        run_on_cluster(pow, [(1, 2)])
 
 
 def test_a_dead_scheduler_is_named(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(SCHEDULER, f"tcp://127.0.0.1:{free_port()}")
-    monkeypatch.setattr(client, "CONNECT_SECONDS", 1)
+    monkeypatch.setenv(SCHEDULER_VARIABLE, f"tcp://127.0.0.1:{free_port()}")
+    monkeypatch.setattr(connection, "CONNECT_SECONDS", 1)
     with pytest.raises(MarketplaceError, match="no Dask scheduler answers at tcp://"):
-        client.run(pow, [(1, 2)])
+        run_on_cluster(pow, [(1, 2)])
 
 
 def test_dask_need_not_be_installed(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(SCHEDULER, "tcp://127.0.0.1:8786")
+    monkeypatch.setenv(SCHEDULER_VARIABLE, "tcp://127.0.0.1:8786")
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(MarketplaceError, match="Dask is not installed"):
-        client.run(pow, [(1, 2)])
+        run_on_cluster(pow, [(1, 2)])
 
 
-def test_a_scheduler_without_workers_is_not_waited_for_in_vain(
-    project: Path, scheduler: DaskCluster, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv(SCHEDULER, scheduler.address)
-    monkeypatch.setattr(client, "WORKERS_SECONDS", 1)
+def test_waiting_for_workers_ends(project: Path, scheduler: DaskCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(SCHEDULER_VARIABLE, scheduler.address)
+    monkeypatch.setattr(connection, "WORKERS_SECONDS", 1)
     with pytest.raises(MarketplaceError, match=f"{scheduler.address} has no workers: start some with `dask worker "):
-        client.run(pow, [(1, 2)])
+        run_on_cluster(pow, [(1, 2)])

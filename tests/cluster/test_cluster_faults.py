@@ -17,8 +17,9 @@ from helpers import dask_cluster
 from helpers.dask_cluster import DaskCluster
 from helpers.paths import ROOT
 
-from marketplace.cluster import client
-from marketplace.cluster.worker_checks import SCHEDULER
+from marketplace.cluster import connection
+from marketplace.cluster.connection import SCHEDULER_VARIABLE
+from marketplace.cluster.tasks import run_on_cluster
 from marketplace.common.errors import MarketplaceError
 
 
@@ -52,62 +53,62 @@ def other_processor(folder: Path) -> dict[str, str]:
 def test_a_worker_that_may_give_other_bytes_is_refused_before_any_work(
     folder: Path, scheduler: DaskCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(SCHEDULER, scheduler.address)
-    for unlike, says in {
+    monkeypatch.setenv(SCHEDULER_VARIABLE, scheduler.address)
+    for other_environment, message in {
         other_packages: f"has tqdm 1.0, and this machine tqdm {version('tqdm')}: its results could differ",
         other_code: "has marketplace code ",
         no_code: "cannot run this code ",
         other_processor: f"has processor {platform.machine()}",
     }.items():
-        environment = unlike(folder / unlike.__name__)
-        with scheduler.workers_for_a_moment(environment=environment), pytest.raises(MarketplaceError, match=says):
-            client.run(dask_cluster.note_and_sleep, [(folder / "note", 0)])
-    says = "does 2 tasks at once in one process: start workers with --nthreads 1"
-    with scheduler.workers_for_a_moment(threads=2), pytest.raises(MarketplaceError, match=says):
-        client.run(dask_cluster.note_and_sleep, [(folder / "note", 0)])
+        environment = other_environment(folder / other_environment.__name__)
+        with scheduler.temporary_worker(environment=environment), pytest.raises(MarketplaceError, match=message):
+            run_on_cluster(dask_cluster.note_and_sleep, [(folder / "note", 0)])
+    message = "does 2 tasks at once in one process: start workers with --nthreads 1"
+    with scheduler.temporary_worker(threads=2), pytest.raises(MarketplaceError, match=message):
+        run_on_cluster(dask_cluster.note_and_sleep, [(folder / "note", 0)])
     assert not (folder / "note").exists()
 
 
 def test_a_worker_that_joins_later_is_refused_too(
     folder: Path, scheduler: DaskCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(SCHEDULER, scheduler.address)
-    with scheduler.workers_for_a_moment():
-        assert list(client.run(pow, [(3, 2)])) == [9]
-    says = "which joined later, has other code, packages or another processor"
+    monkeypatch.setenv(SCHEDULER_VARIABLE, scheduler.address)
+    with scheduler.temporary_worker():
+        assert list(run_on_cluster(pow, [(3, 2)])) == [9]
+    message = "which joined later, has other code, packages or another processor"
     environment = other_processor(folder)
-    with scheduler.workers_for_a_moment(environment=environment), pytest.raises(MarketplaceError, match=says):
-        list(client.run(pow, [(3, 2)]))
+    with scheduler.temporary_worker(environment=environment), pytest.raises(MarketplaceError, match=message):
+        list(run_on_cluster(pow, [(3, 2)]))
 
 
-def test_a_worker_that_lacks_the_shared_folder_says_so(
+def test_a_worker_without_the_shared_folder_is_refused(
     folder: Path, scheduler: DaskCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It sees another file system in its place, as a machine would that has not mounted it."""
+    """The worker sees another file system there, like a machine on which the folder is not mounted."""
     hidden = ["unshare", "--mount", "sh", "-c", f'mount -t tmpfs none "{folder}" && exec "$@"', "sh"]
     if subprocess.run([*hidden, "true"], check=False, capture_output=True).returncode:
         pytest.skip("this user may not mount anything, not even where only one process sees it")
-    monkeypatch.setenv(SCHEDULER, scheduler.address)
-    says = f"does not share the folder {folder} with this machine"
-    with scheduler.workers_for_a_moment(prefix=hidden), pytest.raises(MarketplaceError, match=says):
-        client.run(pow, [(3, 2)])
+    monkeypatch.setenv(SCHEDULER_VARIABLE, scheduler.address)
+    message = f"does not share the folder {folder} with this machine"
+    with scheduler.temporary_worker(prefix=hidden), pytest.raises(MarketplaceError, match=message):
+        run_on_cluster(pow, [(3, 2)])
 
 
 PROGRAM = """
 import sys
 from pathlib import Path
 from helpers.dask_cluster import note_and_sleep
-from marketplace.common.console import plain_mistakes
-from marketplace.cluster.placement import each_shard
+from marketplace.common.console import report_errors
+from marketplace.cluster.placement import map_shards
 
-with plain_mistakes():
-    list(each_shard(note_and_sleep, [(Path(f"note{number}"), 2.0) for number in range(40)], "sleeping"))
+with report_errors():
+    list(map_shards(note_and_sleep, [(Path(f"note{number}"), 2.0) for number in range(40)], "sleeping"))
 """
 
 
 @contextmanager
-def sleeping(folder: Path) -> Iterator[subprocess.Popen[str]]:
-    """A program whose tasks sleep, once two of them have begun."""
+def sleeping_program(folder: Path) -> Iterator[subprocess.Popen[str]]:
+    """Yield a program whose tasks sleep, once two of them have begun."""
     paths = os.pathsep.join([str(ROOT / "src"), str(ROOT / "tests")])
     process = subprocess.Popen(
         [sys.executable, "-c", PROGRAM],
@@ -125,21 +126,21 @@ def sleeping(folder: Path) -> Iterator[subprocess.Popen[str]]:
         process.communicate()
 
 
-def begun_and_done(folder: Path) -> set[str]:
-    """What the notes of all tasks that began say."""
+def read_notes(folder: Path) -> set[str]:
+    """Return the different notes of the tasks that began."""
     return {path.read_text() for path in folder.glob("note*")}
 
 
 def test_ctrl_c_ends_the_work_there_too(folder: Path, dask: DaskCluster, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(SCHEDULER, dask.address)
-    with sleeping(folder) as process:
+    monkeypatch.setenv(SCHEDULER_VARIABLE, dask.address)
+    with sleeping_program(folder) as process:
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=30)
     assert process.returncode == 130, errors
     assert "Interrupted: nothing half-written is left." in errors
     assert "Traceback" not in errors
     begun = len(list(folder.glob("note*")))
-    assert begun_and_done(folder) == {"begun\ndone\n"}  # what had begun was waited for
+    assert read_notes(folder) == {"begun\ndone\n"}  # tasks that had begun were waited for
     time.sleep(2.5)
     assert len(list(folder.glob("note*"))) == begun < 10
 
@@ -148,54 +149,54 @@ def test_the_tasks_of_a_killed_run_are_waited_for(
     folder: Path, dask: DaskCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They write to files that the next run writes too."""
-    monkeypatch.setenv(SCHEDULER, dask.address)
-    with sleeping(folder) as process:
+    monkeypatch.setenv(SCHEDULER_VARIABLE, dask.address)
+    with sleeping_program(folder) as process:
         process.kill()
         process.wait()
-        assert "begun\n" in begun_and_done(folder)
-        list(client.run(pow, [(3, 2)]))
-        assert begun_and_done(folder) == {"begun\ndone\n"}
+        assert "begun\n" in read_notes(folder)
+        list(run_on_cluster(pow, [(3, 2)]))
+        assert read_notes(folder) == {"begun\ndone\n"}
 
 
 def test_a_scheduler_that_is_lost_ends_the_run_with_a_sentence(
     folder: Path, scheduler: DaskCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(SCHEDULER, scheduler.address)
+    monkeypatch.setenv(SCHEDULER_VARIABLE, scheduler.address)
     scheduler.add_workers(2)
-    with sleeping(folder) as process:
-        scheduler.lose_scheduler()
+    with sleeping_program(folder) as process:
+        scheduler.kill_scheduler()
         _, errors = process.communicate(timeout=60)
     assert process.returncode == 1, errors
     assert f"ERROR: the scheduler {scheduler.address} was lost" in errors
     assert "Traceback" not in errors
 
 
-def test_a_client_that_gave_its_scheduler_up_says_so_too(
+def test_a_client_that_gave_up_ends_with_a_sentence_too(
     folder: Path, scheduler: DaskCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Dask closes a client that cannot reconnect, and what is asked of it then fails with errors of other kinds."""
-    monkeypatch.setenv(SCHEDULER, scheduler.address)
-    monkeypatch.setattr(client, "CONNECT_SECONDS", 4)  # a busy machine takes a while to connect
+    """Dask closes a client that cannot reconnect; calls of it then fail with errors of other kinds."""
+    monkeypatch.setenv(SCHEDULER_VARIABLE, scheduler.address)
+    monkeypatch.setattr(connection, "CONNECT_SECONDS", 4)  # a busy machine takes a while to connect
     scheduler.add_workers(1)
-    results = client.run(pow, [(2, 1)] * 50)
+    results = run_on_cluster(pow, [(2, 1)] * 50)
     assert next(results) == 2
-    scheduler.lose_scheduler()
-    while client._connected(scheduler.address).status != "closed":
+    scheduler.kill_scheduler()
+    while connection.connect(scheduler.address).status != "closed":
         time.sleep(0.1)
     with pytest.raises(MarketplaceError, match=r"the scheduler .* was lost"):
         list(results)
     with pytest.raises(MarketplaceError, match=r"the scheduler .* was lost"):
-        list(client.run(pow, [(2, 1)]))
+        list(run_on_cluster(pow, [(2, 1)]))
 
 
 def test_a_scheduler_that_is_lost_while_it_sends_a_result_is_named(
     folder: Path, scheduler: DaskCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(SCHEDULER, scheduler.address)
+    monkeypatch.setenv(SCHEDULER_VARIABLE, scheduler.address)
     scheduler.add_workers(1)
-    results = client.run(pow, [(2, 1)] * 2)
+    results = run_on_cluster(pow, [(2, 1)] * 2)
     assert next(results) == 2
-    while any(state.status != "finished" for state in client._connected(scheduler.address).futures.values()):
+    while any(state.status != "finished" for state in connection.connect(scheduler.address).futures.values()):
         time.sleep(0.1)
-    with scheduler.lost_after_a_silence(), pytest.raises(MarketplaceError, match=r"the scheduler .* was lost"):
+    with scheduler.silence_and_kill_scheduler(), pytest.raises(MarketplaceError, match=r"the scheduler .* was lost"):
         list(results)

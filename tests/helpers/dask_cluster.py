@@ -16,9 +16,9 @@ from distributed import Client
 
 from helpers.paths import ROOT
 from helpers.servers import free_port, wait_for_port
-from marketplace.cluster import client
+from marketplace.cluster.tasks import works_in
 
-logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # it tells at length that it lost a scheduler
+logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # it logs pages when it loses a scheduler
 PROGRAM = [sys.executable, "-m", "dask"]
 
 
@@ -36,26 +36,29 @@ class DaskCluster:
 
     @property
     def log(self) -> Path:
-        """What the scheduler and the workers print."""
+        """The output of the scheduler and the workers."""
         return self._folder / "cluster.log"
 
     def add_workers(
         self, count: int = 1, *, threads: int = 1, environment: dict[str, str] | None = None, prefix: Sequence[str] = ()
     ) -> None:
         """Start workers, and wait until they are there."""
-        before = len(self.client.scheduler_info(n_workers=-1)["workers"])
+        n_workers = len(self._workers())
         command = [*PROGRAM, "worker", self.address, "--nworkers", str(count), "--nthreads", str(threads)]
         self._start([*prefix, *command, "--local-directory", str(self._folder)], environment or {})
-        self.client.wait_for_workers(before + count, timeout=60)
+        self.client.wait_for_workers(n_workers + count, timeout=60)
 
     @contextmanager
-    def workers_for_a_moment(self, **options: Any) -> Iterator[None]:
-        """A worker, only in the block."""
+    def temporary_worker(self, **options: Any) -> Iterator[None]:
+        """Have a worker in the block only; `options` are as for `add_workers`."""
         self.add_workers(**options)
         yield
         self._kill(self._processes.pop())
-        while self.client.scheduler_info(n_workers=-1)["workers"]:
+        while self._workers():
             time.sleep(0.1)
+
+    def _workers(self) -> dict[str, Any]:
+        return self.client.scheduler_info(n_workers=-1)["workers"]
 
     def stop(self) -> None:
         """End everything, at once."""
@@ -63,35 +66,35 @@ class DaskCluster:
         for process in self._processes:
             self._kill(process)
 
-    def lose_scheduler(self) -> None:
+    def kill_scheduler(self) -> None:
         """Kill the scheduler alone."""
         self._scheduler.kill()
         self._scheduler.wait()
 
     @contextmanager
-    def lost_after_a_silence(self) -> Iterator[None]:
-        """Let the scheduler answer nothing from here on, and kill it after a second."""
+    def silence_and_kill_scheduler(self) -> Iterator[None]:
+        """Stop the scheduler from answering, and kill it after a second."""
         self._scheduler.send_signal(signal.SIGSTOP)
-        timer = threading.Timer(1, self.lose_scheduler)
+        timer = threading.Timer(1, self.kill_scheduler)
         timer.start()
         yield
         timer.join()
 
     @contextmanager
-    def killing_one_that_works(self, folder: Path) -> Iterator[None]:
-        """Kill a worker as soon as it does a task for that folder; fail if none ever did."""
+    def kill_a_busy_worker(self, folder: Path) -> Iterator[None]:
+        """Kill a worker as soon as it runs a task for that folder; fail if none ever did."""
         killed = threading.Event()
-        thread = threading.Thread(target=self._kill_one, args=(folder, killed))
+        thread = threading.Thread(target=self._kill_when_busy, args=(folder, killed))
         thread.start()
         yield
         thread.join()
         assert killed.is_set()
 
-    def _kill_one(self, folder: Path, killed: threading.Event) -> None:
+    def _kill_when_busy(self, folder: Path, killed: threading.Event) -> None:
         for _ in range(600):
-            for works, pid in self.client.run(_busy, folder, on_error="ignore").values():
-                if works:
-                    os.kill(pid, signal.SIGKILL)
+            for is_busy, process_id in self.client.run(_state_of_worker, folder, on_error="ignore").values():
+                if is_busy:
+                    os.kill(process_id, signal.SIGKILL)
                     killed.set()
                     return
             time.sleep(0.02)
@@ -104,18 +107,18 @@ class DaskCluster:
 
     def _start(self, command: list[str], environment: dict[str, str]) -> subprocess.Popen[Any]:
         paths = [environment.get("PYTHONPATH", ""), str(ROOT / "src"), str(ROOT / "tests")]
-        everything = {**os.environ, **environment, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
-        everything |= {"DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "10s"}
+        whole_environment = {**os.environ, **environment, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+        whole_environment["DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL"] = "10s"
         with self.log.open("ab") as log:
             process = subprocess.Popen(
-                command, stdout=log, stderr=subprocess.STDOUT, env=everything, start_new_session=True
+                command, stdout=log, stderr=subprocess.STDOUT, env=whole_environment, start_new_session=True
             )
         self._processes.append(process)
         return process
 
 
-def _busy(folder: Path) -> tuple[bool, int]:
-    return client._is_busy_with(folder), os.getpid()
+def _state_of_worker(folder: Path) -> tuple[bool, int]:
+    return works_in(folder), os.getpid()
 
 
 def note_and_sleep(path: Path, seconds: float) -> str:

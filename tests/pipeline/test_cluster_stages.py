@@ -6,7 +6,7 @@ import pytest
 from helpers.dask_cluster import DaskCluster
 from helpers.project import Project
 
-from marketplace.cluster.worker_checks import SCHEDULER
+from marketplace.cluster.connection import SCHEDULER_VARIABLE
 
 
 def test_stages_on_a_cluster_give_the_hashes_of_stages_on_one_machine(
@@ -17,7 +17,7 @@ def test_stages_on_a_cluster_give_the_hashes_of_stages_on_one_machine(
     dask = DaskCluster(tmp_path)
     try:
         dask.add_workers(2, environment={"PYTHONPATH": str(project.folder / "src")})
-        monkeypatch.setenv(SCHEDULER, dask.address)
+        monkeypatch.setenv(SCHEDULER_VARIABLE, dask.address)
         monkeypatch.setenv("MARKETPLACE_CACHE", str(tmp_path / "cache"))
         said = project.dvc("repro", "--force", "--single-item", "clean", "resize_images", "recommend")
     finally:

@@ -1,20 +1,22 @@
-"""Where work runs: in processes of this machine, or on the workers of a cluster. The results are the same."""
+"""Run work in processes of this machine, or on the workers of a cluster. The results are the same."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
-from marketplace.cluster import client
+from marketplace.cluster.connection import uses_cluster
+from marketplace.cluster.sharing import SharedValue, share
+from marketplace.cluster.tasks import run_on_cluster
 from marketplace.common.progress import progress_bar
-from marketplace.compute.parallel import in_parallel
+from marketplace.compute.parallel import run_in_parallel
 
 Argument = TypeVar("Argument")
 Result = TypeVar("Result")
 
 
-def each_shard(work: Callable[..., Result], tasks: list[tuple[Any, ...]], description: str) -> Iterator[Result]:
+def map_shards(work: Callable[..., Result], tasks: list[tuple[Any, ...]], description: str) -> Iterator[Result]:
     """Yield `work(*task)` for every shard's task, with a progress bar: from a cluster's workers if there is one."""
-    results = client.run(work, tasks) if client.is_used() else in_parallel(work, tasks)
-    return iter(progress_bar(results, total=len(tasks), what=description, unit="shard"))
+    results = run_on_cluster(work, tasks) if uses_cluster() else run_in_parallel(work, tasks)
+    return iter(progress_bar(results, total=len(tasks), description=description, unit="shard"))
 
 
 def apply_to_each(function: Callable[[Argument], Result], arguments: Sequence[Argument]) -> Iterator[Result]:
@@ -22,12 +24,12 @@ def apply_to_each(function: Callable[[Argument], Result], arguments: Sequence[Ar
 
     For functions that use all cores themselves. Workers read the function, which may hold large arrays, from a file.
     """
-    if not client.is_used():
+    if not uses_cluster():
         yield from map(function, arguments)
         return
-    with client.shared(function) as handle:
-        yield from client.run(_apply, [(handle, argument) for argument in arguments])
+    with share(function) as shared_function:
+        yield from run_on_cluster(_apply, [(shared_function, argument) for argument in arguments])
 
 
-def _apply(function: client.Shared, argument: Any) -> Any:
-    return function.value(argument)
+def _apply(function: SharedValue, argument: Any) -> Any:
+    return function.load()(argument)
