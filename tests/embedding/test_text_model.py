@@ -1,4 +1,4 @@
-"""The text model: meaning and spelling, whatever the words are, and without this repository."""
+"""The text model: meaning and spelling, for any words, and without this repository."""
 
 import tempfile
 from pathlib import Path
@@ -13,7 +13,7 @@ from tokenizers import Tokenizer
 
 from marketplace.common.errors import MarketplaceError
 from marketplace.embedding.text_model import TextModel, fit_text_model
-from marketplace.embedding.texts import LONGEST, plain_text
+from marketplace.embedding.texts import MAX_CHARACTERS, plain_text
 
 TITLES = [
     "Oak coffee table",
@@ -41,12 +41,12 @@ def model(folder: Path) -> TextModel:
     return TextModel(folder)
 
 
-def best(model: TextModel, words: str) -> str:
+def best_title(model: TextModel, words: str) -> str:
     return TITLES[int((model(TITLES) @ model([words])[0]).argmax())]
 
 
 @pytest.mark.parametrize(
-    ("words", "found"),
+    ("words", "title"),
     [
         ("bicycle with a light frame", "Road bicycle, carbon frame"),
         ("pushbike for hills", "Mountain bike 26 inch"),
@@ -54,8 +54,8 @@ def best(model: TextModel, words: str) -> str:
         ("cofee tables", "Oak coffee table"),
     ],
 )
-def test_words_find_titles_by_meaning_and_by_spelling(model: TextModel, words: str, found: str) -> None:
-    assert best(model, words) == found
+def test_words_find_titles_by_meaning_and_by_spelling(model: TextModel, words: str, title: str) -> None:
+    assert best_title(model, words) == title
 
 
 @pytest.mark.parametrize(
@@ -72,24 +72,24 @@ def test_no_words_are_similar_to_nothing(model: TextModel) -> None:
     assert not vectors[:2].any()
 
 
-def test_a_text_does_not_depend_on_those_beside_it(model: TextModel) -> None:
+def test_a_vector_does_not_depend_on_the_other_texts(model: TextModel) -> None:
     together = model(TITLES)
     alone = np.vstack([model([title]) for title in TITLES])
     np.testing.assert_allclose(together, alone, atol=1e-5)
 
 
 @hypothesis_settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(known=st.sets(st.sampled_from(LISTINGS), min_size=1), order=st.permutations(LISTINGS))
-def test_vectors_of_a_catalogue_do_not_depend_on_which_texts_were_known(
-    model: TextModel, known: set[str], order: list[str]
+@given(stored=st.sets(st.sampled_from(LISTINGS), min_size=1), order=st.permutations(LISTINGS))
+def test_vectors_of_a_catalogue_do_not_depend_on_which_were_stored(
+    model: TextModel, stored: set[str], order: list[str]
 ) -> None:
     with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder:
         patch.setenv("MARKETPLACE_CACHE", f"{folder}/one")
-        expected = dict(zip(order, model.of_catalogue(order), strict=True))
+        expected = dict(zip(order, model.embed_catalogue(order), strict=True))
         np.testing.assert_allclose(model(order), [expected[text] for text in order], atol=1e-5)
         patch.setenv("MARKETPLACE_CACHE", f"{folder}/other")
-        model.of_catalogue(sorted(known))
-        again = model.of_catalogue(LISTINGS)
+        model.embed_catalogue(sorted(stored))
+        again = model.embed_catalogue(LISTINGS)
         np.testing.assert_array_equal(again, [expected[text] for text in LISTINGS])
 
 
@@ -98,8 +98,8 @@ def test_only_new_texts_are_computed(
 ) -> None:
     monkeypatch.setenv("MARKETPLACE_CACHE", str(tmp_path))
     caplog.set_level("INFO", "marketplace")
-    model.of_catalogue([*TITLES, TITLES[0]])
-    model.of_catalogue([*TITLES, "Garden gnome"])
+    model.embed_catalogue([*TITLES, TITLES[0]])
+    model.embed_catalogue([*TITLES, "Garden gnome"])
     assert "texts: 8 of 8 are new" in caplog.text
     assert "texts: 1 of 9 are new" in caplog.text
 
@@ -115,7 +115,7 @@ def test_html_and_length_are_cut_before_anything_is_compared() -> None:
     assert plain_text("<p>Oak &amp; pine<br/>table</p>") == "Oak & pine table"
     assert plain_text("table < 2 m") == "table < 2 m"
     assert plain_text("a < b and c > d") == "a < b and c > d"
-    assert len(plain_text("word " * 100_000)) <= LONGEST
+    assert len(plain_text("word " * 100_000)) <= MAX_CHARACTERS
 
 
 def test_the_sentence_model_runs_without_this_repository(folder: Path, model: TextModel) -> None:
@@ -129,6 +129,6 @@ def test_the_sentence_model_runs_without_this_repository(folder: Path, model: Te
     assert not [path for path in folder.iterdir() if path.suffix in {".pkl", ".joblib", ".pt"}]
 
 
-def test_a_damaged_model_is_a_sentence(tmp_path: Path) -> None:
+def test_a_damaged_model_is_an_error_of_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(MarketplaceError, match=r"cannot be read .*dvc repro extract"):
         TextModel(tmp_path)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from marketplace.common.files import replacing
-from marketplace.inference.compiled import compiled_model
+from marketplace.inference.compiled import compile_model
 
 if TYPE_CHECKING:
     from marketplace.embedding.image_model import ImageModel
@@ -46,7 +46,7 @@ def onnx_model(
 
     OpenVINO takes a quarter of PyTorch's time; with the file's `sha256`, it compiles the model once for all processes.
     """
-    compiled = compiled_model(path, sha256)
+    compiled = compile_model(path, sha256)
 
     def embed(squares: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         found = compiled(squares)

@@ -5,22 +5,22 @@ import re
 
 import pandas as pd
 
-LONGEST = 1000  # characters of a text that are compared; the rest adds time and no meaning
+MAX_CHARACTERS = 1000  # of a text that are compared; more of them add time and no meaning
 _TAG = re.compile(r"<[a-zA-Z/!][^<>]{0,200}>")  # "a < b and c > d" has none
 
 
 def plain_text(text: str) -> str:
-    """A text without HTML, on one line, and cut after LONGEST characters.
+    """Return a text without HTML, on one line, and cut after MAX_CHARACTERS.
 
     >>> plain_text("<b>Oak&nbsp;table</b> &amp; chairs")
     'Oak table & chairs'
     """
-    without_tags = _TAG.sub(" ", text[: 4 * LONGEST])
-    return " ".join(html.unescape(without_tags).split())[:LONGEST]
+    without_tags = _TAG.sub(" ", text[: 4 * MAX_CHARACTERS])
+    return " ".join(html.unescape(without_tags).split())[:MAX_CHARACTERS]
 
 
 def product_texts(products: pd.DataFrame) -> "pd.Series[str]":
-    """Title and description of each product; a description that many products share is left out."""
+    """Return each product's title and description; a description that many products share is left out."""
     descriptions = products["product_description"]
-    shared = descriptions.map(descriptions.value_counts()) > max(1, len(products) // 100)
-    return (products["product_name"] + " " + descriptions.where(~shared, "")).str.strip()
+    is_shared = descriptions.map(descriptions.value_counts()) > max(1, len(products) // 100)
+    return (products["product_name"] + " " + descriptions.where(~is_shared, "")).str.strip()

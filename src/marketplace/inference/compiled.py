@@ -1,4 +1,4 @@
-"""Networks as OpenVINO compiled them, kept in the user's cache: reading one takes less than half of compiling it."""
+"""Networks compiled by OpenVINO and kept in the user's cache: reading one takes less than half of compiling it."""
 
 import logging
 import os
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from marketplace.common.files import SEALED_BYTES, is_sealed, remove_stale, replacing, seal, user_cache
+from marketplace.common.files import SEAL_BYTES, is_sealed, remove_unused, replacing, seal, user_cache
 from marketplace.compute.processor import processor
 from marketplace.compute.recipe import recipe, recipe_id
 
@@ -20,11 +20,11 @@ log = logging.getLogger(__name__)
 OPTIONS = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
 
 
-def compiled_model(path: Path, sha256: str | None = None) -> "CompiledModel":
-    """An ONNX file, compiled for this processor: in float32, all cores for one question.
+def compile_model(path: Path, sha256: str | None = None) -> "CompiledModel":
+    """Compile an ONNX file for this processor: in float32, with all cores for one request.
 
-    With the `sha256` of what the file holds, what was compiled is kept for the next process; if it is damaged, or
-    OpenVINO refuses it, the file is compiled again. Raises RuntimeError if the file is not a network.
+    With the file's `sha256`, the compiled network is kept for the next process; if it is damaged there, or OpenVINO
+    refuses it, the file is compiled again. Raises RuntimeError if the file is not a network.
     """
     import openvino
 
@@ -32,18 +32,18 @@ def compiled_model(path: Path, sha256: str | None = None) -> "CompiledModel":
     if sha256 is None:
         return core.compile_model(path, "CPU", OPTIONS)
     made_with = recipe((), ("openvino",), sha256=sha256, name=path.name, processor=processor(), options=OPTIONS)
-    kept = user_cache("compiled") / f"{recipe_id(made_with)}.blob"
+    blob = user_cache("compiled") / f"{recipe_id(made_with)}.blob"
     with suppress(OSError, RuntimeError):
-        if is_sealed(kept):
-            os.utime(kept)
-            content = np.memmap(kept, np.uint8, "r")[:-SEALED_BYTES]
+        if is_sealed(blob):
+            os.utime(blob)
+            content = np.memmap(blob, np.uint8, "r")[:-SEAL_BYTES]
             return core.import_model(openvino.Tensor(content), "CPU", OPTIONS)
     compiled = core.compile_model(path, "CPU", OPTIONS)
-    remove_stale(kept.parent)
+    remove_unused(blob.parent)
     try:
-        with replacing(kept, shared=True) as part:
+        with replacing(blob, shared=True) as part:
             part.write_bytes(compiled.export_model().getvalue())
             seal(part)
     except OSError as error:
-        log.debug("%s cannot be kept: %s", kept, error.strerror)
+        log.debug("%s cannot be kept: %s", blob, error.strerror)
     return compiled

