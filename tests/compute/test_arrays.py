@@ -6,11 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from marketplace.common.errors import MarketplaceError
-from marketplace.compute.arrays import ShardedArray, released
+from marketplace.compute.arrays import ShardedArray, release_images
 
 
-def sharded(folder: Path, lengths: list[int]) -> tuple[ShardedArray, np.ndarray]:
-    """Arrays of these lengths in one folder, and all of it as one array."""
+def write_shards(folder: Path, lengths: list[int]) -> tuple[ShardedArray, np.ndarray]:
+    """Write arrays of these lengths to a folder; return them as a sharded array and as one plain array."""
     folder.mkdir(parents=True, exist_ok=True)
     whole = np.random.default_rng(0).integers(0, 256, (sum(lengths), 2, 2, 3), dtype=np.uint8)
     for number, part in enumerate(np.split(whole, np.cumsum(lengths)[:-1])):
@@ -22,7 +22,7 @@ def sharded(folder: Path, lengths: list[int]) -> tuple[ShardedArray, np.ndarray]
 def test_it_is_indexed_like_one_array(
     tmp_path_factory: pytest.TempPathFactory, lengths: list[int], data: st.DataObject
 ) -> None:
-    array, whole = sharded(tmp_path_factory.mktemp("shards"), lengths)
+    array, whole = write_shards(tmp_path_factory.mktemp("shards"), lengths)
     assert (len(array), array.shape, array.dtype) == (len(whole), whole.shape, whole.dtype)
     rows = data.draw(st.lists(st.integers(-len(whole), len(whole) - 1))) if len(whole) else []
     np.testing.assert_array_equal(array[np.array(rows, dtype=int)], whole[np.array(rows, dtype=int)])
@@ -30,18 +30,18 @@ def test_it_is_indexed_like_one_array(
     np.testing.assert_array_equal(array[part], whole[part])
     for row in rows[:2]:
         np.testing.assert_array_equal(array[row], whole[row])
-    released(array)
+    release_images(array)
     np.testing.assert_array_equal(array[:], whole)
 
 
-def test_what_is_not_there_is_said(tmp_path: Path) -> None:
+def test_missing_rows_and_bad_files_are_errors(tmp_path: Path) -> None:
     with pytest.raises(MarketplaceError, match="has no arrays: run `dvc repro`"):
         ShardedArray(tmp_path)
-    array, _ = sharded(tmp_path, [2, 3])
+    array, _ = write_shards(tmp_path, [2, 3])
     with pytest.raises(IndexError):
         array[5]
     np.save(tmp_path / "002.npy", np.zeros((1, 4, 4, 3), np.uint8))
-    with pytest.raises(MarketplaceError, match=r"002.npy does not go with .*000.npy"):
+    with pytest.raises(MarketplaceError, match=r"002.npy does not match .*000.npy"):
         ShardedArray(tmp_path)
     (tmp_path / "002.npy").write_bytes(b"\x93NUMPY")
     with pytest.raises(MarketplaceError, match=r"002.npy is damaged"):

@@ -11,14 +11,14 @@ import pytest
 from helpers.paths import ROOT
 
 from marketplace.common.errors import MarketplaceError
-from marketplace.compute.parallel import in_parallel
+from marketplace.compute.parallel import run_in_parallel
 
 PROGRAM = """
 import sys
-from marketplace.compute.parallel import in_parallel
+from marketplace.compute.parallel import run_in_parallel
 print("ready", flush=True)
 try:
-    for _ in in_parallel(pow, [(3, 20_000 + i) for i in range(3000)]):
+    for _ in run_in_parallel(pow, [(3, 20_000 + i) for i in range(3000)]):
         pass
 except KeyboardInterrupt:
     sys.exit(130)
@@ -26,25 +26,26 @@ except KeyboardInterrupt:
 
 
 def test_results_come_in_the_order_of_the_tasks() -> None:
-    assert list(in_parallel(pow, [(i, 2) for i in range(50)])) == [i**2 for i in range(50)]
+    assert list(run_in_parallel(pow, [(i, 2) for i in range(50)])) == [i**2 for i in range(50)]
 
 
 class Inherited:
-    """Something whose end a worker must leave to the process that made it, like a network with threads."""
+    """An object that only the process that made it may destroy, like a network with threads."""
 
     def __init__(self, note: Path) -> None:
-        self.note, self.itself = note, self  # a cycle: garbage that waits for a collection
+        self.note = note
+        self.itself = self  # a cycle: garbage that waits for a collection
 
     def __del__(self) -> None:
         with self.note.open("a") as file:
             file.write(f"{os.getpid()}\n")
 
 
-def test_workers_do_not_destroy_what_they_inherit(tmp_path: Path) -> None:
+def test_workers_do_not_destroy_inherited_objects(tmp_path: Path) -> None:
     gc.disable()
     try:
         Inherited(tmp_path / "note")
-        list(in_parallel(gc.collect, [()] * 8))
+        list(run_in_parallel(gc.collect, [()] * 8))
         assert not (tmp_path / "note").exists()
     finally:
         gc.enable()
@@ -52,10 +53,10 @@ def test_workers_do_not_destroy_what_they_inherit(tmp_path: Path) -> None:
     assert (tmp_path / "note").read_text() == f"{os.getpid()}\n"
 
 
-def test_a_workers_error_is_raised_and_the_rest_is_not_waited_for() -> None:
+def test_a_workers_error_is_raised_without_waiting_for_the_other_tasks() -> None:
     started = time.monotonic()
     with pytest.raises(ZeroDivisionError):
-        list(in_parallel(divmod_or_sleep, [(0,), *[(1,)] * 100]))
+        list(run_in_parallel(divmod_or_sleep, [(0,), *[(1,)] * 100]))
     assert time.monotonic() - started < 20
 
 
@@ -66,19 +67,19 @@ def divmod_or_sleep(seconds: int) -> None:
 
 INTERRUPTED = """
 import signal
-from marketplace.compute.interrupts import held_interrupts
+from marketplace.compute.interrupts import deferred_interrupts
 
 before = signal.getsignal(signal.SIGINT)
 try:
-    with held_interrupts() as let_through:
+    with deferred_interrupts() as raise_pending:
         signal.raise_signal(signal.SIGINT)
-        print("held")
-        let_through()
+        print("deferred")
+        raise_pending()
         print("too far")
 except KeyboardInterrupt:
     print("raised")
 try:
-    with held_interrupts():
+    with deferred_interrupts():
         signal.raise_signal(signal.SIGINT)
         print("until the end")
 except KeyboardInterrupt:
@@ -88,13 +89,13 @@ print(signal.getsignal(signal.SIGINT) is before)
 
 
 def test_an_interrupt_waits_for_a_safe_place_and_is_not_lost() -> None:
-    """In a process of its own: an interrupt that went astray would end the whole test run."""
+    """In a separate process: a stray interrupt would end the whole test run."""
     done = subprocess.run([sys.executable, "-c", INTERRUPTED], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines() == ["held", "raised", "until the end", "raised", "True"]
+    assert done.stdout.splitlines() == ["deferred", "raised", "until the end", "raised", "True"]
 
 
 def test_ctrl_c_ends_it_whenever_it_comes() -> None:
-    """An interrupt that finds this process among a pool's locks must not leave one held."""
+    """An interrupt while a pool takes its locks must not leave one locked."""
     for _ in range(25):
         process = subprocess.Popen(
             [sys.executable, "-c", PROGRAM],
@@ -117,13 +118,13 @@ def test_ctrl_c_ends_it_whenever_it_comes() -> None:
 
 SLEEPING = """
 import sys, time
-from marketplace.compute.parallel import in_parallel
+from marketplace.compute.parallel import run_in_parallel
 
 def work(number):
     print(__import__("os").getpid(), flush=True)
     time.sleep(600)
 
-list(in_parallel(work, [(1,), (2,)]))
+list(run_in_parallel(work, [(1,), (2,)]))
 """
 
 
@@ -134,13 +135,13 @@ def test_workers_end_with_a_killed_parent(kill: signal.Signals) -> None:
         worker = int(parent.stdout.readline())
         parent.send_signal(kill)
     for _ in range(100):
-        if not alive(worker):
+        if not is_alive(worker):
             return
         time.sleep(0.05)
     raise AssertionError("the worker outlived its parent")
 
 
-def alive(process: int) -> bool:
+def is_alive(process: int) -> bool:
     try:
         return "Z" not in Path(f"/proc/{process}/stat").read_text().split(")")[1].split()[0]
     except FileNotFoundError:
@@ -151,6 +152,6 @@ def die(_: int) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def test_a_worker_that_is_killed_ends_in_a_sentence() -> None:
-    with pytest.raises(MarketplaceError, match="most likely since memory ran out"):
-        list(in_parallel(die, [(1,), (2,)]))
+def test_a_killed_worker_ends_the_run_with_a_sentence() -> None:
+    with pytest.raises(MarketplaceError, match="most likely because memory ran out"):
+        list(run_in_parallel(die, [(1,), (2,)]))

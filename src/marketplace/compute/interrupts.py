@@ -1,4 +1,4 @@
-"""Ctrl-C at moments that a program chooses."""
+"""Ctrl-C, deferred to moments that a program chooses."""
 
 import signal
 from collections.abc import Callable, Iterator
@@ -6,27 +6,27 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def held_interrupts() -> Iterator[Callable[[], None]]:
-    """Hold Ctrl-C back in the block: it is raised when the yielded function is called, or at the block's end.
+def deferred_interrupts() -> Iterator[Callable[[], None]]:
+    """Defer Ctrl-C in the block until the yielded function is called, or until the block's end.
 
     Python raises KeyboardInterrupt between any two instructions, even right after `concurrent.futures` took a lock and
     before it arranged to release it. The pool then waits for that lock forever.
     """
     pending = False
 
-    def hold(*_: object) -> None:
+    def note(*_: object) -> None:
         nonlocal pending
         pending = True
 
-    def let_through() -> None:
+    def raise_pending() -> None:
         nonlocal pending
         if pending:
             pending = False
             raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGINT, hold)
+    handler = signal.signal(signal.SIGINT, note)
     try:
-        yield let_through
+        yield raise_pending
     finally:
-        signal.signal(signal.SIGINT, before)
-    let_through()
+        signal.signal(signal.SIGINT, handler)
+    raise_pending()

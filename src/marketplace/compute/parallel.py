@@ -10,28 +10,30 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import Any, TypeVar
 
 from marketplace.common.errors import MarketplaceError
-from marketplace.compute.interrupts import held_interrupts
+from marketplace.compute.interrupts import deferred_interrupts
 
 Result = TypeVar("Result")
 
 
-def in_parallel(work: Callable[..., Result], tasks: Iterable[tuple[Any, ...]]) -> Iterator[Result]:
+def run_in_parallel(work: Callable[..., Result], tasks: Iterable[tuple[Any, ...]]) -> Iterator[Result]:
     """Yield `work(*task)` for every task, in the order of the tasks, from one process per core.
 
-    An error, Ctrl-C or a caller that stops iterating drops the tasks that have not begun, and waits for those that
-    have. Ctrl-C reaches every process of a terminal; workers ignore it and leave it to this one.
+    An error, Ctrl-C or a caller that stops iterating drops the tasks that have not begun, and waits for the others.
+    Ctrl-C reaches every process of a terminal; workers ignore it and leave it to this one.
+
+    Raises MarketplaceError if a worker process was killed.
     """
     pool = ProcessPoolExecutor(initializer=_begin_worker)
-    with held_interrupts() as let_through:
+    with deferred_interrupts() as raise_pending:
         try:
             for future in [pool.submit(work, *task) for task in tasks]:
                 result = future.result()
-                let_through()
+                raise_pending()
                 yield result
         except BrokenProcessPool:
             raise MarketplaceError(
-                "a worker process was killed, most likely since memory ran out: close other programs, or run this on a "
-                "machine with more. Nothing half-written is left."
+                "a worker process was killed, most likely because memory ran out: close other programs, or run this "
+                "on a machine with more. Nothing half-written is left."
             ) from None
         finally:
             pool.shutdown(cancel_futures=True)
@@ -40,12 +42,12 @@ def in_parallel(work: Callable[..., Result], tasks: Iterable[tuple[Any, ...]]) -
 def _begin_worker() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _end_with_parent()
-    # Never destroy what a worker inherited: a compiled network would wait for threads that were not forked.
+    # Never destroy objects that a worker inherited: a compiled network would wait for threads that were not forked.
     gc.freeze()
 
 
 def _end_with_parent() -> None:
-    """Have the system end this process when its parent is killed; it would wait for work for ever.
+    """Have the OS end this process when its parent is killed; otherwise it would wait for work forever.
 
     https://man7.org/linux/man-pages/man2/PR_SET_PDEATHSIG.2const.html
     """

@@ -1,4 +1,4 @@
-"""The processor, as far as it determines how arithmetic rounds."""
+"""CPU properties that affect floating-point rounding."""
 
 import functools
 import os
@@ -6,25 +6,25 @@ import platform
 import re
 from pathlib import Path
 
-WIDEST = ("avx512f", "avx2", "avx")
+VECTOR_INSTRUCTIONS = ("avx512f", "avx2", "avx")  # widest first
 
 
 def vendor() -> str:
-    """Who made the processor, as Linux names it, such as "AuthenticAMD"; empty elsewhere."""
-    found = re.search(r"vendor_id\s*: (\S+)", _told())
-    return found[1] if found else ""
+    """Return the processor's maker as Linux names it, such as "AuthenticAMD"; empty on other systems."""
+    match = re.search(r"vendor_id\s*: (\S+)", _cpu_info())
+    return match[1] if match else ""
 
 
 @functools.cache
 def processor() -> str:
-    """Architecture, maker, widest vector instructions and number of cores, such as "x86_64 AuthenticAMD avx2 2"."""
-    flags = set(_told().split())
-    widest = next((name for name in WIDEST if name in flags), "")
+    """Return architecture, maker, widest vector instructions and number of cores: "x86_64 AuthenticAMD avx2 2"."""
+    flags = set(_cpu_info().split())
+    widest = next((name for name in VECTOR_INSTRUCTIONS if name in flags), "")
     return " ".join(filter(None, [platform.machine(), vendor(), widest, str(os.cpu_count())]))
 
 
 @functools.cache
-def _told() -> str:
+def _cpu_info() -> str:
     try:
         return Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:  # not on Linux

@@ -1,4 +1,4 @@
-"""What a stored result was made with, and so when it can be used again."""
+"""Recipes: everything that a stored result was made with, and so whether it can be used again."""
 
 import hashlib
 import json
@@ -14,7 +14,7 @@ def recipe(code: Iterable[str], packages: Iterable[str], **inputs: Any) -> dict[
     """Return everything that determines a result, except the photo or text that it is computed from.
 
     `code` are the paths of the files that compute it (`module.__file__`), `packages` the libraries whose version
-    matters. `inputs` are all else, as JSON: sizes, weights, and the arithmetic of this machine where it rounds.
+    matters. `inputs` are the rest, as JSON: sizes, weights, and the arithmetic of this machine if results are rounded.
     """
     return {
         "code": [sha256_of(Path(path)) for path in code],
@@ -24,5 +24,5 @@ def recipe(code: Iterable[str], packages: Iterable[str], **inputs: Any) -> dict[
 
 
 def recipe_id(recipe: dict[str, Any]) -> str:
-    """Return a name for what is made by a recipe: 128 bits of its hash, in hex."""
+    """Return a name for the results of a recipe: 128 bits of its hash, in hex."""
     return hashlib.sha256(json.dumps(recipe).encode()).hexdigest()[:32]
