@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from workspace import ROOT, make_parser, peak_gib, report, table
 
-from marketplace.compute.packs import CACHE_GIB
+from marketplace.compute.packs import ROOM_VARIABLE
 from marketplace.models.backbones import BACKBONES
 from marketplace.models.checkpoints import CATEGORIES, checkpoint_of
 from marketplace.models.network import pretrained_network
@@ -44,7 +44,7 @@ def main() -> None:
     }
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        os.environ |= {"MARKETPLACE_CACHE": str(folder / "cache"), CACHE_GIB: "1e6"}
+        os.environ |= {"MARKETPLACE_CACHE": str(folder / "cache"), ROOM_VARIABLE: "1e6"}
         data = make_data(folder / "images.npy", options.images, options.size)
         peak_before = peak_gib()
         started = time.perf_counter()

@@ -25,7 +25,7 @@ from helpers.training_runs import COLOURS
 from playwright.sync_api import Browser, sync_playwright
 
 from marketplace.inference import trunk
-from marketplace.inference.features import trunk_key
+from marketplace.inference.features import trunk_recipe
 from marketplace.models.checkpoints import Checkpoint, checkpoint_of
 from marketplace.models.network import Network, pretrained_network
 from marketplace.settings import Settings, load_settings
@@ -51,7 +51,7 @@ def _trunks_compiled_once() -> Iterator[None]:
     runners: dict[tuple[str, int], trunk.Runner] = {}
 
     def compiled_once(network: Network, size: int) -> trunk.Runner:
-        key = (str(trunk_key(network)), size)
+        key = (str(trunk_recipe(network)), size)
         if key not in runners:
             runners[key] = compile_trunk(network, size)
         return runners[key]

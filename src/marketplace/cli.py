@@ -6,7 +6,7 @@ import sys
 
 import shtab
 
-from marketplace.common.console import plain_mistakes, start_logging
+from marketplace.common.console import report_errors, start_logging
 from marketplace.review.commands import add_commands as add_review_commands
 from marketplace.serving.commands import add_commands as add_serving_commands
 
@@ -37,7 +37,7 @@ def main() -> None:
     options = parser().parse_args()
     start_logging()
     try:
-        with plain_mistakes():
+        with report_errors():
             options.run(options)
             sys.stdout.flush()
     except BrokenPipeError:  # the reader, such as `head`, has seen enough

@@ -12,8 +12,10 @@ from marketplace.common.errors import MarketplaceError
 STAGES = sorted((ROOT / "stages").glob("*.py"))
 
 
-def ended(error: BaseException, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
-    """Exit code and what stderr says when a stage's `main` raises `error`."""
+def run_failing_stage(
+    error: BaseException, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> tuple[int, str]:
+    """Return the exit code and stderr of a stage whose `main` raises `error`."""
 
     def main() -> None:
         raise error
@@ -26,25 +28,25 @@ def ended(error: BaseException, monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     return int(caught.value.code or 0), capsys.readouterr().err
 
 
-def test_each_kind_of_end_has_its_sentence_and_code(
+def test_each_kind_of_error_has_its_sentence_and_exit_code(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert ended(MarketplaceError("no folder."), monkeypatch, capsys) == (1, "ERROR: no folder.")
-    code, said = ended(KeyboardInterrupt(), monkeypatch, capsys)
-    assert (code, "nothing half-written" in said) == (130, True)
-    code, said = ended(OSError(errno.ENOSPC, "No space left on device", "x.npy"), monkeypatch, capsys)
+    assert run_failing_stage(MarketplaceError("no folder."), monkeypatch, capsys) == (1, "ERROR: no folder.")
+    code, errors = run_failing_stage(KeyboardInterrupt(), monkeypatch, capsys)
+    assert (code, "nothing half-written" in errors) == (130, True)
+    code, errors = run_failing_stage(OSError(errno.ENOSPC, "No space left on device", "x.npy"), monkeypatch, capsys)
     assert code == 1
-    assert "the disk is full while writing x.npy" in said
-    assert "dvc gc -w" in said
-    for out_of_memory, why in (
+    assert "the disk is full while writing x.npy" in errors
+    assert "dvc gc -w" in errors
+    for out_of_memory, reason in (
         (MemoryError(), "MemoryError"),
         (RuntimeError("Exception from core.cpp:117:\n  std::bad_alloc\n"), "std::bad_alloc"),
         (ImportError("libtorch_cuda.so: failed to map segment from shared object"), "libtorch_cuda.so: failed to map"),
     ):
-        code, said = ended(out_of_memory, monkeypatch, capsys)
-        assert code == 1 and said.startswith(f"ERROR: there is not enough memory ({why}")
+        code, errors = run_failing_stage(out_of_memory, monkeypatch, capsys)
+        assert code == 1 and errors.startswith(f"ERROR: there is not enough memory ({reason}")
     error = PermissionError(errno.EACCES, "Permission denied", "x.npy")
-    assert ended(error, monkeypatch, capsys) == (1, "ERROR: x.npy: Permission denied.")
+    assert run_failing_stage(error, monkeypatch, capsys) == (1, "ERROR: x.npy: Permission denied.")
 
 
 @pytest.mark.parametrize("bug", [AssertionError("a bug"), RuntimeError("a bug"), ImportError("no module")])
@@ -64,7 +66,7 @@ def test_every_stage_has_help(stage: Path) -> None:
 
 
 @pytest.mark.parametrize("stage", STAGES, ids=lambda path: path.stem)
-def test_a_stage_run_elsewhere_says_where_it_belongs(stage: Path, tmp_path: Path) -> None:
+def test_a_stage_run_outside_the_repository_says_so(stage: Path, tmp_path: Path) -> None:
     arguments = ["small"] if stage.stem == "train" else []
     done = subprocess.run([sys.executable, stage, *arguments], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 1

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from marketplace.common.files import is_sealed, release, replacing, seal, user_cache, write_array, write_json
+from marketplace.common.files import is_sealed, release_pages, replacing, seal, user_cache, write_array, write_json
 
 
 @contextmanager
-def largest_file(nbytes: int) -> Iterator[None]:
-    """Let no file of this process grow beyond `nbytes`, as a full disk would not (EFBIG in place of ENOSPC)."""
+def limit_file_size(nbytes: int) -> Iterator[None]:
+    """Stop files of this process from growing beyond `nbytes`, like a full disk (EFBIG in place of ENOSPC)."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (nbytes, hard))
     try:
@@ -41,9 +41,10 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
     assert names(path.parent) == ["file"]
 
 
-def test_a_folder_takes_the_place_of_another_and_of_what_a_crash_left(tmp_path: Path) -> None:
-    path, left = tmp_path / "folder", tmp_path / "folder.part"
-    for folder in (path, left):
+def test_a_folder_replaces_another_and_the_leftovers_of_a_crash(tmp_path: Path) -> None:
+    path = tmp_path / "folder"
+    leftover = tmp_path / "folder.part"
+    for folder in (path, leftover):
         folder.mkdir()
         (folder / "old").write_text("old")
     with replacing(path) as part:
@@ -61,27 +62,27 @@ def test_json_has_no_nan(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "x.json").read_text()) == {"name": "Café", "loss": 1.5}
 
 
-def test_an_array_that_the_disk_cannot_hold_raises_the_systems_error(tmp_path: Path) -> None:
-    with largest_file(1 << 20), (tmp_path / "large.npy").open("wb") as file, pytest.raises(OSError) as caught:
+def test_an_array_that_does_not_fit_on_the_disk_raises_the_systems_error(tmp_path: Path) -> None:
+    with limit_file_size(1 << 20), (tmp_path / "large.npy").open("wb") as file, pytest.raises(OSError) as caught:
         write_array(file, np.zeros(1 << 22, np.uint8))
     assert caught.value.errno in (errno.EFBIG, errno.ENOSPC)
 
 
-def resident() -> int:
-    """Bytes of this process that are in memory, mapped files included."""
+def resident_bytes() -> int:
+    """Return the memory of this process in bytes, including pages of mapped files."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
 
-def test_pages_of_a_mapped_file_are_given_back_and_lose_nothing(tmp_path: Path) -> None:
+def test_released_pages_of_a_mapped_file_lose_nothing(tmp_path: Path) -> None:
     path = tmp_path / "array.npy"
     np.save(path, np.zeros((64, 2**20), np.uint8))
     array = np.load(path, mmap_mode="r+")
     array[:] = 7
-    written = resident()
-    release(array)
-    assert written - resident() > 50 * 2**20
+    before = resident_bytes()
+    release_pages(array)
+    assert before - resident_bytes() > 50 * 2**20
     assert (array == 7).all()
-    release(np.zeros(3))  # nothing is mapped, nothing to do
+    release_pages(np.zeros(3))  # nothing is mapped, nothing to do
     assert (np.load(path) == 7).all()
 
 
@@ -104,7 +105,7 @@ def test_a_seal_sees_every_change(
     assert not is_sealed(path)
 
 
-def test_a_cache_that_cannot_be_written_to_is_done_without(
+def test_a_cache_that_cannot_be_written_to_is_replaced_by_a_temporary_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "file").write_text("not a folder")

@@ -13,8 +13,8 @@ from marketplace.common.progress import progress_bar
 WORK = """
 import time
 from marketplace.common import progress
-progress.LOGGED = 0.2
-for _ in progress.progress_bar(range(12), total=12, what="working", unit="step"):
+progress.LOG_SECONDS = 0.2
+for _ in progress.progress_bar(range(12), total=12, description="working", unit="step"):
     time.sleep(0.05)
 """
 
@@ -31,10 +31,10 @@ def test_a_log_gets_a_line_now_and_then() -> None:
 def test_short_work_leaves_two_lines_in_a_log(monkeypatch: pytest.MonkeyPatch) -> None:
     log = io.StringIO()
     monkeypatch.setattr(sys, "stderr", log)
-    assert list(progress_bar(range(3), total=3, what="working", unit="step")) == [0, 1, 2]
-    begun, done = log.getvalue().splitlines()
-    assert begun.startswith("working: 0 of 3 in ")
-    assert done.startswith("working: 3 of 3 in ")
+    assert list(progress_bar(range(3), total=3, description="working", unit="step")) == [0, 1, 2]
+    first, last = log.getvalue().splitlines()
+    assert first.startswith("working: 0 of 3 in ")
+    assert last.startswith("working: 3 of 3 in ")
 
 
 def test_a_terminal_gets_one_line_that_is_redrawn(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -44,13 +44,13 @@ def test_a_terminal_gets_one_line_that_is_redrawn(monkeypatch: pytest.MonkeyPatc
 
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
-    monkeypatch.setattr(progress, "REDRAWN", 0.0)
-    with progress_bar(total=2_000_000, what="sending", unit="B", scaled=True) as bar:
+    monkeypatch.setattr(progress, "TERMINAL_SECONDS", 0.0)
+    with progress_bar(total=2_000_000, description="sending", unit="B", scale=True) as bar:
         for _ in range(2):
             time.sleep(0.02)
             bar.update(1_000_000)
     assert terminal.getvalue().count("\n") == 1  # at the end
     assert "2.00M/2.00M" in terminal.getvalue()
-    with progress_bar(total=1, what="silent", unit="B", shown=False) as bar:
+    with progress_bar(total=1, description="silent", unit="B", show=False) as bar:
         bar.update()
     assert "silent" not in terminal.getvalue()

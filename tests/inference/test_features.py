@@ -10,12 +10,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from marketplace.common.files import user_cache
-from marketplace.compute.packs import CACHE_GIB
-from marketplace.inference.features import FeatureStore, HeldFeatures, LiveFeatures
+from marketplace.compute.packs import ROOM_VARIABLE
+from marketplace.inference.features import DeviceFeatures, FeatureStore, LiveFeatures
 from marketplace.inference.trunk import TrunkRunner
 from marketplace.models.network import Network
 
-EVERY = np.arange(6)
+ALL_ROWS = np.arange(6)
 
 
 @pytest.fixture(autouse=True)
@@ -36,19 +36,19 @@ def images() -> np.ndarray:
 
 @pytest.fixture
 def computed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many images the trunk ran for, call by call; the first of each store only tells the size."""
+    """The number of images that the trunk ran for, call by call; each store runs it once for the size of features."""
     counts: list[int] = []
     half = LiveFeatures.half
 
-    def counted(self: LiveFeatures, rows: np.ndarray, *arguments: Any) -> np.ndarray:
+    def count(self: LiveFeatures, rows: np.ndarray, *arguments: Any) -> np.ndarray:
         counts.append(len(rows))
         return half(self, rows, *arguments)
 
-    monkeypatch.setattr(LiveFeatures, "half", counted)
+    monkeypatch.setattr(LiveFeatures, "half", count)
     return counts
 
 
-def packs() -> list[Path]:
+def pack_paths() -> list[Path]:
     return sorted(user_cache("packs").rglob("*.npy"))
 
 
@@ -57,31 +57,31 @@ def test_stored_features_are_those_of_the_trunk(
     network: Network, images: np.ndarray, mirrored: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stored = FeatureStore(network, images).features(mirrored=mirrored)
-    asked = np.array([5, 0, 3])
-    pixels = network.pixels(images[asked])
+    rows = np.array([5, 0, 3])
+    pixels = network.pixels(images[rows])
     with torch.inference_mode():
         expected = network.trunk(pixels.flip(3) if mirrored else pixels)
-    torch.testing.assert_close(stored(asked), expected, rtol=2e-3, atol=2e-3)
-    monkeypatch.setenv(CACHE_GIB, "0")
+    torch.testing.assert_close(stored(rows), expected, rtol=2e-3, atol=2e-3)
+    monkeypatch.setenv(ROOM_VARIABLE, "0")
     monkeypatch.setenv("MARKETPLACE_CACHE", str(user_cache("elsewhere")))
     live = FeatureStore(network, images).features(mirrored=mirrored)
-    assert torch.equal(live(asked), stored(asked))
-    assert not packs()
+    assert torch.equal(live(rows), stored(rows))
+    assert not pack_paths()
 
 
 def test_features_are_computed_once(network: Network, images: np.ndarray, computed: list[int]) -> None:
-    first = FeatureStore(network, images).features()(EVERY)
+    first = FeatureStore(network, images).features()(ALL_ROWS)
     assert sum(computed) == 1 + len(images)
     computed.clear()
-    assert torch.equal(FeatureStore(network, images).features()(EVERY), first)
+    assert torch.equal(FeatureStore(network, images).features()(ALL_ROWS), first)
     assert not computed
 
 
-def test_only_new_images_are_computed_wherever_the_others_stand_now(
+def test_only_new_images_are_computed_in_any_order_of_the_others(
     network: Network, images: np.ndarray, computed: list[int], caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO", "marketplace")
-    before = FeatureStore(network, images).features()(EVERY)
+    before = FeatureStore(network, images).features()(ALL_ROWS)
     computed.clear()
     new = np.random.default_rng(1).integers(0, 256, (1, 64, 64, 3), dtype=np.uint8)
     grown = np.concatenate([images[[4, 2]], new, images[[0, 1, 3, 5]], new])
@@ -99,13 +99,13 @@ def live(network: Network, images: np.ndarray) -> LiveFeatures:
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(order=st.permutations(range(6)), cut=st.integers(0, 6))
-def test_features_do_not_depend_on_the_others_in_their_batch(live: LiveFeatures, order: list[int], cut: int) -> None:
+def test_features_do_not_depend_on_other_images_of_the_batch(live: LiveFeatures, order: list[int], cut: int) -> None:
     rows = np.array(order)
     apart = np.concatenate([live.half(part) for part in (rows[:cut], rows[cut:]) if len(part)])
-    np.testing.assert_array_equal(apart, live.half(EVERY)[rows])
+    np.testing.assert_array_equal(apart, live.half(ALL_ROWS)[rows])
 
 
-def test_whatever_determines_features_gives_them_another_place(network: Network, images: np.ndarray) -> None:
+def test_everything_that_determines_features_changes_their_place(network: Network, images: np.ndarray) -> None:
     torch.manual_seed(1)
     others = {
         "weights": (Network("efficientnet_lite0", 3).eval(), images, False),
@@ -114,9 +114,9 @@ def test_whatever_determines_features_gives_them_another_place(network: Network,
         "view": (network, images, True),
     }
     FeatureStore(network, images).features()
-    for count, (what, (net, array, mirrored)) in enumerate(others.items(), start=2):
-        FeatureStore(net, array).features(mirrored=mirrored)
-        assert len(packs()) == count, what
+    for count, (change, (other_network, array, mirrored)) in enumerate(others.items(), start=2):
+        FeatureStore(other_network, array).features(mirrored=mirrored)
+        assert len(pack_paths()) == count, change
 
 
 def test_a_fine_tuned_tail_finds_the_trunks_features(network: Network, images: np.ndarray, computed: list[int]) -> None:
@@ -124,26 +124,26 @@ def test_a_fine_tuned_tail_finds_the_trunks_features(network: Network, images: n
     computed.clear()
     tuned = Network("efficientnet_lite0", 5)
     tuned.trunk.load_state_dict(network.trunk.state_dict())
-    FeatureStore(tuned.eval(), images).features()(EVERY)
+    FeatureStore(tuned.eval(), images).features()(ALL_ROWS)
     assert not computed
 
 
-def test_a_killed_run_keeps_what_it_has(
+def test_a_killed_run_keeps_its_packs(
     network: Network, images: np.ndarray, monkeypatch: pytest.MonkeyPatch, computed: list[int]
 ) -> None:
     monkeypatch.setattr("marketplace.inference.features.PACK", 2)
-    counted = LiveFeatures.half
+    half = LiveFeatures.half
 
-    def killed(self: LiveFeatures, rows: np.ndarray, *arguments: Any) -> np.ndarray:
+    def interrupt(self: LiveFeatures, rows: np.ndarray, *arguments: Any) -> np.ndarray:
         if 4 in rows:
             raise KeyboardInterrupt
-        return counted(self, rows, *arguments)
+        return half(self, rows, *arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(LiveFeatures, "half", killed)
+        patch.setattr(LiveFeatures, "half", interrupt)
         with pytest.raises(KeyboardInterrupt):
             FeatureStore(network, images).features()
-    assert len(packs()) == 2
+    assert len(pack_paths()) == 2
     computed.clear()
     FeatureStore(network, images).features()
     assert sum(computed) == 1 + 2
@@ -153,8 +153,8 @@ def test_a_killed_run_keeps_what_it_has(
 def test_damaged_features_are_computed_again(
     network: Network, images: np.ndarray, caplog: pytest.LogCaptureFixture, damage: str
 ) -> None:
-    expected = FeatureStore(network, images).features()(EVERY)
-    (path,) = packs()
+    expected = FeatureStore(network, images).features()(ALL_ROWS)
+    (path,) = pack_paths()
     content = bytearray(path.read_bytes())
     if damage == "zeros":  # of one image
         content[2000:3000] = bytes(1000)
@@ -162,26 +162,25 @@ def test_damaged_features_are_computed_again(
         content[2000] ^= 1
     content = content if damage in ("zeros", "a bit") else content[: len(content) // 2 * (damage == "cut")]
     path.write_bytes(content)
-    assert torch.equal(FeatureStore(network, images).features()(EVERY), expected)
-    assert f"{path} is damaged: what it held is computed again" in caplog.text
+    assert torch.equal(FeatureStore(network, images).features()(ALL_ROWS), expected)
+    assert f"{path} is damaged: its arrays are computed again" in caplog.text
 
 
 def test_two_writers_do_not_disturb_each_other(network: Network, images: np.ndarray) -> None:
     with ProcessPoolExecutor(mp_context=get_context("spawn")) as processes:
         results = list(processes.map(write_and_read, [images] * 4))
     assert all((result == results[0]).all() for result in results)
-    assert len(packs()) == 1
+    assert len(pack_paths()) == 1
     assert len([path for path in user_cache("packs").rglob("*") if path.is_file()]) == 1
 
 
 def write_and_read(images: np.ndarray) -> np.ndarray:
     torch.manual_seed(0)
-    values: np.ndarray = FeatureStore(Network("efficientnet_lite0", 3).eval(), images).features()(EVERY).numpy()
-    return values
+    return FeatureStore(Network("efficientnet_lite0", 3).eval(), images).features()(ALL_ROWS).numpy()
 
 
-def test_features_held_in_memory_are_the_stored_ones(network: Network, images: np.ndarray) -> None:
+def test_features_in_a_devices_memory_are_the_stored_ones(network: Network, images: np.ndarray) -> None:
     stored = FeatureStore(network, images).features()
-    held = HeldFeatures(torch.from_numpy(np.load(packs()[0])))  # one pack has all, in their order
-    asked = np.array([5, 0, 3])
-    assert torch.equal(held(asked), stored(asked))
+    in_memory = DeviceFeatures(torch.from_numpy(np.load(pack_paths()[0])))  # one pack has all rows in order
+    rows = np.array([5, 0, 3])
+    assert torch.equal(in_memory(rows), stored(rows))

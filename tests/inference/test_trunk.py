@@ -14,7 +14,7 @@ def network(request: pytest.FixtureRequest) -> Network:
 
 
 @pytest.mark.parametrize("size", [32, 70])
-def test_it_gives_what_the_network_gives(network: Network, size: int) -> None:
+def test_it_gives_the_features_of_the_network(network: Network, size: int) -> None:
     images = np.random.default_rng(0).integers(0, 256, (7, size, size, 3), dtype=np.uint8)
     features = TrunkRunner(network, size)(images)
     assert features.dtype == np.float16

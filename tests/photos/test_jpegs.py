@@ -21,10 +21,10 @@ def jpeg(width: int, height: int, seed: int, **options: object) -> bytes:
     return buffer.getvalue()
 
 
-def by_pillow(content: bytes, at_least: int | None) -> np.ndarray:
+def decode_with_pillow(content: bytes, min_side: int | None) -> np.ndarray:
     image = Image.open(io.BytesIO(content))
-    if at_least is not None:
-        image.draft(None, (at_least, at_least))
+    if min_side is not None:
+        image.draft(None, (min_side, min_side))
     return np.asarray(image)
 
 
@@ -34,25 +34,25 @@ def by_pillow(content: bytes, at_least: int | None) -> np.ndarray:
     quality=st.integers(5, 98),
     subsampling=st.sampled_from([0, 1, 2]),
     progressive=st.booleans(),
-    at_least=st.sampled_from([None, 16, 64, 200]),
+    min_side=st.sampled_from([None, 16, 64, 200]),
 )
 @hypothesis_settings(max_examples=80, deadline=None)
 def test_an_ordinary_jpeg_has_the_pixels_that_pillow_reads(
-    size: tuple[int, int], seed: int, quality: int, subsampling: int, progressive: bool, at_least: int | None
+    size: tuple[int, int], seed: int, quality: int, subsampling: int, progressive: bool, min_side: int | None
 ) -> None:
     content = jpeg(*size, seed, quality=quality, subsampling=subsampling, progressive=progressive)
-    assert (np.asarray(decode(content, at_least)) == by_pillow(content, at_least)).all()
+    assert (np.asarray(decode(content, min_side)) == decode_with_pillow(content, min_side)).all()
 
 
-def test_ordinary_jpegs_do_not_take_pillows_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    read: list[tuple[int, ...]] = []
+def test_ordinary_jpegs_are_not_decoded_by_pillow(monkeypatch: pytest.MonkeyPatch) -> None:
+    shapes: list[tuple[int, ...]] = []
+    decode_jpeg = simplejpeg.decode_jpeg
 
-    def decoded(*arguments: object, **options: object) -> np.ndarray:
-        pixels: np.ndarray = original(*arguments, **options)
-        read.append(pixels.shape)
+    def note_shape(*arguments: object, **options: object) -> np.ndarray:
+        pixels: np.ndarray = decode_jpeg(*arguments, **options)
+        shapes.append(pixels.shape)
         return pixels
 
-    original = simplejpeg.decode_jpeg
-    monkeypatch.setattr(simplejpeg, "decode_jpeg", decoded)
-    decode(jpeg(400, 300, 0), at_least=100)
-    assert read == [(150, 200, 3)]
+    monkeypatch.setattr(simplejpeg, "decode_jpeg", note_shape)
+    decode(jpeg(400, 300, 0), min_side=100)
+    assert shapes == [(150, 200, 3)]

@@ -1,4 +1,4 @@
-"""Decoding: every format upright as RGB, what is broken says why, and memory is bounded."""
+"""Decoding: every format upright as RGB, a reason for every broken file, and bounded memory."""
 
 import contextlib
 import subprocess
@@ -19,16 +19,17 @@ from marketplace.photos.squares import letterbox
 from marketplace.sources.sample.defects import _save_bomb
 
 
-def difference(one: Image.Image, other: Image.Image) -> float:
-    assert one.size == other.size
-    return float(np.abs(np.asarray(one).astype(int) - np.asarray(other).astype(int)).mean())
+def difference(image: Image.Image, expected: Image.Image) -> float:
+    """Return the mean absolute difference of two images' values."""
+    assert image.size == expected.size
+    return float(np.abs(np.asarray(image).astype(int) - np.asarray(expected).astype(int)).mean())
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_every_exif_orientation_comes_out_upright(orientation: int) -> None:
     upright = scene()
-    # What a camera stores so that this tag turns it upright again.
-    undo = {
+    # The inverse of turning upright: a camera stores the result with this tag.
+    to_stored = {
         1: None,
         2: Image.Transpose.FLIP_LEFT_RIGHT,
         3: Image.Transpose.ROTATE_180,
@@ -38,7 +39,7 @@ def test_every_exif_orientation_comes_out_upright(orientation: int) -> None:
         7: Image.Transpose.TRANSVERSE,
         8: Image.Transpose.ROTATE_270,
     }[orientation]
-    stored = upright if undo is None else upright.transpose(undo)
+    stored = upright if to_stored is None else upright.transpose(to_stored)
     exif = Image.Exif()
     exif[0x0112] = orientation
     assert difference(decode(saved(stored, format="JPEG", quality=95, exif=exif)), upright) < 3
@@ -100,7 +101,7 @@ def test_a_tiff_of_32_bits_keeps_its_range(dtype: type, low: int, high: int) -> 
     assert np.abs(pixels - expected).max() <= 1
 
 
-def test_a_tiff_with_what_is_no_number_is_refused() -> None:
+def test_a_tiff_of_nan_is_refused() -> None:
     ramp = np.full((16, 16), np.nan, dtype=np.float32)
     with pytest.raises(UnreadableImageError, match="damaged"):
         decode(saved(Image.fromarray(ramp), format="TIFF"))
@@ -111,7 +112,7 @@ PNG = saved(scene(300, 200), format="PNG")
 
 
 def many_scans(n: int) -> bytes:
-    """A progressive JPEG whose last scan comes n times."""
+    """Return a progressive JPEG that repeats its last scan n times."""
     content = saved(scene(), format="JPEG", progressive=True)
     last = content.rindex(b"\xff\xda")
     return content[:last] + n * content[last:-2] + content[-2:]
@@ -147,23 +148,23 @@ LARGE_TEXT = b"Comment\0\0" + zlib.compress(bytes(3_000_000))
         PNG[:33] + chunk(b"iCCP", LARGE_TEXT) + PNG[33:],
     ],
 )
-def test_metadata_never_condemns_sound_pixels(odd: bytes) -> None:
-    found = decode(odd)
+def test_sound_pixels_are_decoded_despite_odd_metadata(odd: bytes) -> None:
+    image = decode(odd)
     if ODD_EXIF in odd:
-        found = found.transpose(Image.Transpose.ROTATE_90)
-    assert difference(found, scene(300, 200)) < 6
+        image = image.transpose(Image.Transpose.ROTATE_90)
+    assert difference(image, scene(300, 200)) < 6
 
 
 @pytest.mark.parametrize(
-    ("value", "understood"),
+    ("value", "orientation"),
     [(6, 6), ("6", 6), (b"\x06", 6), ((6, 6), 6), (0, 0), (9, 9), ("x", 1), (b"\x06\x00", 1), (None, 1)],
 )
-def test_an_orientation_of_any_type_is_understood(value: object, understood: int) -> None:
+def test_an_orientation_of_any_type_is_understood(value: object, orientation: int) -> None:
     class Photo:
         def getexif(self) -> dict[int, object]:
             return {0x0112: value}
 
-    assert _orientation(Photo()) == understood  # type: ignore[arg-type]
+    assert _orientation(Photo()) == orientation  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -178,10 +179,10 @@ def test_an_orientation_of_any_type_is_understood(value: object, understood: int
 def test_a_phones_photo_is_decoded_in_bounded_memory(
     megapixels: int, options: dict[str, object], tmp_path: Path
 ) -> None:
-    """In a process of its own, whose peak is compared with that of a small photo."""
+    """In a separate process, whose peak is compared with the peak for a small photo."""
     width = round((megapixels * 4 / 3) ** 0.5 * 1000)
     code = "import resource, sys; from pathlib import Path; from marketplace.photos.codec import decode; "
-    code += "image = decode(Path(sys.argv[1]).read_bytes(), at_least=512); assert min(image.size) >= 512; "
+    code += "image = decode(Path(sys.argv[1]).read_bytes(), min_side=512); assert min(image.size) >= 512; "
     code += "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)"
     peaks = []
     for size in ((width, width * 3 // 4), (800, 600)):
@@ -215,7 +216,7 @@ def test_a_broken_file_says_why(content: bytes, reason: str) -> None:
     data=st.data(), content=st.sampled_from([JPEG, PNG, saved(scene(), format="WEBP"), saved(scene(), format="TIFF")])
 )
 @hypothesis_settings(max_examples=150, deadline=None)
-def test_whatever_the_bytes_are_decode_gives_a_picture_or_says_no(data: st.DataObject, content: bytes) -> None:
+def test_any_bytes_give_a_picture_or_a_reason(data: st.DataObject, content: bytes) -> None:
     broken = bytearray(content)
     for _ in range(data.draw(st.integers(1, 8))):
         broken[data.draw(st.integers(0, min(len(broken), 400) - 1))] = data.draw(st.integers(0, 255))
@@ -223,11 +224,11 @@ def test_whatever_the_bytes_are_decode_gives_a_picture_or_says_no(data: st.DataO
         assert decode(bytes(broken)).mode == "RGB"
 
 
-def test_the_memory_of_decoding_is_bounded_by_who_asks() -> None:
+def test_callers_can_bound_the_memory_of_decoding() -> None:
     content = saved(scene(2000, 1500), format="PNG")
     assert decode(content).size == (2000, 1500)
     with pytest.raises(UnreadableImageError, match="too_large"):
-        decode(content, most_bytes=10_000_000)
+        decode(content, max_bytes=10_000_000)
 
 
 @pytest.mark.parametrize("orientation", [1, 6])
@@ -237,12 +238,13 @@ def test_a_large_jpeg_is_decoded_smaller_and_looks_the_same(orientation: int) ->
     exif = Image.Exif()
     exif[0x0112] = orientation
     content = saved(texture, format="JPEG", quality=95, exif=exif)
-    whole, reduced = decode(content), decode(content, at_least=256)
+    whole = decode(content)
+    reduced = decode(content, min_side=256)
     assert max(reduced.size) * 4 == max(whole.size)
     assert (reduced.width > reduced.height) == (whole.width > whole.height)
     error = np.square(letterbox(np.array(whole), 128).astype(float) - letterbox(np.array(reduced), 128)).mean()
     assert 10 * np.log10(255**2 / error) > 38  # PSNR in dB
-    assert decode(content, at_least=1000).size == whole.size
+    assert decode(content, min_side=1000).size == whole.size
 
 
 @given(
@@ -256,14 +258,14 @@ def test_a_large_jpeg_is_decoded_smaller_and_looks_the_same(orientation: int) ->
     ),
 )
 @hypothesis_settings(max_examples=80, deadline=None)
-def test_the_check_at_the_fewest_pixels_finds_what_full_decoding_finds(data: st.DataObject, content: bytes) -> None:
+def test_decoding_the_fewest_pixels_finds_the_same_defects(data: st.DataObject, content: bytes) -> None:
     broken = bytearray(content[: data.draw(st.integers(len(content) // 2, len(content)))])
     for _ in range(data.draw(st.integers(0, 4))):
         broken[data.draw(st.integers(0, len(broken) - 1))] = data.draw(st.integers(0, 255))
 
-    def verdict(at_least: int | None) -> str:
+    def verdict(min_side: int | None) -> str:
         try:
-            decode(bytes(broken), at_least)
+            decode(bytes(broken), min_side)
         except UnreadableImageError as error:
             return error.reason
         return "sound"

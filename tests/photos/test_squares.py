@@ -1,4 +1,4 @@
-"""Photos laid on squares, and the arrays of shards that hold them."""
+"""Photos scaled onto squares, and their arrays, one per shard."""
 
 from hashlib import sha256
 from pathlib import Path
@@ -14,7 +14,7 @@ from PIL import Image
 
 from marketplace.common.files import remove
 from marketplace.compute.arrays import ShardedArray
-from marketplace.photos.squares import letterbox, letterbox_of_one, resize_shards
+from marketplace.photos.squares import letterbox, letterbox_without_torch, resize_shards
 from marketplace.raw.shards import image_id_of, shard_of, write_shards
 
 
@@ -26,7 +26,8 @@ def test_the_whole_picture_lies_centred_on_a_white_square(width: int, height: in
     assert square.dtype == np.uint8
     inside = (square == (10, 20, 30)).all(axis=2)
     assert ((square == 255).all(axis=2) | inside).all()
-    rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
+    rows = np.flatnonzero(inside.any(axis=1))
+    columns = np.flatnonzero(inside.any(axis=0))
     assert max(len(rows), len(columns)) == size
     for used in (rows, columns):
         assert abs((used[0] - 0) - (size - 1 - used[-1])) <= 1
@@ -64,7 +65,7 @@ def test_each_shard_gives_an_array_of_the_listed_images(
         expected = np.stack([letterbox(np.array(photos[name]), size) for name in table["file"].iloc[1:]])
         assert (ShardedArray(folder)[:] == expected).all()
 
-    table.loc[0, ["file", "sha256"]] = "stranger.jpg", "f" * 64
+    table.loc[0, ["file", "sha256"]] = ["stranger.jpg", "f" * 64]
     with pytest.raises(ValueError, match="photos"):
         resize_shards(tmp_path / "images", table, {tmp_path / "x": 32})
 
@@ -74,7 +75,8 @@ def test_scaling_is_pillows_bicubic(tmp_path: Path) -> None:
         image = scene(width, height)
         square = letterbox(np.array(image), 96)
         used = (96, round(96 * height / width)) if width > height else (round(96 * width / height), 96)
-        left, top = (96 - used[0]) // 2, (96 - used[1]) // 2
+        left = (96 - used[0]) // 2
+        top = (96 - used[1]) // 2
         expected = np.asarray(image.resize(used, Image.Resampling.BICUBIC)).astype(int)
         assert np.abs(square[top : top + used[1], left : left + used[0]] - expected).max() <= 2
-        assert np.abs(square.astype(int) - letterbox_of_one(np.array(image), 96)).max() <= 2
+        assert np.abs(square.astype(int) - letterbox_without_torch(np.array(image), 96)).max() <= 2

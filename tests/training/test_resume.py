@@ -18,7 +18,7 @@ import torch
 from helpers.project import Project, copy_of
 from helpers.training_runs import COLOURS, train_in
 
-from marketplace.common.files import STALE_SECONDS, user_cache
+from marketplace.common.files import UNUSED_SECONDS, user_cache
 from marketplace.models.checkpoints import Checkpoint, save
 from marketplace.settings import Settings
 from marketplace.training import resume
@@ -156,7 +156,7 @@ def test_a_damaged_state_is_no_state_and_an_old_one_is_cleared(
     state.write_bytes(state.read_bytes()[:1000])
     old = user_cache("trainings") / "of-last-month"
     old.mkdir()
-    os.utime(old, (time.time() - 2 * STALE_SECONDS,) * 2)
+    os.utime(old, (time.time() - 2 * UNUSED_SECONDS,) * 2)
     train_in(start, data, train_settings, tmp_path, EPOCHS)
     assert not list(user_cache("trainings").iterdir())
 

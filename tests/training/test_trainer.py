@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from marketplace.common.errors import MarketplaceError
 from marketplace.common.files import user_cache
-from marketplace.compute.packs import CACHE_GIB
+from marketplace.compute.packs import ROOM_VARIABLE
 from marketplace.models.checkpoints import Checkpoint, network_of
 from marketplace.settings import Settings
 from marketplace.training.data import Split, TrainingData, batches, training_data
@@ -102,7 +102,7 @@ def test_without_a_feature_store_the_results_are_the_same(
     settings = train_settings.model_copy(update={"flip_probability": 0.5})
     stored = train_in(start, data, settings, tmp_path / "stored", epochs=1)
     monkeypatch.setenv("MARKETPLACE_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv(CACHE_GIB, "0")
+    monkeypatch.setenv(ROOM_VARIABLE, "0")
     live = train_in(start, data, settings, tmp_path / "live", epochs=1)
     assert live["figures"] == stored["figures"]
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from marketplace.common.groups import connected
+from marketplace.common.groups import number_groups
 
 
 def photo_groups(
@@ -16,5 +16,5 @@ def photo_groups(
     """
     keys = [pd.factorize(product_ids)[0], pd.factorize(sha256)[0]]
     if near_duplicates is None:
-        return connected(keys)
-    return connected(keys, (near_duplicates["first"].to_numpy(), near_duplicates["second"].to_numpy()))
+        return number_groups(keys)
+    return number_groups(keys, (near_duplicates["first"].to_numpy(), near_duplicates["second"].to_numpy()))

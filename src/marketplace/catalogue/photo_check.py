@@ -8,7 +8,7 @@ import imagehash
 import numpy as np
 import pandas as pd
 
-from marketplace.cluster.placement import each_shard
+from marketplace.cluster.placement import map_shards
 from marketplace.compute.packs import Packs, keys_of_files
 from marketplace.compute.recipe import recipe
 from marketplace.photos import codec, metadata
@@ -27,7 +27,7 @@ def check_shards(folder: Path) -> pd.DataFrame:
     """
     rows: list[tuple[str, int, str, str, str]] = []
     tasks = [(path,) for path in shard_paths(folder)]
-    for shard, checked in enumerate(each_shard(_check_shard, tasks, "checking photos")):
+    for shard, checked in enumerate(map_shards(_check_shard, tasks, "checking photos")):
         rows += [(name, shard, sha256, reason, phash) for name, sha256, reason, phash in checked]
     columns = {"name": str, "shard": int, "sha256": str, "reason": str, "phash": str}
     return pd.DataFrame(sorted(rows), columns=list(columns)).astype(columns)
@@ -57,7 +57,7 @@ def _check_shard(path: Path) -> list[tuple[str, str, str, str]]:
 
 def _checked(content: bytes) -> tuple[str, str]:
     try:
-        image = decode(content, at_least=DECODED_SIDE)  # reads every byte, at the fewest pixels
+        image = decode(content, min_side=DECODED_SIDE)  # reads every byte, at the fewest pixels
         return "", str(imagehash.phash(image, hash_size=HASH_SIDE))
     except UnreadableImageError as error:
         return error.reason, ""

@@ -11,26 +11,32 @@ from pathlib import Path
 
 from marketplace.common.errors import MarketplaceError, first_line
 
-DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-# As the loader, PyTorch on a CPU and on a GPU, C++ and the system say it.
-MEMORY_FULL = ("failed to map segment", "can't allocate memory", "out of memory", "bad_alloc", "Cannot allocate memory")
+DISK_FULL_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+# Out-of-memory messages of the loader, PyTorch on a CPU and on a GPU, C++ and the OS.
+OUT_OF_MEMORY_MESSAGES = (
+    "failed to map segment",
+    "can't allocate memory",
+    "out of memory",
+    "bad_alloc",
+    "Cannot allocate memory",
+)
 
 
 def run_stage(main: Callable[..., None], description: str | None, **arguments: Sequence[str]) -> None:
     """Run a stage's `main` as a command.
 
     `arguments` are its positional arguments, each with the values it may take.
-    Exit codes: 0 done, 1 a mistake that the last line on stderr explains, 2 wrong usage, 130 interrupted.
+    Exit codes: 0 done, 1 an error that the last line on stderr explains, 2 wrong usage, 130 interrupted.
     """
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name, choices in arguments.items():
         parser.add_argument(name, choices=choices)
     values = vars(parser.parse_args())
     start_logging()
-    with plain_mistakes():
-        if not Path("dvc.yaml").is_file():  # said before the seconds that a stage takes to load its libraries
+    with report_errors():
+        if not Path("dvc.yaml").is_file():  # checked before the stage spends seconds on loading its libraries
             raise MarketplaceError(f"there is no dvc.yaml in {Path.cwd()}: run this from the repository's root.")
-        from marketplace.common.params import check_params  # takes longer to import than `marketplace --help` to run
+        from marketplace.common.params import check_params  # slower to import than `marketplace --help` is to run
 
         check_params()
         main(**values)
@@ -49,8 +55,8 @@ def start_logging() -> None:
 
 
 @contextmanager
-def plain_mistakes() -> Iterator[None]:
-    """When a user's mistake, Ctrl-C or a full disk or memory ends the program, print a sentence, not a traceback."""
+def report_errors() -> Iterator[None]:
+    """Print a sentence, not a traceback, when a user's mistake, Ctrl-C or a full disk or memory ends the program."""
     try:
         yield
     except MarketplaceError as error:
@@ -61,19 +67,18 @@ def plain_mistakes() -> Iterator[None]:
     except FileNotFoundError as error:
         sys.exit(
             f"ERROR: {error.filename or error} is missing (looked in {Path.cwd()}). Run this in the repository's root; "
-            "`dvc repro` makes what a stage needs, `dvc pull` fetches it."
+            "`dvc repro` makes the files that a stage needs, `dvc pull` downloads them."
         )
     except (MemoryError, ImportError, RuntimeError) as error:
-        lines = [line for line in str(error).splitlines() if any(words in line for words in MEMORY_FULL)]
-        if not lines and not isinstance(error, MemoryError):
+        reason = _out_of_memory_reason(error)
+        if reason is None:
             raise
-        why = lines[0].strip() if lines else first_line(error)
         sys.exit(
-            f"ERROR: there is not enough memory ({why}). Close other programs, or set smaller values for "
+            f"ERROR: there is not enough memory ({reason}). Close other programs, or set smaller values for "
             "resize_images.full or train.batch_size; nothing half-written is left."
         )
     except OSError as error:
-        if error.errno not in DISK_FULL:
+        if error.errno not in DISK_FULL_ERRORS:
             if error.filename is None:
                 raise
             sys.exit(f"ERROR: {error.filename}: {error.strerror}.")
@@ -84,8 +89,16 @@ def plain_mistakes() -> Iterator[None]:
         )
 
 
+def _out_of_memory_reason(error: Exception) -> str | None:
+    """Return the line of an error that says that memory ran out; None if it is another error."""
+    for line in str(error).splitlines():
+        if any(message in line for message in OUT_OF_MEMORY_MESSAGES):
+            return line.strip()
+    return first_line(error) if isinstance(error, MemoryError) else None
+
+
 def project_root() -> Path:
-    """The folder of the pipeline: this one, or the nearest above it that has a dvc.yaml. Raises MarketplaceError."""
+    """Return the pipeline's folder: this one, or the nearest parent that has a dvc.yaml. Raises MarketplaceError."""
     here = Path.cwd()
     for folder in (here, *here.parents):
         if (folder / "dvc.yaml").is_file():
@@ -94,14 +107,14 @@ def project_root() -> Path:
 
 
 def port(text: str) -> int:
-    """An option's value that is a port. Raises ArgumentTypeError."""
+    """Parse an option that is a port. Raises ArgumentTypeError."""
     if not text.isdecimal() or not 1 <= int(text) <= 65535:
         raise argparse.ArgumentTypeError(f"{text!r} is not a port: a number from 1 to 65535")
     return int(text)
 
 
 def count(text: str) -> int:
-    """An option's value that is a number from 1 to 1000. Raises ArgumentTypeError."""
+    """Parse an option that is a number from 1 to 1000. Raises ArgumentTypeError."""
     if not text.isdecimal() or not 1 <= int(text) <= 1000:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to 1000")
     return int(text)

@@ -1,14 +1,14 @@
-"""The exception for mistakes that a user can fix."""
+"""The exceptions whose text is for the user."""
 
 
 class MarketplaceError(Exception):
-    """A mistake in one sentence, shown without a traceback: what is wrong, where, and what to do about it."""
+    """An error that the user can fix: one sentence, shown without a traceback, with the problem, place and remedy."""
 
 
 class UnavailableError(MarketplaceError):
-    """Something cannot be answered now, but may be later."""
+    """A temporary failure: the same request may succeed later."""
 
 
 def first_line(error: Exception) -> str:
-    """The first line of an error's text, or its type if it has none: libraries like to add pages."""
+    """Return the first line of an error's text, or its type if it has none: libraries like to add pages."""
     return str(error).strip().partition("\n")[0] or type(error).__name__

@@ -21,10 +21,12 @@ import numpy as np
 import platformdirs
 
 log = logging.getLogger(__name__)
+
+CACHE_VARIABLE = "MARKETPLACE_CACHE"
+UNUSED_SECONDS = 14 * 24 * 3600  # after which `remove_unused` deletes a file
 SEAL = b"CRC-32: "
-SEALED_BYTES = len(SEAL) + 4  # that `seal` appends
-STALE_SECONDS = 14 * 24 * 3600
-CACHE = "MARKETPLACE_CACHE"  # the environment variable
+SEAL_BYTES = len(SEAL) + 4  # that `seal` appends
+READ_BYTES = 2**24  # of a file in memory at once
 
 
 def remove(path: Path) -> None:
@@ -35,20 +37,20 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def remove_stale(folder: Path) -> None:
-    """Delete what lies in a folder and was not written or used for two weeks."""
+def remove_unused(folder: Path) -> None:
+    """Delete the files and folders in a folder that were neither written nor used for two weeks."""
     for path in folder.iterdir():
-        with suppress(FileNotFoundError):  # another process may be clearing too
-            if time.time() - path.stat().st_mtime > STALE_SECONDS:
+        with suppress(FileNotFoundError):  # another process may be clearing the folder too
+            if time.time() - path.stat().st_mtime > UNUSED_SECONDS:
                 remove(path)
 
 
 @contextmanager
 def replacing(path: Path, *, shared: bool = False) -> Iterator[Path]:
-    """Yield a path beside `path` to write a file or a folder to; it replaces `path` only if the block succeeds.
+    """Yield a path next to `path` to write a file or a folder to; it replaces `path` only if the block succeeds.
 
     A crash leaves at most `<name>.part`, which the next run replaces. If several processes may write the same file at
-    once (`shared`), on whatever machines, each writes its own `<name>.<machine>.<process>.part`.
+    once (`shared`), on any machines, each writes its own `<name>.<machine>.<process>.part`.
     """
     part = path.with_name(f"{path.name}.{platform.node()}.{os.getpid()}.part" if shared else f"{path.name}.part")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -56,7 +58,7 @@ def replacing(path: Path, *, shared: bool = False) -> Iterator[Path]:
     try:
         yield part
         if part.is_dir():
-            remove(path)  # rename() does not replace a folder that holds something
+            remove(path)  # rename() does not replace a folder that is not empty
         part.replace(path)
     except BaseException:
         remove(part)
@@ -64,20 +66,23 @@ def replacing(path: Path, *, shared: bool = False) -> Iterator[Path]:
 
 
 def user_cache(name: str) -> Path:
-    """A folder outside any repository for what can be computed again: in $MARKETPLACE_CACHE, or the user's cache."""
-    folder = Path(os.environ.get(CACHE) or platformdirs.user_cache_dir("marketplace")) / name
+    """Return a folder for results that can be computed again, in $MARKETPLACE_CACHE or the user's cache.
+
+    If that cannot be written to, the folder is a temporary one, with a warning.
+    """
+    folder = Path(os.environ.get(CACHE_VARIABLE) or platformdirs.user_cache_dir("marketplace")) / name
     try:
         folder.mkdir(parents=True, exist_ok=True)
         usable = os.access(folder, os.W_OK | os.X_OK)
     except OSError:
         usable = False
-    return folder if usable else _passing_cache(folder)
+    return folder if usable else _temporary_cache(folder)
 
 
 @functools.cache
-def _passing_cache(wanted: Path) -> Path:
-    """A folder in place of one that cannot be written to; it is deleted when this process ends."""
-    log.warning("the cache %s cannot be written to: going on without it ($MARKETPLACE_CACHE names another)", wanted)
+def _temporary_cache(unusable: Path) -> Path:
+    """Return a folder to use instead of one that cannot be written to; it is deleted when this process ends."""
+    log.warning("the cache %s cannot be written to: going on without it ($MARKETPLACE_CACHE names another)", unusable)
     folder = Path(tempfile.mkdtemp(prefix="marketplace-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder
@@ -97,25 +102,25 @@ def write_array(file: IO[bytes], array: np.ndarray) -> None:
 
 
 def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file, in hex; of a folder, that of the names and the SHA-256 of its files."""
+    """Return the SHA-256 of a file, in hex; for a folder, the SHA-256 of its files' names and hashes."""
     if path.is_dir():
-        inside = sorted(file for file in path.rglob("*") if file.is_file())
-        listing = "".join(f"{file.relative_to(path).as_posix()} {sha256_of(file)}\n" for file in inside)
+        files = sorted(file for file in path.rglob("*") if file.is_file())
+        listing = "".join(f"{file.relative_to(path).as_posix()} {sha256_of(file)}\n" for file in files)
         return hashlib.sha256(listing.encode()).hexdigest()
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def seal(path: Path) -> None:
-    """Append a checksum to a file that is complete; readers of `.npy` files do not see it."""
+    """Append a checksum to a file that is complete; readers of `.npy` files ignore it."""
     checksum = _checksum(path, path.stat().st_size)
     with path.open("ab") as file:
         file.write(SEAL + checksum.to_bytes(4))
 
 
 def is_sealed(path: Path) -> bool:
-    """True if the file is as it was when `seal` was called: whole, with every bit. Reads it at 1 to 3 GB/s."""
-    size = path.stat().st_size - SEALED_BYTES
+    """Return whether a file is exactly as `seal` left it. The whole file is read, at 1 to 3 GB/s."""
+    size = path.stat().st_size - SEAL_BYTES
     if size < 0:
         return False
     with path.open("rb") as file:
@@ -128,16 +133,16 @@ def _checksum(path: Path, nbytes: int) -> int:
     checksum = 0
     with path.open("rb") as file:
         while nbytes:
-            block = file.read(min(nbytes, 2**24))
+            block = file.read(min(nbytes, READ_BYTES))
             checksum = zlib.crc32(block, checksum)
             nbytes -= len(block)
     return checksum
 
 
-def release(array: np.ndarray) -> None:
-    """Give back the pages of a mapped file that were read or written: they would count as this process's memory.
+def release_pages(array: np.ndarray) -> None:
+    """Release the pages of a mapped file that were read or written: they would count as this process's memory.
 
-    Nothing is lost: what was read is in the file, and what was written is on its way there.
+    Nothing is lost: the file has the pages that were read, and the OS writes the others to it.
     """
     if isinstance(array.base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
         array.base.madvise(mmap.MADV_DONTNEED)

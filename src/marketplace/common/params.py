@@ -60,7 +60,7 @@ _Validator = jsonschema.validators.extend(  # type: ignore[no-untyped-call]
 def load_section(name: str, section: type[AnySection], path: Path = PARAMS) -> AnySection:
     """Check all of params.yaml and return one of its sections.
 
-    Raises MarketplaceError: one line that names the key, its value and what is allowed.
+    Raises MarketplaceError: one line with the key, its value and the values it may have.
     """
     return section.model_validate(check_params(path)[name])
 
@@ -72,7 +72,7 @@ def check_params(path: Path = PARAMS) -> dict[str, Any]:
     """
     values = read_params(path)
     schema = json.loads(path.with_name(SCHEMA).read_text(encoding="utf-8"))
-    mistakes = [_explain(mistake) for mistake in _Validator(schema).iter_errors(values)]
+    mistakes = [_explain(error) for error in _Validator(schema).iter_errors(values)]
     if mistakes:
         # Each of several missing keys gives the same text, which names them all.
         raise MarketplaceError(f"{path}: " + "; ".join(dict.fromkeys(mistakes)))
@@ -80,7 +80,7 @@ def check_params(path: Path = PARAMS) -> dict[str, Any]:
 
 
 def read_params(path: Path = PARAMS) -> Any:
-    """The parsed content of params.yaml. Raises MarketplaceError if it is missing or is not valid YAML."""
+    """Return the parsed content of params.yaml. Raises MarketplaceError if it is missing or not valid YAML."""
     try:
         return yaml.load(path.read_text(encoding="utf-8"), _Loader)  # a SafeLoader: no code runs
     except FileNotFoundError:
@@ -90,30 +90,31 @@ def read_params(path: Path = PARAMS) -> Any:
 
 
 def one_of(choices: Iterable[str]) -> Any:
-    """Metadata for an `Annotated[str, one_of(...)]` field: only these texts, for instance the keys of a registry."""
+    """Return metadata for an `Annotated[str, one_of(...)]` field that takes only these texts, such as a dict's keys."""
     return WithJsonSchema({"type": "string", "enum": list(choices)})
 
 
-def _explain(mistake: jsonschema.ValidationError) -> str:
-    key = ".".join(str(part) for part in mistake.absolute_path)
-    where = f"{key}." if key else ""
-    schema: Any = mistake.schema
-    value: Any = mistake.instance
-    match mistake.validator:
+def _explain(error: jsonschema.ValidationError) -> str:
+    """Return an error of the validator in plain words."""
+    key = ".".join(str(part) for part in error.absolute_path)
+    prefix = f"{key}." if key else ""
+    schema: Any = error.schema
+    value: Any = error.instance
+    match error.validator:
         case "additionalProperties":
             known = list(schema["properties"])
             unknown = [name for name in value if name not in known]
-            return "; ".join(_unknown(f"{where}{name}", value[name], name, known) for name in unknown)
+            return "; ".join(_explain_unknown_key(prefix, name, value[name], known) for name in unknown)
         case "required":
-            return "; ".join(f"{where}{name} is missing" for name in schema["required"] if name not in value)
+            return "; ".join(f"{prefix}{name} is missing" for name in schema["required"] if name not in value)
         case _:
-            return f"{key or 'the file'} = {value!r} is not allowed: it must be {_allowed(schema)}"
+            return f"{key or 'the file'} = {value!r} is not allowed: it must be {_describe(schema)}"
 
 
-def _unknown(key: str, value: Any, name: str, known: list[str]) -> str:
+def _explain_unknown_key(prefix: str, name: str, value: Any, known: list[str]) -> str:
     close = difflib.get_close_matches(name, known, n=1)
     hint = f"did you mean {close[0]}? " if close else ""
-    return f"{key} = {value!r} is not a setting; {hint}known here: {', '.join(known)}"
+    return f"{prefix}{name} = {value!r} is not a setting; {hint}known here: {', '.join(known)}"
 
 
 _BOUNDS = {
@@ -133,17 +134,17 @@ _TYPES = {
 }
 
 
-def _allowed(schema: dict[str, Any]) -> str:
-    """The allowed values in words: 'a number, greater than 0 and at most 1'."""
+def _describe(schema: dict[str, Any]) -> str:
+    """Return the values that a schema allows in words: 'a number, greater than 0 and at most 1'."""
     if "anyOf" in schema:
-        return " or ".join(_allowed(choice) for choice in schema["anyOf"])
+        return " or ".join(_describe(choice) for choice in schema["anyOf"])
     if "enum" in schema:
-        return _either(schema["enum"])
+        return _join_choices(schema["enum"])
     bounds = [words.format(schema[name]) for name, words in _BOUNDS.items() if name in schema]
-    kind = _TYPES.get(schema.get("type", "object"), "something else")
-    return f"{kind}, {' and '.join(bounds)}" if bounds else kind
+    type_name = _TYPES.get(schema.get("type", "object"), "something else")
+    return f"{type_name}, {' and '.join(bounds)}" if bounds else type_name
 
 
-def _either(choices: list[str]) -> str:
-    *most, last = [repr(choice) for choice in choices]
-    return f"{', '.join(most)} or {last}" if most else last
+def _join_choices(choices: list[str]) -> str:
+    *others, last = [repr(choice) for choice in choices]
+    return f"{', '.join(others)} or {last}" if others else last

@@ -6,38 +6,44 @@ from typing import Any, TextIO
 
 from tqdm import tqdm
 
-REDRAWN = 0.5  # seconds between two states in a terminal
-LOGGED = 30.0  # … and in a log
-IN_LOG = "{desc}: {n_fmt} of {total_fmt} in {elapsed}"
+TERMINAL_SECONDS = 0.5  # between two states in a terminal
+LOG_SECONDS = 30.0  # between two lines in a log
+LOG_FORMAT = "{desc}: {n_fmt} of {total_fmt} in {elapsed}"
 
 
-class _Lines:
-    """A log in which each state of a bar is a line of its own."""
+class _LogLines:
+    """A file for tqdm that writes each state of a bar to a log as a separate line."""
 
     def __init__(self, log: TextIO) -> None:
         self._log = log
 
     def write(self, text: str) -> None:
-        """Write a state; what only moves a terminal's cursor is left out."""
+        """Write a state, without the characters that move a terminal's cursor."""
         state = text.strip()
         if state:
             self._log.write(f"{state}\n")
 
     def flush(self) -> None:
-        """Have the log written."""
+        """Flush the log."""
         self._log.flush()
 
 
 def progress_bar(
-    iterable: Iterable[Any] | None = None, *, total: int, what: str, unit: str, shown: bool = True, scaled: bool = False
+    iterable: Iterable[Any] | None = None,
+    *,
+    total: int,
+    description: str,
+    unit: str,
+    show: bool = True,
+    scale: bool = False,
 ) -> "tqdm[Any]":
-    """A progress bar over `total` units: around an iterable, or to be updated; on stderr, unless not `shown`.
+    """Return a progress bar on stderr over `total` units: around an iterable, or for the caller to update.
 
-    Nothing is shown of no work. With `scaled`, numbers get prefixes such as k and M.
+    It is hidden if there is no work, or without `show`. With `scale`, numbers get prefixes such as k and M.
     """
-    how: dict[str, Any] = {"mininterval": REDRAWN}
+    options: dict[str, Any] = {"mininterval": TERMINAL_SECONDS}
     if not sys.stderr.isatty():
-        how = {"mininterval": LOGGED, "maxinterval": LOGGED, "bar_format": IN_LOG}
-        how["file"] = _Lines(sys.stderr)
-    hidden = not shown or total == 0
-    return tqdm(iterable, total=total, desc=what, unit=unit, unit_scale=scaled, disable=hidden, **how)
+        options = {"mininterval": LOG_SECONDS, "maxinterval": LOG_SECONDS, "bar_format": LOG_FORMAT}
+        options["file"] = _LogLines(sys.stderr)
+    hide = not show or total == 0
+    return tqdm(iterable, total=total, desc=description, unit=unit, unit_scale=scale, disable=hide, **options)

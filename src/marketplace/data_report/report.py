@@ -172,7 +172,7 @@ def _read_photos(image_ids: set[str], raw: Path) -> dict[str, str]:
             if image_id_of(name) not in image_ids:
                 continue
             try:
-                image = np.asarray(decode(content, at_least=2 * CARD_PIXELS))
+                image = np.asarray(decode(content, min_side=2 * CARD_PIXELS))
             except UnreadableImageError:
                 continue
             photos[image_id_of(name)] = data_url(thumbnail(image, CARD_PIXELS))

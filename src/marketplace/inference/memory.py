@@ -1,13 +1,16 @@
-"""What glibc does with memory that is freed. https://man7.org/linux/man-pages/man3/mallopt.3.html."""
+"""How glibc handles freed memory. https://man7.org/linux/man-pages/man3/mallopt.3.html."""
 
 import ctypes
 import sys
 
-TRIM_THRESHOLD, MMAP_THRESHOLD, ARENA_MAX = -1, -3, -8
+# Options of mallopt
+TRIM_THRESHOLD = -1
+MMAP_THRESHOLD = -3
+ARENA_MAX = -8
 
 
 def keep_freed_memory() -> None:
-    """Have glibc keep freed memory: otherwise the system takes it back and zeroes it for the next batch's layers.
+    """Have glibc keep freed memory: otherwise the OS takes it back and zeroes it for the next batch's layers.
 
     That took a tenth to a quarter of an epoch.
     """
@@ -15,7 +18,7 @@ def keep_freed_memory() -> None:
 
 
 def return_freed_memory() -> None:
-    """Have glibc give freed memory back: otherwise each of a server's threads keeps what its largest photo took."""
+    """Have glibc return freed memory: otherwise each thread of a server keeps the memory of its largest photo."""
     _set_malloc({MMAP_THRESHOLD: 2**20, ARENA_MAX: 2})
 
 

@@ -16,28 +16,30 @@ Runner = Callable[[np.ndarray], np.ndarray]
 class TrunkRunner:
     """A function from images `(B, size, size, 3) uint8` to the trunk's features `(B, H, W, C) float16`.
 
-    The features of an image do not depend on the other images of its batch. The trunk is compiled when it first runs:
-    that takes a second, and most often all features are found. It can be sent to another process, which compiles anew.
+    The features of an image do not depend on the other images of its batch. The trunk is compiled at the first call:
+    that takes seconds, and usually all features are stored. A runner can be sent to another process, which compiles
+    the trunk again.
     """
 
     def __init__(self, network: Network, size: int) -> None:
-        self._network, self._size = network, size
+        self._network = network
+        self._size = size
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """Images to features."""
-        return self._compiled(images)
+        return self._runner(images)
 
     @cached_property
-    def _compiled(self) -> Runner:
+    def _runner(self) -> Runner:
         on_cuda = next(self._network.parameters()).device.type == "cuda"
         return _cuda_runner(self._network) if on_cuda else _openvino_runner(self._network, self._size)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name != "_compiled"}
+        return {name: value for name, value in vars(self).items() if name != "_runner"}
 
 
 def mirror(images: np.ndarray) -> np.ndarray:
-    """Images `(B, S, S, 3) uint8`, left and right swapped; PyTorch takes a tenth of NumPy's time."""
+    """Swap left and right of images `(B, S, S, 3) uint8`; PyTorch takes a tenth of NumPy's time."""
     return torch.from_numpy(images).flip(2).numpy()
 
 
@@ -46,8 +48,7 @@ def _cuda_runner(network: Network) -> Runner:
     def run(images: np.ndarray) -> np.ndarray:
         with torch.autocast("cuda", torch.bfloat16):
             features = network.trunk(network.pixels(images))
-        half: np.ndarray = features.half().permute(0, 2, 3, 1).cpu().numpy()
-        return half
+        return features.half().permute(0, 2, 3, 1).cpu().numpy()
 
     return run
 
@@ -63,7 +64,7 @@ def _openvino_runner(network: Network, size: int) -> Runner:
 
     with torch.no_grad():
         program = torch.export.export(network.trunk, (torch.zeros(2, 3, size, size),))
-    # OpenVINO makes the batch dynamic; as a symbol in PyTorch's graph, it would take twice the time.
+    # OpenVINO makes the batch dynamic: as a symbol in PyTorch's graph, it would double the time that this takes.
     model = openvino.convert_model(program, input=[-1, 3, size, size])
     backbone = BACKBONES[network.backbone]
     layout = openvino.Layout
@@ -82,7 +83,6 @@ def _openvino_runner(network: Network, size: int) -> Runner:
     compiled = openvino.compile_model(graph.build(), "CPU", options)
 
     def run(images: np.ndarray) -> np.ndarray:
-        half: np.ndarray = compiled(np.ascontiguousarray(images))[0]
-        return half
+        return compiled(np.ascontiguousarray(images))[0]
 
     return run

@@ -1,4 +1,4 @@
-"""JPEG and PNG files without what is not needed for their pixels: sound photos are full of broken metadata."""
+"""JPEG and PNG files reduced to the parts that their pixels need: sound photos are full of broken metadata."""
 
 PNG = b"\x89PNG\r\n\x1a\n"
 JPEG = b"\xff\xd8"
@@ -6,39 +6,45 @@ JPEG = b"\xff\xd8"
 PNG_CHUNKS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
 # JFIF and Adobe say how colours are coded: https://www.w3.org/Graphics/JPEG/itu-t81.pdf, table B.1
 JPEG_APPLICATIONS = range(0xE1, 0xF0)
-ADOBE, COMMENT, START_OF_SCAN = 0xEE, 0xFE, 0xDA
+ADOBE = 0xEE
+COMMENT = 0xFE
+START_OF_SCAN = 0xDA
+FILL_BYTE = 0xFF
 
 
 def without_metadata(content: bytes) -> bytes:
-    """The file without its metadata; as it is if it is neither a JPEG nor a PNG, or cannot be followed."""
+    """Return a file without its metadata; unchanged if it is neither a JPEG nor a PNG."""
     if content.startswith(PNG):
-        return _png(content)
-    return _jpeg(content) if content.startswith(JPEG) else content
+        return _strip_png(content)
+    return _strip_jpeg(content) if content.startswith(JPEG) else content
 
 
-def _png(content: bytes) -> bytes:
-    kept, position = [PNG], len(PNG)
+def _strip_png(content: bytes) -> bytes:
+    parts = [PNG]
+    position = len(PNG)
     while position + 8 <= len(content):
         length = int.from_bytes(content[position : position + 4])
-        kind = content[position + 4 : position + 8]
-        end = position + 12 + length  # length, kind, data, checksum
-        if kind in PNG_CHUNKS:
-            kept.append(content[position:end])
+        chunk_type = content[position + 4 : position + 8]
+        end = position + 12 + length  # length, type, data, checksum
+        if chunk_type in PNG_CHUNKS:
+            parts.append(content[position:end])
         position = end
-    return b"".join(kept)
+    return b"".join(parts)
 
 
-def _jpeg(content: bytes) -> bytes:
-    kept, position = [JPEG], len(JPEG)
+def _strip_jpeg(content: bytes) -> bytes:
+    parts = [JPEG]
+    position = len(JPEG)
     while position + 4 <= len(content) and content[position] == 0xFF:
         marker = content[position + 1]
-        if marker == 0xFF:  # fill bytes
+        if marker == FILL_BYTE:
             position += 1
             continue
         if marker == START_OF_SCAN:
             break
         end = position + 2 + int.from_bytes(content[position + 2 : position + 4])
         if marker == ADOBE or (marker not in JPEG_APPLICATIONS and marker != COMMENT):
-            kept.append(content[position:end])
+            parts.append(content[position:end])
         position = end
-    return b"".join([*kept, content[position:]])
+    parts.append(content[position:])  # the pixels
+    return b"".join(parts)

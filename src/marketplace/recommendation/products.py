@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from marketplace.common.groups import connected
+from marketplace.common.groups import number_groups
 
 COLUMNS = [
     "product_id",
@@ -100,7 +100,7 @@ class Products:
     @cached_property
     def groups(self) -> np.ndarray:
         """`(P,) int`, equal for listings linked by photos or by titles: only one of a group is recommended."""
-        return connected([pd.factorize(self.photo_groups)[0], self.text_groups])
+        return number_groups([pd.factorize(self.photo_groups)[0], self.text_groups])
 
     @cached_property
     def product_of_row(self) -> np.ndarray:

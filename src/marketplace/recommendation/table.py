@@ -47,7 +47,7 @@ def recommendations(products: Products, vectors: np.ndarray, settings: Recommend
     # As many whole products as fit, but at least one.
     block_size = max(1, SIMILARITIES_AT_ONCE // len(vectors) * n_products // len(vectors))
     blocks = np.split(np.arange(n_products), range(block_size, n_products, block_size))
-    with progress_bar(total=n_products, what="recommending", unit="product") as progress:
+    with progress_bar(total=n_products, description="recommending", unit="product") as progress:
         for numbers, similar in zip(blocks, apply_to_each(ranker, blocks), strict=True):
             yield _record_batch(products, numbers, similar)
             progress.update(len(numbers))

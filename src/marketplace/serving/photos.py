@@ -55,11 +55,11 @@ class Photos:
     def _pixels(self, row: int, size: int) -> np.ndarray:
         if self._originals is not None:
             try:
-                return decode_array(self._originals.read(*self._places[row]), at_least=size)
+                return decode_array(self._originals.read(*self._places[row]), min_side=size)
             except (KeyError, MarketplaceError, UnreadableImageError):
                 pass  # the dump is another one by now, or damaged
         square: np.ndarray = self._squares[row].copy()
-        self._squares.release()  # or the whole catalogue's photos would count as this process's memory
+        self._squares.release_pages()  # or the whole catalogue's photos would count as this process's memory
         return square
 
 

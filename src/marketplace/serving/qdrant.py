@@ -110,7 +110,7 @@ def export(client: Any, url: str, catalogue: Catalogue, words: float, collection
         new = [row for row, name in enumerate(ids) if name not in there]
         log.info("%s: %s photos are new, %s are gone", collection, f"{len(new):,}", f"{len(gone):,}")
         payloads = _payloads(catalogue.products)
-        with progress_bar(total=len(new), what="sending vectors", unit="photo") as progress:
+        with progress_bar(total=len(new), description="sending vectors", unit="photo") as progress:
             for start in range(0, len(new), POINTS_AT_ONCE):
                 rows = new[start : start + POINTS_AT_ONCE]
                 points = [

@@ -251,11 +251,11 @@ class Recommender:
     def square(self, content: bytes) -> np.ndarray:
         """A photo as the model sees it, `(S, S, 3) uint8`. Raises MarketplaceError if the bytes are not a photo."""
         from marketplace.photos.codec import UnreadableImageError, decode_array
-        from marketplace.photos.squares import OVERSAMPLING, letterbox_of_one
+        from marketplace.photos.squares import OVERSAMPLING, letterbox_without_torch
 
         size = self._square_size
         try:
-            return letterbox_of_one(decode_array(content, OVERSAMPLING * size, MOST_DECODING), size)
+            return letterbox_without_torch(decode_array(content, OVERSAMPLING * size, MOST_DECODING), size)
         except UnreadableImageError as error:
             raise MarketplaceError(f"the photo cannot be read: {REASONS[error.reason]}.") from None
 

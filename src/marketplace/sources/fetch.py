@@ -38,7 +38,7 @@ def fetch(dump: Dump, target: Path, n_shards: int, limit: int | None) -> None:
         names = [name for name in names if image_id_of(name) in ids or tidy_id(name) in ids]
         products_csv = _to_csv(products)
         images_csv = _to_csv(images)
-    photos = progress_bar(dump.read_photos(names), total=len(names), what="photos", unit="photo")
+    photos = progress_bar(dump.read_photos(names), total=len(names), description="photos", unit="photo")
     with replacing(target / "images") as folder:
         write_shards(photos, folder, n_shards)
     for name, content in (("products.csv", products_csv), ("images.csv", images_csv)):

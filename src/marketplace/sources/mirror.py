@@ -96,7 +96,7 @@ class Mirror:
         self._check(store)  # photos of a run that ended before its check
         missing = self._find_missing(store, names)
         n_bytes = sum(stamp.size for stamp in missing.values())
-        progress = progress_bar(total=n_bytes, what="transferring", unit="B", shown=bool(missing), scaled=True)
+        progress = progress_bar(total=n_bytes, description="transferring", unit="B", show=bool(missing), scale=True)
         with progress:
             for _ in range(MAX_ROUNDS):
                 if not missing:

@@ -18,7 +18,7 @@ from botocore.config import Config
 
 from marketplace.common.errors import MarketplaceError
 from marketplace.common.params import Section
-from marketplace.compute.interrupts import held_interrupts
+from marketplace.compute.interrupts import deferred_interrupts
 from marketplace.sources.mirror import RemoteInterrupted
 from marketplace.sources.photo_store import Stamp
 from marketplace.sources.ssh import PASSPHRASE_VARIABLE, parse_private_key
@@ -93,7 +93,7 @@ class S3Dump:
         """See Remote."""
         names = iter(stamps)
         pending: deque[Future[tuple[str, bytes | None] | None]] = deque()
-        with held_interrupts() as let_through, ThreadPoolExecutor(N_CONNECTIONS) as pool:
+        with deferred_interrupts() as raise_pending, ThreadPoolExecutor(N_CONNECTIONS) as pool:
             try:
                 while True:
                     for name in itertools.islice(names, 4 * N_CONNECTIONS - len(pending)):
@@ -101,7 +101,7 @@ class S3Dump:
                     if not pending:
                         return
                     photo = pending.popleft().result()
-                    let_through()
+                    raise_pending()
                     if photo is not None:
                         yield photo
             finally:

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import paramiko
 from paramiko.sftp import CMD_CLOSE, CMD_HANDLE, CMD_NAME, CMD_OPENDIR, CMD_READDIR, SFTPError
 
-from marketplace.compute.interrupts import held_interrupts
+from marketplace.compute.interrupts import deferred_interrupts
 from marketplace.sources import ssh
 from marketplace.sources.photo_store import Stamp
 
@@ -114,12 +114,12 @@ def read_files(
             finally:
                 idle_clients.put(client)
 
-        let_through = stack.enter_context(held_interrupts())
+        raise_pending = stack.enter_context(deferred_interrupts())
         pool = stack.enter_context(ThreadPoolExecutor(len(clients)))
         names = list(stamps)
         batch_size = 16 * len(clients)  # bounds the memory of photos that wait
         for start in range(0, len(names), batch_size):
             for photo in pool.map(read, names[start : start + batch_size]):
-                let_through()
+                raise_pending()
                 if photo is not None:
                     yield photo

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from marketplace.common.errors import MarketplaceError
-from marketplace.common.files import remove, remove_stale, sha256_of, user_cache
+from marketplace.common.files import remove, remove_unused, sha256_of, user_cache
 from marketplace.models import checkpoints
 from marketplace.models.backbones import StateDict
 
@@ -27,7 +27,7 @@ class ResumeState:
     def __init__(self, cache_key: Mapping[str, Any]) -> None:
         key = json.dumps([_code(), cache_key], sort_keys=True)
         folder = user_cache("trainings")
-        remove_stale(folder)
+        remove_unused(folder)
         self._folder = folder / hashlib.sha256(key.encode()).hexdigest()[:32]
         self._fits = True
 

@@ -252,7 +252,7 @@ class Trainer:
         flips = rng.random(len(split.rows)) < settings.flip_probability
         total = torch.zeros((), device=self.device)
         what = f"epoch {epoch}/{self._epochs}"
-        with progress_bar(total=len(order), what=what, unit="image", shown=self._team.is_first) as bar:
+        with progress_bar(total=len(order), description=what, unit="image", show=self._team.is_first) as bar:
             for batch in batches(order, settings.batch_size):
                 loss = self._replicas.backward(batch, lambda part: self._loss_of(part, flips[part]))
                 self._optimiser.step()

@@ -7,7 +7,7 @@ import pandas as pd
 from pydantic import Field
 
 from marketplace.common.params import Section
-from marketplace.compute.parallel import in_parallel
+from marketplace.compute.parallel import run_in_parallel
 from marketplace.sources.sample.defects import Answer, Photo, plant_defects, render_photo
 from marketplace.sources.sample.listings import make_listings
 
@@ -42,5 +42,5 @@ class SampleDump:
 
     def read_photos(self, names: list[str]) -> Iterator[tuple[str, bytes]]:
         """Draw the named photos, in the order given, on all cores."""
-        photos = in_parallel(render_photo, [(self.photo(name),) for name in names])
+        photos = run_in_parallel(render_photo, [(self.photo(name),) for name in names])
         yield from zip(names, photos, strict=True)
