@@ -20,10 +20,10 @@ from workspace import make_parser, report, table, workspace
 from marketplace.inference import features
 from marketplace.models import checkpoints
 from marketplace.settings import load_settings
-from marketplace.training import data, recorder, replicas, resume, trainer
+from marketplace.training import data, recorder, resume, trainer
 
 MEASURED_FUNCTIONS: dict[str, list[tuple[Any, str]]] = {
-    "steps": [(replicas.Replicas, "backward"), (torch.optim.Adam, "step")],
+    "steps": [(trainer.Trainer, "_loss_of"), (torch.Tensor, "backward"), (torch.optim.Adam, "step")],
     "validation": [(trainer, "validate")],
     "reading features": [(features.StoredFeatures, "half")],
     "batches": [(data.Views, "__call__"), (trainer, "shuffled")],

@@ -15,8 +15,7 @@ def main(size: str) -> None:
     from marketplace.common.params import load_section
     from marketplace.models import checkpoints
     from marketplace.training.data import training_data
-    from marketplace.training.recorder import Recorder, Unrecorded, logs_of
-    from marketplace.training.replicas import joined_team
+    from marketplace.training.recorder import Recorder, logs_of
     from marketplace.training.settings import TrainFullSettings, TrainSettings, TrainSmallSettings
     from marketplace.training.trainer import train
 
@@ -30,10 +29,9 @@ def main(size: str) -> None:
     categories = json.loads(Path("data/clean/categories.json").read_text(encoding="utf-8"))["decode"]
     data = training_data(Path(f"data/resized/{size}"), Path("data/clean/training_data.parquet"), categories)
     paths = Path(f"metrics/train_{size}"), logs_of(f"train_{size}"), Path(f"models/epochs/{size}")
-    with joined_team(settings.replicas) as team, Recorder(*paths) if team.is_first else Unrecorded() as recorder:
-        best = train(start, data, settings, epochs, recorder, team)
-        if team.is_first:
-            checkpoints.save(Path(f"models/{size}.pt"), best)
+    with Recorder(*paths) as recorder:
+        best = train(start, data, settings, epochs, recorder)
+        checkpoints.save(Path(f"models/{size}.pt"), best)
 
 
 if __name__ == "__main__":

@@ -300,11 +300,3 @@ def test_training_data_follows_the_table(tmp_path: Path) -> None:
     assert (data.val.rows.tolist(), data.val.labels.tolist()) == ([0], [2])
     assert data.train.products.tolist() == [0, 0]
     assert (data.leaves, data.train.leaves.tolist(), data.val.leaves.tolist()) == (["a / x", "c / y"], [0, 1], [-1])
-
-
-def test_replicas_with_too_few_photos_are_refused(
-    start: Checkpoint, data: TrainingData, train_settings: TrainSettings, tmp_path: Path
-) -> None:
-    settings = train_settings.model_copy(update={"replicas": 9})
-    with pytest.raises(MarketplaceError, match=r"train\.replicas = 9 leaves some replicas of a batch of 16 with fewer"):
-        train_in(start, data, settings, tmp_path)

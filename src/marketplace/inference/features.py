@@ -149,10 +149,6 @@ class FeatureStore:
         lookup, live = self._store_missing(np.arange(len(self._images)), mirrored)
         return StoredFeatures(lookup, live).to(next(self._network.parameters()).device)
 
-    def compute(self, rows: np.ndarray, *, mirrored: bool) -> None:
-        """Compute and store the features of some images that are not stored yet, if there is room for them."""
-        self._store_missing(rows, mirrored)
-
     def _store_missing(self, rows: np.ndarray, mirrored: bool) -> tuple[Lookup, LiveFeatures]:
         packs = Packs(trunk_recipe(self._network) | {"size": self._images.shape[1], "mirrored": mirrored})
         live = LiveFeatures(self._runner, self._images, mirrored)

@@ -1,11 +1,10 @@
 """The records of a training run: DVCLive's metrics, curves, TensorBoard logs and, on request, every epoch."""
 
 import os
-from contextlib import nullcontext
 from math import isfinite
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Self
 
 import pandas as pd
 from dvclive.live import Live
@@ -24,35 +23,6 @@ def logs_of(stage: str) -> Path:
     """
     root = Path(os.environ.get("DVC_ROOT", ""))
     return root / "logs" / os.environ.get("DVC_EXP_NAME", "workspace") / stage
-
-
-class Records(Protocol):
-    """What a training run tells about itself."""
-
-    def epoch(self, epoch: int, figures: dict[str, float]) -> None:
-        """An epoch's figures, such as train_loss and val_accuracy; `epoch` counts from 1."""
-
-    def best(self, epoch: int, figures: dict[str, float]) -> None:
-        """The epoch that was chosen, and its figures."""
-
-    def weights(self, epoch: int, state: StateDict) -> None:
-        """An epoch's weights, to be kept."""
-
-
-class Unrecorded(nullcontext["Unrecorded"]):
-    """The records of a process that leaves them to the first of its team."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def epoch(self, epoch: int, figures: dict[str, float]) -> None:
-        """See Records."""
-
-    def best(self, epoch: int, figures: dict[str, float]) -> None:
-        """See Records."""
-
-    def weights(self, epoch: int, state: StateDict) -> None:
-        """See Records."""
 
 
 class Recorder:

@@ -25,7 +25,6 @@ class TrainSettings(Section):
     select: Literal["val_accuracy", "val_loss", "val_recall_at_1"]
     seed: Annotated[int, Field(ge=0)]
     keep_epochs: bool
-    replicas: Count
 
 
 class TrainSmallSettings(Section):

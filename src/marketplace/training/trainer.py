@@ -25,8 +25,7 @@ from marketplace.models.checkpoints import Checkpoint
 from marketplace.training.data import TrainingData, Views, batches, shuffled
 from marketplace.training.linear_probe import linear_probe
 from marketplace.training.losses import Predictions, TrainingLoss
-from marketplace.training.recorder import Records
-from marketplace.training.replicas import ALONE, Replicas, Team
+from marketplace.training.recorder import Recorder
 from marketplace.training.resume import ResumeState
 from marketplace.training.settings import TrainSettings
 from marketplace.training.validation import BATCH, outputs, prefers, validate
@@ -45,33 +44,22 @@ class State(TypedDict):
 
 
 def train(
-    start: Checkpoint,
-    data: TrainingData,
-    settings: TrainSettings,
-    epochs: int,
-    recorder: Records,
-    team: Team = ALONE,
+    start: Checkpoint, data: TrainingData, settings: TrainSettings, epochs: int, recorder: Recorder
 ) -> Checkpoint:
     """Train from a checkpoint for at most `epochs` epochs and return the checkpoint of the chosen one.
 
     The optimiser is Adam and updates the tail and the head only; losses.py defines what it minimises. Everything random
     (the order of the images, the flips, a new classifier's weights) comes from `settings.seed`, epoch by epoch. A
-    training run that was interrupted continues after its last finished epoch, with the same result. The processes of
-    the `team` give the same result as one; the first alone keeps what an interrupted run needs.
+    training run that was interrupted continues after its last finished epoch, with the same result.
 
     Raises MarketplaceError if the data cannot be trained on, or the loss is no longer finite.
     """
     data.check(settings.batch_size)
     if settings.linear_probe and settings.classifier != "linear":
         raise MarketplaceError("train.linear_probe = true works with train.classifier = linear only: set one of them.")
-    if settings.replicas > settings.batch_size // 2:
-        raise MarketplaceError(
-            f"train.replicas = {settings.replicas} leaves some replicas of a batch of {settings.batch_size} with fewer "
-            "than two photos: lower it, or raise train.batch_size."
-        )
-    trainer = Trainer(start, data, settings, epochs, team)
+    trainer = Trainer(start, data, settings, epochs)
     resume_state = ResumeState(trainer.cache_key)
-    state = team.from_first(resume_state.load)
+    state = resume_state.load()
     if state is None:
         trainer.begin()
     else:
@@ -79,14 +67,12 @@ def train(
         log.info("resuming an interrupted training run after epoch %d", len(trainer.history))
         for epoch, figures in enumerate(trainer.history, start=1):
             recorder.epoch(epoch, figures)
-            if settings.keep_epochs and team.is_first:
+            if settings.keep_epochs:
                 recorder.weights(epoch, resume_state.weights(epoch))
     while not trainer.done:
         figures = trainer.next_epoch()
         epoch = len(trainer.history)
         recorder.epoch(epoch, figures)
-        if not team.is_first:
-            continue
         log.info("epoch %d/%d: %s", epoch, epochs, ", ".join(f"{name} {value:.3f}" for name, value in figures.items()))
         if settings.keep_epochs:
             weights = checkpoints.state_of(trainer.network)
@@ -96,18 +82,15 @@ def train(
     best = trainer.best
     assert best is not None  # there is at least one epoch
     recorder.best(best["epoch"], best["figures"])
-    if team.is_first:
-        log.info("chose epoch %d by %s: %.3f", best["epoch"], settings.select, best["figures"][settings.select])
-        resume_state.clear()
+    log.info("chose epoch %d by %s: %.3f", best["epoch"], settings.select, best["figures"][settings.select])
+    resume_state.clear()
     return best
 
 
 class Trainer:
     """A network in training: `begin` or `resume`, then `next_epoch` until `done`."""
 
-    def __init__(
-        self, start: Checkpoint, data: TrainingData, settings: TrainSettings, epochs: int, team: Team = ALONE
-    ) -> None:
+    def __init__(self, start: Checkpoint, data: TrainingData, settings: TrainSettings, epochs: int) -> None:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # CUDA's matrix products are deterministic with it
         keep_freed_memory()
         torch.manual_seed(settings.seed)
@@ -120,7 +103,6 @@ class Trainer:
         self.network = network.to(self.device)
         self._loss = TrainingLoss(settings.contrastive_weight, settings.temperature, settings.leaf_weight)
         self._start, self._data, self._settings, self._epochs = start, data, settings, epochs
-        self._team, self._replicas = team, Replicas(self.network, settings.replicas, team)
         self._store = FeatureStore(self.network, data.images)
         trainable = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
         self._optimiser = torch.optim.Adam(trainable, lr=settings.lr, fused=True)
@@ -148,7 +130,7 @@ class Trainer:
         """Compute or find the features, and fit the linear probe if it is on."""
         self._views, self._plain = self._features()
         if self._settings.linear_probe:
-            self.network.load_state_dict(self._team.from_first(self._with_probe), strict=False)
+            self.network.load_state_dict(self._with_probe(), strict=False)
 
     def resume(self, state: State) -> None:
         """Continue from what `state` returned."""
@@ -180,7 +162,7 @@ class Trainer:
         """Train on every image once, validate, and remember this epoch if it is the best; returns its figures."""
         epoch = len(self.history) + 1
         train_loss = self._train_epoch(epoch)
-        validation = self._team.from_first(lambda: validate(self.network, self._plain, self._data.val))
+        validation = validate(self.network, self._plain, self._data.val)
         if not math.isfinite(validation.loss):
             raise MarketplaceError(
                 f"the validation loss became {validation.loss} in epoch {epoch}: "
@@ -213,17 +195,9 @@ class Trainer:
 
     def _features(self) -> tuple[Views, Features]:
         # Of all splits: `extract` and `evaluate` then find them stored.
-        plain = self._features_of(mirrored=False)
-        mirrored = self._features_of(mirrored=True) if self._settings.flip_probability else None
+        plain = self._store.features()
+        mirrored = self._store.features(mirrored=True) if self._settings.flip_probability else None
         return Views(plain, mirrored), plain
-
-    def _features_of(self, *, mirrored: bool) -> Features:
-        """The features of all images; the processes of a team compute a part each, and find those of the others."""
-        if self._team.size > 1:
-            own = np.arange(self._team.rank, len(self._data.images), self._team.size)
-            self._store.compute(own, mirrored=mirrored)
-            self._team.wait()
-        return self._store.features(mirrored=mirrored)
 
     def _with_probe(self) -> StateDict:
         """Tail and head with the classifier fitted to the embeddings, and BatchNorm statistics of these images.
@@ -252,12 +226,14 @@ class Trainer:
         flips = rng.random(len(split.rows)) < settings.flip_probability
         total = torch.zeros((), device=self.device)
         what = f"epoch {epoch}/{self._epochs}"
-        with progress_bar(total=len(order), description=what, unit="image", show=self._team.is_first) as bar:
+        with progress_bar(total=len(order), description=what, unit="image") as bar:
             for batch in batches(order, settings.batch_size):
-                loss = self._replicas.backward(batch, lambda part: self._loss_of(part, flips[part]))
+                loss = self._loss_of(batch, flips[batch])
+                self._optimiser.zero_grad()
+                loss.backward()
                 self._optimiser.step()
                 self._schedule.step()
-                total += loss * len(batch)
+                total += loss.detach() * len(batch)
                 bar.update(len(batch))
         mean = total.item() / len(order)
         if not math.isfinite(mean):
