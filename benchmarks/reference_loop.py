@@ -35,7 +35,6 @@ PARAMS: dict[str, Any] = {
     "schedule": "constant",
     "batch_size": 16,
     "patience": None,
-    "linear_probe": False,
     "flip_probability": 0.3,
     "classifier": "linear",
     "leaf_weight": 0.0,

@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional as F
 
-from marketplace.common.errors import MarketplaceError
 from marketplace.inference.outputs import network_outputs
 from marketplace.models.checkpoints import Checkpoint, network_of
 from marketplace.models.network import CosineClassifier
@@ -135,10 +134,3 @@ def test_a_cosine_training_starts_another_one_and_is_read_back(
     warm = train_in(small, pairs, still, tmp_path / "warm", epochs=1)
     name = "head.categories.weight"
     torch.testing.assert_close(warm["state_dict"][name], small["state_dict"][name], rtol=0, atol=1e-6)
-
-
-def test_a_linear_probe_needs_a_linear_classifier(
-    start: Checkpoint, pairs: TrainingData, short: TrainSettings, tmp_path: Path
-) -> None:
-    with pytest.raises(MarketplaceError, match=r"train\.linear_probe = true works with train\.classifier = linear"):
-        train_in(start, pairs, short.model_copy(update={"linear_probe": True}), tmp_path)

@@ -37,7 +37,7 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def train_settings(settings: Settings) -> TrainSettings:
-    changes = {"schedule": "one_cycle", "linear_probe": True, "keep_epochs": True, "patience": None}
+    changes = {"schedule": "one_cycle", "keep_epochs": True, "patience": None}
     changes |= {"classifier": "linear", "contrastive_weight": 0.5, "leaf_weight": 0.5}
     return settings.train.model_copy(update=changes)
 

@@ -29,7 +29,6 @@ def train_settings(settings: Settings) -> TrainSettings:
     described = {
         "batch_size": 16,
         "lr": 1e-3,
-        "linear_probe": False,
         "schedule": "constant",
         "patience": None,
         "classifier": "linear",
@@ -226,18 +225,6 @@ def test_one_cycle_raises_the_rate_to_the_given_one_and_lets_it_fall_to_nothing(
     assert sorted(rates["one_cycle"][: top + 1]) == rates["one_cycle"][: top + 1]
     assert sorted(rates["one_cycle"][top:], reverse=True) == rates["one_cycle"][top:]
     assert rates["one_cycle"][-1] < 1e-6
-
-
-def test_a_linear_probe_is_a_better_start_than_chance(
-    start: Checkpoint, data: TrainingData, train_settings: TrainSettings, tmp_path: Path
-) -> None:
-    settings = train_settings.model_copy(update={"lr": 1e-9})  # too slow to learn anything
-    accuracy = {
-        probe: train_in(start, data, settings.model_copy(update={"linear_probe": probe}), tmp_path, epochs=1)["figures"]
-        for probe in (True, False)
-    }
-    assert accuracy[True]["val_accuracy"] > 0.8 > accuracy[False]["val_accuracy"]
-    assert accuracy[True]["train_loss"] < 0.5  # training's own BatchNorm sees what the probe saw
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,6 @@ class TrainSettings(Section):
     schedule: Literal["constant", "one_cycle"]
     batch_size: Annotated[int, Field(ge=2)]
     patience: Count | None
-    linear_probe: bool
     classifier: Literal["linear", "cosine"]
     leaf_weight: Annotated[float, Field(ge=0)]
     contrastive_weight: Annotated[float, Field(ge=0)]

@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.optim.lr_scheduler import ConstantLR, LRScheduler, OneCycleLR
-from torch.optim.swa_utils import update_bn
 
 from marketplace.common.errors import MarketplaceError
 from marketplace.common.progress import progress_bar
@@ -23,12 +22,11 @@ from marketplace.models import checkpoints
 from marketplace.models.backbones import StateDict
 from marketplace.models.checkpoints import Checkpoint
 from marketplace.training.data import TrainingData, Views, batches, shuffled
-from marketplace.training.linear_probe import linear_probe
 from marketplace.training.losses import Predictions, TrainingLoss
 from marketplace.training.recorder import Recorder
 from marketplace.training.resume import ResumeState
 from marketplace.training.settings import TrainSettings
-from marketplace.training.validation import BATCH, outputs, prefers, validate
+from marketplace.training.validation import prefers, validate
 
 log = logging.getLogger(__name__)
 
@@ -55,8 +53,6 @@ def train(
     Raises MarketplaceError if the data cannot be trained on, or the loss is no longer finite.
     """
     data.check(settings.batch_size)
-    if settings.linear_probe and settings.classifier != "linear":
-        raise MarketplaceError("train.linear_probe = true works with train.classifier = linear only: set one of them.")
     trainer = Trainer(start, data, settings, epochs)
     resume_state = ResumeState(trainer.cache_key)
     state = resume_state.load()
@@ -127,10 +123,8 @@ class Trainer:
         }
 
     def begin(self) -> None:
-        """Compute or find the features, and fit the linear probe if it is on."""
+        """Compute or find the features."""
         self._views, self._plain = self._features()
-        if self._settings.linear_probe:
-            self.network.load_state_dict(self._with_probe(), strict=False)
 
     def resume(self, state: State) -> None:
         """Continue from what `state` returned."""
@@ -198,24 +192,6 @@ class Trainer:
         plain = self._store.features()
         mirrored = self._store.features(mirrored=True) if self._settings.flip_probability else None
         return Views(plain, mirrored), plain
-
-    def _with_probe(self) -> StateDict:
-        """Tail and head with the classifier fitted to the embeddings, and BatchNorm statistics of these images.
-
-        Training normalises by the statistics of its batches, so a probe on others would be wrong from the first step.
-        """
-        train, val = self._data.train, self._data.val
-        in_batches = np.array_split(train.rows, max(1, len(train.rows) // BATCH))
-        update_bn((self._plain(rows).to(self.device) for rows in in_batches), self.network.tail)
-        imagenet = self.network.get_submodule("head.imagenet")
-        inputs = outputs(self.network, imagenet, self._plain, train)
-        val_inputs = outputs(self.network, imagenet, self._plain, val)
-        weight, bias = linear_probe(inputs, train.labels, val_inputs, val.labels)
-        layer = self.network.get_submodule(checkpoints.CATEGORIES)
-        layer.load_state_dict({"weight": weight, "bias": bias})
-        validation = validate(self.network, self._plain, val)
-        log.info("linear probe: val_loss %.3f, val_accuracy %.3f", validation.loss, validation.accuracy)
-        return {name: value.cpu() for name, value in self._tuned().items()}
 
     def _train_epoch(self, epoch: int) -> float:
         """Train on every image once; the mean loss over the images, each as it was when its batch was seen."""

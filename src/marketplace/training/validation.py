@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from marketplace.inference.features import Features
@@ -24,19 +24,19 @@ class Validation(NamedTuple):
 
 
 @torch.inference_mode()
-def outputs(network: Network, layer: nn.Module, features: Features, split: Split) -> Tensor:
-    """The outputs `(N, D) float32`, in main memory, of a layer on the embeddings of a split's images."""
+def embed(network: Network, features: Features, split: Split) -> Tensor:
+    """The embeddings `(N, D) float32`, in main memory, of a split's images."""
     network.eval()
     device = next(network.parameters()).device
     starts = range(0, len(split.rows), BATCH)
-    parts = [layer(network.tail(features(split.rows[start : start + BATCH]).to(device))) for start in starts]
+    parts = [network.tail(features(split.rows[start : start + BATCH]).to(device)) for start in starts]
     return torch.cat(parts).float().cpu()
 
 
 @torch.inference_mode()
 def validate(network: Network, features: Features, split: Split) -> Validation:
     """Measure a network on a split; the gallery of a query is the rest of the split."""
-    embeddings = outputs(network, nn.Identity(), features, split)
+    embeddings = embed(network, features, split)
     device = next(network.parameters()).device
     logits = network.head(embeddings.to(device)).double().cpu()
     accuracy = (logits.argmax(dim=1) == split.labels).double().mean().item()
