@@ -38,7 +38,7 @@ from marketplace.recommendation.products import products_of
 from marketplace.recommendation.ranking import with_words
 from marketplace.recommendation.table import recommendations
 from marketplace.settings import load_settings
-from marketplace.training.data import split_of, training_data
+from marketplace.training.data import read_training_data, select_split
 from marketplace.training.trainer import Trainer
 from marketplace.vectors.tables import PhotoVectors
 from marketplace.vectors.unit_length import to_unit_length
@@ -142,8 +142,8 @@ class Bench:
         self._table = pd.read_parquet(path)
         self._split = split
         categories = json.loads(space.path("data/clean/categories.json").read_text())["decode"]
-        self._small = training_data(space.path("data/resized/small"), path, categories)
-        self._full = training_data(space.path("data/resized/full"), path, categories)
+        self._small = read_training_data(space.path("data/resized/small"), path, categories)
+        self._full = read_training_data(space.path("data/resized/full"), path, categories)
         both_views = self._settings.train.model_copy(update={"flip_probability": 0.5})
         for data in (self._small, self._full):
             Trainer(self._pretrained, data, both_views, 1).begin()  # stores the features
@@ -188,7 +188,7 @@ class Bench:
 
     def measure(self, checkpoint: Checkpoint, changes: dict[str, Any], *, hub_correction: bool = True) -> Metrics:
         """Return a network's accuracy, and the retrieval metrics of its vectors with changed settings of `extract`."""
-        split = split_of(self._table, self._split)
+        split = select_split(self._table, self._split)
         probabilities = category_probabilities(checkpoint, self._full.images, mirrored=self._settings.extract.mirrored)
         accuracy = float((probabilities[split.rows].argmax(axis=1) == split.labels.numpy()).mean())
         vectors = self._embed(checkpoint, changes)
@@ -238,7 +238,7 @@ class Bench:
             return embed_photos(checkpoint, self._table, self._full.images, settings)[1]
 
     def _retrieval_metrics(self, vectors: PhotoVectors) -> Metrics:
-        rows = split_of(self._table, self._split).rows
+        rows = select_split(self._table, self._split).rows
         return retrieval_metrics(find_neighbours(vectors, self._table, rows), self._table, rows)
 
 

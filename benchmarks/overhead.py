@@ -23,13 +23,17 @@ from marketplace.settings import load_settings
 from marketplace.training import data, recorder, resume, trainer
 
 MEASURED_FUNCTIONS: dict[str, list[tuple[Any, str]]] = {
-    "steps": [(trainer.Trainer, "_loss_of"), (torch.Tensor, "backward"), (torch.optim.Adam, "step")],
+    "steps": [(trainer.Trainer, "_compute_loss"), (torch.Tensor, "backward"), (torch.optim.Adam, "step")],
     "validation": [(trainer, "validate")],
     "reading features": [(features.StoredFeatures, "half")],
-    "batches": [(data.Views, "__call__"), (trainer, "shuffled")],
-    "recording": [(recorder.Recorder, "epoch"), (recorder.Recorder, "best"), (checkpoints, "checkpoint_of")],
+    "batches": [(data.Views, "__call__"), (trainer, "shuffle")],
+    "recording": [
+        (recorder.Recorder, "record_epoch"),
+        (recorder.Recorder, "record_best_epoch"),
+        (checkpoints, "checkpoint_of"),
+    ],
     "resume state": [(resume.ResumeState, "save"), (resume.ResumeState, "load"), (resume.ResumeState, "clear")],
-    "finding stored features": [(trainer.Trainer, "begin")],
+    "finding stored features": [(features.FeatureStore, "features")],
 }
 
 
@@ -83,7 +87,7 @@ def train_once(folder: Path) -> None:
     settings = load_settings(folder / "params.yaml")
     categories = json.loads((folder / "data/clean/categories.json").read_text())["decode"]
     table_path = folder / "data/clean/training_data.parquet"
-    full_sized = data.training_data(folder / "data/resized/full", table_path, categories)
+    full_sized = data.read_training_data(folder / "data/resized/full", table_path, categories)
     start = checkpoints.load(folder / "models/pretrained.pt")
     with recorder.Recorder(folder / "scratch/metrics", folder / "scratch/logs", folder / "scratch/epochs") as records:
         trainer.train(start, full_sized, settings.train, settings.train_full.epochs, records)

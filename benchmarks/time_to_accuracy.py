@@ -27,7 +27,7 @@ from marketplace.photos.codec import decode
 from marketplace.photos.squares import resize_shards
 from marketplace.raw.shards import image_id_of, read_shard, shard_paths, write_shards
 from marketplace.settings import load_settings
-from marketplace.training.data import training_data
+from marketplace.training.data import read_training_data
 from marketplace.training.recorder import Recorder
 from marketplace.training.settings import TrainSettings
 from marketplace.training.trainer import train
@@ -143,9 +143,9 @@ class Clock(Recorder):
         super().__init__(folder / "metrics", folder / "logs", folder / "epochs")
         self.epochs: list[Epoch] = []
 
-    def epoch(self, epoch: int, figures: dict[str, float]) -> None:
+    def record_epoch(self, epoch: int, figures: dict[str, float]) -> None:
         """Record an epoch."""
-        super().epoch(epoch, figures)
+        super().record_epoch(epoch, figures)
         self.epochs.append(
             Epoch(
                 seconds=time.perf_counter(),
@@ -162,7 +162,7 @@ def time_ours(space: Workspace, photos: pd.DataFrame, size: int, settings: Train
     categories = json.loads(space.path("data/clean/categories.json").read_text())["decode"]
     started = time.perf_counter()
     resize_shards(space.path("shards"), photos, {folder / "images": size})
-    data = training_data(folder / "images", space.path("photos.parquet"), categories)
+    data = read_training_data(folder / "images", space.path("photos.parquet"), categories)
     start = checkpoints.load(space.path("models/pretrained.pt"))
     with Clock(folder) as clock:
         train(start, data, settings, epochs, clock)

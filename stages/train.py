@@ -14,22 +14,32 @@ def main(size: str) -> None:
     """Run the stage for the images of `size`."""
     from marketplace.common.params import load_section
     from marketplace.models import checkpoints
-    from marketplace.training.data import training_data
-    from marketplace.training.recorder import Recorder, logs_of
+    from marketplace.training.data import read_training_data
+    from marketplace.training.recorder import Recorder, tensorboard_folder
     from marketplace.training.settings import TrainFullSettings, TrainSettings, TrainSmallSettings
     from marketplace.training.trainer import train
 
     settings = load_section("train", TrainSettings)
+    start_path = Path("models/pretrained.pt")
     if size == "small":
-        epochs, warm = load_section("train_small", TrainSmallSettings).epochs, False
+        epochs = load_section("train_small", TrainSmallSettings).epochs
     else:
-        own = load_section("train_full", TrainFullSettings)
-        epochs, warm = own.epochs, own.warm_start
-    start = checkpoints.load(Path("models/small.pt" if warm else "models/pretrained.pt"))
+        full = load_section("train_full", TrainFullSettings)
+        epochs = full.epochs
+        if full.warm_start:
+            start_path = Path("models/small.pt")
+
+    start = checkpoints.load(start_path)
     categories = json.loads(Path("data/clean/categories.json").read_text(encoding="utf-8"))["decode"]
-    data = training_data(Path(f"data/resized/{size}"), Path("data/clean/training_data.parquet"), categories)
-    paths = Path(f"metrics/train_{size}"), logs_of(f"train_{size}"), Path(f"models/epochs/{size}")
-    with Recorder(*paths) as recorder:
+    data = read_training_data(
+        images=Path(f"data/resized/{size}"), table=Path("data/clean/training_data.parquet"), categories=categories
+    )
+    recorder = Recorder(
+        metrics=Path(f"metrics/train_{size}"),
+        logs=tensorboard_folder(f"train_{size}"),
+        epochs=Path(f"models/epochs/{size}"),
+    )
+    with recorder:
         best = train(start, data, settings, epochs, recorder)
         checkpoints.save(Path(f"models/{size}.pt"), best)
 

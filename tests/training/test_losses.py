@@ -18,7 +18,7 @@ from marketplace.inference.outputs import network_outputs
 from marketplace.models.checkpoints import Checkpoint, network_of
 from marketplace.models.network import CosineClassifier
 from marketplace.settings import Settings
-from marketplace.training.data import Split, TrainingData, batches, shuffled
+from marketplace.training.data import Split, TrainingData, cut_into_batches, shuffle
 from marketplace.training.losses import Predictions, TrainingLoss
 from marketplace.training.settings import TrainSettings
 
@@ -75,12 +75,12 @@ def test_the_order_holds_every_photo_once_and_products_together_if_asked_for(
 ) -> None:
     products = torch.tensor(np.unique(numbers, return_inverse=True)[1])
     split = Split(np.arange(len(numbers)), products, products, products)
-    order = shuffled(split, np.random.default_rng(seed), together)
+    order = shuffle(split, np.random.default_rng(seed), products_together=together)
     assert sorted(order) == list(range(len(numbers)))
     if together:
         seen = products[torch.from_numpy(order)].tolist()
         assert sum(one != other for one, other in pairwise(seen)) == len(set(seen)) - 1
-    assert len(np.concatenate(batches(order, 4))) == len(numbers)
+    assert len(np.concatenate(cut_into_batches(order, 4))) == len(numbers)
 
 
 @pytest.fixture

@@ -51,10 +51,10 @@ class KilledRecorder(Recorder):
 
     last: int
 
-    def epoch(self, epoch: int, figures: dict[str, float]) -> None:
+    def record_epoch(self, epoch: int, figures: dict[str, float]) -> None:
         if epoch > self.last:
             raise Killed
-        super().epoch(epoch, figures)
+        super().record_epoch(epoch, figures)
 
 
 def run_and_kill(
@@ -142,7 +142,7 @@ def test_no_other_run_finds_the_state(
     caplog.set_level("INFO")
     for index, (checkpoint, other, settings) in enumerate(others):
         run_and_kill(checkpoint, other, settings, tmp_path / str(index), after=1)
-    monkeypatch.setattr(resume, "_code", lambda: "an edited loop")
+    monkeypatch.setattr(resume, "_hash_code", lambda: "an edited loop")
     run_and_kill(start, data, train_settings, tmp_path / "code", after=1)
     assert "resuming" not in caplog.text
     assert len(list(user_cache("trainings").iterdir())) == len(others) + 2

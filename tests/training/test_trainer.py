@@ -18,7 +18,7 @@ from marketplace.common.files import user_cache
 from marketplace.compute.packs import ROOM_VARIABLE
 from marketplace.models.checkpoints import Checkpoint, network_of
 from marketplace.settings import Settings
-from marketplace.training.data import Split, TrainingData, batches, training_data
+from marketplace.training.data import Split, TrainingData, cut_into_batches, read_training_data
 from marketplace.training.settings import TrainSettings
 from marketplace.training.validation import prefers, validate
 
@@ -246,9 +246,9 @@ def test_selection(select: str, new: tuple[float, float], old: tuple[float, floa
 @given(n=st.integers(1, 100), size=st.integers(2, 20))
 def test_batches_hold_every_image_once_and_none_alone(n: int, size: int) -> None:
     order = np.random.default_rng(n).permutation(n)
-    cut = batches(order, size)
-    assert np.concatenate(cut).tolist() == order.tolist()
-    assert all(1 < len(batch) <= size + 1 for batch in cut) or n == 1
+    batches = cut_into_batches(order, size)
+    assert np.concatenate(batches).tolist() == order.tolist()
+    assert all(1 < len(batch) <= size + 1 for batch in batches) or n == 1
 
 
 def test_evaluation_is_a_mean_over_images_not_over_batches(start: Checkpoint, data: TrainingData) -> None:
@@ -281,7 +281,7 @@ def test_training_data_follows_the_table(tmp_path: Path) -> None:
     for shard, n in enumerate((1, 3)):
         (tmp_path / "images").mkdir(exist_ok=True)
         np.save(tmp_path / f"images/{shard:03}.npy", np.zeros((n, 32, 32, 3), np.uint8))
-    data = training_data(tmp_path / "images", tmp_path / "table.parquet", COLOURS)
+    data = read_training_data(tmp_path / "images", tmp_path / "table.parquet", COLOURS)
     assert data.images.shape == (4, 32, 32, 3)
     assert (data.train.rows.tolist(), data.train.labels.tolist()) == ([1, 3], [0, 2])
     assert (data.val.rows.tolist(), data.val.labels.tolist()) == ([0], [2])

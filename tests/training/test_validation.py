@@ -43,7 +43,7 @@ def test_recall_of_very_many_photos_is_that_of_some_evenly_spread(monkeypatch: p
     monkeypatch.setattr("marketplace.training.validation.QUERIES_AT_ONCE", 7)
     everyone = same_product_recall_at_1(vectors, torch.from_numpy(products))
     assert everyone == pytest.approx(right[shared].mean())
-    monkeypatch.setattr("marketplace.training.validation.MOST_QUERIES", 10)
+    monkeypatch.setattr("marketplace.training.validation.MAX_QUERIES", 10)
     some = same_product_recall_at_1(vectors, torch.from_numpy(products))
     assert some == pytest.approx(right[shared[np.arange(10) * len(shared) // 10]].mean())
 

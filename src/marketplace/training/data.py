@@ -16,12 +16,12 @@ from marketplace.inference.features import Features
 
 
 class Split(NamedTuple):
-    """Rows of the image array, ascending, and for each its label, its product and its leaf category."""
+    """The images of one split: their rows in the array, ascending, and the classes of each."""
 
     rows: np.ndarray  # (N,) int
-    labels: Tensor  # (N,) int64
-    products: Tensor  # (N,) int64, the same number for photos of one product
-    leaves: Tensor  # (N,) int64, its number among TrainingData.leaves; -1: not one of them
+    labels: Tensor  # (N,) int64, the root category
+    products: Tensor  # (N,) int64, equal for photos of one product
+    leaves: Tensor  # (N,) int64, the leaf category's index in TrainingData.leaves; -1 if it is not there
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class TrainingData:
     leaves: list[str]  # category paths that have a training photo
 
     def check(self, batch_size: int) -> None:
-        """Raise MarketplaceError if nothing could be learned: no photos of a category, no full batch."""
+        """Raise MarketplaceError if a category has no training photos, a split is empty, or no batch is full."""
         if len(self.categories) < 2:
             raise MarketplaceError("there is only one category, so there is nothing to classify: fetch more products.")
         for name, split in (("training", self.train), ("validation", self.val)):
@@ -55,46 +55,59 @@ class TrainingData:
             )
 
 
-def training_data(images: Path, table: Path, categories: list[str]) -> TrainingData:
+def read_training_data(images: Path, table: Path, categories: list[str]) -> TrainingData:
     """Open the folder of images, memory-mapped, and read the splits of training_data.parquet."""
     rows = pd.read_parquet(table, columns=["label", "product_id", "category_path", "split"])
     leaves = sorted(rows["category_path"][rows["split"] == "train"].unique())
-    train, val = (split_of(rows, name, leaves) for name in ("train", "val"))
-    return TrainingData(ShardedArray(images), train, val, categories, leaves)
+    return TrainingData(
+        images=ShardedArray(images),
+        train=select_split(rows, "train", leaves),
+        val=select_split(rows, "val", leaves),
+        categories=categories,
+        leaves=leaves,
+    )
 
 
-def split_of(table: pd.DataFrame, name: str, leaves: Sequence[str] = ()) -> Split:
-    """The rows of one split of a table with label, product_id, category_path and split."""
+def select_split(table: pd.DataFrame, name: str, leaves: Sequence[str] = ()) -> Split:
+    """Return one split of a table that has the columns label, product_id, category_path and split."""
     rows = np.flatnonzero(table["split"] == name)
-    chosen = table.iloc[rows]
-    products = pd.factorize(chosen["product_id"])[0]
-    numbers = pd.Index(leaves, dtype=str).get_indexer(chosen["category_path"])
+    photos = table.iloc[rows]
+    products, _ = pd.factorize(photos["product_id"])
+    leaf_numbers = pd.Index(leaves, dtype=str).get_indexer(photos["category_path"])
     return Split(
-        rows, torch.tensor(chosen["label"].to_numpy()), torch.from_numpy(products), torch.from_numpy(numbers).long()
+        rows=rows,
+        labels=torch.tensor(photos["label"].to_numpy()),
+        products=torch.from_numpy(products),
+        leaves=torch.from_numpy(leaf_numbers).long(),
     )
 
 
 class Views:
-    """The training images' features, plain and mirrored."""
+    """The features of the images and, unless training mirrors none, of their mirror images."""
 
     def __init__(self, plain: Features, mirrored: Features | None) -> None:
-        self._plain, self._mirrored = plain, mirrored
+        self._plain = plain
+        self._mirrored = mirrored
 
-    def __call__(self, rows: np.ndarray, flip: np.ndarray) -> Tensor:
-        """Features `(B, C, H, W)` of `rows`, of the mirror image wherever `flip` is true."""
-        if self._mirrored is None or not flip.any():
+    def __call__(self, rows: np.ndarray, flips: np.ndarray) -> Tensor:
+        """Features `(B, C, H, W)` of the images `rows` `(B,)`, mirrored where `flips` `(B,)` is true."""
+        if self._mirrored is None or not flips.any():
             return self._plain(rows)
-        if flip.all():
+        if flips.all():
             return self._mirrored(rows)
-        plain, mirrored = self._plain(rows[~flip]), self._mirrored(rows[flip])
-        order = np.empty(len(rows), dtype=np.int64)
-        order[np.flatnonzero(~flip)] = np.arange(len(plain))
-        order[np.flatnonzero(flip)] = np.arange(len(plain), len(rows))
-        return torch.cat([plain, mirrored])[torch.from_numpy(order)]
+        plain_places = np.flatnonzero(~flips)
+        mirrored_places = np.flatnonzero(flips)
+        features = torch.cat([self._plain(rows[plain_places]), self._mirrored(rows[mirrored_places])])
+        order = np.argsort(np.concatenate([plain_places, mirrored_places]))
+        return features[torch.from_numpy(order)]
 
 
-def shuffled(split: Split, rng: np.random.Generator, products_together: bool) -> np.ndarray:
-    """The places `0 … N - 1` of a split in random order; on request, the photos of a product stay together."""
+def shuffle(split: Split, rng: np.random.Generator, *, products_together: bool) -> np.ndarray:
+    """Return the places `0 … N - 1` of a split in random order.
+
+    With `products_together`, the photos of a product follow each other, so that they meet in a batch: the contrastive
+    loss needs pairs. Only a product at the end of a batch may be divided between two.
+    """
     photos = rng.permutation(len(split.rows))
     if not products_together:
         return photos
@@ -103,8 +116,8 @@ def shuffled(split: Split, rng: np.random.Generator, products_together: bool) ->
     return photos[np.argsort(place_of_product[products[photos]], kind="stable")]
 
 
-def batches(order: np.ndarray, size: int) -> list[np.ndarray]:
-    """Cut `order` into batches of `size`; a last image alone joins the batch before, as BatchNorm needs two."""
+def cut_into_batches(order: np.ndarray, size: int) -> list[np.ndarray]:
+    """Cut `order` into batches of `size`; an image left alone joins the batch before, because BatchNorm needs two."""
     cuts = list(range(size, len(order), size))
     if cuts and len(order) - cuts[-1] == 1:
         cuts.pop()

@@ -1,4 +1,4 @@
-"""An MLflow run beside DVCLive's records, where $MLFLOW_TRACKING_URI names a server; without it, nothing happens."""
+"""An MLflow run alongside DVCLive's records, if $MLFLOW_TRACKING_URI names a server."""
 
 import logging
 import os
@@ -11,85 +11,93 @@ from marketplace.common.params import read_params
 
 log = logging.getLogger(__name__)
 
-URI, EXPERIMENT = "MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME"  # environment variables, as MLflow reads them
+# Environment variables that MLflow reads, too.
+URI_VARIABLE = "MLFLOW_TRACKING_URI"
+EXPERIMENT_VARIABLE = "MLFLOW_EXPERIMENT_NAME"
 # By default, MLflow would wait for minutes for a server that is gone.
-PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
-SECTIONS = ("model", "resize_images", "train")
+SHORT_WAITS = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
+SECTIONS = ("model", "resize_images", "train")  # of params.yaml; the section of the stage is added
 
 
 class MlflowRun:
     """A run on an MLflow server: parameters, the metrics of each epoch, and the chosen epoch.
 
-    A server that cannot be reached at the start ends the training before it begins; one that is lost later is warned
-    of, once, and training goes on.
+    Raises MarketplaceError if the server cannot be reached at the start, before any training. If it is lost later,
+    there is one warning and training goes on.
     """
 
     def __init__(self, uri: str, stage: str) -> None:
-        for name, value in PATIENCE.items():
+        for name, value in SHORT_WAITS.items():
             os.environ.setdefault(name, value)
         try:
             from mlflow import MlflowClient
         except ImportError:
             raise MarketplaceError(
-                f"MLflow's client is not installed: `pip install -r requirements.lock`, or unset ${URI}."
+                f"MLflow's client is not installed: `pip install -r requirements.lock`, or unset ${URI_VARIABLE}."
             ) from None
-        name = os.environ.get(EXPERIMENT, "marketplace")
         self._client = MlflowClient(uri)
-        self._lost = False
+        self._is_lost = False
         try:
-            known = self._client.get_experiment_by_name(name)
-            experiment = known.experiment_id if known else self._client.create_experiment(name)
-            tags = {"dvc.stage": stage, "dvc.baseline": os.environ.get("DVC_EXP_BASELINE_REV", "")}
-            run_name = f"{os.environ.get('DVC_EXP_NAME', 'workspace')}, {stage}"
-            self._id = self._client.create_run(experiment, run_name=run_name, tags=tags).info.run_id
+            self._id = self._create_run(stage)
             self._log_params(stage)
-        except Exception as error:  # MLflow's own, those of requests and of its stores
+        except Exception as error:  # MLflow's own, and those of requests and of its stores
             raise MarketplaceError(
                 f"the MLflow server at {uri} does not answer as it should ({first_line(error)}): is it running, and "
-                f"is the address right? Without ${URI}, nothing is sent."
+                f"is the address right? Without ${URI_VARIABLE}, nothing is sent."
             ) from None
 
     @classmethod
     def from_environment(cls, stage: str) -> Self | None:
-        """A run for a stage on the server that the environment names, or None."""
-        uri = os.environ.get(URI, "").strip()
+        """Start a run for a stage on the server that the environment names; None if it names none."""
+        uri = os.environ.get(URI_VARIABLE, "").strip()
         return cls(uri, stage) if uri else None
 
-    def epoch(self, epoch: int, figures: dict[str, float]) -> None:
+    def send_epoch(self, epoch: int, figures: dict[str, float]) -> None:
         """Send an epoch's figures."""
-        from mlflow.entities import Metric
+        self._send_metrics(figures, step=epoch)
 
-        now = int(1000 * time.time())
-        metrics = [Metric(name, float(value), now, epoch) for name, value in figures.items()]
-        self._sent(lambda: self._client.log_batch(self._id, metrics=metrics))
-
-    def best(self, epoch: int, figures: dict[str, float]) -> None:
+    def send_best_epoch(self, epoch: int, figures: dict[str, float]) -> None:
         """Send the chosen epoch and its figures."""
-        from mlflow.entities import Metric
-
-        now = int(1000 * time.time())
-        chosen = {"best_epoch": float(epoch)} | {f"best_{name}": float(value) for name, value in figures.items()}
-        metrics = [Metric(name, value, now, 0) for name, value in chosen.items()]
-        self._sent(lambda: self._client.log_batch(self._id, metrics=metrics))
+        best = {f"best_{name}": value for name, value in figures.items()}
+        self._send_metrics({"best_epoch": epoch, **best}, step=0)
 
     def end(self, *, failed: bool) -> None:
         """Close the run."""
-        self._sent(lambda: self._client.set_terminated(self._id, "FAILED" if failed else "FINISHED"))
+        self._attempt(lambda: self._client.set_terminated(self._id, "FAILED" if failed else "FINISHED"))
+
+    def _create_run(self, stage: str) -> str:
+        """Create a run in the experiment that the environment names; return its id."""
+        name = os.environ.get(EXPERIMENT_VARIABLE, "marketplace")
+        experiment = self._client.get_experiment_by_name(name)
+        experiment_id = experiment.experiment_id if experiment else self._client.create_experiment(name)
+        tags = {"dvc.stage": stage, "dvc.baseline": os.environ.get("DVC_EXP_BASELINE_REV", "")}
+        run_name = f"{os.environ.get('DVC_EXP_NAME', 'workspace')}, {stage}"
+        return self._client.create_run(experiment_id, run_name=run_name, tags=tags).info.run_id
 
     def _log_params(self, stage: str) -> None:
         from mlflow.entities import Param
 
-        params = read_params()
-        values = {
-            f"{section}.{name}": value for section in (*SECTIONS, stage) for name, value in params[section].items()
-        }
-        self._client.log_batch(self._id, params=[Param(name, str(value)) for name, value in values.items()])
+        sections = read_params()
+        params = [
+            Param(f"{section}.{name}", str(value))
+            for section in (*SECTIONS, stage)
+            for name, value in sections[section].items()
+        ]
+        self._client.log_batch(self._id, params=params)
 
-    def _sent(self, send: Callable[[], Any]) -> None:
-        if self._lost:
+    def _send_metrics(self, values: dict[str, float], step: int) -> None:
+        from mlflow.entities import Metric
+
+        now = int(1000 * time.time())
+        metrics = [Metric(name, float(value), now, step) for name, value in values.items()]
+        self._attempt(lambda: self._client.log_batch(self._id, metrics=metrics))
+
+    def _attempt(self, send: Callable[[], Any]) -> None:
+        """Send something unless the server is lost: a lost server must not cost a training run."""
+        if self._is_lost:
             return
         try:
             send()
-        except Exception as error:  # a server that is gone must not cost a training run
-            self._lost = True
+        except Exception as error:
+            self._is_lost = True
             log.warning("the MLflow server is lost (%s): training goes on without it", first_line(error))

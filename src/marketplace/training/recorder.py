@@ -1,4 +1,4 @@
-"""The records of a training run: DVCLive's metrics, curves, TensorBoard logs and, on request, every epoch."""
+"""The records of a training run: DVCLive's metrics, curves, TensorBoard logs and, on request, every epoch's weights."""
 
 import os
 from math import isfinite
@@ -16,10 +16,10 @@ from marketplace.models.backbones import StateDict
 from marketplace.training.mlflow_run import MlflowRun
 
 
-def logs_of(stage: str) -> Path:
-    """The folder for a stage's TensorBoard logs: each experiment has its own, also one that runs in a copy (--temp).
+def tensorboard_folder(stage: str) -> Path:
+    """Return the folder for a stage's TensorBoard logs: one for each experiment, even if it runs in a copy (--temp).
 
-    DVC says which experiment runs, and where the repository is: https://dvc.org/doc/user-guide/env
+    DVC names the experiment and the repository: https://dvc.org/doc/user-guide/env
     """
     root = Path(os.environ.get("DVC_ROOT", ""))
     return root / "logs" / os.environ.get("DVC_EXP_NAME", "workspace") / stage
@@ -28,21 +28,22 @@ def logs_of(stage: str) -> Path:
 class Recorder:
     """Records a training run.
 
-    `metrics` is for DVC: metrics.json, and the curves that it draws as epochs.json. `logs`/{train,val} are for
-    TensorBoard; `epochs` gets epochs.csv and, on request, the weights of every epoch. An MLflow server is told, too, if
-    the environment names one.
+    `metrics` is for DVC: metrics.json, and epochs.json, from which it draws the curves. `logs`/{train,val} are for
+    TensorBoard; `epochs` gets epochs.csv and, on request, the weights of every epoch. Everything also goes to an MLflow
+    server if the environment names one.
     """
 
     def __init__(self, metrics: Path, logs: Path, epochs: Path) -> None:
         self._mlflow = MlflowRun.from_environment(logs.name)
-        remove(logs)  # a run with other settings would be drawn over this one
+        remove(logs)  # TensorBoard would draw an earlier run over this one
         remove(epochs)
         epochs.mkdir(parents=True)
-        self._metrics, self._epochs = metrics, epochs
-        self._table: list[dict[str, float]] = []
+        self._metrics = metrics
+        self._epochs = epochs
+        self._rows: list[dict[str, float]] = []  # one for each epoch
         # Without these settings DVCLive rewrites dvc.yaml and saves an experiment of its own.
         self._live = Live(str(metrics), dvcyaml=None, save_dvc_exp=False, report=None)
-        self._train, self._val = SummaryWriter(str(logs / "train")), SummaryWriter(str(logs / "val"))
+        self._writers = {split: SummaryWriter(str(logs / split)) for split in ("train", "val")}
 
     def __enter__(self) -> Self:
         return self
@@ -50,8 +51,8 @@ class Recorder:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._train.close()
-        self._val.close()
+        for writer in self._writers.values():
+            writer.close()
         self._live.end()
         if self._mlflow is not None:
             self._mlflow.end(failed=error is not None)
@@ -59,31 +60,31 @@ class Recorder:
             remove(self._metrics)
             remove(self._epochs)
 
-    def epoch(self, epoch: int, figures: dict[str, float]) -> None:
+    def record_epoch(self, epoch: int, figures: dict[str, float]) -> None:
         """Record an epoch's figures, such as train_loss and val_accuracy; `epoch` counts from 1."""
-        self._table.append({"epoch": epoch, **figures})
-        curves = [{name: value if isfinite(value) else None for name, value in row.items()} for row in self._table]
+        self._rows.append({"epoch": epoch, **figures})
+        curves = [{name: value if isfinite(value) else None for name, value in row.items()} for row in self._rows]
         write_json(self._metrics / "epochs.json", curves)
         self._live.step = epoch
         for name, value in figures.items():
-            self._live.log_metric(name.replace("_", "/", 1), value, plot=False)  # epochs.json has the curves
             split, quantity = name.split("_", 1)
-            (self._train if split == "train" else self._val).add_scalar(quantity, value, epoch)
+            self._live.log_metric(f"{split}/{quantity}", value, plot=False)  # epochs.json has the curves
+            self._writers[split].add_scalar(quantity, value, epoch)
         self._live.make_summary()
         if self._mlflow is not None:
-            self._mlflow.epoch(epoch, figures)
+            self._mlflow.send_epoch(epoch, figures)
 
-    def best(self, epoch: int, figures: dict[str, float]) -> None:
-        """Record which epoch was chosen and its figures, as best/epoch, best/train_loss and so on."""
-        table = pd.DataFrame(self._table)
+    def record_best_epoch(self, epoch: int, figures: dict[str, float]) -> None:
+        """Record which epoch was chosen, with its figures, as best/epoch, best/train_loss and so on."""
+        table = pd.DataFrame(self._rows)
         table["chosen"] = table["epoch"] == epoch
         with replacing(self._epochs / "epochs.csv") as part:
             table.to_csv(part, index=False, lineterminator="\n")
         self._live.summary["best"] = {"epoch": epoch, **figures}
         self._live.make_summary()
         if self._mlflow is not None:
-            self._mlflow.best(epoch, figures)
+            self._mlflow.send_best_epoch(epoch, figures)
 
-    def weights(self, epoch: int, state: StateDict) -> None:
+    def keep_weights(self, epoch: int, state: StateDict) -> None:
         """Keep an epoch's weights."""
         checkpoints.save(self._epochs / f"epoch-{epoch:02}.pt", state)

@@ -10,7 +10,7 @@ Count = Annotated[int, Field(ge=1)]
 
 
 class TrainSettings(Section):
-    """What train_small and train_full have in common."""
+    """The settings that train_small and train_full share."""
 
     lr: Annotated[float, Field(gt=0, le=1)]
     schedule: Literal["constant", "one_cycle"]
@@ -27,13 +27,13 @@ class TrainSettings(Section):
 
 
 class TrainSmallSettings(Section):
-    """The stage on small images alone."""
+    """Training on small images."""
 
     epochs: Count
 
 
 class TrainFullSettings(Section):
-    """The stage on full-sized images alone."""
+    """Training on full-sized images."""
 
     epochs: Count
     warm_start: bool
