@@ -163,7 +163,7 @@ class Bench:
             started = time.perf_counter()
             while not trainer.done:
                 trainer.next_epoch()
-                states.append(checkpoints.state_of(trainer.network))
+                states.append(checkpoints.copy_state(trainer.network))
             seconds += time.perf_counter() - started
             assert trainer.best is not None
             checkpoint = trainer.best
@@ -184,7 +184,7 @@ class Bench:
         rows = self._full.train.rows
         batches = np.array_split(rows, len(rows) // 256 + 1)
         update_bn((features(batch) for batch in batches), network.tail)
-        return {**checkpoint, "state_dict": checkpoints.state_of(network)}
+        return {**checkpoint, "state_dict": checkpoints.copy_state(network)}
 
     def measure(self, checkpoint: Checkpoint, changes: dict[str, Any], *, hub_correction: bool = True) -> Metrics:
         """Return a network's accuracy, and the retrieval metrics of its vectors with changed settings of `extract`."""

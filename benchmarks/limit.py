@@ -23,7 +23,7 @@ from workspace import ROOT, best_seconds, make_parser, report, table
 from marketplace.inference.memory import keep_freed_memory
 from marketplace.inference.trunk import TrunkRunner
 from marketplace.models.backbones import BACKBONES
-from marketplace.models.network import Network, pretrained_network
+from marketplace.models.network import Network, build_pretrained_network
 from marketplace.settings import load_settings
 from marketplace.training.losses import Predictions, TrainingLoss
 from marketplace.training.settings import TrainSettings
@@ -48,7 +48,7 @@ def main() -> None:
     options = parser.parse_args()
     peaks = measure_products(options.runs)
     peak = max(peaks.values())
-    network = pretrained_network(options.backbone, "none").eval()
+    network = build_pretrained_network(options.backbone, "none").eval()
     trunk = measure_trunk(network, options.size, options.runs)
     step = TrainingStep(network, options.size, settings.train)
     seconds = time_after_warm_up(step.run, options.runs)

@@ -18,7 +18,7 @@ from workspace import ROOT, make_parser, peak_gib, report, table
 from marketplace.compute.packs import ROOM_VARIABLE
 from marketplace.models.backbones import BACKBONES
 from marketplace.models.checkpoints import CATEGORIES, checkpoint_of
-from marketplace.models.network import pretrained_network
+from marketplace.models.network import build_pretrained_network
 from marketplace.settings import load_settings
 from marketplace.training.data import Split, TrainingData
 from marketplace.training.recorder import Recorder
@@ -37,7 +37,7 @@ def main() -> None:
     parser.add_argument("--backbone", choices=BACKBONES, default="efficientnet_lite0")
     options = parser.parse_args()
     settings = load_settings(ROOT / "params.yaml").train.model_copy(update={"lr": 1e-6})
-    network = pretrained_network(options.backbone, "none")
+    network = build_pretrained_network(options.backbone, "none")
     start = checkpoint_of(network, weights="none", size=0, categories=[], leaves=[], epoch=0, figures={})
     start["state_dict"] = {
         name: value for name, value in start["state_dict"].items() if not name.startswith(CATEGORIES)

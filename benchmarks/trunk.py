@@ -26,7 +26,7 @@ from workspace import best_seconds, make_parser, report, table
 
 from marketplace.inference.trunk import TrunkRunner
 from marketplace.models.backbones import BACKBONES
-from marketplace.models.network import Network, pretrained_network
+from marketplace.models.network import Network, build_pretrained_network
 
 BATCH_SIZES = (2, 8, 32)
 MIN_RUN_SECONDS = 0.1
@@ -45,7 +45,7 @@ def main() -> None:
     results = []
     for backbone in options.backbones:
         # Speed does not depend on the weights; ResNet-50's would be downloaded.
-        network = pretrained_network(backbone, "none").eval()
+        network = build_pretrained_network(backbone, "none").eval()
         for size in options.sizes:
             flops_per_image = count_flops(network, size)
             for name, build in CONTENDERS.items():

@@ -12,11 +12,11 @@ def main() -> None:
     from marketplace.common.params import load_section
     from marketplace.models.backbones import ModelSettings
     from marketplace.models.checkpoints import save_pretrained
-    from marketplace.models.network import pretrained_network
+    from marketplace.models.network import build_pretrained_network
 
     settings = load_section("model", ModelSettings)
     torch.manual_seed(0)  # the weights `none` are random, but the same in every clone
-    network = pretrained_network(settings.backbone, settings.weights)
+    network = build_pretrained_network(settings.backbone, settings.weights)
     save_pretrained(Path("models/pretrained.pt"), network, settings.weights)
 
 

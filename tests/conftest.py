@@ -27,7 +27,7 @@ from playwright.sync_api import Browser, sync_playwright
 from marketplace.inference import trunk
 from marketplace.inference.features import trunk_recipe
 from marketplace.models.checkpoints import Checkpoint, checkpoint_of
-from marketplace.models.network import Network, pretrained_network
+from marketplace.models.network import Network, build_pretrained_network
 from marketplace.settings import Settings, load_settings
 from marketplace.sources.fetch import fetch
 from marketplace.sources.sample.dump import SampleDump
@@ -108,7 +108,7 @@ def raw(sample: SampleDump, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def start() -> Checkpoint:
     torch.manual_seed(0)
-    network = pretrained_network("efficientnet_lite0", "IMAGENET1K_V1")
+    network = build_pretrained_network("efficientnet_lite0", "IMAGENET1K_V1")
     checkpoint = checkpoint_of(network, weights="IMAGENET1K_V1", size=0, categories=[], leaves=[], epoch=0, figures={})
     state = checkpoint["state_dict"]
     checkpoint["state_dict"] = {name: state[name] for name in state if "categories" not in name}

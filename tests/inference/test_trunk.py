@@ -3,14 +3,14 @@ import pytest
 import torch
 
 from marketplace.inference.trunk import TrunkRunner
-from marketplace.models.network import Network, pretrained_network
+from marketplace.models.network import Network, build_pretrained_network
 
 
 @pytest.fixture(scope="module", params=["efficientnet_lite0", "resnet18"])
 def network(request: pytest.FixtureRequest) -> Network:
     torch.manual_seed(0)
     weights = "IMAGENET1K_V1" if request.param == "efficientnet_lite0" else "none"
-    return pretrained_network(request.param, weights).eval()
+    return build_pretrained_network(request.param, weights).eval()
 
 
 @pytest.mark.parametrize("size", [32, 70])

@@ -1,9 +1,13 @@
+"""The networks: how backbones are cut, where weights come from, and checkpoints."""
+
 import socket
+from collections import OrderedDict
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-import timm
 import torch
 import torchvision
 from torch import nn
@@ -13,38 +17,29 @@ from marketplace.evaluation.retrieval import nearest, precision_at_k
 from marketplace.inference.outputs import network_outputs
 from marketplace.models.backbones import BACKBONES
 from marketplace.models.checkpoints import checkpoint_of, load, network_of, save, save_pretrained
-from marketplace.models.network import Network, pretrained_network
+from marketplace.models.network import Network, build_pretrained_network
 from marketplace.photos.codec import decode
 from marketplace.photos.squares import letterbox
 from marketplace.sources.sample.dump import SampleDump
 
-DIMENSIONS = {f"efficientnet_lite{n}": 1280 for n in range(3)} | {"resnet18": 512, "resnet34": 512, "resnet50": 2048}
-
-
-def whole(backbone: str) -> nn.Module:
-    """The backbone from its own library, uncut."""
-    if backbone.startswith("efficientnet"):
-        return timm.create_model(f"tf_{backbone}")
-    network: nn.Module = getattr(torchvision.models, backbone)()
-    return network
-
 
 @pytest.mark.parametrize("backbone", sorted(BACKBONES))
 def test_the_three_parts_compute_what_the_whole_network_does(backbone: str, tmp_path: Path) -> None:
-    reference = whole(backbone).eval()
+    reference = BACKBONES[backbone].build().eval()
     torch.save(reference.state_dict(), tmp_path / "weights.pt")
-    network = pretrained_network(backbone, str(tmp_path / "weights.pt")).eval()
+    network = build_pretrained_network(backbone, str(tmp_path / "weights.pt"))
     pixels = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
+        maps = network.last_maps(network.trunk(pixels))
         embedding = network.tail(network.trunk(pixels))
-        assert embedding.shape == (2, DIMENSIONS[backbone])
-        assert network.dimensions == DIMENSIONS[backbone]
-        torch.testing.assert_close(
-            network.head.get_submodule("imagenet")(embedding), reference(pixels), rtol=1e-3, atol=1e-4
-        )
         logits = network(pixels)
-        categories = network.head.get_submodule("categories")
-        torch.testing.assert_close(logits, categories(reference(pixels)), rtol=1e-3, atol=1e-4)
+        expected = reference(pixels)
+    assert maps.shape == (2, network.dimensions, 2, 2)
+    assert embedding.shape == (2, network.dimensions)
+    torch.testing.assert_close(network.pool(maps), embedding)
+    torch.testing.assert_close(network.head.get_submodule("imagenet")(embedding), expected, rtol=1e-3, atol=1e-4)
+    categories = network.head.get_submodule("categories")
+    torch.testing.assert_close(logits, categories(expected), rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize("backbone", sorted(BACKBONES))
@@ -52,16 +47,49 @@ def test_the_last_stage_and_both_classifiers_train_and_nothing_else(backbone: st
     network = Network(backbone, n_categories=13)
     trains = {name for name, parameter in network.named_parameters() if parameter.requires_grad}
     assert trains == {name for name, _ in network.named_parameters() if not name.startswith("trunk.")}
-    head = network.head
-    assert [layer.out_features for layer in head] == [1000, 13]
-    assert head[0].in_features == DIMENSIONS[backbone]
-    # layer4 of the published architectures; block 6 and the last convolution of EfficientNet-Lite.
-    last = {"efficientnet_lite0": 1_017_600, "efficientnet_lite1": 1_017_600, "efficientnet_lite2": 1_168_928}
-    last |= {"resnet18": 8_393_728, "resnet34": 13_114_368, "resnet50": 14_964_736}
-    assert sum(parameter.numel() for parameter in network.tail.parameters()) == last[backbone]
+    assert [layer.out_features for layer in network.head] == [1000, 13]
+    assert network.head[0].in_features == network.dimensions
     network.train()
     assert not any(module.training for module in network.trunk.modules())
     assert all(module.training for module in network.tail.modules())
+
+
+@pytest.mark.parametrize(
+    ("backbone", "dimensions", "parameters"),
+    [
+        ("efficientnet_lite0", 1280, 1_017_600),
+        ("efficientnet_lite1", 1280, 1_017_600),
+        ("efficientnet_lite2", 1280, 1_168_928),
+        ("resnet18", 512, 8_393_728),
+        ("resnet34", 512, 13_114_368),
+        ("resnet50", 2048, 14_964_736),
+    ],
+)
+def test_published_architectures_are_cut_before_their_last_stage(
+    backbone: str, dimensions: int, parameters: int
+) -> None:
+    """That is layer4 of a ResNet, and block 6 and the last convolution of an EfficientNet-Lite."""
+    network = Network(backbone, n_categories=1)
+    assert network.dimensions == dimensions
+    assert sum(parameter.numel() for parameter in network.tail.parameters()) == parameters
+
+
+def test_a_backbone_whose_cut_leaves_no_positions_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its heat maps would be one value, and nothing else would show it."""
+
+    def split_after_pooling(network: Any) -> tuple[nn.Sequential, nn.Sequential, nn.Linear]:
+        trunk, last_stage, classifier = resnet.split(network)
+        return trunk, nn.Sequential(OrderedDict(layer4=last_stage, avgpool=network.avgpool)), classifier
+
+    def split_after_flattening(network: Any) -> tuple[nn.Sequential, nn.Sequential, nn.Linear]:
+        trunk, last_stage, classifier = split_after_pooling(network)
+        return trunk, nn.Sequential(last_stage, nn.Flatten()), classifier
+
+    resnet = BACKBONES["resnet18"]
+    for split, shape in ((split_after_pooling, r"\(1, 512, 1, 1\)"), (split_after_flattening, r"\(1, 512\)")):
+        monkeypatch.setitem(BACKBONES, "cut_late", replace(resnet, split=split))
+        with pytest.raises(MarketplaceError, match=rf"the last stage of cut_late gives {shape} for an image of 128 px"):
+            build_pretrained_network("cut_late", "none")
 
 
 def test_lite0s_weights_from_the_package_are_real(sample: SampleDump) -> None:
@@ -73,13 +101,9 @@ def test_lite0s_weights_from_the_package_are_real(sample: SampleDump) -> None:
     precision = {}
     for weights in ("IMAGENET1K_V1", "none"):
         torch.manual_seed(0)
-        found = nearest(
-            network_outputs(pretrained_network("efficientnet_lite0", weights), images).embeddings.numpy(),
-            every,
-            every,
-            5,
-        )
-        precision[weights] = precision_at_k(found, categories, every, 5)
+        network = build_pretrained_network("efficientnet_lite0", weights)
+        neighbours = nearest(network_outputs(network, images).embeddings.numpy(), every, every, 5)
+        precision[weights] = precision_at_k(neighbours, categories, every, 5)
     assert precision["IMAGENET1K_V1"] > 1.5 * precision["none"]
 
 
@@ -96,7 +120,11 @@ def test_pixels_are_normalised_as_the_backbone_wants() -> None:
 
 
 def test_weights_that_do_not_fit_are_refused_in_one_sentence(tmp_path: Path) -> None:
-    cases = {"other.pt": whole("resnet18").state_dict(), "list.pt": [1, 2], "nested.pt": {"state_dict": {}}}
+    cases = {
+        "other.pt": torchvision.models.resnet18().state_dict(),
+        "list.pt": [1, 2],
+        "nested.pt": {"state_dict": {}},
+    }
     for name, content in cases.items():
         torch.save(content, tmp_path / name)
     (tmp_path / "html.pt").write_text("<html>404</html>")
@@ -108,7 +136,7 @@ def test_weights_that_do_not_fit_are_refused_in_one_sentence(tmp_path: Path) -> 
         "missing.pt": "neither a file nor weights that resnet34 has: IMAGENET1K_V1",
     }.items():
         with pytest.raises(MarketplaceError, match=said) as caught:
-            pretrained_network("resnet34", str(tmp_path / name))
+            build_pretrained_network("resnet34", str(tmp_path / name))
         assert "\n" not in str(caught.value)
 
 
@@ -123,7 +151,7 @@ def test_without_a_network_connection_the_error_says_what_to_do(
     with pytest.raises(
         MarketplaceError, match=r"could not be downloaded from https://download\.pytorch\.org"
     ) as caught:
-        pretrained_network("resnet18", "IMAGENET1K_V1")
+        build_pretrained_network("resnet18", "IMAGENET1K_V1")
     assert "model.weights" in str(caught.value)
     assert "efficientnet_lite0" in str(caught.value)
 
@@ -135,9 +163,9 @@ def test_downloaded_weights_are_used_where_torchvision_keeps_them(
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     kept = tmp_path / "hub" / "checkpoints" / weights.url.rpartition("/")[2]
     kept.parent.mkdir(parents=True)
-    state = whole("resnet18").state_dict()
+    state = torchvision.models.resnet18().state_dict()
     torch.save(state, kept)
-    network = pretrained_network("resnet18", "IMAGENET1K_V1")
+    network = build_pretrained_network("resnet18", "IMAGENET1K_V1")
     assert torch.equal(network.trunk.get_submodule("conv1").weight, state["conv1.weight"])  # type: ignore[arg-type]
 
 
@@ -155,7 +183,7 @@ def test_a_checkpoint_gives_back_the_network(tmp_path: Path) -> None:
 
 
 def test_a_pretrained_checkpoint_takes_any_number_of_categories(tmp_path: Path) -> None:
-    network = pretrained_network("resnet18", "none")
+    network = build_pretrained_network("resnet18", "none")
     save_pretrained(tmp_path / "pretrained.pt", network, "none")
     again = network_of(load(tmp_path / "pretrained.pt"), 7)
     assert again.head.get_submodule("categories").out_features == 7

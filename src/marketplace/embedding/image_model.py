@@ -8,15 +8,15 @@ import torch
 from torch import Tensor, nn
 
 from marketplace.embedding.projection import Projection
-from marketplace.inference.outputs import Outputs, mean_of
+from marketplace.inference.outputs import Outputs
 from marketplace.models import checkpoints
 from marketplace.models.backbones import BACKBONES, StateDict
 from marketplace.models.checkpoints import Provenance
-from marketplace.models.network import Network, normalised_pixels
+from marketplace.models.network import Network, normalise_pixels
 from marketplace.photos.codec import BACKGROUND
 
 DETAIL_POWER = 1.0  # the trunk gives signed values, for which a power gains nothing
-LEAF_TEMPERATURE = 0.7  # sharper probabilities of leaf categories agree better: chosen on a real marketplace
+LEAF_TEMPERATURE = 0.7  # sharpens the probabilities of leaf categories; chosen on a real marketplace
 
 
 class ImageModelFile(Provenance):
@@ -24,21 +24,21 @@ class ImageModelFile(Provenance):
 
     backbone: str
     classifier: str  # linear or cosine
-    background: tuple[int, int, int]  # RGB of the square that a photo is laid on; `size` pixels a side
+    background: tuple[int, int, int]  # RGB of the square around a photo; `size` is its pixels per side
     mean: tuple[float, float, float]  # pixels are scaled to 0..1, then normalised with mean and std
     std: tuple[float, float, float]
-    mirrored: bool  # whether the mirror image's output is averaged in
+    mirrored: bool  # whether outputs are averaged with the mirror image's
     power: float
     detail_weight: float
     category_weight: float
     identity_dimensions: int
     kind_dimensions: int
-    checkpoint_sha256: str  # of the checkpoint file that it was cut from
-    state_dict: StateDict  # of the network and its projections
+    checkpoint_sha256: str  # the checkpoint file that the network comes from
+    state_dict: StateDict  # the network and its projections
 
 
 class Projections(nn.Module):
-    """The three projections of a network's outputs, and how they make a photo's two vectors.
+    """The three projections of a network's outputs, and how they form a photo's two vectors.
 
     The identity vector joins the embedding and the details, weighted with w = `detail_weight`:
 
@@ -61,20 +61,24 @@ class Projections(nn.Module):
         self.category_weight = category_weight
 
     def forward(self, outputs: Outputs, probabilities: Sequence[Tensor] = ()) -> tuple[Tensor, Tensor]:
-        """Identity vectors `(B, d)` and kind vectors `(B, k)`, of length 1.
+        """Return identity vectors `(B, d)` and kind vectors `(B, k)`, of length 1.
 
-        `probabilities` are `(B, n_categories)` and, if the network knows them, `(B, n_leaves)`; none: kinds do without.
+        `probabilities` are `(B, n_categories)` and, if the network predicts leaf categories, `(B, n_leaves)`; if they
+        are empty, the kind vector has no category part.
         """
-        w, v = self.detail_weight, self.category_weight if probabilities else 0
+        w = self.detail_weight
         identity = [(1 - w) ** 0.5 * self.identity(outputs.embeddings), w**0.5 * self.detail(outputs.details)]
-        share = (v / max(1, len(probabilities))) ** 0.5
-        kind = [(1 - v) ** 0.5 * self.kind(outputs.embeddings), *(share * p.sqrt() for p in probabilities)]
+        v = self.category_weight if probabilities else 0
+        kind = [(1 - v) ** 0.5 * self.kind(outputs.embeddings)]
+        kind += [(v / len(probabilities)) ** 0.5 * p.sqrt() for p in probabilities]
         return torch.cat(identity, dim=1), torch.cat(kind, dim=1)
 
     def kind_map(self, maps: Tensor) -> Tensor:
-        """What each position of the last feature maps `(B, D, H, W)` adds to the kind vectors: `(B, H, W, l)`."""
-        added: Tensor = (1 - self.category_weight) ** 0.5 * self.kind.contributions(maps)
-        return added
+        """Return the contribution of each position of the last feature maps `(B, D, H, W)` to the kind vectors.
+
+        It is `(B, H, W, l)` for the first l values of the vectors, which come from the embedding.
+        """
+        return (1 - self.category_weight) ** 0.5 * self.kind.contributions(maps)
 
 
 class ImageVectors(NamedTuple):
@@ -90,38 +94,49 @@ class ImageModel(nn.Module):
 
     def __init__(self, network: Network, projections: Projections, *, mirrored: bool) -> None:
         super().__init__()
-        self.network, self.projections, self.mirrored = network, projections, mirrored
+        self.network = network
+        self.projections = projections
+        self.mirrored = mirrored
 
     def forward(self, images: Tensor) -> ImageVectors:
-        """Squares `(B, S, S, 3) uint8` to both vectors, and to what each position adds to the kind vector."""
-        pixels = normalised_pixels(images, self.network.backbone)
-        views = [pixels, pixels.flip(3)] if self.mirrored else [pixels]
-        features = [self.network.trunk(view) for view in views]
-        *layers, pool = self.network.tail.children()
-        maps = [nn.Sequential(*layers)(one) for one in features]
-        outputs = mean_of([Outputs(pool(map_), one.mean(dim=(2, 3))) for map_, one in zip(maps, features, strict=True)])
+        """Squares `(B, S, S, 3) uint8` to both vectors, and to the contribution of each position to the kind vector."""
+        pixels = normalise_pixels(images, self.network.backbone)  # (B, 3, S, S)
         if self.mirrored:
-            maps[1] = maps[1].flip(3)
-        identity, kind = self.vectors(outputs)
-        kind_map = self.projections.kind_map(torch.stack(maps).mean(dim=0))
-        return ImageVectors(identity=identity, kind=kind, kind_map=kind_map)
+            # As one batch (2B, 3, S, S): the exported graph has every layer once.
+            pixels = torch.cat([pixels, pixels.flip(3)])
+        features = self.network.trunk(pixels)  # (B or 2B, C, h, w)
+        details = features.mean(dim=(2, 3))  # (B or 2B, C)
+        maps = self.network.last_maps(features)  # (B or 2B, D, H, W)
+        embeddings = self.network.pool(maps)  # (B or 2B, D)
+        if self.mirrored:
+            details = _split_views(details).mean(dim=0)
+            embeddings = _split_views(embeddings).mean(dim=0)
+            plain_maps, mirrored_maps = _split_views(maps)
+            maps = (plain_maps + mirrored_maps.flip(3)) / 2
+        identity, kind = self.vectors(Outputs(embeddings=embeddings, details=details))
+        return ImageVectors(identity=identity, kind=kind, kind_map=self.projections.kind_map(maps))
 
     def vectors(self, outputs: Outputs) -> tuple[Tensor, Tensor]:
-        """The network's outputs, averaged with those of the mirror image, to both vectors."""
-        vectors: tuple[Tensor, Tensor] = self.projections(outputs, self.probabilities(outputs.embeddings))
-        return vectors
+        """The network's outputs, averaged over both views if `mirrored`, to identity and kind vectors."""
+        return self.projections(outputs, self.probabilities(outputs.embeddings))
 
     def probabilities(self, embeddings: Tensor) -> list[Tensor]:
-        """The probabilities of the root categories, and of the leaves if the network knows them."""
-        found = [self.network.head(embeddings).softmax(dim=1)]
+        """Return the probabilities of root categories and, if the network predicts them, of leaf categories."""
+        probabilities = [self.network.head(embeddings).softmax(dim=1)]
         if self.network.leaves is not None:
-            found.append((self.network.leaves(embeddings) / LEAF_TEMPERATURE).softmax(dim=1))
-        return found
+            probabilities.append((self.network.leaves(embeddings) / LEAF_TEMPERATURE).softmax(dim=1))
+        return probabilities
+
+
+def _split_views(values: Tensor) -> Tensor:
+    """Cut a batch of plain and mirrored images, `(2B, …)`, into `(2, B, …)`."""
+    return values.unflatten(0, (2, -1))  # `chunk` would fix B in the exported graph
 
 
 def save(path: Path, model: ImageModel, provenance: Provenance, *, checkpoint_sha256: str) -> None:
-    """Write the model and the provenance of the checkpoint that it was cut from."""
-    network, projections = model.network, model.projections
+    """Write the model and the provenance of the checkpoint that its network comes from."""
+    network = model.network
+    projections = model.projections
     backbone = BACKBONES[network.backbone]
     content: ImageModelFile = {
         "weights": provenance["weights"],
@@ -148,19 +163,22 @@ def save(path: Path, model: ImageModel, provenance: Provenance, *, checkpoint_sh
 
 
 def load(path: Path) -> tuple[ImageModel, ImageModelFile]:
-    """The model, in evaluation mode, and the whole content of its file.
+    """Read the model, in evaluation mode, and the whole content of its file.
 
     Raises MarketplaceError if the file is missing or damaged.
     """
     content: ImageModelFile = checkpoints.load(path)
     state = content["state_dict"]
     network = Network(
-        content["backbone"], len(content["categories"]), content["classifier"], n_leaves=len(content["leaves"])
+        content["backbone"],
+        n_categories=len(content["categories"]),
+        classifier=content["classifier"],
+        n_leaves=len(content["leaves"]),
     )
     projections = Projections(
-        identity=_empty(state, "identity", content["power"]),
-        detail=_empty(state, "detail", DETAIL_POWER),
-        kind=_empty(state, "kind", content["power"]),
+        identity=_read_projection(state, "identity", content["power"]),
+        detail=_read_projection(state, "detail", DETAIL_POWER),
+        kind=_read_projection(state, "kind", content["power"]),
         detail_weight=content["detail_weight"],
         category_weight=content["category_weight"],
     )
@@ -169,6 +187,5 @@ def load(path: Path) -> tuple[ImageModel, ImageModelFile]:
     return model.eval(), content
 
 
-def _empty(state: StateDict, name: str, power: float) -> Projection:
-    mean, matrix = (torch.empty_like(state[f"projections.{name}.{part}"]) for part in ("mean", "matrix"))
-    return Projection(power, mean, matrix)
+def _read_projection(state: StateDict, name: str, power: float) -> Projection:
+    return Projection(power, mean=state[f"projections.{name}.mean"], matrix=state[f"projections.{name}.matrix"])

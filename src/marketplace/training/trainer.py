@@ -71,7 +71,7 @@ def train(
         log.info("epoch %d/%d: %s", epoch, epochs, ", ".join(f"{name} {value:.3f}" for name, value in figures.items()))
         recorder.record_epoch(epoch, figures)
         if settings.keep_epochs:
-            weights = checkpoints.state_of(trainer.network)
+            weights = checkpoints.copy_state(trainer.network)
             recorder.keep_weights(epoch, weights)
             resume_state.save_weights(epoch, weights)
         resume_state.save(trainer.state())
