@@ -105,8 +105,8 @@ class Views:
 def shuffle(split: Split, rng: np.random.Generator, *, products_together: bool) -> np.ndarray:
     """Return the places `0 … N - 1` of a split in random order.
 
-    With `products_together`, the photos of a product follow each other, so that they meet in a batch: the contrastive
-    loss needs pairs. Only a product at the end of a batch may be divided between two.
+    With `products_together`, the photos of a product follow each other, so that they share a batch; only the product at
+    the edge of two batches may be divided.
     """
     photos = rng.permutation(len(split.rows))
     if not products_together:

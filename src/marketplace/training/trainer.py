@@ -107,7 +107,7 @@ class Trainer:
         self._plain = self._store.features()
         self._views = Views(self._plain, self._store.features(mirrored=True) if settings.flip_probability else None)
 
-        self._loss = TrainingLoss(settings.contrastive_weight, settings.temperature, settings.leaf_weight)
+        self._loss = TrainingLoss(settings)
         trainable = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
         self._optimiser = torch.optim.Adam(trainable, lr=settings.lr, fused=True)
         n_steps = epochs * len(cut_into_batches(data.train.rows, settings.batch_size))
@@ -144,7 +144,7 @@ class Trainer:
         split = self._data.train
         settings = self._settings
         rng = np.random.default_rng([settings.seed, epoch])
-        order = shuffle(split, rng, products_together=settings.contrastive_weight > 0)  # (N,) places in the split
+        order = shuffle(split, rng, products_together=self._loss.needs_pairs)  # (N,) places in the split
         flips = rng.random(len(split.rows)) < settings.flip_probability  # (N,) bool
 
         self.network.train()
