@@ -1,4 +1,4 @@
-"""The vectors of all photos and of all products' texts, and the models that make them."""
+"""The vectors of all photos and of all products' texts, and the models that give them."""
 
 import functools
 from pathlib import Path
@@ -22,7 +22,7 @@ from marketplace.vectors.tables import PhotoVectors, hub_bias
 def embed_photos(
     tuned: Checkpoint, table: pd.DataFrame, images: Images, settings: ExtractSettings
 ) -> tuple[ImageModel, PhotoVectors]:
-    """Fit the projections to the training photos: the image model, and the vectors of all photos.
+    """Fit the projections to the training photos; return the image model and the vectors of all photos.
 
     `table` is the training data, `images` `(N, S, S, 3) uint8` are full-sized.
     """
@@ -36,11 +36,12 @@ def embed_photos(
 
 
 def fit_projections(outputs: Outputs, table: pd.DataFrame, settings: ExtractSettings) -> Projections:
-    """The projections of a network's outputs, fitted to the training photos."""
+    """Fit the projections of a network's outputs to the training photos."""
     train = np.flatnonzero(table["split"] == "train")
-    products = torch.from_numpy(pd.factorize(table["product_id"].iloc[train])[0])
-    fit = functools.partial(fit_projection, products=products, shrinkage=settings.shrinkage)
-    embeddings, details = (values[train] for values in outputs)
+    products, _ = pd.factorize(table["product_id"].iloc[train])
+    fit = functools.partial(fit_projection, products=torch.from_numpy(products), shrinkage=settings.shrinkage)
+    embeddings = outputs.embeddings[train]
+    details = outputs.details[train]
     return Projections(
         identity=fit(embeddings, power=settings.power),
         detail=fit(details, power=DETAIL_POWER),
@@ -51,7 +52,7 @@ def fit_projections(outputs: Outputs, table: pd.DataFrame, settings: ExtractSett
 
 
 def embed_texts(model: Path, table: pd.DataFrame) -> tuple[list[str], np.ndarray]:
-    """Fit the text model to the products of the training split; all product ids, sorted, and the vectors `(P, t)`.
+    """Fit the text model to the products of the training split; return all product ids, sorted, and vectors `(P, t)`.
 
     A product's text is its title and its description.
     """

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from marketplace.common.params import Section
 
 log = logging.getLogger(__name__)
-SMALLEST = 1e-12  # of what is divided by
+MIN_DIVISOR = 1e-12
 
 
 class ExtractSettings(Section):
@@ -33,8 +33,8 @@ class Projection(nn.Module):
     A power of 0.5 is the square root of RootSIFT (Arandjelović & Zisserman, 2012).
     """
 
-    mean: Tensor
-    matrix: Tensor
+    mean: Tensor  # (D,)
+    matrix: Tensor  # (d, D)
 
     def __init__(self, power: float, mean: Tensor, matrix: Tensor) -> None:
         super().__init__()
@@ -44,24 +44,23 @@ class Projection(nn.Module):
 
     def forward(self, vectors: Tensor) -> Tensor:
         """Vectors `(B, D)` to unit-length ones `(B, d)`."""
-        return F.normalize((powered(vectors, self.power) - self.mean) @ self.matrix.T)
+        return F.normalize((raise_to_power(vectors, self.power) - self.mean) @ self.matrix.T)
 
     def contributions(self, maps: Tensor) -> Tensor:
-        """What each position of feature maps `(B, D, H, W)` adds to the vectors of their means: `(B, H, W, d)`.
+        """Return the contribution of each position of feature maps `(B, D, H, W)` to their vector: `(B, H, W, d)`.
 
-        The mean over positions is what `forward` gives for the means m of the maps. Each position has its share of the
-        power, |m|^power being the mean of sign(m) f |m|^(power - 1), so that the sum is exact.
+        The mean over positions is the result of `forward` for the mean m of the maps. Each position has its share of
+        the power, since |m|^power is the mean over positions of sign(m) f |m|^(power - 1), so that the sum is exact.
         """
-        means = maps.mean(dim=(2, 3))
-        per_unit = means.abs().clamp_min(SMALLEST).pow(self.power - 1)
-        shares = maps * per_unit[:, :, None, None] - self.mean[:, None, None]
-        length = ((powered(means, self.power) - self.mean) @ self.matrix.T).norm(dim=1)
-        added: Tensor = shares.permute(0, 2, 3, 1) @ self.matrix.T / length.clamp_min(SMALLEST)[:, None, None, None]
-        return added
+        means = maps.mean(dim=(2, 3))  # (B, D)
+        per_unit = means.abs().clamp_min(MIN_DIVISOR).pow(self.power - 1)  # (B, D)
+        shares = maps * per_unit[:, :, None, None] - self.mean[:, None, None]  # (B, D, H, W)
+        length = ((raise_to_power(means, self.power) - self.mean) @ self.matrix.T).norm(dim=1)  # (B,)
+        return shares.permute(0, 2, 3, 1) @ self.matrix.T / length.clamp_min(MIN_DIVISOR)[:, None, None, None]
 
 
-def powered(vectors: Tensor, power: float) -> Tensor:
-    """Each value raised to a power, its sign kept."""
+def raise_to_power(vectors: Tensor, power: float) -> Tensor:
+    """Raise each value to a power and keep its sign."""
     return vectors if power == 1 else vectors.sign() * vectors.abs().pow(power)
 
 
@@ -70,50 +69,50 @@ def fit_projection(
 ) -> Projection:
     """Fit the learned whitening of Radenović et al. (arXiv:1711.02512, section 3.3) to the training photos.
 
-    `vectors` are `(N, D)`, `products` `(N,) int` say which photos show one product. Directions in which photos of one
-    product differ are scaled down, C_S^(-1/2); of the rotated result, the `dimensions` with the largest variance over
-    all photos are kept (None: all). C_S, the covariance within products, is shrunk towards a multiple of the identity:
+    `vectors` are `(N, D)`; `products` `(N,) int` are equal for photos of one product. Directions in which photos of one
+    product differ are scaled down, by C_S^(-1/2). Of the rotated result, the `dimensions` with the largest variance
+    over all photos are kept (None: all). C_S, the covariance within products, is shrunk towards a multiple of the
+    identity:
 
         C_S = (1 - shrinkage) * within + shrinkage * trace(within) / D * identity
 
     If no product has two photos there is nothing to learn from, and C_S is the identity: a PCA. Few photos span few
-    dimensions: then there are fewer than asked for, with a warning.
+    dimensions: the vectors are then shorter than `dimensions`, with a warning.
     """
     n, size = vectors.shape
-    wanted = dimensions or size
-    kept = max(1, min(wanted, n - 1, size))
-    if kept < wanted:
+    requested = dimensions or size
+    kept = max(1, min(requested, n - 1, size))
+    if kept < requested:
         log.warning(
-            "%d training photos with %d values each give vectors of %d dimensions, not %d", n, size, kept, wanted
+            "%d training photos with %d values each give vectors of %d dimensions, not %d", n, size, kept, requested
         )
-    inputs = powered(vectors, power).double()
+    inputs = raise_to_power(vectors, power).double()
     mean = inputs.mean(dim=0)
-    scale = _scale(_within(inputs, products), size, shrinkage)
+    scale = _whitening(_covariance_within(inputs, products), size, shrinkage)
     whitened = (inputs - mean) @ scale
     _, directions = torch.linalg.eigh(whitened.T @ whitened / max(1, n - 1))  # ascending
     matrix = directions.flip(1)[:, :kept].T @ scale
     return Projection(power, mean.float(), matrix.float())
 
 
-def _within(inputs: Tensor, products: Tensor) -> Tensor | None:
-    """The covariance `(D, D)` of photos around the mean of their product; None if no product has two photos."""
-    count = torch.bincount(products).double()
+def _covariance_within(inputs: Tensor, products: Tensor) -> Tensor | None:
+    """Return the covariance `(D, D)` of photos around the mean of their product; None if no product has two photos."""
+    count = torch.bincount(products).double()  # of photos of each product
     sums = torch.zeros(len(count), inputs.shape[1], dtype=torch.double).index_add_(0, products, inputs)
-    several = count[products] > 1
-    if not several.any():
+    has_partner = count[products] > 1  # (N,)
+    if not has_partner.any():
         return None
-    differences = (inputs - (sums / count.clamp_min(1)[:, None])[products])[several]
-    degrees = int(several.sum()) - int((count > 1).sum())
-    return differences.T @ differences / degrees
+    differences = (inputs - (sums / count.clamp_min(1)[:, None])[products])[has_partner]
+    degrees_of_freedom = int(has_partner.sum()) - int((count > 1).sum())
+    return differences.T @ differences / degrees_of_freedom
 
 
-def _scale(within: Tensor | None, size: int, shrinkage: float) -> Tensor:
-    """C_S^(-1/2) `(size, size)`, symmetric; the identity if there is no covariance within products."""
+def _whitening(within: Tensor | None, size: int, shrinkage: float) -> Tensor:
+    """Return C_S^(-1/2) `(size, size)`, symmetric; the identity if there is no covariance within products."""
     identity = torch.eye(size, dtype=torch.double)
     if within is None:
         log.warning("no product has two photos: the projection is a PCA, which cannot learn what stays the same")
         return identity
     shrunk = (1 - shrinkage) * within + shrinkage * within.trace() / size * identity
     values, directions = torch.linalg.eigh(shrunk)
-    scale: Tensor = directions * values.clamp_min(1e-12).pow(-0.5) @ directions.T
-    return scale
+    return directions * values.clamp_min(MIN_DIVISOR).pow(-0.5) @ directions.T
