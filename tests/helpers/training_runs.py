@@ -1,4 +1,4 @@
-"""Training runs in a folder of their own."""
+"""Training runs with a separate folder for each."""
 
 from pathlib import Path
 

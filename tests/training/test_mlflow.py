@@ -1,4 +1,4 @@
-"""Training runs on a real MLflow server of this machine."""
+"""Training runs on a real MLflow server on this machine."""
 
 import os
 import subprocess
@@ -20,7 +20,7 @@ from marketplace.training.mlflow_run import MlflowRun
 from marketplace.training.recorder import Recorder
 from marketplace.training.trainer import train
 
-# The server and what it needs beyond this environment, which has MLflow's client alone.
+# The server and its requirements. This environment has MLflow's client alone.
 SERVER = (
     *("mlflow==3.17.2", "mlflow-tracing==3.17.2", "flask==3.1.3", "flask-cors==6.0.5", "alembic==1.20.1"),
     *("blinker==1.9.0", "docker==7.2.0", "graphene==3.4.3", "graphql-core==3.2.14", "graphql-relay==3.2.0"),
@@ -31,12 +31,13 @@ SERVER = (
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of an MLflow server with a database of its own."""
+    """The address of an MLflow server with an empty database."""
     folder = tmp_path_factory.mktemp("mlflow")
     packages = folder / "packages"
     install = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
     subprocess.run([*install, "--target", packages, *SERVER], check=True, capture_output=True)
-    port, log = free_port(), folder / "log"
+    port = free_port()
+    log = folder / "log"
     store = ["--backend-store-uri", f"sqlite:///{folder}/runs.db", "--artifacts-destination", f"{folder}/artifacts"]
     with log.open("wb") as file:
         process = subprocess.Popen(
@@ -55,7 +56,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         process.wait()
 
 
-def test_a_training_run_is_told_as_dvclive_records_it(
+def test_mlflow_gets_the_figures_that_dvclive_records(
     server: str,
     start: Checkpoint,
     data: TrainingData,
@@ -66,25 +67,24 @@ def test_a_training_run_is_told_as_dvclive_records_it(
     monkeypatch.chdir(ROOT)  # for params.yaml
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
     monkeypatch.setenv("DVC_EXP_NAME", "slower")
-    paths = tmp_path / "metrics", tmp_path / "logs/train_small", tmp_path / "epochs"
-    own = settings.train.model_copy(update={"classifier": "linear"})
-    with Recorder(*paths) as recorder:
-        best = train(start, data, own, 2, recorder)
+    linear = settings.train.model_copy(update={"classifier": "linear"})
+    with Recorder(tmp_path / "metrics", tmp_path / "logs/train_small", tmp_path / "epochs") as recorder:
+        best = train(start, data, linear, 2, recorder)
     client = MlflowClient(server)
     experiment = client.get_experiment_by_name("marketplace")
     assert experiment is not None
     (run,) = client.search_runs([experiment.experiment_id])
     assert (run.info.run_name, run.info.status) == ("slower, train_small", "FINISHED")
-    table = pd.read_csv(paths[2] / "epochs.csv").set_index("epoch")
+    table = pd.read_csv(tmp_path / "epochs/epochs.csv").set_index("epoch")
     for name in ("train_loss", "val_loss", "val_accuracy"):
-        told = {metric.step: metric.value for metric in client.get_metric_history(run.info.run_id, name)}
-        assert told == pytest.approx(table[name].to_dict())
+        history = {metric.step: metric.value for metric in client.get_metric_history(run.info.run_id, name)}
+        assert history == pytest.approx(table[name].to_dict())
     assert run.data.metrics["best_epoch"] == best["epoch"]
     assert run.data.params["train.lr"] == str(settings.train.lr)
     assert run.data.params["train_small.epochs"] == str(settings.train_small.epochs)
 
 
-def test_a_run_that_fails_is_told_as_failed(server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_run_ends_as_failed(server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
     monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "failures")
@@ -96,7 +96,7 @@ def test_a_run_that_fails_is_told_as_failed(server: str, tmp_path: Path, monkeyp
     assert [run.info.status for run in client.search_runs([experiment.experiment_id])] == ["FAILED"]
 
 
-def test_a_server_that_is_not_there_is_told_before_training(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreachable_server_is_reported_before_training(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{free_port()}")

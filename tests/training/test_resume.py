@@ -42,32 +42,30 @@ def train_settings(settings: Settings) -> TrainSettings:
     return settings.train.model_copy(update=changes)
 
 
-class Killed(BaseException):
+class KillSignal(BaseException):
     """A stand-in for a kill: nothing but `finally` runs after it."""
 
 
-class KilledRecorder(Recorder):
+class KillingRecorder(Recorder):
     """Ends the run in the middle of an epoch."""
 
-    last: int
+    last_epoch: int
 
     def record_epoch(self, epoch: int, figures: dict[str, float]) -> None:
-        if epoch > self.last:
-            raise Killed
+        if epoch > self.last_epoch:
+            raise KillSignal
         super().record_epoch(epoch, figures)
 
 
-def run_and_kill(
-    start: Checkpoint, data: TrainingData, settings: TrainSettings, folder: Path, after: int, epochs: int = EPOCHS
-) -> None:
-    record = KilledRecorder(folder / "metrics", folder / "logs", folder / "epochs")
-    record.last = after
-    with pytest.raises(Killed), record:
-        train(start, data, settings, epochs, record)
+def run_and_kill(start: Checkpoint, data: TrainingData, settings: TrainSettings, folder: Path, after: int) -> None:
+    recorder = KillingRecorder(folder / "metrics", folder / "logs", folder / "epochs")
+    recorder.last_epoch = after
+    with pytest.raises(KillSignal), recorder:
+        train(start, data, settings, EPOCHS, recorder)
 
 
-def everything(folder: Path, best: Checkpoint) -> dict[str, bytes]:
-    """All that a training leaves, byte by byte; TensorBoard's logs hold times, and are no output."""
+def read_outputs(folder: Path, best: Checkpoint) -> dict[str, bytes]:
+    """All files that a training run leaves, except TensorBoard's logs, which hold times and are no output."""
     save(folder / "best.pt", best)
     files = [path for path in folder.rglob("*") if path.is_file() and "logs" not in path.parts]
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
@@ -81,10 +79,10 @@ def undisturbed(
     train_settings: TrainSettings,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> tuple[TrainSettings, dict[str, bytes]]:
-    """Settings with a schedule, and all that a training run with them leaves."""
+    """Settings with a schedule, and all files that a training run with them leaves."""
     settings = train_settings.model_copy(update={"schedule": request.param})
     folder = tmp_path_factory.mktemp("undisturbed")
-    return settings, everything(folder, train_in(start, data, settings, folder, EPOCHS))
+    return settings, read_outputs(folder, train_in(start, data, settings, folder, EPOCHS))
 
 
 @pytest.mark.parametrize("after", [0, 1, 3, EPOCHS])
@@ -99,11 +97,11 @@ def test_it_ends_as_an_undisturbed_run_does(
     if after < EPOCHS:
         run_and_kill(start, data, settings, tmp_path / "run", after)
     assert [path.name for path in user_cache("trainings").rglob("state.pt")] == ["state.pt"] * (0 < after < EPOCHS)
-    assert everything(tmp_path / "run", train_in(start, data, settings, tmp_path / "run", EPOCHS)) == expected
+    assert read_outputs(tmp_path / "run", train_in(start, data, settings, tmp_path / "run", EPOCHS)) == expected
     assert not list(user_cache("trainings").iterdir())
 
 
-def test_only_the_epochs_that_were_lost_are_trained_again(
+def test_only_lost_epochs_are_trained_again(
     start: Checkpoint,
     data: TrainingData,
     train_settings: TrainSettings,
@@ -115,8 +113,8 @@ def test_only_the_epochs_that_were_lost_are_trained_again(
     caplog.clear()
     train_in(start, data, train_settings, tmp_path, EPOCHS)
     assert "resuming an interrupted training run after epoch 2" in caplog.text
-    trained = [message for message in caplog.messages if message.startswith("epoch ")]
-    assert [message.split(":")[0] for message in trained] == ["epoch 3/4", "epoch 4/4"]
+    epochs = [message.split(":")[0] for message in caplog.messages if message.startswith("epoch ")]
+    assert epochs == ["epoch 3/4", "epoch 4/4"]
 
 
 def test_no_other_run_finds_the_state(
@@ -128,27 +126,27 @@ def test_no_other_run_finds_the_state(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     run_and_kill(start, data, train_settings, tmp_path, after=2)
-    other_start: Checkpoint = {**start, "state_dict": {**start["state_dict"]}}
-    other_start["state_dict"]["head.imagenet.bias"] = start["state_dict"]["head.imagenet.bias"] + 1
-    other_labels = data.train._replace(labels=torch.flip(data.train.labels, (0,)))
-    others = [
+    changed_bias = {"head.imagenet.bias": start["state_dict"]["head.imagenet.bias"] + 1}
+    changed_start: Checkpoint = {**start, "state_dict": {**start["state_dict"], **changed_bias}}
+    changed_labels = data.train._replace(labels=torch.flip(data.train.labels, (0,)))
+    changed_runs = [
         (start, data, train_settings.model_copy(update={"lr": 5e-3})),
         (start, data, train_settings.model_copy(update={"seed": 5})),
         (start, replace(data, images=data.images[:] + np.uint8(1)), train_settings),
-        (start, replace(data, train=other_labels), train_settings),
+        (start, replace(data, train=changed_labels), train_settings),
         (start, replace(data, categories=[*COLOURS[:2], "azure"]), train_settings),
-        (other_start, data, train_settings),
+        (changed_start, data, train_settings),
     ]
     caplog.set_level("INFO")
-    for index, (checkpoint, other, settings) in enumerate(others):
-        run_and_kill(checkpoint, other, settings, tmp_path / str(index), after=1)
+    for index, (checkpoint, training_data, settings) in enumerate(changed_runs):
+        run_and_kill(checkpoint, training_data, settings, tmp_path / str(index), after=1)
     monkeypatch.setattr(resume, "_hash_code", lambda: "an edited loop")
     run_and_kill(start, data, train_settings, tmp_path / "code", after=1)
     assert "resuming" not in caplog.text
-    assert len(list(user_cache("trainings").iterdir())) == len(others) + 2
+    assert len(list(user_cache("trainings").iterdir())) == len(changed_runs) + 2
 
 
-def test_a_damaged_state_is_no_state_and_an_old_one_is_cleared(
+def test_a_damaged_state_is_ignored_and_an_old_one_deleted(
     start: Checkpoint, data: TrainingData, train_settings: TrainSettings, tmp_path: Path
 ) -> None:
     run_and_kill(start, data, train_settings, tmp_path, after=2)
@@ -161,7 +159,7 @@ def test_a_damaged_state_is_no_state_and_an_old_one_is_cleared(
     assert not list(user_cache("trainings").iterdir())
 
 
-def test_a_full_disk_costs_the_state_and_not_the_training(
+def test_training_goes_on_without_resume_state_if_the_disk_is_full(
     start: Checkpoint,
     data: TrainingData,
     train_settings: TrainSettings,
@@ -185,7 +183,7 @@ def test_a_full_disk_costs_the_state_and_not_the_training(
     assert "cannot hold the resume state (File too large)" in caplog.text
     assert caplog.text.count("cannot hold") == 1
     assert not list(user_cache("trainings").iterdir())
-    assert everything(tmp_path / "b", best) == everything(tmp_path / "a", undisturbed)
+    assert read_outputs(tmp_path / "b", best) == read_outputs(tmp_path / "a", undisturbed)
 
 
 def test_early_stopping_counts_the_epochs_before_the_kill(
@@ -195,20 +193,20 @@ def test_early_stopping_counts_the_epochs_before_the_kill(
     undisturbed = train_in(start, data, settings, tmp_path / "a", EPOCHS)
     run_and_kill(start, data, settings, tmp_path / "b", after=2)
     resumed = train_in(start, data, settings, tmp_path / "b", EPOCHS)
-    assert everything(tmp_path / "b", resumed) == everything(tmp_path / "a", undisturbed)
+    assert read_outputs(tmp_path / "b", resumed) == read_outputs(tmp_path / "a", undisturbed)
 
 
-def states() -> dict[str, int]:
-    """The interrupted trainings, and how many epochs of each are saved."""
-    found = {}
+def count_saved_epochs() -> dict[str, int]:
+    """The number of saved epochs of each unfinished training run."""
+    counts = {}
     for folder in user_cache("trainings").iterdir():
         with contextlib.suppress(FileNotFoundError):  # not yet there, or gone by now
-            found[folder.name] = len(torch.load(folder / "state.pt", weights_only=True)["history"])
-    return found
+            counts[folder.name] = len(torch.load(folder / "state.pt", weights_only=True)["history"])
+    return counts
 
 
-def kill_when(project: Project, ready: Callable[[dict[str, int]], bool], *command: str) -> None:
-    """Start a command in the project, and kill it and its children a random while after `states()` are as wanted."""
+def kill_when(project: Project, is_ready: Callable[[dict[str, int]], bool], *command: str) -> None:
+    """Start a command in the project; kill it and its children a random while after its saved epochs are ready."""
     process = subprocess.Popen(
         command,
         cwd=project.folder,
@@ -217,7 +215,7 @@ def kill_when(project: Project, ready: Callable[[dict[str, int]], bool], *comman
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
-    while not ready(states()):
+    while not is_ready(count_saved_epochs()):
         assert process.poll() is None, "it ended before it could be killed"
         time.sleep(0.02)
     time.sleep(random.uniform(0, 0.2))
@@ -227,29 +225,30 @@ def kill_when(project: Project, ready: Callable[[dict[str, int]], bool], *comman
 
 @pytest.mark.parametrize("temp", [False, True])
 def test_dvc_repro_after_kill_nine_gives_the_same_hashes(killed_project: Project, temp: bool) -> None:
-    project, undisturbed = killed_project, killed_project.out_hashes()
-    # An edit that changes no result, so that the run cache knows no answer.
+    project = killed_project
+    undisturbed = project.out_hashes()
+    # An edit that changes no result, so that DVC's run cache has none either.
     with (project.folder / "src/marketplace/training/data.py").open("a") as file:
         file.write(f"\n# {temp}\n")
     project.run("git", "commit", "-qam", "edit")
     command = ("dvc", "exp", "run", "--temp", "train_full") if temp else ("dvc", "repro", "train_full")
-    kill_when(project, lambda found: max(found.values(), default=0) >= 2, *command)
-    if not temp:  # twice in one training, and in the next one
-        kill_when(project, lambda found: max(found.values(), default=0) >= 6, *command)
-        (small,) = states()
-        kill_when(project, lambda found: any(found[name] >= 3 for name in found.keys() - {small}), *command)
+    kill_when(project, lambda counts: max(counts.values(), default=0) >= 2, *command)
+    if not temp:  # twice in one training run, and once in the next
+        kill_when(project, lambda counts: max(counts.values(), default=0) >= 6, *command)
+        (small,) = count_saved_epochs()
+        kill_when(project, lambda counts: any(counts[name] >= 3 for name in counts.keys() - {small}), *command)
     output = project.dvc(*command[1:])
     assert "resuming an interrupted training run after epoch" in output
     if temp:  # the experiment's own dvc.lock
         (ref,) = project.run("git", "for-each-ref", "--format=%(refname)", "refs/exps/[0-9a-f][0-9a-f]/**").split()
         (project.folder / "dvc.lock").write_text(project.run("git", "show", f"{ref}:dvc.lock"))
     assert project.out_hashes() == undisturbed
-    assert not states()
+    assert not count_saved_epochs()
 
 
 @pytest.fixture(scope="module")
 def killed_project(reproduced: Project, make_project: Callable[..., Project]) -> Project:
-    """A project with trainings long enough to be killed, in which nothing was."""
+    """A project with training runs long enough to be killed; its outputs are from an undisturbed run."""
     project = copy_of(reproduced, make_project(**{"train_small.epochs": 14, "train_full.epochs": 14}))
     project.dvc("repro", "train_full")
     project.run("git", "add", "-A")

@@ -40,7 +40,7 @@ class MlflowRun:
         try:
             self._id = self._create_run(stage)
             self._log_params(stage)
-        except Exception as error:  # MLflow's own, and those of requests and of its stores
+        except Exception as error:  # MLflow raises its own errors, and those of requests and of its stores
             raise MarketplaceError(
                 f"the MLflow server at {uri} does not answer as it should ({first_line(error)}): is it running, and "
                 f"is the address right? Without ${URI_VARIABLE}, nothing is sent."

@@ -41,7 +41,7 @@ class Recorder:
         self._metrics = metrics
         self._epochs = epochs
         self._rows: list[dict[str, float]] = []  # one for each epoch
-        # Without these settings DVCLive rewrites dvc.yaml and saves an experiment of its own.
+        # Otherwise DVCLive would rewrite dvc.yaml and save an experiment itself.
         self._live = Live(str(metrics), dvcyaml=None, save_dvc_exp=False, report=None)
         self._writers = {split: SummaryWriter(str(logs / split)) for split in ("train", "val")}
 

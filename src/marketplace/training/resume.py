@@ -67,7 +67,7 @@ class ResumeState:
                 self._folder.parent,
                 error.strerror,
             )
-            self.clear()  # a part of it is useless, and may be what fills the disk
+            self.clear()  # half a state is useless, and may be filling the disk
 
 
 def _hash_code() -> list[str]:
