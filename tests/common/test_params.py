@@ -81,6 +81,22 @@ def test_an_unknown_key_is_refused_with_the_one_that_was_meant(tmp_path: Path) -
         check_params(write_changed_params(tmp_path, "trian", "1"))
 
 
+def test_a_schema_that_is_older_than_the_code_is_named_with_the_remedy(tmp_path: Path) -> None:
+    class NewTrainSettings(TrainSettings):
+        focal_weight: float
+
+    remedy = "run `python -m marketplace.settings`"
+    with pytest.raises(MarketplaceError, match=rf"train\.focal_weight = 0\.5 is not a setting; .* {remedy}"):
+        load_section("train", NewTrainSettings, changed(tmp_path, "train.focal_weight", "0.5"))
+    with pytest.raises(MarketplaceError, match=rf"model\.backbone = 'novel' is not allowed: .* {remedy}"):
+        load_section("train", NewTrainSettings, changed(tmp_path, "model.backbone", "novel"))
+    older = r"params\.schema\.json is older than the code"
+    with pytest.raises(MarketplaceError, match=rf"{older} \(train\.focal_weight: Field required\): {remedy}"):
+        load_section("train", NewTrainSettings, PARAMS)
+    with pytest.raises(MarketplaceError, match=rf"{older} \(new_section\.lr: Field required\): {remedy}"):
+        load_section("new_section", NewTrainSettings, PARAMS)
+
+
 def test_all_mistakes_are_named_at_once(tmp_path: Path) -> None:
     values = yaml.safe_load(PARAMS.read_text())
     values["train"]["lr"] = 2

@@ -15,12 +15,13 @@ from typing import Any, TypeVar
 
 import jsonschema
 import yaml
-from pydantic import BaseModel, ConfigDict, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, ValidationError, WithJsonSchema
 
 from marketplace.common.errors import MarketplaceError
 
 PARAMS = Path("params.yaml")
 SCHEMA = "params.schema.json"  # next to params.yaml
+WRITE_SCHEMA = "run `python -m marketplace.settings`"
 
 
 class Section(BaseModel):
@@ -62,7 +63,13 @@ def load_section(name: str, section: type[AnySection], path: Path = PARAMS) -> A
 
     Raises MarketplaceError: one line with the key, its value and the values it may have.
     """
-    return section.model_validate(check_params(path)[name])
+    values = check_params(path).get(name, {})
+    try:
+        return section.model_validate(values)
+    except ValidationError as error:  # the schema is generated from the models, and is as strict as they are
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in (name, *first["loc"]))
+        raise MarketplaceError(f"{SCHEMA} is older than the code ({key}: {first['msg']}): {WRITE_SCHEMA}.") from None
 
 
 def check_params(path: Path = PARAMS) -> dict[str, Any]:
@@ -72,10 +79,13 @@ def check_params(path: Path = PARAMS) -> dict[str, Any]:
     """
     values = read_params(path)
     schema = json.loads(path.with_name(SCHEMA).read_text(encoding="utf-8"))
-    mistakes = [_explain(error) for error in _Validator(schema).iter_errors(values)]
+    mistakes = list(_Validator(schema).iter_errors(values))
     if mistakes:
         # Each of several missing keys gives the same text, which names them all.
-        raise MarketplaceError(f"{path}: " + "; ".join(dict.fromkeys(mistakes)))
+        texts = dict.fromkeys(_explain(mistake) for mistake in mistakes)
+        may_be_new = any(mistake.validator in ("additionalProperties", "enum") for mistake in mistakes)
+        hint = f" (if the code has just gained it, {WRITE_SCHEMA})" if may_be_new else ""
+        raise MarketplaceError(f"{path}: {'; '.join(texts)}{hint}")
     return dict(values)
 
 

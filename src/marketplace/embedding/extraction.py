@@ -58,5 +58,6 @@ def embed_texts(model: Path, table: pd.DataFrame) -> tuple[list[str], np.ndarray
     """
     products = table.drop_duplicates("product_id").sort_values("product_id")
     texts = product_texts(products)
-    fit_text_model(model, texts[(products["split"] == "train").to_numpy()].tolist())
+    in_training = (products["split"] == "train").to_numpy()
+    fit_text_model(model, texts[in_training].tolist())
     return products["product_id"].tolist(), TextModel(model).embed_catalogue(texts.tolist())
