@@ -146,7 +146,7 @@ class Bench:
         self._full = read_training_data(space.path("data/resized/full"), path, categories)
         both_views = self._settings.train.model_copy(update={"flip_probability": 0.5})
         for data in (self._small, self._full):
-            Trainer(self._pretrained, data, both_views, 1).begin()  # stores the features
+            Trainer(self._pretrained, data, both_views, epochs=1)  # stores the features
 
     def train(self, training: Training, seed: int) -> tuple[Checkpoint, float]:
         """Train; return the chosen epoch, and the seconds of the epochs."""
@@ -159,10 +159,9 @@ class Bench:
                 continue
             states.clear()
             trainer = Trainer(checkpoint, data, settings, epochs)
-            trainer.begin()
             started = time.perf_counter()
-            while not trainer.done:
-                trainer.next_epoch()
+            while not trainer.is_done:
+                trainer.train_epoch()
                 states.append(checkpoints.copy_state(trainer.network))
             seconds += time.perf_counter() - started
             assert trainer.best is not None

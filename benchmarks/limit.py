@@ -132,7 +132,7 @@ class TrainingStep:
         with torch.inference_mode():
             features = self._network.trunk(torch.zeros(1, 3, size, size))
         self._inputs = torch.randn(batch, *features.shape[1:]).to(memory_format=torch.channels_last)
-        self._loss = TrainingLoss(settings.contrastive_weight, settings.temperature, settings.leaf_weight)
+        self._loss = TrainingLoss(settings)
         rng = np.random.default_rng(0)
         self._labels = torch.from_numpy(rng.integers(0, N_CATEGORIES, batch))
         self._leaves = torch.from_numpy(rng.integers(0, N_LEAVES, batch))

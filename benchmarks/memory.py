@@ -17,7 +17,7 @@ from workspace import ROOT, make_parser, peak_gib, report, table
 
 from marketplace.compute.packs import ROOM_VARIABLE
 from marketplace.models.backbones import BACKBONES
-from marketplace.models.checkpoints import CATEGORIES, checkpoint_of
+from marketplace.models.checkpoints import CLASSIFIERS, checkpoint_of
 from marketplace.models.network import build_pretrained_network
 from marketplace.settings import load_settings
 from marketplace.training.data import Split, TrainingData
@@ -40,7 +40,7 @@ def main() -> None:
     network = build_pretrained_network(options.backbone, "none")
     start = checkpoint_of(network, weights="none", size=0, categories=[], leaves=[], epoch=0, figures={})
     start["state_dict"] = {
-        name: value for name, value in start["state_dict"].items() if not name.startswith(CATEGORIES)
+        name: value for name, value in start["state_dict"].items() if not name.startswith(CLASSIFIERS)
     }
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)

@@ -87,9 +87,9 @@ def test_a_schema_that_is_older_than_the_code_is_named_with_the_remedy(tmp_path:
 
     remedy = "run `python -m marketplace.settings`"
     with pytest.raises(MarketplaceError, match=rf"train\.focal_weight = 0\.5 is not a setting; .* {remedy}"):
-        load_section("train", NewTrainSettings, changed(tmp_path, "train.focal_weight", "0.5"))
+        load_section("train", NewTrainSettings, write_changed_params(tmp_path, "train.focal_weight", "0.5"))
     with pytest.raises(MarketplaceError, match=rf"model\.backbone = 'novel' is not allowed: .* {remedy}"):
-        load_section("train", NewTrainSettings, changed(tmp_path, "model.backbone", "novel"))
+        load_section("train", NewTrainSettings, write_changed_params(tmp_path, "model.backbone", "novel"))
     older = r"params\.schema\.json is older than the code"
     with pytest.raises(MarketplaceError, match=rf"{older} \(train\.focal_weight: Field required\): {remedy}"):
         load_section("train", NewTrainSettings, PARAMS)
