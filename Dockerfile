@@ -1,23 +1,27 @@
-# The pipeline with all that it needs. From the repository's root:
+# The server, without PyTorch. In a repository where `dvc repro` or `dvc pull` has run:
 #   docker build --tag marketplace .
-#   docker run --rm --volume marketplace-results:/results marketplace
-FROM python:3.11-slim-bookworm
+#   docker run --rm --user "$(id -u)" --publish 127.0.0.1:8000:8000 --volume "$PWD":/repository marketplace
+FROM python:3.11-slim-bookworm AS development
 
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends git=1:2.39.* make=4.3-* \
-    && rm -rf /var/lib/apt/lists/*
-
-RUN useradd --create-home --uid 1000 marketplace && mkdir /results && chown marketplace /results
+    && rm -rf /var/lib/apt/lists/* \
+    && useradd --create-home --uid 1000 marketplace
 USER 1000
-WORKDIR /home/marketplace/repository
+
+FROM development AS server
+
+WORKDIR /home/marketplace/code
+RUN python -m venv .venv
+ENV PATH=/home/marketplace/code/.venv/bin:$PATH
 
 # The requirements alone first: they are installed again only when they change.
-COPY --chown=marketplace requirements.lock pyproject.toml Makefile ./
+COPY --chown=marketplace requirements-serve.lock ./
+RUN pip install --no-cache-dir --no-deps --require-hashes -r requirements-serve.lock
+COPY --chown=marketplace pyproject.toml ./
 COPY --chown=marketplace src ./src
-RUN make .venv/requirements.sha256
-COPY --chown=marketplace . .
+RUN pip install --no-cache-dir --no-deps -e .
 
-# DVC's cache and what was computed once outlive the container.
-ENV MARKETPLACE_CACHE=/results/cache
-RUN .venv/bin/dvc cache dir --local /results/dvc
-CMD ["make", "repro"]
+ENV MARKETPLACE_CACHE=/tmp/marketplace
+WORKDIR /repository
+CMD ["marketplace", "serve", "--host", "0.0.0.0"]

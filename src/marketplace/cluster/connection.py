@@ -47,8 +47,8 @@ def connect(address: str) -> Any:
         from distributed import Client
     except ImportError:
         raise MarketplaceError(
-            f"${SCHEDULER_VARIABLE} is set, but Dask is not installed: `pip install -r requirements.lock`, "
-            f"{UNSET_HINT}."
+            f"${SCHEDULER_VARIABLE} is set, but Dask is not installed: "
+            f"`pip install --no-deps -r requirements-all.lock`, {UNSET_HINT}."
         ) from None
     for name in ("distributed", "distributed.client"):  # they log pages; we raise one sentence
         logging.getLogger(name).setLevel(logging.CRITICAL)

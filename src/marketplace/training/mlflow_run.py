@@ -33,7 +33,8 @@ class MlflowRun:
             from mlflow import MlflowClient
         except ImportError:
             raise MarketplaceError(
-                f"MLflow's client is not installed: `pip install -r requirements.lock`, or unset ${URI_VARIABLE}."
+                "MLflow's client is not installed: `pip install --no-deps -r requirements-all.lock`, or unset "
+                f"${URI_VARIABLE}."
             ) from None
         self._client = MlflowClient(uri)
         self._is_lost = False
