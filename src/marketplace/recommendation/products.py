@@ -121,22 +121,22 @@ class Products:
 
     def product(self, number: int) -> Product:
         """Return a product by its row in `table`."""
-        row = self._rows[number]
+        columns = self._columns
         return Product(
-            product_id=row.product_id,
-            name=row.product_name,
-            description=row.product_description,
-            category=row.category_path,
-            price=row.price,
-            currency=row.currency,
-            location=row.location,
+            product_id=columns["product_id"][number],
+            name=columns["product_name"][number],
+            description=columns["product_description"][number],
+            category=columns["category_path"][number],
+            price=columns["price"][number],
+            currency=columns["currency"][number],
+            location=columns["location"][number],
             image_ids=tuple(self.image_ids[self.photos_of(number)].tolist()),
         )
 
     @cached_property
-    def _rows(self) -> list[Any]:
-        """The rows of `table`: looking them up in pandas one by one would take most of an answer's time."""
-        return list(self.table.itertuples(index=False))
+    def _columns(self) -> dict[str, list[Any]]:
+        """The columns of `table` as lists: looking values up in pandas would take most of an answer's time."""
+        return {name: self.table[name].tolist() for name in COLUMNS}
 
 
 def products_of(training_data: pd.DataFrame) -> Products:
