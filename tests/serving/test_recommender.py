@@ -264,7 +264,7 @@ def test_the_lines_of_the_docs_embed_a_photo_without_this_package(
     photos = photo_files(reproduced)
     for row in (0, 50):
         (tmp_path / "photo.jpg").write_bytes(photos[f"{table['image_id'][row]}.jpg"])
-        script = f"{lines}\nassert 'marketplace' not in __import__('sys').modules\nprint(*identity)"
+        script = f"{lines}\nassert 'marketplace' not in __import__('sys').modules\nprint(*identity[0])"
         done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, text=True, capture_output=True, check=True)
         vector = np.array(done.stdout.split(), dtype=np.float32)
         assert vector @ vectors[row] > 0.98
