@@ -15,5 +15,5 @@ export async function tell(path, body) {
   return ask(path, {}, options);
 }
 
-export const productPath = (id) => `/api/products/${encodeURIComponent(id)}`;
-export const photoPath = (image, size) => `/api/photos/${encodeURIComponent(image)}?size=${size}`;
+export const productPath = (id) => `api/products/${encodeURIComponent(id)}`;
+export const photoPath = (image, size) => `api/photos/${encodeURIComponent(image)}?size=${size}`;

@@ -39,7 +39,7 @@ const filters = () => ({ ...fields(), order: "" });
 
 async function catalogue(offset) {
   const words = address().get("words") || "";
-  const answer = await ask("/api/products", { words, ...fields(), offset, limit: PAGE });
+  const answer = await ask("api/products", { words, ...fields(), offset, limit: PAGE });
   return () => showCatalogue(answer, { words, category: form.category.value, offset, onCategory: chooseCategory });
 }
 
@@ -78,7 +78,7 @@ async function explain(pair, asked, other) {
 async function photo(file) {
   const body = new FormData();
   body.append("photo", file);
-  const found = await ask("/api/similar", { k: similar, ...filters() }, { method: "POST", body });
+  const found = await ask("api/similar", { k: similar, ...filters() }, { method: "POST", body });
   return () => {
     showPhotoAsked(file);
     showSimilar(found, { order: form.order.value, more: mayHaveMore(found) });
@@ -94,7 +94,7 @@ function problem(error) {
 }
 
 async function catalogueMap() {
-  const [{ showMap }, places] = await Promise.all([import("./map.js"), ask("/api/map", filters())]);
+  const [{ showMap }, places] = await Promise.all([import("./map.js"), ask("api/map", filters())]);
   return () => showMap(places, (id) => open(changed({ view: "", product: id })));
 }
 
@@ -281,7 +281,7 @@ addEventListener("drop", (event) => {
 });
 addEventListener("paste", (event) => usePhoto([...event.clipboardData.files].find((file) => file.type.startsWith("image/"))));
 
-ask("/api/catalogue")
+ask("api/catalogue")
   .then(({ categories, locations, compared }) => {
     comparing = Boolean(compared);
     categories.forEach((name) => form.category.append(new Option(name, name)));

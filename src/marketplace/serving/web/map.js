@@ -50,7 +50,7 @@ function showHovered(place, event) {
 export async function showMap(places, onProduct) {
   showMapHeading(`${counted(places.length, "product")}: like beside like. Drag to move, scroll to zoom, click for similar ones.`);
   $("map").replaceChildren(element("p", "Drawing the map…", "waiting"));
-  await import("/assets/vega.js"); // defines vegaEmbed
+  await import("./vega.js"); // defines vegaEmbed
   // The interpreter instead of functions made from text, which this page does not allow.
   const options = { mode: "vega-lite", actions: false, ast: true, defaultStyle: false, renderer: "canvas", tooltip: () => {} };
   const { view } = await vegaEmbed("#map", specification(places), options);
