@@ -19,6 +19,7 @@ import pytest
 import torch
 from helpers import warm_python
 from helpers.dumps import odd_dump
+from helpers.nginx import NAME
 from helpers.paths import LISTINGS, ROOT
 from helpers.project import Project, built_once, copy_of
 from helpers.training_runs import COLOURS
@@ -214,8 +215,9 @@ def browser() -> Iterator[Browser]:
     if CHROMIUM is None:
         pytest.skip("there is no Chromium on the PATH (Debian: apt-get install chromium)")
     with sync_playwright() as playwright:
-        running = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox"] if os.geteuid() == 0 else []
-        )
+        options = [f"--host-resolver-rules=MAP {NAME} 127.0.0.1"]
+        if os.geteuid() == 0:
+            options.append("--no-sandbox")
+        running = playwright.chromium.launch(executable_path=CHROMIUM, args=options)
         yield running
         running.close()

@@ -1,11 +1,5 @@
 """A recommender over the reproduced pipeline, a client of its API, and its page in a real browser."""
 
-import socket
-import subprocess
-import sys
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +7,7 @@ import pandas as pd
 import pytest
 from fastapi.testclient import TestClient
 from helpers.project import Project
-from helpers.requirements import hide_packages_beyond
+from helpers.serve import Server, serve
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
@@ -41,31 +35,16 @@ def client(recommender: Recommender) -> Iterator[TestClient]:
 
 
 @pytest.fixture(scope="module")
-def url(reproduced: Project) -> Iterator[str]:
-    """The address of `marketplace serve` over a reproduced pipeline."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    # A machine that only serves has no PyTorch.
-    code = f"{hide_packages_beyond('requirements-serve.lock')}\nfrom marketplace.cli import main; main()"
-    server = subprocess.Popen(
-        [sys.executable, "-c", code, "serve", "--port", str(port)],
-        cwd=reproduced.folder,
-        env=reproduced.environment(),
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    address = f"http://127.0.0.1:{port}"
-    for _ in range(600):
-        try:
-            urllib.request.urlopen(address).close()
-            break
-        except urllib.error.URLError:
-            assert server.poll() is None, server.stderr and server.stderr.read()
-            time.sleep(0.1)
-    yield address
-    server.terminate()
-    server.wait()
+def server(reproduced: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """`marketplace serve` over a reproduced pipeline."""
+    with serve(reproduced, tmp_path_factory.mktemp("server") / "log") as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def url(server: Server) -> str:
+    """The address of that server."""
+    return server.url
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from marketplace.recommendation.products import Product
 from marketplace.serving.answers import BusyError, Heat, Order, Place, SimilarProduct, UnknownProductError
 from marketplace.serving.comparison import Comparison, Lists
 from marketplace.serving.explanation import Explanation
-from marketplace.serving.guards import BoundedBodies, EncodedPaths, HeadAsGet, SafeHeaders
+from marketplace.serving.guards import BoundedBodies, EncodedPaths, ForwardedPrefix, HeadAsGet, SafeHeaders
 from marketplace.serving.photos import SIZES
 from marketplace.serving.recommender import Recommender
 
@@ -115,6 +115,7 @@ def application(
     app = FastAPI(title="Similar products", docs_url=None, redoc_url=None, responses=problems(400, 405, 408, 413, 422))
     app.add_middleware(GZipMiddleware, minimum_size=1024)
     app.add_middleware(EncodedPaths)
+    app.add_middleware(ForwardedPrefix)
     app.add_middleware(HeadAsGet)
     app.add_middleware(BoundedBodies, most_bytes=MAX_UPLOAD)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts))

@@ -3,7 +3,6 @@
 import argparse
 import logging
 import sys
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +17,6 @@ if TYPE_CHECKING:
     from marketplace.serving.recommender import Recommender
 
 log = logging.getLogger(__name__)
-LOCAL = ("127.0.0.1", "localhost")
-SHUTDOWN_SECONDS = 5
 
 
 def add_commands(commands: Any) -> None:
@@ -134,45 +131,9 @@ def _completed(recommender: "Recommender", what: str) -> str:
 
 
 def _serve(options: argparse.Namespace) -> None:
-    import uvicorn
-    from threadpoolctl import threadpool_limits
+    from marketplace.serving.server import serve
 
-    from marketplace.inference.memory import return_freed_memory
-    from marketplace.serving.api import application
-    from marketplace.serving.comparison import Comparison
-    from marketplace.serving.connections import BACKLOG, BoundedConnection, listening_socket, most_connections
-    from marketplace.serving.recommender import Recommender
-
-    return_freed_memory()
-    with listening_socket(options.host, options.port) as listening:
-        root = project_root()
-        recommender = Recommender(root)
-        recommender.load()
-        # Each question has a thread of its own; those of NumPy's products would only get in the image model's way.
-        threadpool_limits(1)
-        # Meanwhile the catalogue can be looked at; who asks about words or a photo waits for a second.
-        threading.Thread(target=_load_models, args=[recommender]).start()
-        comparison = Comparison.of(root, options.compare) if options.compare else None
-        BoundedConnection.most_connections = most_connections()
-        local = options.host in LOCAL
-        config = uvicorn.Config(
-            application(recommender, LOCAL if local else ["*"], comparison),
-            log_level="info",
-            timeout_graceful_shutdown=SHUTDOWN_SECONDS,
-            backlog=BACKLOG,
-            http=BoundedConnection,
-        )
-        log.info("Serving on http://%s:%d (its API: /openapi.json). Ctrl-C ends it.", options.host, options.port)
-        if not local:
-            log.warning("Anybody who can reach %s may ask: there is no login.", options.host)
-        uvicorn.Server(config).run(sockets=[listening])
-
-
-def _load_models(recommender: "Recommender") -> None:
-    try:
-        recommender.load_models()
-    except MarketplaceError as error:  # questions that need a model get the same answer
-        log.error("%s", error)
+    serve(project_root(), options.host, options.port, options.compare)
 
 
 def _feedback(options: argparse.Namespace) -> None:

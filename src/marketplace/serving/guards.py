@@ -37,6 +37,24 @@ class SafeHeaders:
         await self._app(scope, receive, send_with_headers)
 
 
+class ForwardedPrefix:
+    """Adopts the prefix that a proxy serves the application under, from X-Forwarded-Prefix.
+
+    The page works under any prefix by itself, since its addresses are relative.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        if scope["type"] == "http":
+            prefix = Headers(scope=scope).get("x-forwarded-prefix", "").rstrip("/")
+            if prefix.startswith("/"):
+                scope = {**scope, "root_path": prefix}
+        await self._app(scope, receive, send)
+
+
 class EncodedPaths:
     """Routes by the path as it was sent: decoded, the id `a/similar` could not be told from a question about `a`."""
 

@@ -1,0 +1,72 @@
+"""The server behind `marketplace serve`."""
+
+import logging
+import os
+import socket
+import threading
+from pathlib import Path
+
+import uvicorn
+from threadpoolctl import threadpool_limits
+
+from marketplace.common.errors import MarketplaceError, first_line
+from marketplace.inference.memory import return_freed_memory
+from marketplace.serving.api import application
+from marketplace.serving.comparison import Comparison
+from marketplace.serving.recommender import Recommender
+
+log = logging.getLogger(__name__)
+
+LOCAL_HOSTS = ("127.0.0.1", "localhost")
+SHUTDOWN_SECONDS = 5
+MAX_CONCURRENCY = 200  # connections or requests; further requests get 503
+MAX_HEADER_BYTES = 2**16
+
+
+def serve(root: Path, host: str, port: int, compare: str | None = None) -> None:
+    """Serve the page and its API over the pipeline in `root` until Ctrl-C.
+
+    `compare` is a revision to show next to the recommendations. Raises MarketplaceError.
+    """
+    return_freed_memory()
+    with listening_socket(host, port) as listening:  # a port that is taken should not cost seconds of loading
+        recommender = Recommender(root)
+        recommender.load()
+        # A question runs in a thread of its own, so threads inside NumPy's products only slow the image model down.
+        threadpool_limits(1)
+        # The catalogue can be browsed meanwhile; questions about words or a photo wait for about a second.
+        threading.Thread(target=_load_models, args=[recommender]).start()
+        comparison = Comparison.of(root, compare) if compare else None
+        hosts = LOCAL_HOSTS if host in LOCAL_HOSTS else ("*",)
+        config = uvicorn.Config(
+            application(recommender, hosts, comparison),
+            log_level="info",
+            http="h11",  # which the limit on headers is for
+            limit_concurrency=MAX_CONCURRENCY,
+            h11_max_incomplete_event_size=MAX_HEADER_BYTES,
+            timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+        )
+        log.info("Serving on http://%s:%d (API: /openapi.json). Press Ctrl-C to stop.", host, port)
+        if host not in LOCAL_HOSTS:
+            log.warning("Anyone who can reach %s can use it: there is no login.", host)
+        uvicorn.Server(config).run(sockets=[listening])
+
+
+def listening_socket(host: str, port: int) -> socket.socket:
+    """Listen on an address. Raises MarketplaceError if that is impossible."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family)
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno and error.errno > 0 else first_line(error)
+        raise MarketplaceError(
+            f"cannot listen on {host}, port {port} ({reason}): stop the program that listens there, or choose another "
+            "address with --host or another port with --port."
+        ) from None
+
+
+def _load_models(recommender: Recommender) -> None:
+    try:
+        recommender.load_models()
+    except MarketplaceError as error:  # questions that need a model get the same answer
+        log.error("%s", error)
