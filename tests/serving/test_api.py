@@ -5,10 +5,13 @@ import io
 import pandas as pd
 import pytest
 from fastapi.testclient import TestClient
+from helpers.filters import example_values, passes
 from helpers.photos import png_of
 from helpers.project import Project
 from PIL import Image
 
+from marketplace.recommendation.filters import CONDITIONS, Filters
+from marketplace.recommendation.products import products_of
 from marketplace.serving.api import MAX_UPLOAD
 from marketplace.serving.recommender import Recommender
 
@@ -18,7 +21,8 @@ def test_the_api_says_what_the_library_does(client: TestClient, recommender: Rec
     answer = client.get(f"/api/products/{query}/similar", params={"k": 5}).json()
     found = recommender.similar_to_product(query, 5)
     assert [entry["product"]["product_id"] for entry in answer] == [similar.product.product_id for similar in found]
-    assert client.get("/api/catalogue").json()["categories"] == sorted(set(table["category"]))
+    filters = {entry["name"]: entry for entry in client.get("/api/catalogue").json()["filters"]}
+    assert filters["category"]["choices"] == sorted(set(table["category"]))
     listed = client.get("/api/products", params={"limit": 2, "offset": 1}).json()
     assert listed["total"] == table["product_id"].nunique() and len(listed["products"]) == 2
     by_category = table.drop_duplicates("product_id")["category"].value_counts().to_dict()
@@ -31,7 +35,21 @@ def test_the_api_says_what_the_library_does(client: TestClient, recommender: Rec
     assert client.get(f"/api/products/{query}/similar/nothing").status_code == 404
     assert client.get(f"/api/products/{query}").json()["product_id"] == query
     schema = client.get("/openapi.json").json()
-    assert {"Product", "SimilarProduct", "ProductList", "Catalogue"} <= set(schema["components"]["schemas"])
+    assert {"Product", "SimilarProduct", "ProductList", "CatalogueOptions"} <= set(schema["components"]["schemas"])
+
+
+@pytest.mark.parametrize("name", CONDITIONS)
+def test_each_filter_is_a_parameter(client: TestClient, table: pd.DataFrame, name: str) -> None:
+    products = products_of(table).table
+    for value in example_values(products, name):
+        expected = passes(products, Filters(**{name: value})).sum()
+        assert client.get("/api/products", params={name: value}).json()["total"] == expected
+    (parameter,) = [
+        parameter
+        for parameter in client.get("/openapi.json").json()["paths"]["/api/products"]["get"]["parameters"]
+        if parameter["name"] == name
+    ]
+    assert parameter["description"] == CONDITIONS[name].help
 
 
 def test_photos_are_served_and_found(client: TestClient, reproduced: Project, table: pd.DataFrame) -> None:
@@ -99,9 +117,9 @@ def test_no_path_leads_out(client: TestClient, path: str) -> None:
         ("k=0", "k: Input should be greater than or equal to 1."),
         ("k=101", "k: Input should be less than or equal to 100."),
         ("k=many", "k: Input should be a valid integer"),
-        ("max_price=-1", "Enter a price such as 12.50."),
-        ("min_price=NaN", "Enter a price such as 12.50."),
-        ("min_price=cheap&k=5", "Enter a price such as 12.50."),
+        ("max_price=-1", "Highest price: enter an amount such as 12.50."),
+        ("min_price=NaN", "Lowest price: enter an amount such as 12.50."),
+        ("min_price=cheap&k=5", "Lowest price: enter an amount such as 12.50."),
     ],
 )
 def test_impossible_questions_are_refused_in_words(

@@ -126,9 +126,7 @@ def test_the_command_explains_mistakes(reproduced: Project, table: pd.DataFrame,
     assert "no product has the category 'Nothing'" in command(
         reproduced, "similar", query, "--category", "Nothing", code=1
     )
-    assert "is not an amount of money, such as 12.50" in command(
-        reproduced, "similar", query, "--max-price", "cheap", code=2
-    )
+    assert "is not an amount such as 12.50" in command(reproduced, "similar", query, "--max-price", "cheap", code=2)
     assert "is not a number from 1 to 1000" in command(reproduced, "similar", query, "-k", "0", code=2)
 
 

@@ -4,8 +4,13 @@ import re
 from pathlib import Path
 
 import pandas as pd
+import pytest
+from helpers.filters import example_values, passes
 from helpers.project import Project
 from playwright.sync_api import Browser, Page, expect
+
+from marketplace.recommendation.filters import CONDITIONS, KIND_OF, Filters
+from marketplace.recommendation.products import products_of
 
 SIMILAR = re.compile(
     "^(Similar|Nothing close; the nearest are)$"
@@ -56,6 +61,25 @@ def test_words_and_filters_narrow_the_catalogue(page: Page, table: pd.DataFrame)
     page.get_by_label("Search", exact=True).fill("zzqx wvvk")
     expect(page.locator("#status")).to_have_text("Nothing here. Try fewer words or filters.")
     expect(page.locator("#results li")).to_have_count(0)
+
+
+@pytest.mark.parametrize("name", CONDITIONS)
+def test_each_filter_has_an_input(page: Page, table: pd.DataFrame, name: str) -> None:
+    products = products_of(table).table
+    value = example_values(products, name)[0]
+    control = page.locator(f"#filters [name={name}]")
+    if KIND_OF[name] == "choice":
+        control.select_option(value)
+    elif KIND_OF[name] == "amount":
+        control.fill(f"£{value}")
+    else:
+        control.check()
+    n = int(passes(products, Filters(**{name: value})).sum())
+    expect(page.locator("#status")).to_have_text(f"{n} product{'' if n == 1 else 's'}")
+    page.reload()  # the address has it
+    expect(page.locator("#status")).to_have_text(f"{n} product{'' if n == 1 else 's'}")
+    page.get_by_role("button", name="Clear").click()
+    expect(page.locator("#status")).to_have_text(f"{len(products)} products")
 
 
 def test_filters_hold_for_what_is_similar(page: Page, table: pd.DataFrame) -> None:

@@ -99,7 +99,7 @@ def test_a_failed_question_leaves_nothing_of_the_one_before(page: Page, tmp_path
 
 def test_a_price_that_is_none_is_explained(page: Page) -> None:
     page.get_by_label("Lowest price").fill("cheap")
-    expect(page.get_by_role("alert")).to_have_text("Enter a price such as 12.50.")
+    expect(page.get_by_role("alert")).to_have_text("Lowest price: enter an amount such as 12.50.")
 
 
 def test_every_recommendation_says_why(page: Page) -> None:

@@ -14,14 +14,15 @@ import numpy as np
 import pandas as pd
 import pytest
 from fastapi.testclient import TestClient
+from helpers.filters import example_filters
 from helpers.project import Project
 from helpers.servers import free_port
 
 from marketplace.common.errors import MarketplaceError
 from marketplace.raw.shards import read_shard, shard_paths
 from marketplace.recommendation.catalogue import read_catalogue
-from marketplace.recommendation.filters import Filters
 from marketplace.recommendation.fingerprints import RECOMMENDATIONS, fingerprints, origin_of
+from marketplace.recommendation.products import products_of
 from marketplace.serving import qdrant
 from marketplace.serving.answers import SimilarProduct
 from marketplace.serving.api import application
@@ -60,18 +61,9 @@ def test_answers_are_those_of_the_indexes(
     monkeypatch.delenv(qdrant.URL)
     from_indexes = Recommender(reproduced.folder)
     table = pd.read_parquet(reproduced.folder / "data/clean/training_data.parquet")
-    prices = table["price"].dropna().astype(float)
-    every = [
-        Filters(),
-        Filters(category=table["category"].iloc[3]),
-        Filters(location=table["location"].iloc[5]),
-        Filters(min_price=float(prices.median())),
-        Filters(min_price=float(prices.quantile(0.25)), max_price=float(prices.quantile(0.75))),
-        Filters(category=table["category"].iloc[3], max_price=float(prices.min())),
-    ]
-    photos = dict(list(read_shard(shard_paths(reproduced.folder / "data/raw/images")[0]))[:3])
-    for filters in every:
-        for product_id in table["product_id"].unique()[:12]:
+    photos = dict(list(read_shard(shard_paths(reproduced.folder / "data/raw/images")[0]))[:2])
+    for filters in example_filters(products_of(table).table):
+        for product_id in table["product_id"].unique()[:8]:
             expected = told(from_indexes.similar_to_product(product_id, 10, filters))
             assert told(from_database.similar_to_product(product_id, 10, filters)) == expected
         for content in photos.values():
@@ -105,6 +97,12 @@ def stranger(client: Any) -> Any:
     points, _ = client.scroll(qdrant.ALIAS, limit=1, with_vectors=True, with_payload=True)
     payload = points[0].payload | {"product_id": "stranger"}
     return models.PointStruct(id=qdrant.point_id("stranger"), vector=points[0].vector, payload=payload)
+
+
+def test_another_price_makes_another_collection(reproduced: Project) -> None:
+    files = fingerprints(reproduced.folder)
+    changed = files | {"data/clean/training_data.parquet": "0" * 64}
+    assert qdrant.collection_of(files) != qdrant.collection_of(changed)
 
 
 def test_an_interrupted_export_leaves_the_answers_and_goes_on_where_it_ended(

@@ -13,6 +13,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from fastapi.testclient import TestClient
+from helpers.filters import example_filters, passes
 from helpers.paths import ROOT
 from helpers.photos import photo_files, png_of
 from helpers.project import Project
@@ -25,6 +26,7 @@ from marketplace.recommendation.closeness import close_score
 from marketplace.recommendation.filters import Filters
 from marketplace.recommendation.fingerprints import RECOMMENDATIONS, SERVED, fingerprints, origin_of
 from marketplace.recommendation.index import write_index
+from marketplace.recommendation.products import products_of
 from marketplace.recommendation.table import write_recommendations
 from marketplace.serving.answers import Order, UnknownProductError
 from marketplace.serving.explanation import heat
@@ -79,23 +81,15 @@ def test_a_file_of_the_catalogue_is_recognised(
 
 def test_filters_hold(recommender: Recommender, table: pd.DataFrame) -> None:
     query = table["product_id"].iloc[0]
-    category, location = table["category"].iloc[5], table["location"].iloc[9]
-    middle = float(table["price"].astype(float).median())
-    everything = len(table)
-    for filters, passes in [
-        (Filters(category=category), table["category"] == category),
-        (Filters(location=location), table["location"] == location),
-        (Filters(max_price=middle), table["price"] <= middle),
-        (Filters(category=category, min_price=middle), (table["category"] == category) & (table["price"] >= middle)),
-        (Filters(category="no such"), table["category"] == "no such"),
-    ]:
-        ids = {similar.product.product_id for similar in recommender.similar_to_product(query, everything, filters)}
-        allowed = set(table.loc[passes, "product_id"]) - {query}
-        assert ids <= allowed
-        photos = table.groupby("product_id")["sha256"].agg(set)
-        names = table.groupby("product_id")["product_name"].first()
-        for hidden in allowed - ids:  # only behind another one with the same photo or title
-            assert any(photos[hidden] & photos[shown] or names[hidden] == names[shown] for shown in ids), hidden
+    products = products_of(table)
+    group_of = dict(zip(products.table["product_id"], products.groups.tolist(), strict=True))
+    for filters in example_filters(products.table):
+        found = recommender.similar_to_product(query, len(table), filters)
+        ids = [similar.product.product_id for similar in found]
+        allowed = set(products.table.loc[passes(products.table, filters), "product_id"]) - {query}
+        assert set(ids) <= allowed
+        groups = [group_of[product_id] for product_id in ids]
+        assert sorted(groups) == sorted({group_of[product_id] for product_id in allowed})  # one of each
 
 
 def test_words_find_names_by_spelling_and_meaning(recommender: Recommender, table: pd.DataFrame) -> None:

@@ -1,15 +1,16 @@
-"""Filters on recommended products: one definition for the table, the command line, the API and the page.
+"""Filters on recommended products: one definition for the table, the command line, the API, the page and Qdrant.
 
-To add a filter, add a field to `Filters`, compare it in `FilteredTable.passing`, and add an input with the field's name
-to the page (`serving/web/index.html`). The command line and the API read the fields from here.
+To add a filter, add a field to `Filters`: a condition on a column of `Products.table`.
 """
 
 import argparse
 import difflib
 import math
+import operator
 import unicodedata
-from dataclasses import dataclass, field, fields, replace
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, get_args
 
 from annotated_types import Ge
 
@@ -19,108 +20,170 @@ if TYPE_CHECKING:  # imported where they are needed, so that `marketplace --help
     import numpy as np
     import pandas as pd
 
-NAMES = ("category", "location")  # filters by the name in a column
+Kind = Literal["choice", "amount", "flag"]
+KINDS: dict[Any, Kind] = {str | None: "choice", float | None: "amount", bool | None: "flag"}  # by a filter's type
+Operator = Literal["is", "at least", "at most"]
+OPERATORS = {"is": operator.eq, "at least": operator.ge, "at most": operator.le}
+UNKNOWN_TEXT = -2  # the code of a text that no product has; pandas codes a missing text as -1
+
+
+@dataclass(frozen=True)
+class Condition:
+    """Compares a column of `Products.table` with the value of a filter. A missing value never passes."""
+
+    column: str
+    operator: Operator  # between the product's value and the filter's
+    label: str  # on the page
+    help: str  # in the terminal, the API and the page
+    metavar: str | None = None  # of the option in the terminal; a flag has none
+
+
+@dataclass(frozen=True)
+class Filters:
+    """Conditions on a recommended product; None: no condition."""
+
+    category: Annotated[
+        str | None,
+        Condition(column="category", operator="is", label="Category", help="only this root category", metavar="NAME"),
+    ] = None
+    location: Annotated[
+        str | None,
+        Condition(column="location", operator="is", label="Location", help="only this place", metavar="PLACE"),
+    ] = None
+    min_price: Annotated[
+        float | None,
+        Ge(0),
+        Condition(
+            column="price",
+            operator="at least",
+            label="Lowest price",
+            help="lowest price; leaves out products without a price",
+            metavar="AMOUNT",
+        ),
+    ] = None
+    max_price: Annotated[
+        float | None,
+        Ge(0),
+        Condition(
+            column="price",
+            operator="at most",
+            label="Highest price",
+            help="highest price; leaves out products without a price",
+            metavar="AMOUNT",
+        ),
+    ] = None
+
+    def conditions(self) -> Iterator[tuple[Condition, Any]]:
+        """Yield the conditions that are set, each with the filter's value."""
+        for name, condition in CONDITIONS.items():
+            value = getattr(self, name)
+            if value is not None:
+                yield condition, value
+
+    @classmethod
+    def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
+        """Add an option for each filter."""
+        for name, condition in CONDITIONS.items():
+            option = f"--{name.replace('_', '-')}"
+            if KIND_OF[name] == "flag":
+                parser.add_argument(option, action="store_const", const=True, help=condition.help)
+            else:
+                parse = amount if KIND_OF[name] == "amount" else str
+                parser.add_argument(option, type=parse, metavar=condition.metavar, help=condition.help)
+
+    @classmethod
+    def from_arguments(cls, options: argparse.Namespace) -> Self:
+        """Return the filters that those options were set to."""
+        return cls(**{name: getattr(options, name) for name in CONDITIONS})
+
+
+def _condition_of(annotation: Any) -> Condition:
+    return next(part for part in get_args(annotation) if isinstance(part, Condition))
+
+
+CONDITIONS: dict[str, Condition] = {entry.name: _condition_of(entry.type) for entry in fields(Filters)}
+KIND_OF: dict[str, Kind] = {entry.name: KINDS[get_args(entry.type)[0]] for entry in fields(Filters)}
+COLUMNS: dict[str, Kind] = {condition.column: KIND_OF[name] for name, condition in CONDITIONS.items()}
 
 
 def amount(text: str) -> float:
-    """An amount of money, with a sign or without, such as "£1,250" or "12.50". Raises ArgumentTypeError."""
-    digits = text.strip().lstrip("".join(letter for letter in text if unicodedata.category(letter) == "Sc"))
+    """Parse an amount, with a currency sign or without, such as "£1,250" or "12.50". Raises ArgumentTypeError."""
+    signs = "".join(letter for letter in text if unicodedata.category(letter) == "Sc")
+    digits = text.strip().lstrip(signs)
     try:
         value = float(digits.replace(",", ""))
     except ValueError:
         value = math.nan
     if not math.isfinite(value) or value < 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is not an amount of money, such as 12.50")
+        raise argparse.ArgumentTypeError(f"{text!r} is not an amount such as 12.50")
     return value
 
 
-Price = Annotated[float | None, Ge(0)]
-
-
-@dataclass(frozen=True)
-class Filters:
-    """Conditions on a recommended product; None: any. A product without a price passes no price filter.
-
-    The metadata of each field describe its option to argparse.
-    """
-
-    category: str | None = field(default=None, metadata={"metavar": "NAME", "help": "only this root category"})
-    location: str | None = field(default=None, metadata={"metavar": "PLACE", "help": "only this place"})
-    min_price: Price = field(
-        default=None,
-        metadata={"metavar": "AMOUNT", "type": amount, "help": "lowest price (a product without one is left out)"},
-    )
-    max_price: Price = field(
-        default=None, metadata={"metavar": "AMOUNT", "type": amount, "help": "highest price (likewise)"}
-    )
-
-    @classmethod
-    def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
-        """Add an option for each filter."""
-        for one in fields(cls):
-            parser.add_argument(f"--{one.name.replace('_', '-')}", **one.metadata)
-
-    @classmethod
-    def from_arguments(cls, options: argparse.Namespace) -> Self:
-        """The filters that those options were set to."""
-        return cls(**{one.name: getattr(options, one.name) for one in fields(cls)})
-
-
 class FilteredTable:
-    """The columns of a table of products that filters look at, converted once."""
+    """The columns of a table of products that filters compare, converted once."""
 
     def __init__(self, products: "pd.DataFrame") -> None:
+        import numpy as np
         import pandas as pd
 
-        # As numbers: comparing a million texts with one takes 30 ms.
-        self._names = {name: pd.factorize(products[name]) for name in NAMES}
-        self.price = products["price"].map(lambda price: float("nan") if price is None else float(price)).to_numpy()
+        self._all = np.ones(len(products), dtype=bool)
+        self._values: dict[str, np.ndarray] = {}  # (P,) for each column: texts as codes, numbers and flags as they are
+        self._codes: dict[str, dict[str, int]] = {}  # text to code, for each column of texts
+        for column, kind in COLUMNS.items():
+            if kind == "choice":  # comparing the texts of a million products would take 30 ms
+                self._values[column], texts = pd.factorize(products[column])
+                self._codes[column] = {text: code for code, text in enumerate(texts)}
+            else:
+                self._values[column] = products[column].map(_as_float).to_numpy(float)
+
+    @property
+    def price(self) -> "np.ndarray":
+        """The prices `(P,) float64`; NaN: no price."""
+        return self._values["price"]
 
     def passing(self, filters: Filters, numbers: "np.ndarray | slice" = slice(None)) -> "np.ndarray":
-        """A mask of the products that pass: `(P,) bool`, or of those with these numbers."""
-        import numpy as np
-
-        price = self.price[numbers]
-        mask = np.ones(len(price), dtype=bool)
-        for name, (codes, values) in self._names.items():
-            wanted = getattr(filters, name)
-            if wanted is not None:
-                known = np.flatnonzero(values == wanted)
-                mask &= codes[numbers] == known[0] if len(known) else False
-        if filters.min_price is not None:
-            mask &= price >= filters.min_price
-        if filters.max_price is not None:
-            mask &= price <= filters.max_price
+        """Return a mask of the products that pass: `(P,) bool`, or one value for each of the given numbers."""
+        mask = self._all[numbers].copy()
+        for condition, value in filters.conditions():
+            codes = self._codes.get(condition.column)
+            operand = value if codes is None else codes.get(value, UNKNOWN_TEXT)
+            mask &= OPERATORS[condition.operator](self._values[condition.column][numbers], operand)
         return mask
 
-    def known(self, name: str) -> list[str]:
-        """The values that the filter `category` or `location` can have, sorted."""
-        return sorted(self._names[name][1])
+    def choices(self, name: str) -> list[str]:
+        """Return the values to choose from for a filter, sorted; none for amounts and flags."""
+        return sorted(self._codes.get(CONDITIONS[name].column, []))
 
     def counts(self, name: str, numbers: "np.ndarray") -> dict[str, int]:
-        """How many of the products with these numbers have each category or location, the most frequent first."""
+        """Count the products with these numbers for each value of a filter, the most frequent value first."""
         import numpy as np
 
-        codes, values = self._names[name]
-        counts = np.bincount(codes[numbers], minlength=len(values))
+        column = CONDITIONS[name].column
+        texts = list(self._codes[column])
+        counts = np.bincount(self._values[column][numbers], minlength=len(texts))
         order = np.argsort(-counts, kind="stable")
-        return {values[place]: int(counts[place]) for place in order.tolist() if counts[place]}
+        return {texts[code]: int(counts[code]) for code in order.tolist() if counts[code]}
 
-    def spelled(self, filters: Filters) -> Filters:
-        """The same filters with names spelled as in the table, whatever case they were given in.
+    def match_case(self, filters: Filters) -> Filters:
+        """Return the same filters with names in the case that the table has.
 
         Raises MarketplaceError if no product has such a name.
         """
-        given = {name: getattr(filters, name) for name in NAMES}
-        spelled: dict[str, Any] = {name: self._spelling(name, value) for name, value in given.items() if value}
-        return replace(filters, **spelled)
+        corrected: dict[str, Any] = {}
+        for name, kind in KIND_OF.items():
+            value = getattr(filters, name)
+            if kind == "choice" and value:
+                corrected[name] = self._in_known_case(name, value)
+        return replace(filters, **corrected)
 
-    def _spelling(self, name: str, value: str) -> str:
-        spellings = {text.casefold(): text for text in self.known(name)}
-        if value.casefold() not in spellings:
-            close = difflib.get_close_matches(value.casefold(), spellings, n=3) or list(spellings)[:20]
-            raise MarketplaceError(
-                f"no product has the {name} {value!r}; there are, for instance: "
-                f"{'; '.join(spellings[text] for text in close)}."
-            )
-        return spellings[value.casefold()]
+    def _in_known_case(self, name: str, value: str) -> str:
+        choices = {text.casefold(): text for text in self.choices(name)}
+        if value.casefold() not in choices:
+            close = difflib.get_close_matches(value.casefold(), choices, n=3) or list(choices)[:20]
+            examples = "; ".join(choices[text] for text in close)
+            raise MarketplaceError(f"no product has the {name} {value!r}. There are, for example: {examples}.")
+        return choices[value.casefold()]
+
+
+def _as_float(value: Any) -> float:
+    return math.nan if value is None else float(value)

@@ -15,7 +15,7 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from marketplace.common.errors import MarketplaceError, UnavailableError
-from marketplace.recommendation.filters import Filters
+from marketplace.recommendation.filters import CONDITIONS, KIND_OF, Filters, Kind
 from marketplace.recommendation.products import Product
 from marketplace.serving.answers import BusyError, Heat, Order, Place, SimilarProduct, UnknownProductError
 from marketplace.serving.comparison import Comparison, Lists
@@ -26,7 +26,7 @@ from marketplace.serving.recommender import Recommender
 
 WEB = Path(__file__).parent / "web"
 SCRIPT = "text/javascript"
-SCRIPTS = dict.fromkeys(("app.js", "api.js", "map.js", "view.js"), SCRIPT)
+SCRIPTS = dict.fromkeys(("app.js", "api.js", "filters.js", "map.js", "view.js"), SCRIPT)
 ASSETS = {**SCRIPTS, "style.css": "text/css", "icon.svg": "image/svg+xml"}
 MAX_UPLOAD = 12 * 2**20  # bytes: more than any phone's photo
 
@@ -74,11 +74,20 @@ class Status(BaseModel):
     status: str
 
 
-class Catalogue(BaseModel):
-    """The categories and locations to filter by, and the revision that recommendations are compared with."""
+class FilterInput(BaseModel):
+    """A filter, as the page asks for its value."""
 
-    categories: list[str]
-    locations: list[str]
+    name: str  # of the parameter
+    label: str
+    help: str
+    kind: Kind
+    choices: list[str]  # of a filter of the kind `choice`
+
+
+class CatalogueOptions(BaseModel):
+    """The filters of the catalogue, and the revision that recommendations are compared with."""
+
+    filters: list[FilterInput]
     compared: str | None
 
 
@@ -123,7 +132,7 @@ def application(
     _add_problems(app)
     _add_page(app)
     _add_api(app, recommender, comparison)
-    _leave_out_null(app.openapi()["paths"])
+    _describe_parameters(app.openapi()["paths"])
     return app
 
 
@@ -137,17 +146,19 @@ def vega_script() -> str:
 
 
 def in_words(problem: dict[str, Any]) -> str:
-    """A sentence about a parameter that cannot be used, from what pydantic says of it."""
+    """Describe a problem that pydantic found with a parameter, in a sentence."""
     name = problem["loc"][-1]
-    if name in ("min_price", "max_price"):
-        return "Enter a price such as 12.50."
+    if KIND_OF.get(name) == "amount":
+        return f"{CONDITIONS[name].label}: enter an amount such as 12.50."
     return f"{name}: {problem['msg']}."
 
 
-def _leave_out_null(paths: dict[str, dict[str, Any]]) -> None:
-    """Correct OpenAPI's description: a parameter in an address can be left out, but it cannot be null."""
+def _describe_parameters(paths: dict[str, dict[str, Any]]) -> None:
+    """Complete OpenAPI's description: explain the filters, and allow no null, which an address cannot contain."""
     operations = [operation for path in paths.values() for operation in path.values()]
     for parameter in [parameter for operation in operations for parameter in operation.get("parameters", [])]:
+        if parameter["name"] in CONDITIONS:
+            parameter["description"] = CONDITIONS[parameter["name"]].help
         choices = parameter["schema"].get("anyOf")
         if choices:
             (schema,) = [choice for choice in choices if choice != {"type": "null"}]
@@ -202,11 +213,19 @@ def _add_api(app: FastAPI, recommender: Recommender, comparison: Comparison | No
         return Status(status="ready")
 
     @app.get("/api/catalogue")
-    def catalogue() -> Catalogue:
-        """The categories and locations to filter by, and the revision that recommendations are compared with."""
-        return Catalogue(
-            categories=recommender.filtered.known("category"),
-            locations=recommender.filtered.known("location"),
+    def catalogue() -> CatalogueOptions:
+        """The filters of the catalogue, and the revision that recommendations are compared with."""
+        return CatalogueOptions(
+            filters=[
+                FilterInput(
+                    name=name,
+                    label=condition.label,
+                    help=condition.help,
+                    kind=KIND_OF[name],
+                    choices=recommender.filtered.choices(name),
+                )
+                for name, condition in CONDITIONS.items()
+            ],
             compared=comparison.revision if comparison else None,
         )
 

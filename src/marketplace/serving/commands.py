@@ -84,7 +84,7 @@ class _Answer:
 
 
 def _answer(recommender: "Recommender", options: argparse.Namespace) -> _Answer:
-    k, filters = options.k, recommender.filtered.spelled(Filters.from_arguments(options))
+    k, filters = options.k, recommender.filtered.match_case(Filters.from_arguments(options))
     if options.words is not None:
         found = recommender.similar_to_words(options.words, k, filters)
         return _Answer(f"Similar to “{options.words}”", "", found)

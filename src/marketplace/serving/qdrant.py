@@ -5,6 +5,7 @@ and is named by their hash; the alias ALIAS names the one that answers. Qdrant's
 a server: that is for trials and tests, and as slow as a few thousand photos allow.
 """
 
+import hashlib
 import logging
 import os
 import uuid
@@ -19,8 +20,8 @@ import numpy as np
 from marketplace.common.errors import MarketplaceError, UnavailableError, first_line
 from marketplace.common.progress import progress_bar
 from marketplace.recommendation.catalogue import Catalogue
-from marketplace.recommendation.filters import Filters
-from marketplace.recommendation.fingerprints import EMBEDDINGS, TEXT_EMBEDDINGS
+from marketplace.recommendation.filters import COLUMNS, Condition, Filters
+from marketplace.recommendation.fingerprints import TABLES
 from marketplace.recommendation.products import Products
 from marketplace.recommendation.ranking import NearestPhotos, Restriction
 
@@ -29,13 +30,17 @@ log = logging.getLogger(__name__)
 URL, API_KEY = "MARKETPLACE_QDRANT_URL", "MARKETPLACE_QDRANT_API_KEY"  # environment variables
 ALIAS = "marketplace"
 SIMILAR, IDENTITY = "similar", "identity"  # the vectors of a point
+PRODUCT_ID = "product_id"  # in a point's payload, with the columns that filters compare
+CONVERT = {"choice": str, "amount": float, "flag": bool}  # a value of a column for JSON
+BOUNDS = {"is": ("gte", "lte"), "at least": ("gte",), "at most": ("lte",)}  # of an amount
 POINTS_AT_ONCE, IDS_AT_ONCE = 256, 10_000
 SECONDS = 60
 
 
 def collection_of(fingerprints: dict[str, str]) -> str:
-    """The name of the collection for a run's vectors."""
-    return f"{ALIAS}-{fingerprints[EMBEDDINGS][:8]}{fingerprints[TEXT_EMBEDDINGS][:8]}"
+    """Return the name of the collection for the tables of a run and the columns that filters compare."""
+    content = [*(fingerprints[name] for name in TABLES), *COLUMNS]
+    return f"{ALIAS}-{hashlib.sha256(' '.join(content).encode()).hexdigest()[:16]}"
 
 
 def connect(url: str) -> Any:
@@ -135,16 +140,16 @@ def _create(client: Any, collection: str, dimensions: dict[str, int]) -> None:
         for name, size in dimensions.items()
     }
     client.create_collection(collection, vectors_config=sizes)
-    kinds = models.PayloadSchemaType
+    schemas = {
+        "choice": models.PayloadSchemaType.KEYWORD,
+        "amount": models.PayloadSchemaType.FLOAT,
+        "flag": models.PayloadSchemaType.BOOL,
+    }
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a folder needs no indexes, and says so
-        for field, kind in {
-            "product_id": kinds.KEYWORD,
-            "category": kinds.KEYWORD,
-            "location": kinds.KEYWORD,
-            "price": kinds.FLOAT,
-        }.items():
-            client.create_payload_index(collection, field, field_schema=kind)
+        client.create_payload_index(collection, PRODUCT_ID, field_schema=models.PayloadSchemaType.KEYWORD)
+        for column, kind in COLUMNS.items():
+            client.create_payload_index(collection, column, field_schema=schemas[kind])
 
 
 def _ids(client: Any, collection: str) -> Iterator[str]:
@@ -160,17 +165,12 @@ def _ids(client: Any, collection: str) -> Iterator[str]:
 
 
 def _payloads(products: Products) -> list[dict[str, Any]]:
-    """What filters look at, of every product."""
-    columns = products.table[["product_id", "category", "location", "price"]].itertuples(index=False, name=None)
-    return [
-        {
-            "product_id": product,
-            "category": category,
-            "location": location,
-            "price": None if price is None else float(price),
-        }
-        for product, category, location, price in columns
-    ]
+    """Return what is stored with the points of each product: its id, and the columns that filters compare."""
+    columns = {PRODUCT_ID: products.table[PRODUCT_ID].tolist()}
+    for column, kind in COLUMNS.items():
+        convert = CONVERT[kind]
+        columns[column] = [None if value is None else convert(value) for value in products.table[column]]
+    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
 
 
 def _name(client: Any, collection: str) -> None:
@@ -215,9 +215,9 @@ class QdrantSearch:
         from qdrant_client import models
 
         product_ids = self._products.table["product_id"]
-        condition = _condition(restriction.filters, [product_ids.iat[number] for number in restriction.excluded])
+        query_filter = _query_filter(restriction.filters, [product_ids.iat[number] for number in restriction.excluded])
         requests = [
-            models.QueryRequest(query=vector.tolist(), using=self._vectors, filter=condition, limit=depth)
+            models.QueryRequest(query=vector.tolist(), using=self._vectors, filter=query_filter, limit=depth)
             for vector in vectors
         ]
         with _answering(self._url):
@@ -241,22 +241,24 @@ class QdrantSearch:
         return np.array([by_id[point] for point in points if point in by_id], dtype=np.float32)
 
 
-def _condition(filters: Filters, without: Sequence[str]) -> Any:
-    """Filters in Qdrant's terms, without the photos of some products."""
+def _query_filter(filters: Filters, without: Sequence[str]) -> Any:
+    """Express filters in Qdrant's terms, and leave out the photos of the products `without`."""
     from qdrant_client import models
 
-    must: list[Any] = [
-        models.FieldCondition(key=name, match=models.MatchValue(value=getattr(filters, name)))
-        for name in ("category", "location")
-        if getattr(filters, name) is not None
-    ]
-    if filters.min_price is not None or filters.max_price is not None:
-        limits = models.Range(gte=filters.min_price, lte=filters.max_price)
-        must.append(models.FieldCondition(key="price", range=limits))
+    must = [_field_condition(condition, value) for condition, value in filters.conditions()]
     must_not: list[Any] = [
-        models.FieldCondition(key="product_id", match=models.MatchValue(value=product_id)) for product_id in without
+        models.FieldCondition(key=PRODUCT_ID, match=models.MatchValue(value=product_id)) for product_id in without
     ]
     return models.Filter(must=must, must_not=must_not)
+
+
+def _field_condition(condition: Condition, value: Any) -> Any:
+    from qdrant_client import models
+
+    if COLUMNS[condition.column] == "amount":
+        limits = dict.fromkeys(BOUNDS[condition.operator], value)
+        return models.FieldCondition(key=condition.column, range=models.Range(**limits))
+    return models.FieldCondition(key=condition.column, match=models.MatchValue(value=value))
 
 
 def searches(url: str, products: Products, fingerprints: dict[str, str]) -> tuple[QdrantSearch, QdrantSearch]:

@@ -1,6 +1,7 @@
 // The page shows what the address bar says: `?product=ID` a product and what is similar to it, `?photo=NAME` what is
 // similar to a photo, which does not fit in an address and is kept here; otherwise the catalogue, by words and filters.
 import { ask, productPath, tell } from "./api.js";
+import * as filters from "./filters.js";
 import {
   $,
   showCatalogue,
@@ -19,7 +20,6 @@ const SIMILAR = 24;
 const MOST_SIMILAR = 96;
 const VIEWS = 30; // that Back shows again as they were
 const form = $("search");
-const FIELDS = [...form.querySelectorAll(".filters [name]")].map((input) => input.name);
 const photos = new Map(); // history key -> the file that was dropped, chosen or pasted
 const views = new Map(); // history key -> what was shown, to be shown again by Back
 let run = 0; // if answers arrive out of order, only the one to the latest question is shown
@@ -33,19 +33,17 @@ history.scrollRestoration = "manual";
 history.replaceState({ key, first: true }, "");
 
 const address = () => new URLSearchParams(location.search);
-const written = (name) => (name.endsWith("price") ? form[name].value.replace(/[\p{Sc},\s]/gu, "") : form[name].value);
-const fields = () => Object.fromEntries(FIELDS.map((name) => [name, written(name)]));
-const filters = () => ({ ...fields(), order: "" });
+const withoutOrder = () => ({ ...filters.values(), order: "" });
 
 async function catalogue(offset) {
   const words = address().get("words") || "";
-  const answer = await ask("api/products", { words, ...fields(), offset, limit: PAGE });
-  return () => showCatalogue(answer, { words, category: form.category.value, offset, onCategory: chooseCategory });
+  const answer = await ask("api/products", { words, ...filters.values(), offset, limit: PAGE });
+  return () => showCatalogue(answer, { words, category: filters.values().category, offset, onCategory: chooseCategory });
 }
 
 async function product(id) {
   const path = productPath(id);
-  const questions = [ask(path), ask(`${path}/similar`, { k: similar, ...filters() }), ask(`${path}/feedback`)];
+  const questions = [ask(path), ask(`${path}/similar`, { k: similar, ...withoutOrder() }), ask(`${path}/feedback`)];
   if (comparing) questions.push(ask(`${path}/compared`));
   const [asked, found, thumbs, lists] = await Promise.all(questions);
   const pair = (other) => `${path}/similar/${encodeURIComponent(other.product_id)}`;
@@ -78,7 +76,7 @@ async function explain(pair, asked, other) {
 async function photo(file) {
   const body = new FormData();
   body.append("photo", file);
-  const found = await ask("api/similar", { k: similar, ...filters() }, { method: "POST", body });
+  const found = await ask("api/similar", { k: similar, ...withoutOrder() }, { method: "POST", body });
   return () => {
     showPhotoAsked(file);
     showSimilar(found, { order: form.order.value, more: mayHaveMore(found) });
@@ -94,7 +92,7 @@ function problem(error) {
 }
 
 async function catalogueMap() {
-  const [{ showMap }, places] = await Promise.all([import("./map.js"), ask("api/map", filters())]);
+  const [{ showMap }, places] = await Promise.all([import("./map.js"), ask("api/map", withoutOrder())]);
   return () => showMap(places, (id) => open(changed({ view: "", product: id })));
 }
 
@@ -170,12 +168,13 @@ const changed = (changes) => new Map(Object.entries({ ...Object.fromEntries(addr
 
 function fillForm() {
   const asked = address();
-  ["words", ...FIELDS].forEach((name) => (form[name].value = asked.get(name) || ""));
+  form.words.value = asked.get("words") || "";
+  filters.fill(asked);
 }
 
 function chooseCategory(name) {
-  form.category.value = name;
   enter(changed({ category: name }));
+  fillForm();
   show();
 }
 
@@ -201,7 +200,7 @@ function usePhoto(file) {
 function toggleFilters(open) {
   $("filters").classList.toggle("open", open);
   $("open-filters").setAttribute("aria-expanded", String(open));
-  const focused = open ? form.category : $("open-filters");
+  const focused = open ? $("filters").querySelector("[name]") : $("open-filters");
   focused.focus();
 }
 
@@ -213,7 +212,7 @@ form.addEventListener("input", (event) => {
   typing = setTimeout(() => {
     const leaving = event.target.name === "words" ? { product: "", photo: "", view: "" } : {};
     const file = event.target.name === "words" ? undefined : photos.get(key);
-    enter(changed({ words: form.words.value, ...fields(), ...leaving }), { file, replace: byKey && typed === key });
+    enter(changed({ words: form.words.value, ...filters.values(), ...leaving }), { file, replace: byKey && typed === key });
     typed = byKey ? key : null;
     show({ top: false });
   }, 250);
@@ -221,7 +220,7 @@ form.addEventListener("input", (event) => {
 form.addEventListener("submit", (event) => event.preventDefault());
 form.addEventListener("reset", () => {
   const file = photos.get(key);
-  enter(changed(Object.fromEntries(["words", ...FIELDS].map((name) => [name, ""]))), { file });
+  enter(changed({ words: "", ...filters.empty() }), { file });
   setTimeout(show);
 });
 $("photo").addEventListener("change", (event) => {
@@ -282,10 +281,9 @@ addEventListener("drop", (event) => {
 addEventListener("paste", (event) => usePhoto([...event.clipboardData.files].find((file) => file.type.startsWith("image/"))));
 
 ask("api/catalogue")
-  .then(({ categories, locations, compared }) => {
-    comparing = Boolean(compared);
-    categories.forEach((name) => form.category.append(new Option(name, name)));
-    locations.forEach((name) => form.location.append(new Option(name, name)));
+  .then((options) => {
+    comparing = Boolean(options.compared);
+    filters.addInputs(options.filters);
     fillForm();
   })
   .catch(() => {}) // `show` says so
