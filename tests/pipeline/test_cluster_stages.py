@@ -4,9 +4,14 @@ from pathlib import Path
 
 import pytest
 from helpers.dask_cluster import DaskCluster
-from helpers.project import Project
+from helpers.project import Project, ran
 
 from marketplace.cluster.connection import SCHEDULER_VARIABLE
+
+# All stages that import marketplace.cluster. Workers compute shards, features for training, and recommendations; the
+# stages between find the features that workers computed.
+STAGES = ["clean", "resize_images", "train_small", "train_full", "extract", "data_report", "evaluate", "recommend"]
+N_WITH_WORKERS = 5
 
 
 def test_stages_on_a_cluster_give_the_hashes_of_stages_on_one_machine(
@@ -19,8 +24,9 @@ def test_stages_on_a_cluster_give_the_hashes_of_stages_on_one_machine(
         dask.add_workers(2, environment={"PYTHONPATH": str(project.folder / "src")})
         monkeypatch.setenv(SCHEDULER_VARIABLE, dask.address)
         monkeypatch.setenv("MARKETPLACE_CACHE", str(tmp_path / "cache"))
-        said = project.dvc("repro", "--force", "--single-item", "clean", "resize_images", "recommend")
+        output = project.dvc("repro", "--force", "--single-item", *STAGES)
     finally:
         dask.stop()
-    assert said.count("working on 2 workers of") == 3
+    assert sorted(ran(output)) == sorted(STAGES)
+    assert output.count("working on 2 workers of") == N_WITH_WORKERS
     assert project.out_hashes() == expected
