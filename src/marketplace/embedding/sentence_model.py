@@ -34,7 +34,7 @@ LENGTH_STEP = 8  # tokens
 
 def write_sentence_model(folder: Path) -> None:
     """Write the network and its tokenizer to a folder."""
-    shutil.copyfile(_exported_network(), folder / NETWORK)
+    shutil.copyfile(_export_network_once(), folder / NETWORK)
     (folder / TOKENIZER).write_bytes((files(PACKAGE) / "model" / TOKENIZER).read_bytes())
 
 
@@ -120,7 +120,7 @@ def _pad(ids: list[list[int]], length: int) -> np.ndarray:
     return np.array([[*tokens, *[0] * (length - len(tokens))] for tokens in ids])
 
 
-def _exported_network() -> Path:
+def _export_network_once() -> Path:
     """Return the network's ONNX file in the user's cache; it is exported once per recipe."""
     code = (__file__, onnx_export.__file__)
     made_with = recipe(code, ("onnxscript", "torch", "transformers", PACKAGE))
