@@ -146,22 +146,18 @@ class FeatureStore:
         Those that are not stored yet are computed now and stored, if there is room for all of them; otherwise, they
         are computed at every call. Results are the same either way.
         """
-        lookup, live = self._store_missing(np.arange(len(self._images)), mirrored)
-        return StoredFeatures(lookup, live).to(next(self._network.parameters()).device)
-
-    def _store_missing(self, rows: np.ndarray, mirrored: bool) -> tuple[Lookup, LiveFeatures]:
         packs = Packs(trunk_recipe(self._network) | {"size": self._images.shape[1], "mirrored": mirrored})
         live = LiveFeatures(self._runner, self._images, mirrored)
-        lookup = packs.find(self.keys[rows])
-        missing = rows[lookup.missing]
+        lookup = packs.find(self.keys)
+        missing = np.flatnonzero(lookup.missing)
         if len(missing):
             new = np.sort(missing[np.unique(self.keys[missing], return_index=True)[1]])  # once for equal images
             if packs.make_room(len(new) * live.half(new[:1]).nbytes, self.keys):
                 images = "mirror images" if mirrored else "images"
                 log.info("frozen layers: %s of %s %s are new", f"{len(new):,}", f"{len(self.keys):,}", images)
                 _compute_packs(_PackWriter(packs=packs, live=live, keys=self.keys), new)
-                lookup = packs.find(self.keys[rows])
-        return lookup, live
+                lookup = packs.find(self.keys)
+        return StoredFeatures(lookup, live).to(next(self._network.parameters()).device)
 
 
 @dataclass(frozen=True)
