@@ -10,23 +10,23 @@ from helpers.dask_cluster import DaskCluster
 @pytest.fixture(scope="module")
 def dask(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaskCluster]:
     """A scheduler with two workers."""
-    running = DaskCluster(tmp_path_factory.mktemp("dask"))
-    running.add_workers(2)
-    yield running
-    running.stop()
+    cluster = DaskCluster(tmp_path_factory.mktemp("dask"))
+    cluster.add_workers(2)
+    yield cluster
+    cluster.stop()
 
 
 @pytest.fixture
 def scheduler(tmp_path: Path) -> Iterator[DaskCluster]:
-    """A scheduler without workers, for a test alone."""
-    running = DaskCluster(tmp_path)
-    yield running
-    running.stop()
+    """A scheduler without workers, for one test."""
+    cluster = DaskCluster(tmp_path)
+    yield cluster
+    cluster.stop()
 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working directory, and an empty cache beside it."""
+    """A working directory, and an empty cache next to it."""
     folder = tmp_path / "project"
     folder.mkdir()
     monkeypatch.chdir(folder)

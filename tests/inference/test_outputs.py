@@ -31,37 +31,54 @@ def images() -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (40, 64, 64, 3), dtype=np.uint8)
 
 
-def written(folder: Path, checkpoint: Checkpoint, **best: float) -> tuple[Path, Path]:
+def write_training_run(folder: Path, checkpoint: Checkpoint, **best: float) -> tuple[Path, Path]:
+    """Write a checkpoint, and metrics of the chosen epoch that differ from it in `best`; return both paths."""
     save(folder / "full.pt", checkpoint)
     (folder / "metrics.json").write_text(json.dumps({"best": {"epoch": 3, **FIGURES, **best}}))
     return folder / "full.pt", folder / "metrics.json"
 
 
 def test_a_checkpoint_that_is_not_the_chosen_epoch_is_refused(tmp_path: Path, checkpoint: Checkpoint) -> None:
-    assert chosen_checkpoint(*written(tmp_path, checkpoint))["epoch"] == 3
+    assert chosen_checkpoint(*write_training_run(tmp_path, checkpoint))["epoch"] == 3
     with pytest.raises(MarketplaceError, match=r"'epoch': 4.* was chosen: one of them is stale"):
-        chosen_checkpoint(*written(tmp_path, checkpoint, epoch=4))
+        chosen_checkpoint(*write_training_run(tmp_path, checkpoint, epoch=4))
     with pytest.raises(MarketplaceError, match=r"one of them is stale"):
-        chosen_checkpoint(*written(tmp_path, checkpoint, val_loss=0.7))
+        chosen_checkpoint(*write_training_run(tmp_path, checkpoint, val_loss=0.7))
 
 
 def test_outputs_are_pooled_image_by_image(network: Network, images: np.ndarray) -> None:
     outputs = network_outputs(network, images)
-    for found, expected in zip(outputs, one_by_one(network, images), strict=True):
-        assert found.dtype == torch.float32
-        torch.testing.assert_close(found, expected, rtol=2e-2, atol=2e-3)
+    for values, expected in zip(outputs, run_one_by_one(network, images), strict=True):
+        assert values.dtype == torch.float32
+        torch.testing.assert_close(values, expected, rtol=2e-2, atol=2e-3)
 
 
 def test_mirrored_outputs_are_the_mean_of_both_views(network: Network, images: np.ndarray) -> None:
-    views = images, np.ascontiguousarray(images[:, :, ::-1])
-    parts = [one_by_one(network, view) for view in views]
+    plain = run_one_by_one(network, images)
+    mirrored = run_one_by_one(network, np.ascontiguousarray(images[:, :, ::-1]))
     outputs = network_outputs(network, images, mirrored=True)
-    for found, plain, mirrored in zip(outputs, *parts, strict=True):
-        torch.testing.assert_close(found, (plain + mirrored) / 2, rtol=2e-2, atol=2e-3)
+    torch.testing.assert_close(outputs.embeddings, (plain[0] + mirrored[0]) / 2, rtol=2e-2, atol=2e-3)
+    torch.testing.assert_close(outputs.details, (plain[1] + mirrored[1]) / 2, rtol=2e-2, atol=2e-3)
 
 
-def one_by_one(network: Network, images: np.ndarray) -> tuple[Tensor, Tensor]:
-    """Embeddings and details."""
+def test_outputs_of_known_images_are_found_again(
+    network: Network, images: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MARKETPLACE_CACHE", str(tmp_path))
+    expected = network_outputs(network, images)
+
+    def fail(*_: object) -> None:
+        raise AssertionError("computed again")
+
+    monkeypatch.setattr("marketplace.inference.outputs.outputs_of", fail)
+    outputs = network_outputs(network, images[::-1])
+    assert torch.equal(outputs.embeddings, expected.embeddings.flip(0))
+    assert torch.equal(outputs.details, expected.details.flip(0))
+
+
+def run_one_by_one(network: Network, images: np.ndarray) -> tuple[Tensor, Tensor]:
+    """Return embeddings and details, computed image by image with PyTorch."""
     with torch.inference_mode():
-        features = [network.trunk(network.pixels(images[[i]])) for i in range(len(images))]
-        return torch.cat([network.tail(one) for one in features]), torch.cat([one.mean((2, 3)) for one in features])
+        features = [network.trunk(network.pixels(images[[row]])) for row in range(len(images))]
+        embeddings = torch.cat([network.tail(of_image) for of_image in features])
+        return embeddings, torch.cat([of_image.mean((2, 3)) for of_image in features])
