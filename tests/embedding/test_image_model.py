@@ -160,7 +160,7 @@ def test_the_exported_model_gives_the_same_vectors_for_any_batch(
     assert argument.type == "tensor(uint8)"
     assert argument.shape == ["N", 64, 64, 3]
     assert [output.name for output in session.get_outputs()] == ["identity", "kind", "kind_map"]
-    openvino_model = onnx.onnx_model(path)
+    openvino_model = onnx.load_onnx(path)
     for n in (1, 20):
         expected = [values.numpy() for values in embed(model, images[:n])]
         assert_close(session.run(None, {"images": images[:n]}), expected)

@@ -34,9 +34,9 @@ class Models:
         """From squares to the arrays of `embedding.image_model.ImageVectors`."""
 
         def read(path: Path) -> ImageModel:
-            from marketplace.embedding.onnx import onnx_model
+            from marketplace.embedding.onnx import load_onnx
 
-            return onnx_model(path, self._fingerprints[IMAGE_MODEL])
+            return load_onnx(path, self._fingerprints[IMAGE_MODEL])
 
         model: ImageModel = self._once(IMAGE_MODEL, read)
         return model
