@@ -21,12 +21,17 @@ def main() -> None:
 
     settings = load_section("extract", ExtractSettings)
     table = pd.read_parquet("data/clean/training_data.parquet")
-    path, onnx, text_model = Path("models/full.pt"), Path("models/image_model.onnx"), Path("models/text_model")
-    tuned = chosen_checkpoint(path, Path("metrics/train_full/metrics.json"))
-    model, vectors = embed_photos(tuned, table, ShardedArray(Path("data/resized/full")), settings)
-    image_model.save(Path("models/image_model.pt"), model, tuned, checkpoint_sha256=sha256_of(path))
+    images = ShardedArray(Path("data/resized/full"))
+
+    checkpoint = Path("models/full.pt")
+    tuned = chosen_checkpoint(checkpoint, Path("metrics/train_full/metrics.json"))
+    model, vectors = embed_photos(tuned, table, images, settings)
+    image_model.save(Path("models/image_model.pt"), model, tuned, checkpoint_sha256=sha256_of(checkpoint))
+    onnx = Path("models/image_model.onnx")
     export_onnx(onnx, model.eval(), tuned["size"])
-    write_embeddings(Path("data/embeddings.parquet"), table, vectors, [path, onnx])
+    write_embeddings(Path("data/embeddings.parquet"), table, vectors, [checkpoint, onnx])
+
+    text_model = Path("models/text_model")
     product_ids, texts = embed_texts(text_model, table)
     write_text_embeddings(Path("data/text_embeddings.parquet"), product_ids, texts, text_model)
 
