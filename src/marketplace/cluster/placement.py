@@ -1,11 +1,14 @@
 """Run work in processes of this machine, or on the workers of a cluster. The results are the same."""
 
+import functools
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 from marketplace.cluster.connection import uses_cluster
-from marketplace.cluster.sharing import SharedValue, share
 from marketplace.cluster.tasks import run_on_cluster
+from marketplace.common.files import user_cache
 from marketplace.common.progress import progress_bar
 from marketplace.compute.parallel import run_in_parallel
 
@@ -22,14 +25,26 @@ def map_shards(work: Callable[..., Result], tasks: list[tuple[Any, ...]], descri
 def apply_to_each(function: Callable[[Argument], Result], arguments: Sequence[Argument]) -> Iterator[Result]:
     """Yield `function(argument)` for every argument: in this process, or from a cluster's workers if there is one.
 
-    For functions that use all cores themselves. Workers read the function, which may hold large arrays, from a file.
+    For functions that use all cores themselves. Workers read the function, which may hold large arrays, from a file of
+    the cache.
     """
     if not uses_cluster():
         yield from map(function, arguments)
         return
-    with share(function) as shared_function:
-        yield from run_on_cluster(_apply, [(shared_function, argument) for argument in arguments])
+    import joblib  # it maps arrays into memory, so that the processes of a machine hold them once
+
+    with tempfile.TemporaryDirectory(dir=user_cache("shared")) as folder:
+        path = Path(folder).resolve() / "function"
+        joblib.dump(function, path)
+        yield from run_on_cluster(_apply, [(path, argument) for argument in arguments])
 
 
-def _apply(function: SharedValue, argument: Any) -> Any:
-    return function.load()(argument)
+def _apply(path: Path, argument: Any) -> Any:
+    return _load(path)(argument)
+
+
+@functools.lru_cache(maxsize=1)
+def _load(path: Path) -> Any:
+    import joblib
+
+    return joblib.load(path, mmap_mode="r")
