@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from marketplace.common.groups import number_groups
+from marketplace.compute.groups import number_groups
 
 
 def photo_groups(

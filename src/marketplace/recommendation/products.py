@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from marketplace.common.groups import number_groups
+from marketplace.compute.groups import number_groups
 
 COLUMNS = [
     "product_id",
