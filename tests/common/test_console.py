@@ -73,3 +73,14 @@ def test_a_stage_run_outside_the_repository_says_so(stage: Path, tmp_path: Path)
     assert "Traceback" not in done.stderr
     assert done.stderr.startswith("ERROR: ")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_missing_triton_is_not_mentioned() -> None:
+    code = (
+        "import sys; sys.modules['triton'] = None\n"
+        "from marketplace.common.console import start_logging\n"
+        "start_logging()\n"
+        "import torch.utils.flop_counter"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr == ""

@@ -52,6 +52,8 @@ def start_logging() -> None:
             stream.reconfigure(errors="replace")
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("marketplace").setLevel(logging.INFO)
+    # It warns that Triton is missing, which the locks leave out.
+    logging.getLogger("torch.utils.flop_counter").setLevel(logging.ERROR)
 
 
 @contextmanager
