@@ -16,8 +16,8 @@ import torch
 from workspace import ROOT, make_parser, peak_gib, report, table
 
 from marketplace.compute.packs import ROOM_VARIABLE
+from marketplace.models import checkpoints
 from marketplace.models.backbones import BACKBONES
-from marketplace.models.checkpoints import CLASSIFIERS, checkpoint_of
 from marketplace.models.network import build_pretrained_network
 from marketplace.settings import load_settings
 from marketplace.training.data import Split, TrainingData
@@ -38,18 +38,16 @@ def main() -> None:
     options = parser.parse_args()
     settings = load_settings(ROOT / "params.yaml").train.model_copy(update={"lr": 1e-6})
     network = build_pretrained_network(options.backbone, "none")
-    start = checkpoint_of(network, weights="none", size=0, categories=[], leaves=[], epoch=0, figures={})
-    start["state_dict"] = {
-        name: value for name, value in start["state_dict"].items() if not name.startswith(CLASSIFIERS)
-    }
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
+        checkpoints.save_pretrained(folder / "pretrained.pt", network, weights="none")
+        pretrained = checkpoints.load(folder / "pretrained.pt")
         os.environ |= {"MARKETPLACE_CACHE": str(folder / "cache"), ROOM_VARIABLE: "1e6"}
         data = make_data(folder / "images.npy", options.images, options.size)
         peak_before = peak_gib()
         started = time.perf_counter()
         with Recorder(folder / "metrics", folder / "logs", folder / "epochs") as recorder:
-            train(start, data, settings, 1, recorder)
+            train(pretrained, data, settings, 1, recorder)
         seconds = time.perf_counter() - started
     results = {
         "images": options.images,
