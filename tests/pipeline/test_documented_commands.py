@@ -12,6 +12,7 @@ MAIN_PAGES = ["README.md", "EXPERIMENTS.md"]  # whose commands follow each other
 NOT_RUN = {
     "make repro": "`dvc repro` and the report are run here; setting up .venv takes minutes",
     "make test": "runs this test",
+    "make coverage": "runs this test",
     "make lint": "pre-commit and CI run it; setting up .venv takes minutes",
     "make lock": "asks the package index for the newest versions",
     "make check": "`marketplace check`, which tests/review runs; setting up .venv takes minutes",
