@@ -10,7 +10,7 @@ import yaml
 from dvc.cli import parse_args as parse_dvc
 from helpers.paths import ROOT
 
-from marketplace.cli import parser
+from marketplace.cli import create_parser
 from marketplace.review.lock import flatten
 
 PAGES = [ROOT / "README.md", ROOT / "docs/after-repro.txt", *sorted(ROOT.glob("docs/*.md"))]
@@ -59,7 +59,7 @@ def test_a_documented_command_exists(page: str, command: str, capsys: pytest.Cap
         assert used <= options, f"{arguments[0]} has {sorted(options)}"
     elif program == "marketplace":
         named_alone = len(arguments) == 1  # in a sentence, whatever arguments it takes
-        accepted(parser().parse_args, [*arguments, "--help"] if named_alone else arguments)
+        accepted(create_parser().parse_args, [*arguments, "--help"] if named_alone else arguments)
     else:
         accepted(parse_dvc, arguments)
     for name in re.findall(r"-S ([\w.]+)=", command):

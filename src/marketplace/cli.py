@@ -1,4 +1,4 @@
-"""The command `marketplace`: ask a finished pipeline for similar products, and review what a change does to it."""
+"""The command `marketplace`: find similar products with a finished pipeline, and review changes to it."""
 
 import argparse
 import os
@@ -12,7 +12,7 @@ from marketplace.serving.commands import add_commands as add_serving_commands
 
 
 class _Version(argparse.Action):
-    """Prints the version, which takes longer to find than the rest of the parser."""
+    """Prints the version, which is looked up only then: that takes longer than building the parser."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
         from importlib.metadata import version
@@ -21,24 +21,24 @@ class _Version(argparse.Action):
         parser.exit()
 
 
-def parser() -> argparse.ArgumentParser:
-    """The command line's parser, with all commands."""
-    made = argparse.ArgumentParser(prog="marketplace", description=__doc__)
-    made.add_argument("--version", action=_Version, nargs=0, help="print the version")
-    shtab.add_argument_to(made, help="print a completion script for your shell, to be sourced")
-    commands = made.add_subparsers(required=True, metavar="COMMAND")
+def create_parser() -> argparse.ArgumentParser:
+    """Create the command line's parser, with all commands."""
+    parser = argparse.ArgumentParser(prog="marketplace", description=__doc__)
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version")
+    shtab.add_argument_to(parser, help="print a completion script for your shell, to be sourced")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
     add_serving_commands(commands)
     add_review_commands(commands)
-    return made
+    return parser
 
 
 def main() -> None:
-    """Run the command line. Exit codes: 0 done, 1 a mistake that stderr explains, 2 wrong usage, 130 interrupted."""
-    options = parser().parse_args()
+    """Run the command line. Exit codes: 0 done, 1 an error that stderr explains, 2 wrong usage, 130 interrupted."""
+    options = create_parser().parse_args()
     start_logging()
     try:
         with report_errors():
             options.run(options)
             sys.stdout.flush()
-    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+    except BrokenPipeError:  # the reader, such as `head`, has stopped reading
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -14,13 +14,13 @@ from fastapi.testclient import TestClient
 from helpers.dumps import ODD_IDS, noise_photo, odd_dump
 from helpers.project import COMMAND, Project, ran
 
-from marketplace.serving.api import application
+from marketplace.serving.application import create_application
 from marketplace.serving.recommender import Recommender
 
 
 @pytest.fixture(scope="module")
 def client(odd_shop: Project) -> Iterator[TestClient]:
-    with TestClient(application(Recommender(odd_shop.folder))) as client:
+    with TestClient(create_application(Recommender(odd_shop.folder))) as client:
         yield client
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
 from marketplace.compute.arrays import ShardedArray
-from marketplace.serving.api import application
+from marketplace.serving.application import create_application
 from marketplace.serving.recommender import Recommender
 
 expect.set_options(timeout=20_000)  # the tests share the machine
@@ -30,7 +30,7 @@ def table(reproduced: Project) -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def client(recommender: Recommender) -> Iterator[TestClient]:
-    with TestClient(application(recommender)) as running:
+    with TestClient(create_application(recommender)) as running:
         yield running
 
 

@@ -8,7 +8,7 @@ from helpers.project import Project
 from hypothesis import HealthCheck, settings
 from starlette.types import Receive, Scope, Send
 
-from marketplace.serving.api import application
+from marketplace.serving.application import create_application
 from marketplace.serving.recommender import Recommender
 
 NO_PHOTO = {  # no schema says which bytes are a photo
@@ -21,7 +21,7 @@ class Served:
     """The application. It describes itself before there is a catalogue, so that tests can be made of that."""
 
     def __init__(self) -> None:
-        self.app = application(cast(Recommender, None))
+        self.app = create_application(cast(Recommender, None))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self.app(scope, receive, send)
@@ -35,7 +35,7 @@ schema = schemathesis.openapi.from_asgi(
 
 @pytest.fixture(scope="module", autouse=True)
 def _catalogue(reproduced: Project) -> None:
-    served.app = application(Recommender(reproduced.folder))
+    served.app = create_application(Recommender(reproduced.folder))
 
 
 @schema.parametrize()

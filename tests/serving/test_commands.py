@@ -63,12 +63,12 @@ def test_the_command_prints_what_the_api_answers(reproduced: Project, table: pd.
 def test_the_beginning_of_an_id_is_enough(reproduced: Project, recommender: Recommender, table: pd.DataFrame) -> None:
     ids = sorted(table["product_id"].unique())
     for product_id in ids:
-        short = recommender.ids.short(product_id)
+        short = recommender.ids.shorten(product_id)
         assert [one for one in ids if one.startswith(short)] == [product_id]
         assert len(short) >= 8
-        assert recommender.ids.beginning_with(short) == [product_id]
-    assert recommender.ids.beginning_with("") == ids
-    asked = recommender.ids.short(ids[3])
+        assert recommender.ids.matching(short) == [product_id]
+    assert recommender.ids.matching("") == ids
+    asked = recommender.ids.shorten(ids[3])
     assert command(reproduced, "similar", asked) == command(reproduced, "similar", ids[3])
     assert f"{len(ids)} products have an id that begins with ''" in command(reproduced, "similar", "", code=1)
 
@@ -88,10 +88,10 @@ def test_a_narrow_terminal_shows_ids_that_can_be_asked_for(
     found = recommender.similar_to_product(table["product_id"].iloc[0], 4)
     monkeypatch.setenv("FORCE_COLOR", "1")  # as in a terminal
     monkeypatch.setenv("COLUMNS", "80")
-    print_table("heading", "", found, recommender.ids.short)
+    print_table("heading", "", found, recommender.ids.shorten)
     lines = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out).splitlines()
     assert max(map(len, lines)) <= 80
-    shown = [recommender.ids.beginning_with(line.split()[-1]) for line in lines[-4:]]
+    shown = [recommender.ids.matching(line.split()[-1]) for line in lines[-4:]]
     assert shown == [[similar.product.product_id] for similar in found]
 
 
@@ -113,9 +113,11 @@ def test_the_command_says_its_version_and_completes_itself(reproduced: Project) 
 
 def test_the_command_explains_mistakes(reproduced: Project, table: pd.DataFrame, tmp_path: Path) -> None:
     query = table["product_id"].iloc[0]
-    assert f"The nearest ids: {query}" in command(reproduced, "similar", "x" + query[1:], code=1)
-    assert "one of them" in command(reproduced, "similar", code=1)
-    assert "one of them" in command(reproduced, "similar", query, "--words", "table", code=1)
+    assert f"Did you mean {query}" in command(reproduced, "similar", "x" + query[1:], code=1)
+    assert "name either a product, a photo, or --words TEXT" in command(reproduced, "similar", code=1)
+    assert "name either a product, a photo, or --words TEXT" in command(
+        reproduced, "similar", query, "--words", "table", code=1
+    )
     assert "'nowhere/photo.jpg' is neither a product's id nor a file." in command(
         reproduced, "similar", "nowhere/photo.jpg", code=1
     )

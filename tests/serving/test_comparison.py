@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from marketplace.common.errors import MarketplaceError
-from marketplace.serving.api import application
-from marketplace.serving.comparison import Comparison
+from marketplace.serving.application import create_application
+from marketplace.serving.comparison import RevisionComparison
 from marketplace.serving.recommender import Recommender
 
 Listed = st.lists(st.sampled_from("abcdefgh"), unique=True)
@@ -17,15 +17,15 @@ Listed = st.lists(st.sampled_from("abcdefgh"), unique=True)
 
 @given(before=Listed, now=Listed)
 def test_every_place_is_accounted_for(before: list[str], now: list[str]) -> None:
-    lists = Comparison("main", {"x": before}, {"x": now}).lists("x", lambda _: None)
+    lists = RevisionComparison("main", {"x": before}, {"x": now}).compare("x", lambda _: None)
     assert [one.product_id for one in lists.before] == before
     assert [one.product_id for one in lists.now] == now
     assert {one.product_id for one in lists.before if one.fate == "gone"} == set(before) - set(now)
     assert {one.product_id for one in lists.now if one.fate == "new"} == set(now) - set(before)
     for place, one in enumerate(lists.now):
         if one.fate in ("stayed", "moved"):
-            assert before[place + one.by] == one.product_id
-            assert (one.fate == "stayed") == (one.by == 0)
+            assert before[place + one.places_up] == one.product_id
+            assert (one.fate == "stayed") == (one.places_up == 0)
 
 
 def test_the_api_compares_with_a_commit(copy_of_reproduced: Project) -> None:
@@ -36,19 +36,19 @@ def test_the_api_compares_with_a_commit(copy_of_reproduced: Project) -> None:
     k = int(table["rank"].max())
     project.set(**{"recommend.k": k - 2})
     project.dvc("repro")
-    comparison = Comparison.of(project.folder, "HEAD")
+    comparison = RevisionComparison.read(project.folder, "HEAD")
     product_id = table["product_id"].iloc[0]
     own = table.loc[table["product_id"] == product_id, "similar_product_id"].tolist()
-    with TestClient(application(Recommender(project.folder), comparison=comparison)) as client:
+    with TestClient(create_application(Recommender(project.folder), comparison=comparison)) as client:
         assert client.get("/api/catalogue").json()["compared"] == comparison.revision
         lists = client.get(f"/api/products/{product_id}/compared").json()
         assert [one["product_id"] for one in lists["before"]] == own
         assert [one["fate"] for one in lists["before"]] == ["stayed"] * (k - 2) + ["gone"] * 2
         assert lists["now"][0]["product"]["product_id"] == own[0]
-    with TestClient(application(Recommender(project.folder))) as client:
+    with TestClient(create_application(Recommender(project.folder))) as client:
         assert client.get(f"/api/products/{product_id}/compared").status_code == 404
     with pytest.raises(MarketplaceError, match="is not a commit, branch, tag or experiment here"):
-        Comparison.of(project.folder, "nowhere")
+        RevisionComparison.read(project.folder, "nowhere")
     clone = project.clone(project.folder.parent / "colleague")
     with pytest.raises(MarketplaceError, match="the recommendations of HEAD are not in DVC's cache"):
-        Comparison.of(clone.folder, "HEAD")
+        RevisionComparison.read(clone.folder, "HEAD")

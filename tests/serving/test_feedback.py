@@ -10,7 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from marketplace.common.errors import MarketplaceError
-from marketplace.serving.feedback import FEEDBACK, Feedback, Thumb, agreement
+from marketplace.serving.feedback import FEEDBACK, Feedback, Thumb, measure_agreement
+
+
+def thumb(product_id: str, similar_product_id: str, good: bool) -> Thumb:
+    return Thumb(product_id=product_id, similar_product_id=similar_product_id, good=good)
 
 
 def test_the_last_thumb_counts(tmp_path: Path) -> None:
@@ -22,9 +26,9 @@ def test_the_last_thumb_counts(tmp_path: Path) -> None:
     feedback.give("b", "a", True)
     feedback.give("a", "b", False)
     again = Feedback(tmp_path / FEEDBACK)
-    assert again.thumbs() == [Thumb("a", "b", False), Thumb("a", "c", False), Thumb("b", "a", True)]
+    assert again.thumbs() == [thumb("a", "b", False), thumb("a", "c", False), thumb("b", "a", True)]
     again.give("a", "b", None)
-    assert again.thumbs("a") == [Thumb("a", "c", False)]
+    assert again.thumbs("a") == [thumb("a", "c", False)]
 
 
 def test_a_file_that_is_none_is_named(tmp_path: Path) -> None:
@@ -35,20 +39,26 @@ def test_a_file_that_is_none_is_named(tmp_path: Path) -> None:
 
 @given(
     thumbs=st.dictionaries(st.tuples(st.sampled_from("abcd"), st.sampled_from("abcd")), st.booleans()),
-    similar=st.dictionaries(st.sampled_from("abc"), st.lists(st.sampled_from("abcd"), unique=True)),
+    recommended=st.dictionaries(st.sampled_from("abc"), st.lists(st.sampled_from("abcd"), unique=True)),
 )
-def test_agreement_counts_each_thumb_once(thumbs: dict[tuple[str, str], bool], similar: dict[str, list[str]]) -> None:
-    found = agreement([Thumb(*pair, good) for pair, good in thumbs.items()], similar)
-    known = {pair: good for pair, good in thumbs.items() if pair[0] in similar}
-    right = [good == (other in similar[product]) for (product, other), good in known.items()]
-    assert found.good + found.bad == len(known)
-    assert found.good_kept + found.bad_gone == sum(right)
-    assert math.isnan(found.share) if not known else found.share == pytest.approx(sum(right) / len(known))
+def test_agreement_counts_each_thumb_once(
+    thumbs: dict[tuple[str, str], bool], recommended: dict[str, list[str]]
+) -> None:
+    given = [thumb(*pair, good) for pair, good in thumbs.items()]
+    agreement = measure_agreement(given, recommended)
+    counted = [opinion for opinion in given if opinion.product_id in recommended]
+    right = [opinion.good == (opinion.similar_product_id in recommended[opinion.product_id]) for opinion in counted]
+    assert agreement.thumbs_up + agreement.thumbs_down == len(counted)
+    assert agreement.thumbs_up_listed + agreement.thumbs_down_not_listed == sum(right)
+    if counted:
+        assert agreement.share == pytest.approx(sum(right) / len(counted))
+    else:
+        assert math.isnan(agreement.share)
 
 
 def test_the_command_compares_two_revisions(copy_of_reproduced: Project) -> None:
     project = copy_of_reproduced
-    assert "nobody has given a thumb yet" in project.marketplace("feedback", code=1)
+    assert "no ratings yet" in project.marketplace("feedback", code=1)
     table = pd.read_parquet(project.folder / "data/recommendations.parquet")
     first, last = table.iloc[0], table[table["rank"] == table["rank"].max()].iloc[0]
     feedback = Feedback(project.folder / FEEDBACK)

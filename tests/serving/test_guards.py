@@ -13,8 +13,9 @@ from helpers.servers import free_port
 from starlette.types import Message
 
 from marketplace.serving import guards
-from marketplace.serving.api import MAX_UPLOAD, application
-from marketplace.serving.recommender import MOST_WAITING, Recommender
+from marketplace.serving.api import MAX_UPLOAD_BYTES
+from marketplace.serving.application import create_application
+from marketplace.serving.recommender import QUEUE_CAPACITY, Recommender
 
 HEAD = "POST /api/similar HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=x\r\n"
 PART = b'--x\r\nContent-Disposition: form-data; name="photo"; filename="a.jpg"\r\n\r\n'
@@ -30,7 +31,9 @@ def server(recommender: Recommender, monkeypatch: pytest.MonkeyPatch) -> Iterato
     """A running server that is patient for half a second, and its port."""
     monkeypatch.setattr(guards, "STALL_SECONDS", 0.5)
     port = free_port()
-    config = uvicorn.Config(application(recommender), port=port, log_level="warning", timeout_graceful_shutdown=2)
+    config = uvicorn.Config(
+        create_application(recommender), port=port, log_level="warning", timeout_graceful_shutdown=2
+    )
     running = uvicorn.Server(config)
     thread = threading.Thread(target=running.run, daemon=True)
     thread.start()
@@ -68,7 +71,7 @@ def test_what_is_read_is_bounded_whatever_is_announced(
 
     async def counted(self: guards._Body) -> Message:
         message = await receive(self)
-        read.append(self._received)
+        read.append(self._n_bytes)
         return message
 
     monkeypatch.setattr(guards._Body, "receive", counted)
@@ -77,7 +80,7 @@ def test_what_is_read_is_bounded_whatever_is_announced(
     first = b"%x\r\n%b\r\n" % (len(PART), PART)
     said = answer_to(server[1], head + first, *[chunk] * 32)
     assert said == b"" or said.split(b" ")[1] in (b"400", b"411", b"413")
-    assert max(read, default=0) <= MAX_UPLOAD + 2**20
+    assert max(read, default=0) <= MAX_UPLOAD_BYTES + 2**20
 
 
 def test_a_body_that_does_not_come_is_given_up(server: tuple[uvicorn.Server, int]) -> None:
@@ -85,7 +88,7 @@ def test_a_body_that_does_not_come_is_given_up(server: tuple[uvicorn.Server, int
     said = answer_to(server[1], f"{HEAD}Content-Length: 100000\r\n\r\n".encode() + PART)
     assert time.monotonic() - started < 4
     assert said.startswith(b"HTTP/1.1 408")
-    assert b"the rest of the photo did not come" in said
+    assert b"the rest of the photo did not arrive" in said
 
 
 def test_a_half_sent_upload_does_not_hold_up_a_shutdown(server: tuple[uvicorn.Server, int]) -> None:
@@ -111,23 +114,23 @@ def client_is_closed(client: socket.socket) -> bool:
 
 
 def test_a_crowd_of_photos_is_told_to_come_back(recommender: Recommender) -> None:
-    for _ in range(MOST_WAITING):
-        recommender._room.acquire()
+    for _ in range(QUEUE_CAPACITY):
+        recommender.queue._slots.acquire()
     try:
-        with TestClient(application(recommender)) as client:
+        with TestClient(create_application(recommender)) as client:
             answer = client.post("/api/similar", files={"photo": ("a.jpg", b"x")})
             assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
             assert client.get("/api/products").status_code == 200
     finally:
-        for _ in range(MOST_WAITING):
-            recommender._room.release()
-    with TestClient(application(recommender)) as client:
+        for _ in range(QUEUE_CAPACITY):
+            recommender.queue._slots.release()
+    with TestClient(create_application(recommender)) as client:
         assert client.post("/api/similar", files={"photo": ("a.jpg", b"x")}).status_code == 422
         assert client.get("/health").json() == {"status": "ok"}
 
 
 def test_a_photo_that_is_there_already_is_not_sent_again(recommender: Recommender) -> None:
-    with TestClient(application(recommender)) as client:
+    with TestClient(create_application(recommender)) as client:
         product = client.get("/api/products", params={"limit": 1}).json()["products"][0]
         address = f"/api/photos/{product['image_ids'][0]}"
         first = client.get(address)
@@ -141,6 +144,6 @@ def test_a_photo_that_is_there_already_is_not_sent_again(recommender: Recommende
 
 
 def test_only_the_hosts_that_it_serves_are_answered(recommender: Recommender) -> None:
-    with TestClient(application(recommender, ["localhost"])) as client:
+    with TestClient(create_application(recommender, ["localhost"])) as client:
         for host, status in (("localhost:8000", 200), ("evil.example", 400)):
             assert client.get("/api/catalogue", headers={"Host": host}).status_code == status

@@ -14,7 +14,7 @@ from helpers.nginx import NAME, Nginx, nginx_before
 from helpers.serve import Server
 from playwright.sync_api import Browser, expect
 
-from marketplace.serving.api import MAX_UPLOAD
+from marketplace.serving.api import MAX_UPLOAD_BYTES
 
 ATTACKER = "127.0.0.2"  # another address than that of the tests' other requests
 IDLE = 1000
@@ -104,11 +104,13 @@ def test_forwarded_headers_of_clients_are_not_believed(nginx: Nginx, server: Ser
 
 
 def test_large_requests_are_refused(nginx: Nginx) -> None:
-    for size in (MAX_UPLOAD + 1, 2 * MAX_UPLOAD):
+    for size in (MAX_UPLOAD_BYTES + 1, 2 * MAX_UPLOAD_BYTES):
         response, body = nginx.ask("POST", "/similar/api/similar", bytes(size))
         assert response.status == 413
-        assert json.loads(body) == {"detail": "a photo of at most 12 MiB, please"}
-    assert nginx.ask("POST", "/similar/api/similar", bytes(MAX_UPLOAD))[0].status == 422  # it arrives, but is no photo
+        assert json.loads(body) == {"detail": "the photo may have at most 12 MiB"}
+    assert (
+        nginx.ask("POST", "/similar/api/similar", bytes(MAX_UPLOAD_BYTES))[0].status == 422
+    )  # it arrives, but is no photo
     large = "x" * 9000
     assert nginx.ask("GET", f"/similar/?words={large}")[0].status == 414
     assert nginx.ask("GET", "/similar/", headers={"X-Large": large})[0].status == 400

@@ -10,7 +10,7 @@ from helpers.npm import installed
 from helpers.project import Project
 from playwright.sync_api import Browser, Page, expect
 
-from marketplace.serving.feedback import FEEDBACK, Feedback
+from marketplace.serving.feedback import FEEDBACK, Feedback, Thumb
 
 AXE = "axe-core@4.10.3"
 ALPHA = """canvas => {
@@ -167,7 +167,8 @@ def test_a_thumb_is_kept_until_it_is_taken_back(page: Page, reproduced: Project)
     expect(page.get_by_role("button", name=re.compile("A bad recommendation")).first).to_have_attribute(
         "aria-pressed", "true"
     )
-    assert (product_id, other, False) in Feedback(reproduced.folder / FEEDBACK).thumbs()
+    thumb = Thumb(product_id=product_id, similar_product_id=other, good=False)
+    assert thumb in Feedback(reproduced.folder / FEEDBACK).thumbs()
     page.get_by_role("button", name=re.compile("A bad recommendation")).first.click()
     expect(page.get_by_role("button", name=re.compile("A bad recommendation")).first).to_have_attribute(
         "aria-pressed", "false"

@@ -23,9 +23,9 @@ from marketplace.raw.shards import read_shard, shard_paths
 from marketplace.recommendation.catalogue import read_catalogue
 from marketplace.recommendation.fingerprints import RECOMMENDATIONS, fingerprints, origin_of
 from marketplace.recommendation.products import products_of
-from marketplace.serving import qdrant
+from marketplace.serving import qdrant, qdrant_export
 from marketplace.serving.answers import SimilarProduct
-from marketplace.serving.api import application
+from marketplace.serving.application import create_application
 from marketplace.serving.recommender import Recommender
 
 
@@ -35,7 +35,7 @@ def exported(reproduced: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     url = str(tmp_path / "qdrant")
     client = qdrant.connect(url)
     fill(reproduced, client, url)
-    monkeypatch.setenv(qdrant.URL, url)
+    monkeypatch.setenv(qdrant.URL_VARIABLE, url)
     monkeypatch.setattr(qdrant, "connect", lambda _: client)  # a folder has one client at a time
     yield url, client
     client.close()
@@ -44,7 +44,7 @@ def exported(reproduced: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def fill(project: Project, client: Any, url: str) -> None:
     catalogue = read_catalogue(project.folder)
     words = origin_of(project.folder / RECOMMENDATIONS).words
-    qdrant.export(client, url, catalogue, words, qdrant.collection_of(fingerprints(project.folder)))
+    qdrant_export.export(client, url, catalogue, words, qdrant.collection_name(fingerprints(project.folder)))
 
 
 def told(found: list[SimilarProduct]) -> list[tuple[object, ...]]:
@@ -58,7 +58,7 @@ def test_answers_are_those_of_the_indexes(
     reproduced: Project, exported: tuple[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from_database = Recommender(reproduced.folder)
-    monkeypatch.delenv(qdrant.URL)
+    monkeypatch.delenv(qdrant.URL_VARIABLE)
     from_indexes = Recommender(reproduced.folder)
     table = pd.read_parquet(reproduced.folder / "data/clean/training_data.parquet")
     photos = dict(list(read_shard(shard_paths(reproduced.folder / "data/raw/images")[0]))[:2])
@@ -102,7 +102,7 @@ def stranger(client: Any) -> Any:
 def test_another_price_makes_another_collection(reproduced: Project) -> None:
     files = fingerprints(reproduced.folder)
     changed = files | {"data/clean/training_data.parquet": "0" * 64}
-    assert qdrant.collection_of(files) != qdrant.collection_of(changed)
+    assert qdrant.collection_name(files) != qdrant.collection_name(changed)
 
 
 def test_an_interrupted_export_leaves_the_answers_and_goes_on_where_it_ended(
@@ -110,7 +110,7 @@ def test_an_interrupted_export_leaves_the_answers_and_goes_on_where_it_ended(
 ) -> None:
     caplog.set_level("INFO", "marketplace")
     client = qdrant.connect(str(tmp_path / "qdrant"))
-    monkeypatch.setattr(qdrant, "POINTS_AT_ONCE", 40)
+    monkeypatch.setattr(qdrant_export, "POINTS_AT_ONCE", 40)
     n = len(read_catalogue(reproduced.folder).photos)
     sent: list[None] = []
     upsert = client.upsert
@@ -123,23 +123,23 @@ def test_an_interrupted_export_leaves_the_answers_and_goes_on_where_it_ended(
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(client, "upsert", interrupted)
         fill(reproduced, client, "folder")
-    assert qdrant.answering_collection(client) is None
+    assert qdrant.aliased_collection(client) is None
     fill(reproduced, client, "folder")
-    assert f"{n - 80} photos are new, 0 are gone" in caplog.text
-    assert qdrant.answering_collection(client) == qdrant.collection_of(fingerprints(reproduced.folder))
+    assert f"{n - 80} new photos, 0 deleted" in caplog.text
+    assert qdrant.aliased_collection(client) == qdrant.collection_name(fingerprints(reproduced.folder))
     assert client.count(qdrant.ALIAS).count == n
 
 
 def test_the_vectors_of_another_run_are_refused(reproduced: Project, exported: tuple[str, Any]) -> None:
     url, client = exported
     client.create_collection("of-yesterday", vectors_config={})
-    qdrant._name(client, "of-yesterday")
+    qdrant_export.point_alias(client, "of-yesterday")
     with pytest.raises(MarketplaceError, match=f"answers from of-yesterday, .* run `marketplace export qdrant {url}`"):
         Recommender(reproduced.folder)
 
 
 def test_an_empty_database_is_told(reproduced: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(qdrant.URL, str(tmp_path))
+    monkeypatch.setenv(qdrant.URL_VARIABLE, str(tmp_path))
     with pytest.raises(MarketplaceError, match="has no vectors: run `marketplace export qdrant"):
         Recommender(reproduced.folder)
 
@@ -151,10 +151,10 @@ def test_a_database_that_fails_later_is_a_503(
     recommender = Recommender(reproduced.folder)
     product_id = read_catalogue(reproduced.folder).products.table["product_id"].iloc[0]
     monkeypatch.setattr(client, "query_batch_points", no_answer)
-    with TestClient(application(recommender)) as browser:
+    with TestClient(create_application(recommender)) as browser:
         answer = browser.get(f"/api/products/{product_id}/similar")
     assert answer.status_code == 503
-    assert "does not answer as it should" in answer.json()["detail"]
+    assert "does not answer as expected" in answer.json()["detail"]
 
 
 def no_answer(*_: Any) -> None:
@@ -164,7 +164,7 @@ def no_answer(*_: Any) -> None:
 def test_where_no_qdrant_answers_the_command_says_so(reproduced: Project) -> None:
     said = reproduced.marketplace("export", "qdrant", f"http://127.0.0.1:{free_port()}", code=1)
     assert "ERROR: the Qdrant at http://127.0.0.1:" in said
-    assert "does not answer as it should" in said
+    assert "does not answer as expected" in said
     assert "Traceback" not in said
 
 
@@ -184,14 +184,17 @@ class OldQdrant(BaseHTTPRequestHandler):
 def test_a_qdrant_of_another_version_is_refused() -> None:
     with HTTPServer(("127.0.0.1", 0), OldQdrant) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        with pytest.raises(MarketplaceError, match=r"is version 0\.11\.0, which the client .* does not go with"):
+        with pytest.raises(MarketplaceError, match=r"has version 0\.11\.0, which does not work with the client"):
             qdrant.connect(f"http://127.0.0.1:{server.server_port}")
         server.shutdown()
 
 
+# When Qdrant's client cannot lock a folder, it leaves the lock's file open.
+@pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_folder_that_another_program_works_on_is_told(tmp_path: Path) -> None:
     client = qdrant.connect(str(tmp_path))
-    with pytest.raises(MarketplaceError, match="another program works on the Qdrant folder"):
+    with pytest.raises(MarketplaceError, match="another program is using the Qdrant folder"):
         qdrant.connect(str(tmp_path))
     client.close()
 
@@ -202,15 +205,15 @@ def test_the_command_fills_it_and_similar_answers_from_it(
     product_id = read_catalogue(reproduced.folder).products.table["product_id"].iloc[1]
     expected = reproduced.marketplace("similar", product_id)
     said = reproduced.marketplace("export", "qdrant", str(tmp_path / "qdrant"))
-    assert "`marketplace serve` answers from there" in said
-    monkeypatch.setenv(qdrant.URL, str(tmp_path / "qdrant"))
+    assert "`marketplace serve` uses it" in said
+    monkeypatch.setenv(qdrant.URL_VARIABLE, str(tmp_path / "qdrant"))
     assert reproduced.marketplace("similar", product_id) == expected
 
 
 def test_rows_without_a_point_are_left_out(reproduced: Project, exported: tuple[str, Any]) -> None:
     url, client = exported
     catalogue = read_catalogue(reproduced.folder)
-    search = qdrant.QdrantSearch(client, url, qdrant.IDENTITY, catalogue.products, qdrant.points_of(catalogue.products))
+    search = qdrant.QdrantSearch(client, url, qdrant.IDENTITY, catalogue.products, qdrant.point_ids(catalogue.products))
     rows = np.array([5, 0, 3])
     np.testing.assert_allclose(search.vectors_of(rows), catalogue.identity[rows], rtol=1e-6)
     client.delete(qdrant.ALIAS, points_selector=[qdrant.point_id(catalogue.products.image_ids[0])])

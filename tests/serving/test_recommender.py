@@ -29,7 +29,7 @@ from marketplace.recommendation.index import write_index
 from marketplace.recommendation.products import products_of
 from marketplace.recommendation.table import write_recommendations
 from marketplace.serving.answers import Order, UnknownProductError
-from marketplace.serving.explanation import heat
+from marketplace.serving.explanation import compute_heat
 from marketplace.serving.photos import SIZES
 from marketplace.serving.recommender import Recommender
 from marketplace.vectors.tables import read_embeddings
@@ -135,7 +135,7 @@ def test_heat_is_where_two_photos_show_the_same_thing() -> None:
     things = np.eye(9, dtype=np.float32)
     maps = np.stack([things[[1, 2, 0, 3]], things[[4, 5, 6, 0]]]).reshape(2, 2, 2, 9)
     kinds = np.hstack([maps.mean(axis=(1, 2)), np.ones((2, 3), np.float32)])  # and categories, which have no place
-    one, other = heat(maps, kinds)
+    one, other = compute_heat(maps, kinds)
     assert one.tolist() == [[0, 0], [1, 0]]
     assert other.tolist() == [[0, 0], [0, 1]]
 

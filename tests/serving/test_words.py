@@ -23,7 +23,7 @@ def test_among_many_products_the_best_are_those_of_comparing_all(
     rng = np.random.default_rng(1)
     passing = rng.random(len(texts)) < share
     exact = WordSearch(texts)
-    monkeypatch.setattr(words, "EXACT_UP_TO", 1000)
+    monkeypatch.setattr(words, "MAX_EXACT_TEXTS", 1000)
     coarse = WordSearch(texts)
     for question in texts[rng.integers(10, len(texts), 20)]:
         numbers, scores = exact.scores(question, passing)
@@ -31,7 +31,7 @@ def test_among_many_products_the_best_are_those_of_comparing_all(
         np.testing.assert_allclose(scores, (texts @ question)[numbers], atol=1e-5)
         found, of_found = coarse.scores(question, passing)
         assert passing[found].all()
-        assert len(found) == min(len(numbers), words.MOST_FOUND) or len(numbers) <= INDEX_ABOVE
+        assert len(found) == min(len(numbers), words.SHORTLIST) or len(numbers) <= INDEX_ABOVE
         best = numbers[np.argsort(-scores, kind="stable")[:50]]
         assert set(best) <= set(found)
         np.testing.assert_allclose(of_found, (texts @ question)[found], atol=1e-5)

@@ -8,9 +8,14 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from marketplace.common.errors import MarketplaceError, first_line
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
+PIPE_WIDTH = 1000  # columns: no line is that long
 DISK_FULL_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 # Out-of-memory messages of the loader, PyTorch on a CPU and on a GPU, C++ and the OS.
 OUT_OF_MEMORY_MESSAGES = (
@@ -97,6 +102,19 @@ def _out_of_memory_reason(error: Exception) -> str | None:
         if any(message in line for message in OUT_OF_MEMORY_MESSAGES):
             return line.strip()
     return first_line(error) if isinstance(error, MemoryError) else None
+
+
+def table_console(*, markup: bool = False) -> "Console":
+    """Return a console for tables, in which lines are only cut or wrapped in a terminal.
+
+    With `markup`, texts such as "[bold]0.5[/bold]" are formatted.
+    """
+    from rich.console import Console
+
+    console = Console(markup=markup, highlight=False)
+    if not console.is_terminal:
+        console.width = PIPE_WIDTH
+    return console
 
 
 def project_root() -> Path:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from marketplace.compute.arrays import Images
 from marketplace.photos.codec import thumbnail
-from marketplace.recommendation.products import Products, price_text
+from marketplace.recommendation.products import Products, price_text, shared_label
 from marketplace.reports.pages import CARD_PIXELS, Card, caption, data_url, write_page
 
 log = logging.getLogger(__name__)
@@ -96,7 +96,7 @@ def _case(extreme: Extreme, products: Products, images: Images) -> Case:
     for row in extreme.recommended.itertuples():
         number = products.number_of[str(row.similar_product_id)]
         agreement = _agreement(product, products.table.iloc[number])
-        text = caption(row.score, row.same_photo, row.same_text)
+        text = caption(row.score, shared_label(row.same_photo, row.same_text))
         similar.append(_card(number, products, images, text, agreement))
     return Case(
         kind=extreme.kind,

@@ -62,6 +62,13 @@ def price_text(price: Decimal | None, currency: str) -> str:
     return "no price" if price is None else f"{currency}{space}{price:,}"
 
 
+def shared_label(same_photo: bool, same_text: bool) -> str:
+    """Return the label of a similar product that shares a photo or the title with the question; nothing for others."""
+    if same_photo:
+        return "same photo"
+    return "same title" if same_text else ""
+
+
 @dataclass(frozen=True)
 class Products:
     """The products, ordered by id, and their photos as row numbers of the training data, product by product."""

@@ -33,10 +33,9 @@ def write_page(path: Path, template: Path, **values: object) -> None:
         part.write_text(page, encoding="utf-8")
 
 
-def caption(score: float, same_photo: bool, same_text: bool) -> str:
-    """Return the text below the photo of a similar product."""
-    shared = ", same photo" if same_photo else ", same title" if same_text else ""
-    return f"{score:.2f}{shared}"
+def caption(score: float, label: str) -> str:
+    """Return the text below the photo of a similar product: its score, and a label if there is one."""
+    return f"{score:.2f}, {label}" if label else f"{score:.2f}"
 
 
 def data_url(jpeg: bytes) -> str:

@@ -6,14 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
+from marketplace.common.console import table_console
 from marketplace.common.params import PARAMS, read_params
 from marketplace.review.lock import flatten
 from marketplace.review.verdicts import Policy
-
-PIPE_WIDTH = 1000  # columns, so that no line wraps where the output is not a terminal
 
 
 @dataclass(frozen=True)
@@ -61,10 +59,7 @@ def sort_experiments(experiments: Sequence[Experiment], policy: Policy) -> list[
 
 def print_experiments(experiments: Sequence[Experiment], policy: Policy) -> None:
     """Print the table of experiments; lines wrap only in a terminal."""
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = PIPE_WIDTH
-    console.print(make_table(experiments, policy))
+    table_console(markup=True).print(make_table(experiments, policy))
 
 
 def make_table(experiments: Sequence[Experiment], policy: Policy) -> Table:

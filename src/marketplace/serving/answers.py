@@ -1,4 +1,4 @@
-"""Answers to questions about products and photos, and why there is none."""
+"""Answers to questions about products and photos, and the errors in place of one."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -11,23 +11,23 @@ Order = Literal["relevance", "cheapest", "dearest"]
 
 @dataclass(frozen=True)
 class SimilarProduct:
-    """A product and how similar it is."""
+    """A product and its similarity to the question."""
 
     rank: int
-    score: float  # of a product: photos and words; of a photo: the cosine of the most similar photo; of words: theirs
-    same_photo: bool  # it shows the very photo that was asked about
-    same_text: bool  # it has the very title that was asked about
-    close: bool | None  # a close match, by what is known of scores; None: nothing is known
-    image_id: str  # its photo that is most similar
+    score: float  # see Recommender.similar_to_product, similar_to_photo and similar_to_words
+    same_photo: bool  # it shares a photo with the question
+    same_text: bool  # it shares its title with the question
+    close: bool | None  # whether the score counts as a close match; None if uncalibrated
+    image_id: str  # its most similar photo
     product: Product
 
 
 @dataclass(frozen=True)
 class Heat:
-    """Where two photos are alike: for each cell of a grid over a photo's square, row by row, its share from 0 to 1."""
+    """The regions that two photos share: for each cell of a grid over a photo's square, row by row, from 0 to 1."""
 
-    image: list[list[float]]  # over the first product's photo
-    similar_image: list[list[float]]  # over the photo that it is most similar to
+    image: list[list[float]]  # the first product's photo
+    similar_image: list[list[float]]  # the other product's photo
 
 
 @dataclass(frozen=True)
@@ -43,17 +43,21 @@ class Place:
 
 
 class BusyError(UnavailableError):
-    """Too many questions about photos are waiting."""
+    """The queue of photos is full."""
 
 
 class UnknownProductError(MarketplaceError):
-    """There is no product with that id; `nearest` are ids that look like it."""
+    """No product has that id; `nearest` are similar ids."""
 
     def __init__(self, product_id: str, nearest: list[str]) -> None:
-        super().__init__(f"no product has the id {product_id!r}.{nearest_ids(nearest)}")
+        super().__init__(f"no product has the id {product_id!r}.{format_suggestions(nearest)}")
         self.nearest = nearest
 
 
-def nearest_ids(ids: list[str]) -> str:
-    """A sentence that names ids; empty without any."""
-    return f" The nearest ids: {', '.join(ids)}." if ids else ""
+def format_suggestions(ids: list[str]) -> str:
+    """Return a sentence that suggests ids; nothing for no ids.
+
+    >>> format_suggestions(["a1", "a2"]), format_suggestions([])
+    (' Did you mean a1, a2?', '')
+    """
+    return f" Did you mean {', '.join(ids)}?" if ids else ""

@@ -1,4 +1,4 @@
-"""The commands that answer questions: `similar` in the terminal, `serve` in a browser."""
+"""The commands that answer questions: `similar` in the terminal, `serve` in a browser, and what belongs to them."""
 
 import argparse
 import logging
@@ -21,113 +21,118 @@ log = logging.getLogger(__name__)
 
 def add_commands(commands: Any) -> None:
     """Add these commands to the subparsers of `marketplace`."""
-    similar = commands.add_parser("similar", help="list what is similar to a product, a photo or some words")
+    similar = commands.add_parser("similar", help="find products similar to a product, a photo or words")
     similar.add_argument(
-        "what", metavar="PRODUCT_ID|PHOTO", nargs="?", help="a product's id or its beginning, or a photo's path"
+        "query", metavar="PRODUCT_ID|PHOTO", nargs="?", help="a product's id, or its beginning, or the path of a photo"
     )
-    similar.add_argument("--words", metavar="TEXT", help="instead: what to look for, such as 'oak coffee table'")
-    similar.add_argument("-k", type=count, default=10, help="how many products (default: %(default)s)")
+    similar.add_argument("--words", metavar="TEXT", help="search by words instead, such as 'oak coffee table'")
+    similar.add_argument("-k", type=count, default=10, help="number of products (default: %(default)s)")
     Filters.add_arguments(similar)
-    similar.add_argument("--json", action="store_true", help="print JSON, as the API answers")
-    similar.add_argument("--html", type=Path, metavar="OUT", help="also write a page with the photos to OUT")
+    similar.add_argument("--json", action="store_true", help="print JSON, like the API")
+    similar.add_argument("--html", type=Path, metavar="OUT", help="also write a page with photos to OUT")
     similar.set_defaults(run=_similar)
 
-    serve = commands.add_parser("serve", help="browse the catalogue and look for similar products in a browser")
+    serve = commands.add_parser("serve", help="browse the catalogue and find similar products in a browser")
     serve.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s, this machine)")
     serve.add_argument("--port", type=port, default=8000, help="(default: %(default)s)")
-    serve.add_argument("--compare", metavar="REVISION", help="also show what a commit or experiment recommended")
+    serve.add_argument("--compare", metavar="REVISION", help="also show the recommendations of a commit or experiment")
     serve.set_defaults(run=_serve)
 
-    feedback = commands.add_parser("feedback", help="say how far recommendations agree with the thumbs of the page")
-    feedback.add_argument("base", metavar="REVISION", nargs="?", help="also those of a commit, branch or experiment")
+    feedback = commands.add_parser("feedback", help="compare recommendations with users' ratings")
+    feedback.add_argument(
+        "base", metavar="REVISION", nargs="?", help="also compare the recommendations of a commit, branch or experiment"
+    )
     feedback.set_defaults(run=_feedback)
 
-    export = commands.add_parser("export", help="fill a vector database that `serve` then answers from")
+    export = commands.add_parser("export", help="upload the vectors to a database that `serve` can use")
     databases = export.add_subparsers(required=True, metavar="DATABASE")
-    qdrant = databases.add_parser("qdrant", help="fill a Qdrant, then have its alias name the new vectors")
-    qdrant.add_argument("url", metavar="URL", help="such as http://localhost:6333, or a folder for a trial without one")
+    qdrant = databases.add_parser("qdrant", help="upload the vectors to Qdrant, then switch its alias to them")
+    qdrant.add_argument("url", metavar="URL", help="such as http://localhost:6333, or a folder to try it without one")
     qdrant.set_defaults(run=_export)
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """The answer of `similar`."""
+
+    heading: str
+    products: "list[SimilarProduct]"
+    details: str = ""
+    query_photo: Callable[[int], bytes] | None = None  # returns the question's photo as a JPEG, by pixels of a side
 
 
 def _similar(options: argparse.Namespace) -> None:
     from marketplace.serving.recommender import Recommender
     from marketplace.serving.terminal import print_json, print_table
 
-    if (options.what is None) == (options.words is None):
-        raise MarketplaceError("name a product, a photo, or --words TEXT: one of them.")
+    if (options.query is None) == (options.words is None):
+        raise MarketplaceError("name either a product, a photo, or --words TEXT.")
     recommender = Recommender(project_root())
     answer = _answer(recommender, options)
     if options.json:
-        print_json(answer.found)
+        print_json(answer.products)
     else:
-        print_table(answer.heading, answer.details, answer.found, recommender.ids.short)
+        print_table(answer.heading, answer.details, answer.products, recommender.ids.shorten)
     if options.html:
         _write_page(recommender, options.html, answer)
 
 
-def _write_page(recommender: "Recommender", path: Path, answer: "_Answer") -> None:
-    from marketplace.reports.pages import CARD_PIXELS
-    from marketplace.serving.similar_page import write_similar
-
-    photos = [recommender.photos.jpeg(similar.product.image_ids[0], CARD_PIXELS) for similar in answer.found]
-    cards = list(zip(photos, answer.found, strict=True))
-    write_similar(path, answer.heading, answer.details, answer.asked(CARD_PIXELS) if answer.asked else None, cards)
-    log.info("%s shows them.", path)
-
-
-@dataclass(frozen=True)
-class _Answer:
-    heading: str
-    details: str
-    found: "list[SimilarProduct]"
-    asked: Callable[[int], bytes] | None = None  # makes a JPEG of the question's photo, so many pixels a side
-
-
 def _answer(recommender: "Recommender", options: argparse.Namespace) -> _Answer:
-    k, filters = options.k, recommender.filtered.match_case(Filters.from_arguments(options))
+    filters = recommender.table.match_case(Filters.from_arguments(options))
     if options.words is not None:
-        found = recommender.similar_to_words(options.words, k, filters)
-        return _Answer(f"Similar to “{options.words}”", "", found)
-    if options.what not in recommender.ids and Path(options.what).is_file():
-        return _about_photo(recommender, Path(options.what), k, filters)
-    return _about_product(recommender, options.what, k, filters)
+        products = recommender.similar_to_words(options.words, options.k, filters)
+        return _Answer(heading=f"Similar to “{options.words}”", products=products)
+    if options.query not in recommender.ids and Path(options.query).is_file():
+        return _answer_about_photo(recommender, Path(options.query), options.k, filters)
+    return _answer_about_product(recommender, options.query, options.k, filters)
 
 
-def _about_photo(recommender: "Recommender", path: Path, k: int, filters: Filters) -> _Answer:
+def _answer_about_photo(recommender: "Recommender", path: Path, k: int, filters: Filters) -> _Answer:
     from marketplace.photos.codec import thumbnail
 
     content = path.read_bytes()
-    found = recommender.similar_to_photo(content, k, filters)
-    return _Answer(f"Similar to {path.name}", "", found, lambda size: thumbnail(recommender.square(content), size))
+    return _Answer(
+        heading=f"Similar to {path.name}",
+        products=recommender.similar_to_photo(content, k, filters),
+        query_photo=lambda size: thumbnail(recommender.square(content), size),
+    )
 
 
-def _about_product(recommender: "Recommender", what: str, k: int, filters: Filters) -> _Answer:
+def _answer_about_product(recommender: "Recommender", query: str, k: int, filters: Filters) -> _Answer:
     from marketplace.recommendation.products import price_text
 
-    product_id = _completed(recommender, what)
-    found = recommender.similar_to_product(product_id, k, filters)
-    asked = recommender.product(product_id)
-    details = f"{price_text(asked.price, asked.currency)}, {asked.category}, {asked.location}"
+    product_id = _complete_id(recommender, query)
+    product = recommender.product(product_id)
     return _Answer(
-        f"Similar to {asked.name}", details, found, lambda size: recommender.photos.jpeg(asked.image_ids[0], size)
+        heading=f"Similar to {product.name}",
+        details=f"{price_text(product.price, product.currency)}, {product.category}, {product.location}",
+        products=recommender.similar_to_product(product_id, k, filters),
+        query_photo=lambda size: recommender.photos.jpeg(product.image_ids[0], size),
     )
 
 
-def _completed(recommender: "Recommender", what: str) -> str:
-    """A product's id, of which the beginning is enough. Raises MarketplaceError if it says too little, or nothing."""
-    from marketplace.serving.answers import nearest_ids
+def _complete_id(recommender: "Recommender", query: str) -> str:
+    """Return the id that a query, or its beginning, means. Raises MarketplaceError if there is none, or several."""
+    from marketplace.serving.answers import format_suggestions
 
-    if what in recommender.ids:
-        return what
-    known = recommender.ids.beginning_with(what)
-    if len(known) == 1:
-        return known[0]
-    if known:
-        some = ", ".join(known[:3])
-        raise MarketplaceError(f"{len(known)} products have an id that begins with {what!r}: {some}, …")
-    raise MarketplaceError(
-        f"{what!r} is neither a product's id nor a file.{nearest_ids(recommender.ids.nearest(what))}"
-    )
+    matches = recommender.ids.matching(query)
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        examples = ", ".join(matches[:3])
+        raise MarketplaceError(f"{len(matches)} products have an id that begins with {query!r}: {examples}, …")
+    suggestions = format_suggestions(recommender.ids.suggest(query))
+    raise MarketplaceError(f"{query!r} is neither a product's id nor a file.{suggestions}")
+
+
+def _write_page(recommender: "Recommender", path: Path, answer: _Answer) -> None:
+    from marketplace.reports.pages import CARD_PIXELS
+    from marketplace.serving.similar_page import write_similar
+
+    photos = [recommender.photos.jpeg(similar.product.image_ids[0], CARD_PIXELS) for similar in answer.products]
+    query_photo = answer.query_photo(CARD_PIXELS) if answer.query_photo else None
+    write_similar(path, answer.heading, answer.details, query_photo, answer.products, photos)
+    log.info("Wrote %s.", path)
 
 
 def _serve(options: argparse.Namespace) -> None:
@@ -140,21 +145,26 @@ def _feedback(options: argparse.Namespace) -> None:
     from marketplace.review.markdown import format_table
     from marketplace.review.recommendations import recommendations_of
     from marketplace.review.revisions import WORKSPACE, Revision
-    from marketplace.serving.feedback import FEEDBACK, Feedback, agreement
+    from marketplace.serving.feedback import FEEDBACK, Feedback, measure_agreement
 
     root = project_root()
     thumbs = Feedback(root / FEEDBACK).thumbs()
     if not thumbs:
-        raise MarketplaceError("nobody has given a thumb yet: `marketplace serve` has them below recommendations.")
+        raise MarketplaceError("no ratings yet: rate recommendations in `marketplace serve`.")
     rows = []
-    for name in filter(None, (options.base, WORKSPACE)):
+    for name in [options.base, WORKSPACE] if options.base else [WORKSPACE]:
         revision = Revision.of(root, name)
-        similar = recommendations_of(revision)
-        if similar is None:
-            raise MarketplaceError(f"{name}'s recommendations are not here: `dvc fetch recommend` gets them there.")
-        found = agreement(thumbs, similar)
-        up, down = f"{found.good_kept} of {found.good}", f"{found.bad_gone} of {found.bad}"
-        rows.append([revision.label, up, down, f"{found.share:.3f}"])
+        recommended = recommendations_of(revision)
+        if recommended is None:
+            raise MarketplaceError(f"{name}'s recommendations are not here: `dvc fetch recommend` downloads them.")
+        agreement = measure_agreement(thumbs, recommended)
+        row = [
+            revision.label,
+            f"{agreement.thumbs_up_listed} of {agreement.thumbs_up}",
+            f"{agreement.thumbs_down_not_listed} of {agreement.thumbs_down}",
+            f"{agreement.share:.3f}",
+        ]
+        rows.append(row)
     columns = ["revision", "thumbs up recommended:", "thumbs down not recommended:", "agreement:"]
     sys.stdout.write(format_table(columns, rows) + "\n")
 
@@ -162,12 +172,12 @@ def _feedback(options: argparse.Namespace) -> None:
 def _export(options: argparse.Namespace) -> None:
     from marketplace.recommendation.catalogue import read_catalogue
     from marketplace.recommendation.fingerprints import RECOMMENDATIONS, check_fingerprints, origin_of
-    from marketplace.serving import qdrant
+    from marketplace.serving.qdrant import URL_VARIABLE, collection_name, connect
+    from marketplace.serving.qdrant_export import export
 
     root = project_root()
     origin = origin_of(root / RECOMMENDATIONS)
     check_fingerprints(root, origin.made_with)
-    client = qdrant.connect(options.url)
-    collection = qdrant.collection_of(origin.made_with)
-    qdrant.export(client, options.url, read_catalogue(root), origin.words, collection)
-    log.info("Set $%s to %s, and `marketplace serve` answers from there.", qdrant.URL, options.url)
+    client = connect(options.url)
+    export(client, options.url, read_catalogue(root), origin.words, collection_name(origin.made_with))
+    log.info("With %s=%s, `marketplace serve` uses it.", URL_VARIABLE, options.url)

@@ -1,14 +1,15 @@
-"""Thumbs up and down on recommendations: kept in a local SQLite file, and compared with what is recommended."""
+"""Thumbs up and down on recommendations, in a local SQLite file, and how far recommendations agree with them."""
 
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 from marketplace.common.errors import MarketplaceError
 
 FEEDBACK = "feedback.sqlite"  # in the repository's root; Git ignores it
+LOCK_SECONDS = 10.0  # to wait for another process that writes
 _TABLE = """
 CREATE TABLE IF NOT EXISTS feedback (
     product_id TEXT NOT NULL,
@@ -18,61 +19,65 @@ CREATE TABLE IF NOT EXISTS feedback (
     PRIMARY KEY (product_id, similar_product_id)
 )
 """
-SECONDS = 10.0  # to wait for another program that writes
 
 
-class Thumb(NamedTuple):
-    """What somebody thinks of a recommendation."""
+@dataclass(frozen=True)
+class Thumb:
+    """A user's opinion of a recommendation."""
 
     product_id: str
     similar_product_id: str
     good: bool
 
 
-class Agreement(NamedTuple):
-    """How far a table of recommendations agrees with the thumbs about products that it has."""
+@dataclass(frozen=True)
+class Agreement:
+    """How far a table of recommendations agrees with thumbs; only thumbs on products in the table count."""
 
-    good: int  # thumbs up
-    good_kept: int  # … on what the table recommends
-    bad: int  # thumbs down
-    bad_gone: int  # … on what it does not recommend
+    thumbs_up: int
+    thumbs_up_listed: int  # thumbs up on products that the table recommends
+    thumbs_down: int
+    thumbs_down_not_listed: int  # thumbs down on products that the table does not recommend
 
     @property
     def share(self) -> float:
-        """The share of thumbs that the table agrees with; NaN without any."""
-        n = self.good + self.bad
-        return (self.good_kept + self.bad_gone) / n if n else float("nan")
+        """The share of thumbs that the table agrees with; NaN without thumbs."""
+        n = self.thumbs_up + self.thumbs_down
+        return (self.thumbs_up_listed + self.thumbs_down_not_listed) / n if n else float("nan")
 
 
 class Feedback:
-    """The thumbs in a file, which is created with the first of them."""
+    """The thumbs in a file, which is created with the first thumb."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
     def give(self, product_id: str, similar_product_id: str, good: bool | None) -> None:
-        """Keep a thumb; a later one on the same recommendation takes its place, and None takes it away."""
-        with self._opened() as connection:
+        """Store a thumb in place of an earlier one on the same recommendation; None removes it."""
+        with self._connect() as connection:
             if good is None:
-                where = "DELETE FROM feedback WHERE product_id = ? AND similar_product_id = ?"
-                connection.execute(where, (product_id, similar_product_id))
+                delete = "DELETE FROM feedback WHERE product_id = ? AND similar_product_id = ?"
+                connection.execute(delete, (product_id, similar_product_id))
             else:
                 insert = "INSERT OR REPLACE INTO feedback (product_id, similar_product_id, good) VALUES (?, ?, ?)"
                 connection.execute(insert, (product_id, similar_product_id, int(good)))
 
     def thumbs(self, product_id: str | None = None) -> list[Thumb]:
-        """All thumbs, or those on the recommendations for a product."""
+        """Return all thumbs, or only the thumbs on the recommendations for a product."""
         if not self._path.exists():
             return []
-        with self._opened() as connection:
+        with self._connect() as connection:
             select = "SELECT product_id, similar_product_id, good FROM feedback WHERE ? IS NULL OR product_id = ?"
             rows = connection.execute(f"{select} ORDER BY 1, 2", (product_id, product_id))
-            return [Thumb(product, similar, bool(good)) for product, similar, good in rows]
+            return [
+                Thumb(product_id=product, similar_product_id=similar_product, good=bool(good))
+                for product, similar_product, good in rows
+            ]
 
     @contextmanager
-    def _opened(self) -> Iterator[sqlite3.Connection]:
+    def _connect(self) -> Iterator[sqlite3.Connection]:
         try:
-            connection = sqlite3.connect(self._path, timeout=SECONDS)
+            connection = sqlite3.connect(self._path, timeout=LOCK_SECONDS)
             try:
                 with connection:  # a transaction
                     connection.execute(_TABLE)
@@ -80,17 +85,24 @@ class Feedback:
             finally:
                 connection.close()
         except sqlite3.Error as error:
-            raise MarketplaceError(f"{self._path} cannot be used ({error}): move it away to begin anew.") from None
+            raise MarketplaceError(f"{self._path} cannot be used ({error}): move it away to start a new one.") from None
 
 
-def agreement(thumbs: Sequence[Thumb], similar: Mapping[str, Sequence[str]]) -> Agreement:
-    """How far recommendations agree with thumbs. `similar` has the recommended products of every product."""
-    known = [thumb for thumb in thumbs if thumb.product_id in similar]
-    listed = [thumb.similar_product_id in similar[thumb.product_id] for thumb in known]
-    pairs = list(zip(known, listed, strict=True))
+def measure_agreement(thumbs: Sequence[Thumb], recommended: Mapping[str, Sequence[str]]) -> Agreement:
+    """Measure how far recommendations agree with thumbs. `recommended` has the recommended ids for each product id."""
+    up_listed: list[bool] = []
+    down_listed: list[bool] = []
+    for thumb in thumbs:
+        if thumb.product_id not in recommended:
+            continue
+        listed = thumb.similar_product_id in recommended[thumb.product_id]
+        if thumb.good:
+            up_listed.append(listed)
+        else:
+            down_listed.append(listed)
     return Agreement(
-        good=sum(thumb.good for thumb in known),
-        good_kept=sum(thumb.good and there for thumb, there in pairs),
-        bad=sum(not thumb.good for thumb in known),
-        bad_gone=sum(not thumb.good and not there for thumb, there in pairs),
+        thumbs_up=len(up_listed),
+        thumbs_up_listed=sum(up_listed),
+        thumbs_down=len(down_listed),
+        thumbs_down_not_listed=len(down_listed) - sum(down_listed),
     )

@@ -1,6 +1,6 @@
-"""What stands between a stranger's request and the application: ASGI middleware.
+"""ASGI middleware that checks requests before they reach the application, and completes its answers.
 
-See https://asgi.readthedocs.io/en/latest/specs/www.html for what a middleware is called with.
+https://asgi.readthedocs.io/en/latest/specs/www.html describes the arguments of a middleware.
 """
 
 import asyncio
@@ -11,17 +11,17 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 HEADERS = {
-    # Nothing is loaded from elsewhere, and no script but our own runs, whatever a product's text contains.
+    # Nothing is loaded from other hosts and only our own scripts run, whatever a product's text contains.
     "Content-Security-Policy": "default-src 'self'; img-src 'self' blob: data:; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
 }
 STALL_SECONDS = 15.0  # without a byte of the body
-BODY_SECONDS = 60.0  # for all of it
+BODY_SECONDS = 60.0  # for the whole body
 
 
 class SafeHeaders:
-    """Adds to every answer what keeps a browser from running or loading anything foreign."""
+    """Adds headers to each answer that keep a browser from running or loading anything foreign."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -40,7 +40,7 @@ class SafeHeaders:
 class ForwardedPrefix:
     """Adopts the prefix that a proxy serves the application under, from X-Forwarded-Prefix.
 
-    The page works under any prefix by itself, since its addresses are relative.
+    OpenAPI and redirects need it. The page does not: its addresses are relative.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -56,7 +56,7 @@ class ForwardedPrefix:
 
 
 class EncodedPaths:
-    """Routes by the path as it was sent: decoded, the id `a/similar` could not be told from a question about `a`."""
+    """Routes by the path as it was sent. Once decoded, the id `a/similar` would look like a question about `a`."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -69,7 +69,7 @@ class EncodedPaths:
 
 
 class HeadAsGet:
-    """Answers HEAD as GET, without the body."""
+    """Answers HEAD like GET, without the body."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -86,70 +86,73 @@ class HeadAsGet:
         await self._app({**scope, "method": "GET"}, receive, send_without_body)
 
 
-class BoundedBodies:
-    """Gives up on a body that is too large or does not come, whatever its headers announce.
+class LimitedBodies:
+    """Rejects a body that is too large or does not arrive, whatever its headers announce.
 
-    A half-sent upload would hold its connection, and a shutdown, for ever.
+    Otherwise an unfinished upload would hold its connection, and a shutdown, forever.
     """
 
-    def __init__(self, app: ASGIApp, most_bytes: int) -> None:
-        self._app, self._most_bytes = app, most_bytes
+    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
+        self._app = app
+        self._max_bytes = max_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request: 413 or 408 in place of the application, which is told that the client has gone."""
+        """Answer a request: 413 or 408 in place of the application, for which the client has then disconnected."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         announced = Headers(scope=scope).get("content-length", "0")
-        if not announced.isdecimal() or int(announced) > self._most_bytes:
-            await _refusal(413, too_large(self._most_bytes))(scope, receive, send)
+        if not announced.isdecimal() or int(announced) > self._max_bytes:
+            await _reject(413, too_large_text(self._max_bytes))(scope, receive, send)
             return
-        body = _Body(receive, self._most_bytes)
+        body = _Body(receive, self._max_bytes)
 
-        async def send_unless_given_up(message: Message) -> None:
-            if body.given_up is None:
+        async def send_unless_rejected(message: Message) -> None:
+            if body.rejection is None:
                 await send(message)
 
         try:
-            await self._app(scope, body.receive, send_unless_given_up)
+            await self._app(scope, body.receive, send_unless_rejected)
         except Exception:
-            if body.given_up is None:
+            if body.rejection is None:
                 raise
-        if body.given_up is not None:
-            await _refusal(*body.given_up)(scope, receive, send)
+        if body.rejection is not None:
+            await body.rejection(scope, receive, send)
 
 
-def _refusal(status: int, detail: str) -> JSONResponse:
+def _reject(status: int, detail: str) -> JSONResponse:
     return JSONResponse({"detail": detail}, status, {"Connection": "close"})
 
 
 class _Body:
     """A request's body as it arrives."""
 
-    def __init__(self, receive: Receive, most_bytes: int) -> None:
-        self._receive, self._most_bytes = receive, most_bytes
+    def __init__(self, receive: Receive, max_bytes: int) -> None:
+        self._receive = receive
+        self._max_bytes = max_bytes
         self._deadline = time.monotonic() + BODY_SECONDS
-        self._received, self._complete = 0, False
-        self.given_up: tuple[int, str] | None = None  # status and detail
+        self._n_bytes = 0
+        self._complete = False
+        self.rejection: JSONResponse | None = None  # the answer, once the body is given up
 
     async def receive(self) -> Message:
-        """The next part; that the client has gone if there is no use in waiting for it."""
-        if self._complete:  # what is waited for now is the end of the connection
+        """Receive the next part, or a disconnection once the body is given up."""
+        if self._complete:  # the next message is the end of the connection, whenever it comes
             return await self._receive()
-        patience = min(STALL_SECONDS, self._deadline - time.monotonic())
+        seconds = min(STALL_SECONDS, self._deadline - time.monotonic())
         try:
-            message = await asyncio.wait_for(self._receive(), max(0.01, patience))
+            message = await asyncio.wait_for(self._receive(), max(0.01, seconds))
         except TimeoutError:
-            self.given_up = 408, "the rest of the photo did not come"
+            self.rejection = _reject(408, "the rest of the photo did not arrive")
             return {"type": "http.disconnect"}
-        self._received += len(message.get("body", b""))
-        if self._received > self._most_bytes:
-            self.given_up = 413, too_large(self._most_bytes)
+        self._n_bytes += len(message.get("body", b""))
+        if self._n_bytes > self._max_bytes:
+            self.rejection = _reject(413, too_large_text(self._max_bytes))
             return {"type": "http.disconnect"}
         self._complete = not message.get("more_body", False)
         return message
 
 
-def too_large(most_bytes: int) -> str:
-    """What is said to a client that sends more."""
-    return f"a photo of at most {most_bytes // 2**20} MiB, please"
+def too_large_text(max_bytes: int) -> str:
+    """Return the message for a body that is too large."""
+    return f"the photo may have at most {max_bytes // 2**20} MiB"

@@ -1,4 +1,4 @@
-"""The models and indexes that answer questions: each is read once, when a question first needs it."""
+"""The models and indexes that answer questions. Each is read once, when the first question needs it."""
 
 import threading
 from collections.abc import Callable
@@ -9,63 +9,62 @@ import numpy as np
 
 from marketplace.recommendation.fingerprints import IMAGE_MODEL, TEXT_MODEL, check_fingerprints
 
-ImageModel = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray, np.ndarray]]
-TextModel = Callable[[list[str]], np.ndarray]
+EmbedImages = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray, np.ndarray]]
+EmbedTexts = Callable[[list[str]], np.ndarray]
 
 
 class Models:
     """The models and indexes of a pipeline that has run in `root`.
 
-    Threads wait for each other here: two must not import the same large libraries at once. Each raises
-    MarketplaceError if it is missing, or is not the one that the fingerprints were taken of.
+    One thread at a time reads a model: two must not import the same large library at once. Reading raises
+    MarketplaceError if a file is missing or differs from its fingerprint.
     """
 
     def __init__(self, root: Path, fingerprints: dict[str, str]) -> None:
-        self._root, self._fingerprints = root, fingerprints
+        self._root = root
+        self._fingerprints = fingerprints
         self._lock = threading.RLock()
-        self._read: dict[str, Any] = {}
+        self._cache: dict[str, Any] = {}
 
     def check(self) -> None:
-        """Raise MarketplaceError if a model is missing, or is not the right one."""
+        """Raise MarketplaceError if a model is missing or differs from its fingerprint."""
         check_fingerprints(self._root, self._fingerprints, [IMAGE_MODEL, TEXT_MODEL])
 
     @property
-    def image(self) -> ImageModel:
-        """From squares to the arrays of `embedding.image_model.ImageVectors`."""
+    def image(self) -> EmbedImages:
+        """The image model: from squares to the arrays of `embedding.image_model.ImageVectors`."""
 
-        def read(path: Path) -> ImageModel:
+        def read(path: Path) -> EmbedImages:
             from marketplace.embedding.onnx import load_onnx
 
             return load_onnx(path, self._fingerprints[IMAGE_MODEL])
 
-        model: ImageModel = self._once(IMAGE_MODEL, read)
-        return model
+        return self._read_once(IMAGE_MODEL, read)
 
     @property
-    def text(self) -> TextModel:
-        """From texts to vectors."""
+    def text(self) -> EmbedTexts:
+        """The text model: from n texts to vectors `(n, t) float32`."""
 
-        def read(path: Path) -> TextModel:
-            from marketplace.embedding import text_model
+        def read(path: Path) -> EmbedTexts:
+            from marketplace.embedding.text_model import TextModel
 
-            return text_model.TextModel(path, self._fingerprints[TEXT_MODEL])
+            return TextModel(path, self._fingerprints[TEXT_MODEL])
 
-        model: TextModel = self._once(TEXT_MODEL, read)
-        return model
+        return self._read_once(TEXT_MODEL, read)
 
     def index(self, name: str) -> Any:
-        """An index by its file's name."""
+        """Return a FAISS index by the name of its file."""
 
         def read(path: Path) -> Any:
             from marketplace.recommendation.index import read_index
 
             return read_index(path)
 
-        return self._once(name, read)
+        return self._read_once(name, read)
 
-    def _once(self, name: str, read: Callable[[Path], Any]) -> Any:
+    def _read_once(self, name: str, read: Callable[[Path], Any]) -> Any:
         with self._lock:
-            if name not in self._read:
+            if name not in self._cache:
                 check_fingerprints(self._root, self._fingerprints, [name])
-                self._read[name] = read(self._root / name)
-            return self._read[name]
+                self._cache[name] = read(self._root / name)
+            return self._cache[name]

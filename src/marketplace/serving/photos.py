@@ -1,4 +1,4 @@
-"""The photos that the page shows: the sellers' own, in a few sizes, made when they are first asked for."""
+"""The photos on the page: the sellers' own, in a few sizes, each rendered when it is first requested."""
 
 import logging
 from functools import lru_cache
@@ -16,52 +16,58 @@ from marketplace.raw.tables import tidy_id
 log = logging.getLogger(__name__)
 
 SIZES = (160, 320, 640, 1280)  # pixels of the longer side
-KEPT = 2_000  # JPEGs in memory: about 40 MB
+CACHED_JPEGS = 2_000  # in memory: about 40 MB
 
 
-class Photos:
-    """Photos of the catalogue as JPEGs.
+class CataloguePhotos:
+    """The photos of the catalogue as JPEGs.
 
-    Where the dump is not on this machine, the squares that the network sees are shown instead, white margins included.
+    `table` is the training data, `originals` the folder of the dump's shards. Where that is not on this machine, the
+    photos are the network's `squares` instead, white margins included.
     """
 
-    def __init__(self, root: Path, table: pd.DataFrame) -> None:
+    def __init__(self, table: pd.DataFrame, originals: Path, squares: ShardedArray) -> None:
         self._sha256 = table["sha256"].to_numpy()
-        self._places = list(zip(table["shard"].tolist(), table["file"], strict=True))
-        self._squares = ShardedArray(root / "data/resized/full")
+        self._shards = table["shard"].tolist()
+        self._files = table["file"].tolist()
         self._row_of = {image_id: row for row, image_id in enumerate(table["image_id"])}
+        self._squares = squares
         self._originals: StoredPhotos | None = None
         try:
-            self._originals = StoredPhotos(root / "data/raw/images")
+            self._originals = StoredPhotos(originals)
         except MarketplaceError as error:
-            log.warning("photos are shown as small as the network sees them: %s", error)
-        self._jpeg = lru_cache(maxsize=KEPT)(self._made)
+            log.warning("photos are shown only as large as the network sees them: %s", error)
+        self._render_once = lru_cache(maxsize=CACHED_JPEGS)(self._render)
 
     def tag(self, image_id: str, size: int) -> str:
-        """The HTTP entity tag of a photo at a size: no other has it. Raises KeyError for an unknown id."""
+        """Return the HTTP entity tag of a photo at a size, which is unique to it. Raises KeyError for an unknown id."""
+        sha256 = self._sha256[self._row_of[tidy_id(image_id)]]
         source = "o" if self._originals is not None else f"{self._squares.shape[1]}"
-        return f'"{self._sha256[self._row_of[tidy_id(image_id)]][:32]}-{source}-{_size(size)}"'
+        return f'"{sha256[:32]}-{source}-{_round_up(size)}"'
 
     def jpeg(self, image_id: str, size: int) -> bytes:
-        """A photo as a JPEG, its longer side the next of SIZES from `size` on, or its own if that is smaller.
+        """Return a photo as a JPEG.
 
-        Raises KeyError for an unknown id.
+        Its longer side has the next of SIZES from `size` up, or its original size if that is smaller. Raises KeyError
+        for an unknown id.
         """
-        return self._jpeg(self._row_of[tidy_id(image_id)], _size(size))
+        return self._render_once(self._row_of[tidy_id(image_id)], _round_up(size))
 
-    def _made(self, row: int, size: int) -> bytes:
+    def _render(self, row: int, size: int) -> bytes:
         return thumbnail(self._pixels(row, size), size)
 
     def _pixels(self, row: int, size: int) -> np.ndarray:
         if self._originals is not None:
             try:
-                return decode_array(self._originals.read(*self._places[row]), min_side=size)
+                content = self._originals.read(self._shards[row], self._files[row])
+                return decode_array(content, min_side=size)
             except (KeyError, MarketplaceError, UnreadableImageError):
-                pass  # the dump is another one by now, or damaged
-        square: np.ndarray = self._squares[row].copy()
-        self._squares.release_pages()  # or the whole catalogue's photos would count as this process's memory
+                pass  # the dump has changed since, or is damaged
+        square = self._squares[row].copy()
+        self._squares.release_pages()  # or the photos of the whole catalogue would count as this process's memory
         return square
 
 
-def _size(wanted: int) -> int:
-    return next((size for size in SIZES if size >= wanted), SIZES[-1])
+def _round_up(size: int) -> int:
+    """Return the smallest of SIZES that is at least `size`, or the largest."""
+    return next((option for option in SIZES if option >= size), SIZES[-1])

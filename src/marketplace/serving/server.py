@@ -11,8 +11,8 @@ from threadpoolctl import threadpool_limits
 
 from marketplace.common.errors import MarketplaceError, first_line
 from marketplace.inference.memory import return_freed_memory
-from marketplace.serving.api import application
-from marketplace.serving.comparison import Comparison
+from marketplace.serving.application import create_application
+from marketplace.serving.comparison import RevisionComparison
 from marketplace.serving.recommender import Recommender
 
 log = logging.getLogger(__name__)
@@ -36,10 +36,10 @@ def serve(root: Path, host: str, port: int, compare: str | None = None) -> None:
         threadpool_limits(1)
         # The catalogue can be browsed meanwhile; questions about words or a photo wait for about a second.
         threading.Thread(target=_load_models, args=[recommender]).start()
-        comparison = Comparison.of(root, compare) if compare else None
+        comparison = RevisionComparison.read(root, compare) if compare else None
         hosts = LOCAL_HOSTS if host in LOCAL_HOSTS else ("*",)
         config = uvicorn.Config(
-            application(recommender, hosts, comparison),
+            create_application(recommender, hosts, comparison),
             log_level="info",
             http="h11",  # which the limit on headers is for
             limit_concurrency=MAX_CONCURRENCY,

@@ -1,46 +1,46 @@
-"""Answers in the terminal: a table as wide as there is room for, or JSON."""
+"""Answers in the terminal: a table that adapts to its width, or JSON."""
 
 import dataclasses
 import json
 import sys
 from collections.abc import Callable, Sequence
 
-from rich.console import Console
 from rich.table import Table
 
-from marketplace.recommendation.products import price_text
+from marketplace.common.console import table_console
+from marketplace.recommendation.products import price_text, shared_label
 from marketplace.serving.answers import SimilarProduct
 
-WIDTH_OF_A_PIPE = 240  # nothing is cut there
-ROOMY, MEDIUM = 140, 100  # characters: from there on, whole ids and categories; and locations
+WIDE = 140  # columns, from which on ids and categories are shown in full
+MEDIUM = 100  # columns, from which on locations are shown
 
 
-def print_json(found: Sequence[SimilarProduct]) -> None:
-    """Print what was found as the API gives it: a list of objects, prices as texts."""
-    rows = [dataclasses.asdict(similar) for similar in found]
+def print_json(products: Sequence[SimilarProduct]) -> None:
+    """Print similar products like the API: a list of objects, prices as texts."""
+    rows = [dataclasses.asdict(similar) for similar in products]
     sys.stdout.write(json.dumps(rows, ensure_ascii=False, indent=2, default=str) + "\n")
 
 
-def print_table(heading: str, details: str, found: Sequence[SimilarProduct], short_id: Callable[[str], str]) -> None:
-    """Print what was found; in a narrow terminal without locations, and with the beginnings of ids."""
-    console = Console(markup=False, highlight=False)
-    if not console.is_terminal:
-        console.width = WIDTH_OF_A_PIPE
-    roomy, medium = console.width >= ROOMY, console.width >= MEDIUM
+def print_table(
+    heading: str, details: str, products: Sequence[SimilarProduct], shorten_id: Callable[[str], str]
+) -> None:
+    """Print similar products; a narrow terminal shows no locations, and shortened ids."""
+    console = table_console()
+    wide = console.width >= WIDE
+    medium = console.width >= MEDIUM
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("", "score", "price"):
         table.add_column(column, justify="right", no_wrap=True)
     for column in ("name", "category", *(["location"] if medium else [])):
         table.add_column(column, no_wrap=True, overflow="ellipsis")
-    ids = [similar.product.product_id if roomy else short_id(similar.product.product_id) for similar in found]
+    ids = [similar.product.product_id if wide else shorten_id(similar.product.product_id) for similar in products]
     table.add_column("id", no_wrap=True, min_width=max(map(len, ids), default=0))
-    for similar, product_id in zip(found, ids, strict=True):
+    for similar, product_id in zip(products, ids, strict=True):
         product = similar.product
-        shared = " same photo" if similar.same_photo else " same title" if similar.same_text else ""
-        category = product.category if roomy else product.category.rpartition(" / ")[2]
-        place = [product.location] if medium else []
+        score = f"{similar.score:.3f} {shared_label(similar.same_photo, similar.same_text)}".rstrip()
         price = price_text(product.price, product.currency)
-        score = f"{similar.score:.3f}{shared}"
-        table.add_row(str(similar.rank), score, price, product.name, category, *place, product_id)
+        category = product.category if wide else product.category.rpartition(" / ")[2]
+        location = [product.location] if medium else []
+        table.add_row(str(similar.rank), score, price, product.name, category, *location, product_id)
     console.print(f"{heading}\n{details}".strip() + "\n")
-    console.print(table if found else "Nothing in the catalogue passes these filters.")
+    console.print(table if products else "No products pass these filters.")

@@ -1,0 +1,119 @@
+"""The web application: the page, its API, and the middleware around both."""
+
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI, HTTPException, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import FileResponse, JSONResponse
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+from marketplace.common.errors import MarketplaceError, UnavailableError
+from marketplace.recommendation.filters import CONDITIONS, KIND_OF
+from marketplace.serving.answers import UnknownProductError
+from marketplace.serving.api import MAX_UPLOAD_BYTES, add_routes, problem_responses
+from marketplace.serving.comparison import RevisionComparison
+from marketplace.serving.guards import EncodedPaths, ForwardedPrefix, HeadAsGet, LimitedBodies, SafeHeaders
+from marketplace.serving.recommender import Recommender
+
+WEB = Path(__file__).parent / "web"
+SCRIPT = "text/javascript"
+ASSETS = {
+    "api.js": SCRIPT,
+    "app.js": SCRIPT,
+    "filters.js": SCRIPT,
+    "map.js": SCRIPT,
+    "view.js": SCRIPT,
+    "style.css": "text/css",
+    "icon.svg": "image/svg+xml",
+}
+
+
+def create_application(
+    recommender: Recommender, hosts: Sequence[str] = ("*",), comparison: RevisionComparison | None = None
+) -> FastAPI:
+    """Create the web application over a finished pipeline.
+
+    It answers only to the names `hosts`. Otherwise a foreign page could reach it under a name of its own that resolves
+    to this machine. With a `comparison`, it also shows the recommendations of another revision.
+    """
+    responses = problem_responses(400, 405, 408, 413, 422)
+    app = FastAPI(title="Similar products", docs_url=None, redoc_url=None, responses=responses)
+    # The last one is outermost.
+    app.add_middleware(GZipMiddleware, minimum_size=1024)
+    app.add_middleware(EncodedPaths)
+    app.add_middleware(ForwardedPrefix)
+    app.add_middleware(HeadAsGet)
+    app.add_middleware(LimitedBodies, max_bytes=MAX_UPLOAD_BYTES)
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts))
+    app.add_middleware(SafeHeaders)
+    _add_error_handlers(app)
+    _add_page(app)
+    add_routes(app, recommender, comparison)
+    _describe_parameters(app.openapi()["paths"])
+    return app
+
+
+@cache
+def bundle_vega() -> str:
+    """Return a script with Vega-Lite and everything it needs, which draws the map. This takes two seconds."""
+    import vl_convert
+
+    return vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
+
+
+def _add_error_handlers(app: FastAPI) -> None:
+    @app.exception_handler(UnknownProductError)
+    def handle_unknown_product(_: Request, error: UnknownProductError) -> JSONResponse:
+        return JSONResponse({"detail": str(error), "nearest": error.nearest}, status_code=404)
+
+    @app.exception_handler(UnavailableError)
+    def handle_unavailable(_: Request, error: UnavailableError) -> JSONResponse:
+        return JSONResponse({"detail": str(error)}, status_code=503, headers={"Retry-After": "5"})
+
+    @app.exception_handler(MarketplaceError)
+    def handle_mistake(_: Request, error: MarketplaceError) -> JSONResponse:
+        return JSONResponse({"detail": str(error)}, status_code=422)
+
+    @app.exception_handler(RequestValidationError)
+    def handle_invalid_parameters(_: Request, error: RequestValidationError) -> JSONResponse:
+        return JSONResponse({"detail": " ".join(map(describe_problem, error.errors()))}, status_code=422)
+
+
+def describe_problem(problem: dict[str, Any]) -> str:
+    """Describe a problem that pydantic found with a parameter, in a sentence."""
+    name = problem["loc"][-1]
+    if KIND_OF.get(name) == "amount":
+        return f"{CONDITIONS[name].label}: enter an amount such as 12.50."
+    return f"{name}: {problem['msg']}."
+
+
+def _add_page(app: FastAPI) -> None:
+    @app.get("/", include_in_schema=False)
+    def page() -> FileResponse:
+        return FileResponse(WEB / "index.html")
+
+    @app.get("/assets/vega.js", include_in_schema=False)
+    def vega() -> Response:
+        return Response(bundle_vega(), media_type=SCRIPT, headers={"Cache-Control": "max-age=86400"})
+
+    @app.get("/assets/{name}", include_in_schema=False)
+    def asset(name: str) -> FileResponse:
+        if name not in ASSETS:
+            raise HTTPException(404, "there is no such file")
+        return FileResponse(WEB / name, media_type=ASSETS[name])
+
+
+def _describe_parameters(paths: dict[str, dict[str, Any]]) -> None:
+    """Complete the OpenAPI document: explain the filters, and allow no null, which an address cannot contain."""
+    operations = [operation for path in paths.values() for operation in path.values()]
+    for parameter in [parameter for operation in operations for parameter in operation.get("parameters", [])]:
+        if parameter["name"] in CONDITIONS:
+            parameter["description"] = CONDITIONS[parameter["name"]].help
+        options = parameter["schema"].get("anyOf")
+        if options:
+            (schema,) = [option for option in options if option != {"type": "null"}]
+            parameter["schema"] = {"title": parameter["schema"]["title"], **schema}
