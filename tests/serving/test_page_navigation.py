@@ -35,14 +35,14 @@ def test_back_keeps_your_place(page: Page, table: pd.DataFrame) -> None:
     scrolled = page.evaluate("scrollY")
     assert scrolled > 500
     page.locator("#results a").nth(60).click()
-    expect(page.locator("#asked")).to_be_visible()
+    expect(page.locator("#query")).to_be_visible()
     assert page.evaluate("scrollY") == 0
     page.go_back()
-    expect(page.locator("#asked")).to_be_hidden()
+    expect(page.locator("#query")).to_be_hidden()
     assert ids(page) == before
     assert page.evaluate("scrollY") == pytest.approx(scrolled, abs=2)
     page.go_forward()
-    expect(page.locator("#asked")).to_be_visible()
+    expect(page.locator("#query")).to_be_visible()
 
 
 def test_typing_makes_one_entry_in_the_history(page: Page) -> None:
@@ -59,15 +59,15 @@ def test_typing_makes_one_entry_in_the_history(page: Page) -> None:
 
 def test_a_question_about_a_photo_survives_back_but_not_a_reload(page: Page, photo: Path) -> None:
     page.locator("#photo").set_input_files(photo)
-    expect(page.locator("#asked h2")).to_have_text("Your photo")
+    expect(page.locator("#query h2")).to_have_text("Your photo")
     found = ids(page)
     page.locator("#results a").first.click()
-    expect(page.locator("#asked h2")).not_to_have_text("Your photo")
+    expect(page.locator("#query h2")).not_to_have_text("Your photo")
     page.go_back()
-    expect(page.locator("#asked h2")).to_have_text("Your photo")
+    expect(page.locator("#query h2")).to_have_text("Your photo")
     assert ids(page) == found
     page.reload()
-    expect(page.locator("#asked")).to_contain_text("Choose the photo again")
+    expect(page.locator("#query")).to_contain_text("Choose a photo")
     expect(page.locator("#results li")).to_have_count(0)
 
 
@@ -76,7 +76,7 @@ def test_escape_goes_back_to_where_one_came_from(page: Page, url: str) -> None:
     expect(page.locator("#heading")).to_have_text("“red”")
     found = ids(page)
     page.locator("#results a").first.click()
-    expect(page.locator("#asked")).to_be_visible()
+    expect(page.locator("#query")).to_be_visible()
     page.keyboard.press("Escape")
     expect(page.locator("#heading")).to_have_text("“red”")
     assert ids(page) == found
@@ -104,14 +104,14 @@ def test_a_price_that_is_none_is_explained(page: Page) -> None:
 
 def test_every_recommendation_says_why(page: Page) -> None:
     page.locator("#results a").first.click()
-    asked = page.locator("#asked h2").inner_text()
+    asked = page.locator("#query h2").inner_text()
     page.get_by_role("button", name=re.compile("Why this?")).first.click()
     dialog = page.get_by_role("dialog", name="Why this?")
     expect(dialog).to_be_visible()
     expect(dialog.locator("figcaption").first).to_have_text(asked)
     expect(dialog.locator("img")).to_have_count(2)
     expect(dialog).to_contain_text("Words in common")
-    warm = dialog.get_by_label("Warm where the photos are alike")
+    warm = dialog.get_by_label("Highlight what the photos share")
     expect(warm).to_be_checked()
     expect(dialog.locator("canvas")).to_have_count(2)
     assert max(max(dialog.locator("canvas").nth(n).evaluate(ALPHA)) for n in (0, 1)) == 190
@@ -145,7 +145,7 @@ def test_the_map_has_a_dot_for_each_product_and_leads_to_it(
     assert page.locator("#hovered span").inner_text() in names
     page.mouse.down()
     page.mouse.up()
-    expect(page.locator("#asked")).to_be_visible()
+    expect(page.locator("#query")).to_be_visible()
     expect(page.locator("#map")).to_be_hidden()
     page.go_back()
     expect(canvas).to_be_visible()
@@ -245,14 +245,14 @@ def test_assistive_technology_stumbles_over_nothing(
         assert violations(page, axe) == []
         page.get_by_role("button", name="Show products").click()
     page.locator("#results a").first.click()
-    expect(page.locator("#asked")).to_be_visible()
+    expect(page.locator("#query")).to_be_visible()
     assert violations(page, axe) == []
     page.get_by_role("button", name=re.compile("Why this?")).first.click()
     expect(page.get_by_role("dialog", name="Why this?")).to_be_visible()
     assert violations(page, axe) == []
     page.keyboard.press("Escape")
     page.locator("#photo").set_input_files(photo)
-    expect(page.locator("#asked h2")).to_have_text("Your photo")
+    expect(page.locator("#query h2")).to_have_text("Your photo")
     assert violations(page, axe) == []
     page.goto(f"{url}/?view=map")
     expect(page.locator("#map canvas")).to_be_visible()

@@ -1,13 +1,13 @@
-// Questions to the server.
+// Requests to the server.
 
 export async function ask(path, query = {}, options = {}) {
-  const filled = Object.entries(query).filter(([, value]) => value !== "" && value != null);
-  const response = await fetch(`${path}?${new URLSearchParams(filled)}`, options).catch(() => {
-    throw new Error("The server does not answer. Is it still running?");
+  const parameters = Object.entries(query).filter(([, value]) => value !== "" && value != null);
+  const response = await fetch(`${path}?${new URLSearchParams(parameters)}`, options).catch(() => {
+    throw new Error("The server does not answer. Check that it is running.");
   });
   const answer = await response.json().catch(() => ({}));
   if (response.ok) return answer;
-  throw new Error(answer.detail || `The server answered ${response.status}.`);
+  throw new Error(answer.detail || `The server answered with an error (${response.status}).`);
 }
 
 export async function tell(path, body) {

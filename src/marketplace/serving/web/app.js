@@ -1,4 +1,4 @@
-// The page shows what the address bar says: `?product=ID` a product and what is similar to it, `?photo=NAME` what is
+// The address decides what the page shows: with `?product=ID`, a product and similar ones; with `?photo=NAME`, products
 // similar to a photo, which does not fit in an address and is kept here; otherwise the catalogue, by words and filters.
 import { ask, productPath, tell } from "./api.js";
 import * as filters from "./filters.js";
@@ -8,9 +8,9 @@ import {
   showCompared,
   showHeat,
   showLostPhoto,
-  showPhotoAsked,
+  showPhoto,
   showProblem,
-  showProductAsked,
+  showProduct,
   showSimilar,
   showWhy,
 } from "./view.js";
@@ -18,17 +18,17 @@ import {
 const PAGE = 48; // products
 const SIMILAR = 24;
 const MOST_SIMILAR = 96;
-const VIEWS = 30; // that Back shows again as they were
+const VIEWS = 30; // that Back restores
 const form = $("search");
 const photos = new Map(); // history key -> the file that was dropped, chosen or pasted
-const views = new Map(); // history key -> what was shown, to be shown again by Back
-let run = 0; // if answers arrive out of order, only the one to the latest question is shown
-let similar = SIMILAR; // how many are asked for
+const views = new Map(); // history key -> what was shown, for Back
+let run = 0; // if answers arrive out of order, only the answer to the latest question is shown
+let similar = SIMILAR; // the number to request
 let lastKey = Date.now();
 const newKey = () => String(++lastKey);
 let key = newKey(); // of the history entry that is shown
 let comparing = false; // with what another revision recommended
-let typed = null; // the history entry that typing made: more typing changes it
+let typed = null; // the history entry that typing added: more typing replaces it
 history.scrollRestoration = "manual";
 history.replaceState({ key, first: true }, "");
 
@@ -43,28 +43,28 @@ async function catalogue(offset) {
 
 async function product(id) {
   const path = productPath(id);
-  const questions = [ask(path), ask(`${path}/similar`, { k: similar, ...withoutOrder() }), ask(`${path}/feedback`)];
-  if (comparing) questions.push(ask(`${path}/compared`));
-  const [asked, found, thumbs, lists] = await Promise.all(questions);
+  const requests = [ask(path), ask(`${path}/similar`, { k: similar, ...withoutOrder() }), ask(`${path}/feedback`)];
+  if (comparing) requests.push(ask(`${path}/compared`));
+  const [shown, ranked, thumbs, lists] = await Promise.all(requests);
   const pair = (other) => `${path}/similar/${encodeURIComponent(other.product_id)}`;
   const judging = {
     thumbs,
-    onWhy: (other) => explain(pair(other), asked.name, other),
+    onWhy: (other) => explain(pair(other), shown.name, other),
     onThumb: (other, good) => tell(`${pair(other)}/feedback`, { good }).catch(problem),
   };
   return () => {
-    showProductAsked(asked);
-    showSimilar(found, { order: form.order.value, more: mayHaveMore(found), judging });
+    showProduct(shown);
+    showSimilar(ranked, { order: form.order.value, more: mayHaveMore(ranked), judging });
     showCompared(lists || null);
   };
 }
 
-// The photos and words come at once; where the photos are alike takes the network a moment.
-let explained; // the pair that was asked about last
-async function explain(pair, asked, other) {
+// Photos and words come first: the network takes a moment to find what the photos share.
+let explained; // the pair in the dialog
+async function explain(pair, name, other) {
   explained = pair;
   try {
-    showWhy(await ask(pair), asked, other);
+    showWhy(await ask(pair), name, other);
     const heat = await ask(`${pair}/heat`);
     if (pair === explained) showHeat(heat);
   } catch (error) {
@@ -76,14 +76,14 @@ async function explain(pair, asked, other) {
 async function photo(file) {
   const body = new FormData();
   body.append("photo", file);
-  const found = await ask("api/similar", { k: similar, ...withoutOrder() }, { method: "POST", body });
+  const ranked = await ask("api/similar", { k: similar, ...withoutOrder() }, { method: "POST", body });
   return () => {
-    showPhotoAsked(file);
-    showSimilar(found, { order: form.order.value, more: mayHaveMore(found) });
+    showPhoto(file);
+    showSimilar(ranked, { order: form.order.value, more: mayHaveMore(ranked) });
   };
 }
 
-const mayHaveMore = (found) => found.length === similar && similar < MOST_SIMILAR;
+const mayHaveMore = (ranked) => ranked.length === similar && similar < MOST_SIMILAR;
 
 function problem(error) {
   $("map").hidden = true;
@@ -97,14 +97,14 @@ async function catalogueMap() {
 }
 
 async function answer(offset) {
-  const asked = address();
-  if (asked.get("view") === "map") return catalogueMap();
-  if (asked.get("product")) return product(asked.get("product"));
-  if (!asked.has("photo")) return catalogue(offset);
-  return photos.has(key) ? photo(photos.get(key)) : () => showLostPhoto(asked.get("photo"));
+  const query = address();
+  if (query.get("view") === "map") return catalogueMap();
+  if (query.get("product")) return product(query.get("product"));
+  if (!query.has("photo")) return catalogue(offset);
+  return photos.has(key) ? photo(photos.get(key)) : () => showLostPhoto(query.get("photo"));
 }
 
-// Show what the address bar and the filters say; `top`: and go to the top of the page.
+// Show what the address and the filters ask for; `top`: scroll to the top of the page.
 async function show({ top = true, offset = 0 } = {}) {
   const mine = ++run;
   $("results").classList.add("busy");
@@ -123,7 +123,7 @@ async function show({ top = true, offset = 0 } = {}) {
 }
 
 // What is on the page, and where it is scrolled to.
-const KEPT = ["asked", "heading", "status", "problem", "chips", "results", "more", "empty", "compared", "map"];
+const KEPT = ["query", "heading", "status", "problem", "chips", "results", "more", "empty", "compared", "map"];
 const snapshot = () => ({
   title: document.title,
   similar,
@@ -138,7 +138,7 @@ function remember() {
 }
 
 function restore(view) {
-  ++run; // an answer that is under way is to another question
+  ++run; // an answer that is still to come is for another question
   document.title = view.title;
   similar = view.similar;
   view.parts.forEach(({ id, hidden, nodes }) => {
@@ -167,9 +167,9 @@ function enter(next, { file, replace = false } = {}) {
 const changed = (changes) => new Map(Object.entries({ ...Object.fromEntries(address()), ...changes }));
 
 function fillForm() {
-  const asked = address();
-  form.words.value = asked.get("words") || "";
-  filters.fill(asked);
+  const query = address();
+  form.words.value = query.get("words") || "";
+  filters.fill(query);
 }
 
 function chooseCategory(name) {
@@ -268,7 +268,7 @@ addEventListener("dragenter", (event) => {
   $("drop").hidden = false;
 });
 addEventListener("dragleave", () => {
-  depth = Math.max(0, depth - 1); // text that is dragged leaves, too
+  depth = Math.max(0, depth - 1); // dragged text leaves as well
   $("drop").hidden = depth === 0;
 });
 addEventListener("dragover", (event) => event.preventDefault());
@@ -286,5 +286,5 @@ ask("api/catalogue")
     filters.addInputs(options.filters);
     fillForm();
   })
-  .catch(() => {}) // `show` says so
+  .catch(() => {}) // `show` reports it
   .then(() => show({ top: false }));

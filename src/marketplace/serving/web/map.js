@@ -1,4 +1,4 @@
-// The map of the catalogue: a dot for each product, drawn by Vega-Lite, which is loaded when a map is first shown.
+// The map of the catalogue: a dot for each product, drawn by Vega-Lite, which is loaded with the first map.
 import { photoPath } from "./api.js";
 import { $, counted, element, showMapHeading } from "./view.js";
 
@@ -7,7 +7,7 @@ const colour = (name) => getComputedStyle(document.documentElement).getPropertyV
 function specification(places) {
   const wide = innerWidth > 700;
   return {
-    description: "Map of the catalogue: products that are alike are near each other",
+    description: "Map of the catalogue: similar products are near each other",
     width: "container",
     height: Math.max(320, Math.min(innerHeight - 260, 760)),
     autosize: { type: "fit", contains: "padding" },
@@ -33,7 +33,7 @@ function specification(places) {
   };
 }
 
-// The product under the pointer, as a small card beside it.
+// Show the product under the pointer as a small card next to it.
 function showHovered(place, event) {
   const hovered = $("hovered");
   hovered.hidden = !place;
@@ -48,10 +48,10 @@ function showHovered(place, event) {
 }
 
 export async function showMap(places, onProduct) {
-  showMapHeading(`${counted(places.length, "product")}: like beside like. Drag to move, scroll to zoom, click for similar ones.`);
+  showMapHeading(`${counted(places.length, "product")}. Similar products are near each other. Drag to move, scroll to zoom, click to see similar products.`);
   $("map").replaceChildren(element("p", "Drawing the map…", "waiting"));
   await import("./vega.js"); // defines vegaEmbed
-  // The interpreter instead of functions made from text, which this page does not allow.
+  // Vega interprets its expressions: this page does not allow code generated from text.
   const options = { mode: "vega-lite", actions: false, ast: true, defaultStyle: false, renderer: "canvas", tooltip: () => {} };
   const { view } = await vegaEmbed("#map", specification(places), options);
   const placeOf = (item) => (item?.datum?.product_id ? item.datum : null);

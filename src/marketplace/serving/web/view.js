@@ -1,21 +1,21 @@
-// What is shown. Product texts are always set as text, never as HTML.
+// The parts of the page. Product texts are always set as text, never as HTML.
 import { photoPath } from "./api.js";
 
 export const $ = (id) => document.getElementById(id);
 const SIZES = [160, 320, 640, 1280];
-const ORDERS = { cheapest: (one, other) => one - other, dearest: (one, other) => other - one };
+const ORDERS = { cheapest: (a, b) => a - b, dearest: (a, b) => b - a };
 const space = (currency) => (/\p{L}$/u.test(currency) ? " " : "");
 const money = ({ price, currency }) =>
   price == null ? "no price" : currency + space(currency) + price.replace(/\B(?=(\d{3})+(?!\d))(?<!\..*)/g, ",");
 
 export function element(tag, text, className = "") {
-  const made = document.createElement(tag);
-  made.textContent = text;
-  made.className = className;
-  return made;
+  const node = document.createElement(tag);
+  node.textContent = text;
+  node.className = className;
+  return node;
 }
 
-export const counted = (n, what) => `${n.toLocaleString("en-GB")} ${what}${n === 1 ? "" : "s"}`;
+export const counted = (n, noun) => `${n.toLocaleString("en-GB")} ${noun}${n === 1 ? "" : "s"}`;
 
 function setPhoto(img, image, sizes) {
   img.srcset = SIZES.map((size) => `${photoPath(image, size)} ${size}w`).join(", ");
@@ -24,30 +24,30 @@ function setPhoto(img, image, sizes) {
 }
 
 function card(product, similar, judging) {
-  const made = $("card").content.cloneNode(true);
-  const set = (selector, text) => (made.querySelector(selector).textContent = text);
+  const node = $("card").content.cloneNode(true);
+  const set = (selector, text) => (node.querySelector(selector).textContent = text);
   const address = { ...Object.fromEntries(new URLSearchParams(location.search)), product: product.product_id };
   ["words", "photo", "order"].forEach((name) => delete address[name]);
-  made.querySelector("a").href = "?" + new URLSearchParams(address);
-  setPhoto(made.querySelector("img"), similar ? similar.image_id : product.image_ids[0], "(max-width: 560px) 46vw, 230px");
+  node.querySelector("a").href = "?" + new URLSearchParams(address);
+  setPhoto(node.querySelector("img"), similar ? similar.image_id : product.image_ids[0], "(max-width: 560px) 46vw, 230px");
   set(".name", product.name);
   set(".price", money(product));
   set(".place", product.location);
-  if (!similar) return made;
+  if (!similar) return node;
   const likeness = similar.same_photo ? "same photo" : similar.same_text ? "same title" : similar.score.toFixed(2);
   set(".score", similar.close && !similar.same_photo && !similar.same_text ? `close, ${likeness}` : likeness);
-  made.querySelector(".score").title = "How similar, by photos and words: 1 is the same";
-  if (judging) addTools(made, product, judging);
-  return made;
+  node.querySelector(".score").title = "Similarity of photos and words; 1 is identical";
+  if (judging) addTools(node, product, judging);
+  return node;
 }
 
-// What can be asked and said of a recommendation: why it is one, and whether it is a good one.
-function addTools(made, product, { onWhy, thumbs, onThumb }) {
-  made.querySelector(".tools").hidden = false;
-  const why = made.querySelector(".why");
+// Add the tools of a recommendation: why it is one, and thumbs.
+function addTools(node, product, { onWhy, thumbs, onThumb }) {
+  node.querySelector(".tools").hidden = false;
+  const why = node.querySelector(".why");
   why.setAttribute("aria-label", `Why this? ${product.name}`);
   why.addEventListener("click", () => onWhy(product));
-  const buttons = [...made.querySelectorAll(".thumb")];
+  const buttons = [...node.querySelectorAll(".thumb")];
   const draw = () =>
     buttons.forEach((button) => {
       button.setAttribute("aria-pressed", String(String(thumbs[product.product_id]) === button.value));
@@ -65,11 +65,11 @@ function addTools(made, product, { onWhy, thumbs, onThumb }) {
 }
 
 export function showCatalogue({ total, products, categories }, { words, category, offset, onCategory }) {
-  $("asked").hidden = true;
+  $("query").hidden = true;
   showCompared(null);
   document.title = words ? `“${words}” · Similar products` : "Similar products";
   $("heading").textContent = words ? `“${words}”` : "Catalogue";
-  $("status").textContent = total ? counted(total, "product") : "Nothing here. Try fewer words or filters.";
+  $("status").textContent = total ? counted(total, "product") : "No products match. Remove a filter or try other words.";
   showChips(categories || {}, category, onCategory);
   const cards = products.map((product) => card(product));
   if (offset) $("results").append(...cards);
@@ -94,7 +94,7 @@ function showChips(categories, chosen, onCategory) {
 }
 
 export function showMapHeading(status) {
-  ["asked", "chips", "empty", "more"].forEach((id) => ($(id).hidden = true));
+  ["query", "chips", "empty", "more"].forEach((id) => ($(id).hidden = true));
   showCompared(null);
   document.title = "Map · Similar products";
   $("heading").textContent = "Map of the catalogue";
@@ -103,24 +103,24 @@ export function showMapHeading(status) {
   $("map").hidden = false;
 }
 
-// What was found for a product or a photo; matches that are not close come after a line that says so.
-export function showSimilar(found, { order, more, judging }) {
+// Show the products similar to a product or a photo; a divider comes before matches that are not close.
+export function showSimilar(ranked, { order, more, judging }) {
   const price = ({ product }) => (product.price == null ? NaN : Number(product.price));
   const compare = ORDERS[order];
-  const sorted = compare ? [...found].sort((one, other) => compare(price(one), price(other)) || 0) : found;
-  const noneClose = found.length > 0 && found.every((similar) => similar.close === false);
-  $("heading").textContent = noneClose ? "Nothing close; the nearest are" : "Similar";
-  $("status").textContent = found.length ? counted(found.length, "product") : "Nothing passes these filters.";
+  const sorted = compare ? [...ranked].sort((a, b) => compare(price(a), price(b)) || 0) : ranked;
+  const noneClose = ranked.length > 0 && ranked.every((similar) => similar.close === false);
+  $("heading").textContent = noneClose ? "No close match. Nearest:" : "Similar";
+  $("status").textContent = ranked.length ? counted(ranked.length, "product") : "No products pass these filters.";
   const cards = sorted.map((similar) => card(similar.product, similar, judging));
-  const firstPoor = compare || noneClose ? -1 : found.findIndex((similar) => similar.close === false);
+  const firstPoor = compare || noneClose ? -1 : ranked.findIndex((similar) => similar.close === false);
   if (firstPoor > 0) cards.splice(firstPoor, 0, element("li", "Less similar", "divider"));
   $("results").replaceChildren(...cards);
   $("more").hidden = !more;
   $("chips").hidden = true;
-  $("empty").hidden = found.length > 0;
+  $("empty").hidden = ranked.length > 0;
 }
 
-export function showProductAsked(product) {
+export function showProduct(product) {
   document.title = `${product.name} · Similar products`;
   const photos = product.image_ids.map((image) => {
     const button = element("button", "", "zoomable");
@@ -134,39 +134,39 @@ export function showProductAsked(product) {
     return button;
   });
   const lines = [product.description, product.category, product.location, `id ${product.product_id}`];
-  showAsked(photos, product.name, lines.filter(Boolean), money(product));
+  showQuery(photos, product.name, lines.filter(Boolean), money(product));
 }
 
 const FATES = {
   stayed: () => "same place",
-  moved: ({ by }) => (by > 0 ? `↑ ${by}` : `↓ ${-by}`),
+  moved: ({ places_up: places }) => (places > 0 ? `↑ ${places}` : `↓ ${-places}`),
   new: () => "new",
   gone: () => "gone",
 };
 
-// What another revision recommended beside what is recommended now; null hides it.
+// Show the recommendations of another revision next to the current ones; null hides both.
 export function showCompared(lists) {
   $("compared").hidden = !lists;
   if (!lists) return;
-  const stayed = lists.now.filter((one) => one.fate === "stayed" || one.fate === "moved").length;
-  const heading = element("h2", `${stayed} of ${lists.now.length} recommendations are those of ${lists.revision}`);
+  const stayed = lists.now.filter(({ fate }) => fate === "stayed" || fate === "moved").length;
+  const heading = element("h2", `${stayed} of ${lists.now.length} recommendations are the same as in ${lists.revision}`);
   const both = element("div", "", "lists");
   both.append(comparedList(lists.revision, lists.before), comparedList("now", lists.now));
   $("compared").replaceChildren(heading, both);
 }
 
 function comparedList(name, list) {
-  const rows = list.map((one) => {
-    const row = element("li", "", one.fate);
-    const link = element("a", one.product ? one.product.name : one.product_id);
-    if (one.product) {
-      link.href = "?" + new URLSearchParams({ product: one.product_id });
+  const rows = list.map((compared) => {
+    const row = element("li", "", compared.fate);
+    const link = element("a", compared.product ? compared.product.name : compared.product_id);
+    if (compared.product) {
+      link.href = "?" + new URLSearchParams({ product: compared.product_id });
       const img = element("img", "");
       img.alt = "";
-      img.src = photoPath(one.product.image_ids[0], 160);
+      img.src = photoPath(compared.product.image_ids[0], 160);
       link.prepend(img);
     }
-    row.append(link, element("span", FATES[one.fate](one), "fate"));
+    row.append(link, element("span", FATES[compared.fate](compared), "fate"));
     return row;
   });
   const column = element("div", "");
@@ -176,40 +176,40 @@ function comparedList(name, list) {
   return column;
 }
 
-export function showPhotoAsked(file) {
+export function showPhoto(file) {
   document.title = "Your photo · Similar products";
   showCompared(null);
   const mine = element("img", "");
   mine.alt = "your photo";
   mine.src = URL.createObjectURL(file);
   mine.onload = () => URL.revokeObjectURL(mine.src);
-  showAsked([mine], "Your photo", [file.name]);
+  showQuery([mine], "Your photo", [file.name]);
 }
 
 export function showLostPhoto(name) {
   document.title = "Your photo · Similar products";
-  const again = element("label", "Choose the photo again", "button");
+  const again = element("label", "Choose a photo", "button");
   again.htmlFor = "photo";
-  showAsked([], "Your photo", [`This page was about ${name}, which a browser forgets when a page is reloaded.`]);
-  $("asked").querySelector(".facts").append(again);
+  showQuery([], "Your photo", [`Reloading dropped your photo ${name}. Choose it again.`]);
+  $("query").querySelector(".facts").append(again);
   clear();
 }
 
-function showAsked(photos, heading, lines, price = "") {
+function showQuery(photos, heading, lines, price = "") {
   const facts = element("div", "", "facts");
   facts.append(element("h2", heading));
   if (price) facts.append(element("p", price, "cost"));
   lines.forEach((line) => facts.append(element("p", line)));
   const frame = element("div", "", "photos");
   frame.append(...photos);
-  $("asked").replaceChildren(frame, facts);
-  $("asked").hidden = false;
+  $("query").replaceChildren(frame, facts);
+  $("query").hidden = false;
 }
 
 export function showProblem(message) {
   $("problem").textContent = message;
   $("problem").hidden = false;
-  $("asked").hidden = true;
+  $("query").hidden = true;
   clear();
   $("empty").hidden = false;
 }
@@ -228,13 +228,13 @@ function zoom(image, name) {
   $("zoom").showModal();
 }
 
-export function showWhy(why, asked, product) {
-  const photos = [[why.image_id, asked], [why.similar_image_id, product.name]].map(([image, name]) => {
+export function showWhy(why, queryName, product) {
+  const photos = [[why.image_id, queryName], [why.similar_image_id, product.name]].map(([image, name]) => {
     const figure = element("figure", "");
     const img = element("img", "");
     img.alt = name;
     setPhoto(img, image, "(max-width: 560px) 40vw, 260px");
-    const frame = element("div", "", "warmed");
+    const frame = element("div", "", "heated");
     frame.append(img);
     figure.append(frame, element("figcaption", name));
     return figure;
@@ -242,19 +242,19 @@ export function showWhy(why, asked, product) {
   $("why").querySelector(".pair").replaceChildren(...photos);
   const percent = (share) => `${Math.round(100 * share)}%`;
   const facts = [
-    ["Photos", `${why.photo_similarity.toFixed(2)} alike, and count for ${percent(1 - why.words_weight)}`],
-    ["Words", why.text_similarity == null ? "do not count" : `${why.text_similarity.toFixed(2)} alike, and count for ${percent(why.words_weight)}`],
+    ["Photos", `${percent(why.photo_similarity)} similar (${percent(1 - why.words_weight)} of the score)`],
+    ["Words", why.text_similarity == null ? "do not count" : `${percent(why.text_similarity)} similar (${percent(why.words_weight)} of the score)`],
     ["Words in common", why.words.join(", ") || "none"],
-    ["Together", why.score.toFixed(2)],
+    ["Score", why.score.toFixed(2)],
   ];
   $("why").querySelector("dl").replaceChildren(...facts.flatMap(([term, value]) => [element("dt", term), element("dd", value)]));
   $("why").querySelector(".heat").hidden = true;
   $("why").showModal();
 }
 
-// Both photos of "Why this?" warm where they are alike: a grid of shares from 0 to 1 over each one's square.
+// Highlight what both photos of "Why this?" share: a grid of shares from 0 to 1 over the square of each.
 export function showHeat({ image, similar_image }) {
-  $("why").querySelectorAll(".warmed").forEach((frame, n) => frame.append(heatCanvas(n ? similar_image : image)));
+  $("why").querySelectorAll(".heated").forEach((frame, n) => frame.append(heatCanvas(n ? similar_image : image)));
   $("why").querySelector(".heat").hidden = false;
 }
 
