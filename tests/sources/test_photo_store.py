@@ -1,12 +1,11 @@
 """The store of photos: what a crash, damage or a new version of a photo leaves in it."""
 
-import contextlib
 import hashlib
+import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -31,46 +30,47 @@ def fill(store: PhotoStore) -> None:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[PhotoStore]:
-    """A store that holds PHOTOS, opened again after they were added."""
-    with closing(PhotoStore(tmp_path)) as new_store:
-        fill(new_store)
-    with closing(PhotoStore(tmp_path)) as reopened:
-        yield reopened
+def folder(tmp_path: Path) -> Path:
+    """A folder with a store that holds PHOTOS."""
+    with closing(PhotoStore(tmp_path)) as store:
+        fill(store)
+    return tmp_path
 
 
-def test_photos_come_back_with_their_stamps(store: PhotoStore) -> None:
-    assert store.stamps() == {name: stamp_of(content) for name, content in PHOTOS.items()}
-    assert store.unchecked() == {name: hashlib.sha256(content).hexdigest() for name, content in PHOTOS.items()}
-    for name, content in PHOTOS.items():
-        assert store.read(name) == content
+def test_photos_come_back_with_their_stamps(folder: Path) -> None:
+    with closing(PhotoStore(folder)) as store:
+        assert store.stamps() == {name: stamp_of(content) for name, content in PHOTOS.items()}
+        assert store.pending_checks() == {name: hashlib.sha256(PHOTOS[name]).hexdigest() for name in PHOTOS}
+        assert {name: store.read(name) for name in PHOTOS} == PHOTOS
 
 
-def test_the_newest_version_counts_and_dropped_photos_take_no_space(store: PhotoStore, tmp_path: Path) -> None:
-    size = (tmp_path / FILE_NAME).stat().st_size
-    for version in ("2", "3"):
-        for name, content in PHOTOS.items():
-            store.add(name, stamp_of(content + b"new", version), content + b"new")
-    assert (tmp_path / FILE_NAME).stat().st_size < 1.2 * size
+def test_the_newest_version_counts_and_dropped_photos_take_no_space(folder: Path) -> None:
+    size = (folder / FILE_NAME).stat().st_size
+    with closing(PhotoStore(folder)) as store:
+        for version in ("2", "3"):
+            for name, content in PHOTOS.items():
+                store.add(name, stamp_of(content + b"new", version), content + b"new")
+    assert (folder / FILE_NAME).stat().st_size < 1.2 * size
     names = list(PHOTOS)
-    store.drop(names[10:])
-    assert (tmp_path / FILE_NAME).stat().st_size < 0.6 * size
-    with closing(PhotoStore(tmp_path)) as reopened:
-        assert reopened.stamps() == {name: stamp_of(PHOTOS[name] + b"new", "3") for name in names[:10]}
-        assert all(reopened.read(name) == PHOTOS[name] + b"new" for name in names[:10])
+    with closing(PhotoStore(folder)) as store:
+        store.drop(names[10:])
+    assert (folder / FILE_NAME).stat().st_size < 0.6 * size
+    with closing(PhotoStore(folder)) as store:
+        assert store.stamps() == {name: stamp_of(PHOTOS[name] + b"new", "3") for name in names[:10]}
+        assert all(store.read(name) == PHOTOS[name] + b"new" for name in names[:10])
 
 
-def test_a_check_outlives_the_run(store: PhotoStore, tmp_path: Path) -> None:
+def test_a_check_outlives_the_run(folder: Path) -> None:
     first, second, *rest = PHOTOS
-    store.mark_checked([first])
-    store.drop([second])
-    with closing(PhotoStore(tmp_path)) as reopened:
-        assert set(reopened.unchecked()) == set(rest)
-        assert first in reopened.stamps()
-        assert second not in reopened.stamps()
+    with closing(PhotoStore(folder)) as store:
+        store.mark_checked([first])
+        store.drop([second])
+    with closing(PhotoStore(folder)) as store:
+        assert store.stamps().keys() == {first, *rest}
+        assert store.pending_checks().keys() == set(rest)
         for name in (first, second):  # a new version has to be checked again
-            reopened.add(name, stamp_of(b"new", "2"), b"new")
-    assert set(store.unchecked()) == set(PHOTOS)
+            store.add(name, stamp_of(b"new", "2"), b"new")
+        assert store.pending_checks().keys() == PHOTOS.keys()
 
 
 PROGRAM = """
@@ -107,37 +107,61 @@ def test_a_killed_process_loses_no_photo_that_it_added(tmp_path: Path, n_photos:
             assert store.read(name) == int(name.removesuffix(".jpg")).to_bytes(4) * 5000
 
 
+@given(share=st.floats(0, 1), junk=st.binary(max_size=300))
+@hypothesis_settings(max_examples=50, deadline=None)
+def test_photos_that_reached_the_disk_survive_a_power_failure(
+    tmp_path_factory: pytest.TempPathFactory, share: float, junk: bytes
+) -> None:
+    """Cut SQLite's log, which is on the disk to some point, and continue it with junk."""
+    folder = tmp_path_factory.mktemp("store")
+    crashed = tmp_path_factory.mktemp("crashed")
+    with closing(PhotoStore(folder)) as store:
+        fill(store)
+        for path in folder.iterdir():
+            shutil.copy(path, crashed)
+    log = crashed / f"{FILE_NAME}-wal"
+    content = log.read_bytes()
+    log.write_bytes(content[: round(share * len(content))] + junk)
+    with closing(PhotoStore(crashed)) as store:
+        names = list(PHOTOS)[: len(store.stamps())]
+        assert store.stamps().keys() == set(names)
+        assert all(store.read(name) == PHOTOS[name] for name in names)
+        assert len(names) == len(PHOTOS) or share < 1
+        fill(store)
+    with closing(PhotoStore(crashed)) as store:
+        assert {name: store.read(name) for name in PHOTOS} == PHOTOS
+
+
 @given(data=st.data())
 @hypothesis_settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_damage_is_taken_for_a_photo(
-    tmp_path_factory: pytest.TempPathFactory, store: PhotoStore, tmp_path: Path, data: st.DataObject
+    tmp_path_factory: pytest.TempPathFactory, folder: Path, data: st.DataObject
 ) -> None:
-    """A byte that is changed anywhere in the file, a cut anywhere."""
-    folder = tmp_path_factory.mktemp("damaged")
-    content = bytearray((tmp_path / FILE_NAME).read_bytes())
+    """Change a byte anywhere in the file, or cut it anywhere."""
+    copy = tmp_path_factory.mktemp("damaged")
+    content = bytearray((folder / FILE_NAME).read_bytes())
     place = data.draw(st.integers(0, len(content) - 1))
     if data.draw(st.booleans()):
         content[place] ^= data.draw(st.integers(1, 255))
     else:
         del content[place:]
-    (folder / FILE_NAME).write_bytes(content)
-    with contextlib.suppress(MarketplaceError), closing(PhotoStore(folder)) as damaged:
-        for name in damaged.stamps():
-            with contextlib.suppress(MarketplaceError):
-                assert damaged.read(name) == PHOTOS[name]
+    (copy / FILE_NAME).write_bytes(content)
+    with suppress(MarketplaceError), closing(PhotoStore(copy)) as store:
+        for name in store.stamps():
+            with suppress(MarketplaceError):
+                assert store.read(name) == PHOTOS[name]
 
 
-def test_a_damaged_photo_is_dropped_and_the_others_are_kept(store: PhotoStore, tmp_path: Path) -> None:
-    path = tmp_path / FILE_NAME
-    content = bytearray(path.read_bytes())
+def test_a_damaged_photo_is_dropped_and_the_others_are_kept(folder: Path) -> None:
+    content = bytearray((folder / FILE_NAME).read_bytes())
     name = max(PHOTOS, key=lambda name: len(PHOTOS[name]))
     content[content.index(PHOTOS[name][:500]) + 5] ^= 1
-    path.write_bytes(content)
-    with closing(PhotoStore(tmp_path)) as damaged:
+    (folder / FILE_NAME).write_bytes(content)
+    with closing(PhotoStore(folder)) as store:
         with pytest.raises(MarketplaceError, match=r"had a damaged copy of 'photo .*: run the stage again"):
-            damaged.read(name)
-        assert damaged.stamps().keys() == PHOTOS.keys() - {name}
-        assert all(damaged.read(other) == PHOTOS[other] for other in damaged.stamps())
+            store.read(name)
+        assert store.stamps().keys() == PHOTOS.keys() - {name}
+        assert all(store.read(sound) == PHOTOS[sound] for sound in store.stamps())
 
 
 def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:

@@ -152,13 +152,13 @@ class Mirror:
 
     def _check(self, store: PhotoStore) -> None:
         """Drop unchecked photos whose checksum differs from the remote machine's."""
-        unchecked = store.unchecked()
-        if not unchecked:
+        pending = store.pending_checks()
+        if not pending:
             return
-        checksums = _retry(lambda: self._remote.checksums(list(unchecked)))
-        damaged = {name for name, sha256 in unchecked.items() if checksums.get(name, sha256) != sha256}
+        checksums = _retry(lambda: self._remote.checksums(list(pending)))
+        damaged = {name for name, sha256 in pending.items() if checksums.get(name, sha256) != sha256}
         store.drop(damaged)
-        store.mark_checked(unchecked.keys() - damaged)
+        store.mark_checked(pending.keys() - damaged)
 
     def _warn_of_unreadable(self, names: list[str]) -> None:
         if not self._unreadable:

@@ -11,8 +11,12 @@ from typing import NamedTuple
 from marketplace.common.errors import MarketplaceError
 
 FILE_NAME = "photos.sqlite"
-# Facts and contents are apart: a fetch reads all facts first.
-TABLES = """
+SCHEMA = """
+PRAGMA auto_vacuum = FULL;        -- the file shrinks when photos are dropped
+PRAGMA locking_mode = EXCLUSIVE;  -- needs no shared memory, which network file systems lack
+PRAGMA journal_mode = WAL;
+PRAGMA synchronous = NORMAL;      -- a power failure may lose the last photos, and damages none
+-- Facts and contents are apart, because a fetch reads all facts first.
 CREATE TABLE IF NOT EXISTS facts (
     name TEXT PRIMARY KEY, size INTEGER, version TEXT, sha256 TEXT, checked INTEGER
 ) WITHOUT ROWID;
@@ -29,9 +33,9 @@ class Stamp(NamedTuple):
 
 
 class PhotoStore:
-    """Photos by name, with the stamps that they had at their source.
+    """Photos by name, with the stamps that they had at their source; for one process at a time.
 
-    Each photo is added in a transaction of its own, so a killed process loses at most the photo under way.
+    Each photo is added in one transaction, so a process that is killed loses at most the photo under way.
     Methods raise OSError if the disk is full, and MarketplaceError if the database cannot be used.
     """
 
@@ -41,10 +45,7 @@ class PhotoStore:
         self._path = folder / FILE_NAME
         with self._explain_errors():
             self._connection = sqlite3.connect(self._path)
-            # Nothing waits for the disk: after a power failure, what is damaged is fetched again.
-            self._connection.execute("PRAGMA synchronous = OFF")
-            self._connection.execute("PRAGMA auto_vacuum = FULL")  # the file shrinks when photos are dropped
-            self._connection.executescript(TABLES)
+            self._connection.executescript(SCHEMA)
 
     def close(self) -> None:
         """Close the database."""
@@ -56,8 +57,8 @@ class PhotoStore:
             rows = self._connection.execute("SELECT name, size, version FROM facts")
             return {name: Stamp(size=size, version=version) for name, size, version in rows}
 
-    def unchecked(self) -> dict[str, str]:
-        """Return the SHA-256, by name, of photos whose check is still to come; an earlier run may have left some."""
+    def pending_checks(self) -> dict[str, str]:
+        """Return the SHA-256, by name, of photos that are not checked yet; an earlier run may have left some."""
         with self._transaction():
             return dict(self._connection.execute("SELECT name, sha256 FROM facts WHERE NOT checked"))
 
