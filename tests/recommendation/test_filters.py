@@ -19,6 +19,7 @@ def products() -> pd.DataFrame:
     """Products, some of them without a price."""
     table = products_of(shop(n_products=40)[0]).table
     table.loc[::7, "price"] = None
+    table.loc[::3, "currency"] = "€"
     return table
 
 
