@@ -195,10 +195,10 @@ def test_every_key_is_read_by_the_code() -> None:
 
 def test_a_new_key_of_recommend_reruns_recommend_alone(copy_of_reproduced: Project) -> None:
     project = copy_of_reproduced
-    ranking = project.folder / "src/marketplace/recommendation/table.py"
-    text = ranking.read_text()
+    rules = project.folder / "src/marketplace/recommendation/rules.py"
+    text = rules.read_text()
     assert "    k: Annotated" in text
-    ranking.write_text(text.replace("    k: Annotated", "    novelty: bool\n    k: Annotated", 1))
+    rules.write_text(text.replace("    k: Annotated", "    novelty: bool\n    k: Annotated", 1))
     project.set(**{"recommend.novelty": True})
     project.run("env", "PYTHONPATH=src", "python", "-m", "marketplace.settings")
     status = json.loads(project.dvc("status", "--json"))
