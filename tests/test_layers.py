@@ -14,8 +14,9 @@ LAYERS = [
     {"common"},
     {"compute"},
     {"cluster"},
-    {"raw", "models", "reports", "vectors"},
+    {"raw", "models", "reports", "vectors", "relevance"},
     {"photos", "sources", "inference"},
+    {"texts"},
     {"catalogue", "embedding", "training"},
     {"catalogue_map", "data_report", "evaluation", "recommendation"},
     {"review"},
@@ -77,7 +78,7 @@ def modules_loaded_by(code: str) -> set[str]:
     [
         ("import marketplace.cli", {"torch", "pandas", "numpy", "pydantic", "dvc"}),
         ("import marketplace.common.params", {"torch", "pandas", "numpy"}),
-        ("import marketplace.vectors.tables, marketplace.embedding.text_model", {"torch"}),
+        ("import marketplace.vectors.tables, marketplace.texts.text_model", {"torch"}),
         ("import marketplace.recommendation.gallery, marketplace.recommendation.ranking", {"torch"}),
         (
             "import marketplace.serving.recommender, marketplace.serving.terminal",

@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from marketplace.common.files import sha256_of
-from marketplace.embedding.onnx_export import write_onnx
 from marketplace.inference.compiled import compile_model
+from marketplace.inference.onnx_export import write_onnx
 
 IMAGES = np.random.default_rng(0).standard_normal((2, 3, 8, 8), dtype=np.float32)
 

@@ -10,11 +10,11 @@ import torch
 from marketplace.compute.arrays import Images
 from marketplace.embedding.image_model import DETAIL_POWER, ImageModel, Projections
 from marketplace.embedding.projection import ExtractSettings, fit_projection
-from marketplace.embedding.text_model import TextModel, fit_text_model
-from marketplace.embedding.texts import product_texts
 from marketplace.inference.outputs import Outputs, network_outputs
 from marketplace.models import checkpoints
 from marketplace.models.checkpoints import Checkpoint
+from marketplace.texts.listing_text import product_texts
+from marketplace.texts.text_model import TextModel, fit_text_model
 from marketplace.vectors.tables import PhotoVectors, hub_bias
 
 

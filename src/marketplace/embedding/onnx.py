@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from marketplace.common.files import replacing
-from marketplace.embedding.onnx_export import write_onnx
 from marketplace.inference.compiled import compile_model
+from marketplace.inference.onnx_export import write_onnx
 
 if TYPE_CHECKING:
     from marketplace.embedding.image_model import ImageModel

@@ -46,7 +46,7 @@ class Models:
         """The text model: from n texts to vectors `(n, t) float32`."""
 
         def read(path: Path) -> EmbedTexts:
-            from marketplace.embedding.text_model import TextModel
+            from marketplace.texts.text_model import TextModel
 
             return TextModel(path, self._fingerprints[TEXT_MODEL])
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
 from marketplace.common.errors import MarketplaceError
-from marketplace.embedding.text_model import TextModel, fit_text_model
-from marketplace.embedding.texts import MAX_CHARACTERS, plain_text
+from marketplace.texts.listing_text import MAX_CHARACTERS, plain_text
+from marketplace.texts.text_model import TextModel, fit_text_model
 
 TITLES = [
     "Oak coffee table",

@@ -18,9 +18,9 @@ from marketplace.common.progress import progress_bar
 from marketplace.compute.packs import PACK, Packs, cut, keys_of_files
 from marketplace.compute.processor import processor
 from marketplace.compute.recipe import recipe, recipe_id
-from marketplace.embedding import onnx_export
-from marketplace.embedding.onnx_export import write_onnx
+from marketplace.inference import onnx_export
 from marketplace.inference.compiled import compile_model
+from marketplace.inference.onnx_export import write_onnx
 
 log = logging.getLogger(__name__)
 

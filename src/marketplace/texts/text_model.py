@@ -11,9 +11,9 @@ import numpy as np
 
 from marketplace.common.errors import MarketplaceError, first_line
 from marketplace.common.files import replacing
-from marketplace.embedding.sentence_model import SentenceModel, write_sentence_model
-from marketplace.embedding.spelling import Spelling, fit_spelling
-from marketplace.embedding.texts import plain_text
+from marketplace.texts.listing_text import plain_text
+from marketplace.texts.sentence_model import SentenceModel, write_sentence_model
+from marketplace.texts.spelling import Spelling, fit_spelling
 from marketplace.vectors.unit_length import to_unit_length
 
 MEANING_WEIGHT = 0.75  # of the similarity of two texts; the rest is spelling

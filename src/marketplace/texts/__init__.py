@@ -1,0 +1,1 @@
+"""From the words of a listing to vectors: by meaning, and by spelling."""
