@@ -1,0 +1,117 @@
+"""Judgements of similar products and of search results, as people gave them.
+
+`data/judgements.csv` has product_id, similar_product_id and grade; `data/searches.csv` has query, product_id and grade.
+Grades: 2, the same kind of thing and a real alternative; 1, related and tolerable; 0, not similar. Further columns are
+ignored. Git tracks both files. With their header lines alone, everything works without judgements.
+"""
+
+import hashlib
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from marketplace.common.errors import MarketplaceError
+
+log = logging.getLogger(__name__)
+
+JUDGEMENTS = "data/judgements.csv"
+SEARCHES = "data/searches.csv"
+PRODUCT_COLUMNS = ("product_id", "similar_product_id", "grade")
+SEARCH_COLUMNS = ("query", "product_id", "grade")
+GRADES = (0, 1, 2)
+EXAMPLES = 3  # shown in a message
+
+
+@dataclass(frozen=True)
+class Judgements:
+    """Graded candidates of several questions, a row for each pair, ordered by question and candidate."""
+
+    questions: np.ndarray  # (J,) str: a product's id, or the words of a search
+    candidates: np.ndarray  # (J,) str, ids of products
+    grades: np.ndarray  # (J,) int, 0 to 2
+
+    def __len__(self) -> int:
+        return len(self.grades)
+
+    def of(self, questions: Iterable[str]) -> "Judgements":
+        """The judgements of some questions."""
+        chosen = np.isin(self.questions, list(questions))
+        return Judgements(
+            questions=self.questions[chosen], candidates=self.candidates[chosen], grades=self.grades[chosen]
+        )
+
+
+def read_judgements(path: Path, columns: tuple[str, str, str], known_products: Iterable[str]) -> Judgements:
+    """Read and check a file of judgements; leave out pairs with products that are not in the catalogue, with a line.
+
+    Raises MarketplaceError if the file is missing, has other columns, a grade that is none, or two grades for a pair.
+    """
+    table = _read_table(path, columns)
+    question, candidate, grade = columns
+    table[grade] = _check_grades(path, table[grade])
+    table = table.drop_duplicates()
+    _check_pairs(path, table, [question, candidate])
+    known = set(known_products)
+    is_known = table[candidate].isin(known)
+    if question == "product_id":
+        is_known &= table[question].isin(known)
+    if not is_known.all():
+        log.info("%s: %d of %d judgements are about other catalogues", path, int((~is_known).sum()), len(table))
+    table = table[is_known].sort_values([question, candidate])
+    return Judgements(
+        questions=table[question].to_numpy(str),
+        candidates=table[candidate].to_numpy(str),
+        grades=table[grade].to_numpy(int),
+    )
+
+
+def split_of_search(query: str) -> str:
+    """The split of a search, val or test, by its words alone: a hash, so that new searches move no others."""
+    first_digit = hashlib.sha256(query.encode()).hexdigest()[0]
+    return "val" if int(first_digit, 16) % 2 == 0 else "test"
+
+
+def _read_table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except (ValueError, UnicodeDecodeError) as error:  # pandas' own errors are ValueErrors
+        why = str(error).partition("\n")[0]
+        raise MarketplaceError(
+            f"{path} is no table of judgements ({why}): its columns are {_listed(columns)}."
+        ) from None
+    missing = [name for name in columns if name not in table]
+    if missing:
+        raise MarketplaceError(
+            f"{path} has no column {_listed(missing)}: its columns must be {_listed(columns)}, and it has "
+            f"{_listed(table.columns)}."
+        )
+    return table[list(columns)]
+
+
+def _check_grades(path: Path, grades: "pd.Series[str]") -> "pd.Series[int]":
+    allowed = [str(grade) for grade in GRADES]
+    stripped = grades.str.strip()
+    wrong = stripped[~stripped.isin(allowed)]
+    if len(wrong):
+        raise MarketplaceError(
+            f"{path}: {len(wrong)} grades are not {', '.join(allowed[:-1])} or {allowed[-1]}, such as "
+            f"{wrong.iloc[0]!r} in line {int(wrong.index[0]) + 2}."
+        )
+    return stripped.astype(int)
+
+
+def _check_pairs(path: Path, table: pd.DataFrame, pair: list[str]) -> None:
+    repeated = table[table.duplicated(pair)]
+    if len(repeated):
+        examples = "; ".join(" and ".join(row) for row in repeated[pair].head(EXAMPLES).to_numpy(str).tolist())
+        raise MarketplaceError(
+            f"{path}: {len(repeated)} pairs have two different grades ({examples}): keep one row of each."
+        )
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(names)

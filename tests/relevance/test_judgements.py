@@ -1,0 +1,72 @@
+"""Files of judgements: what is read, what is left out, and the sentence for a mistake."""
+
+from pathlib import Path
+
+import pytest
+
+from marketplace.common.errors import MarketplaceError
+from marketplace.relevance.judgements import (
+    PRODUCT_COLUMNS,
+    SEARCH_COLUMNS,
+    Judgements,
+    read_judgements,
+    split_of_search,
+)
+
+HEADER = "product_id,similar_product_id,grade\n"
+
+
+def read(folder: Path, text: str) -> Judgements:
+    path = folder / "judgements.csv"
+    path.write_text(text)
+    return read_judgements(path, PRODUCT_COLUMNS, ["a", "b", "c"])
+
+
+def test_pairs_of_this_catalogue_are_kept_and_the_others_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO"):
+        judgements = read(tmp_path, f"{HEADER}b,a,1\na,c,2\na,b,0\na,b,0\nx,a,2\na,y,1\n")
+    assert judgements.questions.tolist() == ["a", "a", "b"]
+    assert judgements.candidates.tolist() == ["b", "c", "a"]
+    assert judgements.grades.tolist() == [0, 2, 1]
+    assert "2 of 5 judgements are about other catalogues" in caplog.text
+    assert judgements.of(["b"]).grades.tolist() == [1]
+
+
+def test_a_header_alone_is_no_judgement(tmp_path: Path) -> None:
+    assert len(read(tmp_path, HEADER)) == 0
+
+
+def test_further_columns_are_ignored(tmp_path: Path) -> None:
+    judgements = read(tmp_path, "grade,split,similar_product_id,product_id\n2,val,b,a\n")
+    assert judgements.grades.tolist() == [2]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("product_id,grade\na,2\n", "has no column similar_product_id"),
+        (f"{HEADER}a,b,3\n", "1 grades are not 0, 1 or 2, such as '3' in line 2"),
+        (f"{HEADER}a,b,2\na,c,\n", "such as '' in line 3"),
+        (f"{HEADER}a,b,2\na,b,1\n", "1 pairs have two different grades \\(a and b\\)"),
+        ("", "is no table of judgements"),
+        (f"{HEADER}a,b,2\na,b,c,d,e\n", "is no table of judgements"),
+    ],
+)
+def test_a_mistake_is_a_sentence(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(MarketplaceError, match=message):
+        read(tmp_path, text)
+
+
+def test_a_search_needs_no_product_to_ask_about(tmp_path: Path) -> None:
+    path = tmp_path / "searches.csv"
+    path.write_text("query,product_id,grade\nred sofa,a,2\nred sofa,x,2\n")
+    judgements = read_judgements(path, SEARCH_COLUMNS, ["a"])
+    assert judgements.questions.tolist() == ["red sofa"]
+
+
+def test_a_searchs_split_depends_on_its_words_alone() -> None:
+    splits = {query: split_of_search(query) for query in ("red sofa", "oak table", "pram", "bike", "lamp")}
+    assert set(splits.values()) == {"val", "test"}
+    assert splits == {query: split_of_search(query) for query in reversed(splits)}

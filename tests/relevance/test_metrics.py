@@ -1,0 +1,55 @@
+"""Judged quality, compared with an answer computed another way."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import ndcg_score
+
+from marketplace.relevance.judgements import Judgements
+from marketplace.relevance.metrics import GAINS, bootstrap_interval, judged_quality, mean
+
+PAIRS = st.lists(
+    st.tuples(st.sampled_from("abc"), st.integers(0, 40), st.integers(0, 2), st.integers(-5, 5)),
+    min_size=1,
+    max_size=80,
+    unique_by=lambda pair: pair[:2],
+)
+
+
+@settings(deadline=None)  # scikit-learn is imported in the first example
+@given(PAIRS)
+def test_the_metrics_are_those_of_scikit_learn_and_of_counting(pairs: list[tuple[str, int, int, int]]) -> None:
+    pairs = sorted((question, candidate, grade, score) for question, candidate, grade, score in pairs)
+    judgements = Judgements(
+        questions=np.array([question for question, *_ in pairs]),
+        candidates=np.array([f"{candidate:03}" for _, candidate, *_ in pairs]),
+        grades=np.array([grade for *_, grade, _ in pairs]),
+    )
+    quality = judged_quality(judgements, np.array([float(score) for *_, score in pairs]))
+    for place, question in enumerate(sorted({question for question, *_ in pairs})):
+        ranked = sorted((-score, candidate, grade) for name, candidate, grade, score in pairs if name == question)
+        grades = [grade for *_, grade in ranked]
+        assert quality.good_at_6[place] == sum(grade == 2 for grade in grades[:6]) / 6
+        if not any(grades):
+            assert math.isnan(quality.ndcg_at_8[place])
+        elif len(grades) > 1:
+            gains = GAINS[grades]
+            expected = ndcg_score([gains], [-np.arange(len(grades))], k=8)
+            assert quality.ndcg_at_8[place] == pytest.approx(expected)
+
+
+def test_an_interval_holds_its_mean_and_shrinks_with_more_questions() -> None:
+    values = np.random.default_rng(1).random(400)
+    few = bootstrap_interval(values[:25])
+    many = bootstrap_interval(values)
+    assert few[0] < mean(values[:25]) < few[1]
+    assert many[1] - many[0] < (few[1] - few[0]) / 2
+    expected = 2 * 1.96 * values.std() / len(values) ** 0.5
+    assert many[1] - many[0] == pytest.approx(expected, rel=0.1)
+
+
+def test_without_a_question_nothing_is_known() -> None:
+    assert all(math.isnan(value) for value in (*bootstrap_interval(np.array([])), mean(np.array([np.nan]))))
