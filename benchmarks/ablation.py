@@ -142,8 +142,8 @@ class Bench:
         self._table = pd.read_parquet(path)
         self._split = split
         categories = json.loads(space.path("data/clean/categories.json").read_text())["decode"]
-        self._small = read_training_data(space.path("data/resized/small"), path, categories)
-        self._full = read_training_data(space.path("data/resized/full"), path, categories)
+        self._small = read_training_data(space.path("data/resized/small"), path, categories, with_titles=True)
+        self._full = read_training_data(space.path("data/resized/full"), path, categories, with_titles=True)
         both_views = self._settings.train.model_copy(update={"flip_probability": 0.5})
         for data in (self._small, self._full):
             Trainer(self._pretrained, data, both_views, epochs=1)  # stores the features

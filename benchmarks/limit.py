@@ -25,7 +25,7 @@ from marketplace.inference.trunk import TrunkRunner
 from marketplace.models.backbones import BACKBONES
 from marketplace.models.network import Network, build_pretrained_network
 from marketplace.settings import load_settings
-from marketplace.training.losses import Predictions, TrainingLoss
+from marketplace.training.losses import Predictions, Targets, TrainingLoss
 from marketplace.training.settings import TrainSettings
 
 Shape = tuple[int, int, int]  # rows, inner dimension and columns of a matrix product
@@ -134,9 +134,12 @@ class TrainingStep:
         self._inputs = torch.randn(batch, *features.shape[1:]).to(memory_format=torch.channels_last)
         self._loss = TrainingLoss(settings)
         rng = np.random.default_rng(0)
-        self._labels = torch.from_numpy(rng.integers(0, N_CATEGORIES, batch))
-        self._leaves = torch.from_numpy(rng.integers(0, N_LEAVES, batch))
-        self._products = torch.from_numpy(np.arange(batch) // 2)
+        self._targets = Targets(
+            labels=torch.from_numpy(rng.integers(0, N_CATEGORIES, batch)),
+            leaves=torch.from_numpy(rng.integers(0, N_LEAVES, batch)),
+            products=torch.from_numpy(np.arange(batch) // 2),
+            titles=None,
+        )
         self._tail = prepare(self._network.tail)
         trainable = [parameter for parameter in self._network.parameters() if parameter.requires_grad]
         self._optimiser = torch.optim.Adam(trainable, lr=1e-5, fused=True)
@@ -157,8 +160,10 @@ class TrainingStep:
         self._optimiser.zero_grad()
         embeddings = self._tail(self._inputs)
         leaf_logits = self._network.leaves(embeddings) if self._network.leaves else None
-        predictions = Predictions(embeddings, self._network.head(embeddings), leaf_logits)
-        self._loss(predictions, self._labels, self._leaves, self._products).backward()
+        predictions = Predictions(
+            embeddings=embeddings, logits=self._network.head(embeddings), leaf_logits=leaf_logits, titles=None
+        )
+        self._loss(predictions, self._targets).backward()
         self._optimiser.step()
 
 

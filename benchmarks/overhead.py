@@ -87,7 +87,7 @@ def train_once(folder: Path) -> None:
     settings = load_settings(folder / "params.yaml")
     categories = json.loads((folder / "data/clean/categories.json").read_text())["decode"]
     table_path = folder / "data/clean/training_data.parquet"
-    full_sized = data.read_training_data(folder / "data/resized/full", table_path, categories)
+    full_sized = data.read_training_data(folder / "data/resized/full", table_path, categories, with_titles=False)
     start = checkpoints.load(folder / "models/pretrained.pt")
     with recorder.Recorder(folder / "scratch/metrics", folder / "scratch/logs", folder / "scratch/epochs") as records:
         trainer.train(start, full_sized, settings.train, settings.train_full.epochs, records)

@@ -17,7 +17,7 @@ def main() -> None:
     tables = CleanTables.read(Path("data/clean"))
     table = tables.training_data
     product_ids = sorted(table["product_id"].unique())
-    texts = read_text_embeddings(Path("data/text_embeddings.parquet"), product_ids)
+    texts = read_text_embeddings(Path("data/text_embeddings.parquet"), product_ids).text
     images = ShardedArray(Path("data/resized/full"))
     network = checkpoints.network_of(checkpoints.load(Path("models/pretrained.pt")), n_categories=1)
     outputs = network_outputs(network, images).embeddings.numpy()

@@ -15,7 +15,7 @@ def main() -> None:
     photos = pd.read_parquet("data/clean/training_data.parquet")
     kinds = read_embeddings(Path("data/embeddings.parquet"), photos).kind
     product_ids = sorted(photos["product_id"].unique())
-    texts = read_text_embeddings(Path("data/text_embeddings.parquet"), product_ids)
+    texts = read_text_embeddings(Path("data/text_embeddings.parquet"), product_ids).text
     write_map(Path(MAP), lay_out(product_ids, product_vectors(photos, kinds, texts)))
 
 

@@ -32,7 +32,10 @@ def main(size: str) -> None:
     start = checkpoints.load(start_path)
     categories = json.loads(Path("data/clean/categories.json").read_text(encoding="utf-8"))["decode"]
     data = read_training_data(
-        images=Path(f"data/resized/{size}"), table=Path("data/clean/training_data.parquet"), categories=categories
+        images=Path(f"data/resized/{size}"),
+        table=Path("data/clean/training_data.parquet"),
+        categories=categories,
+        with_titles=settings.title_weight > 0,
     )
     recorder = Recorder(
         metrics=Path(f"metrics/train_{size}"),

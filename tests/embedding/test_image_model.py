@@ -24,6 +24,7 @@ PROVENANCE = Provenance(
     epoch=3,
     figures={"val_loss": 0.75},
 )
+TITLE_DIMENSIONS = 7
 Build = Callable[..., ImageModel]
 
 
@@ -40,9 +41,10 @@ def build() -> Build:
         backbone: str = "efficientnet_lite0",
         mirrored: bool = False,
         category_weight: float = 0.3,
+        titles: bool = True,
     ) -> ImageModel:
         torch.manual_seed(0)
-        network = Network(backbone, 2, classifier, n_leaves=3).eval()
+        network = Network(backbone, 2, classifier, n_leaves=3, title_dimensions=titles * TITLE_DIMENSIONS).eval()
         n_details = network.trunk(torch.zeros(1, 3, 64, 64)).shape[1]
         projections = Projections(
             identity=fit(network.dimensions, power=0.5, dimensions=16),
@@ -51,7 +53,7 @@ def build() -> Build:
             detail_weight=0.25,
             category_weight=category_weight,
         )
-        return ImageModel(network, projections, mirrored=mirrored).eval()
+        return ImageModel(network, projections, torch.randn(3, 5), TITLE_DIMENSIONS, mirrored=mirrored).eval()
 
     return make
 
@@ -73,12 +75,14 @@ def test_the_vectors_follow_their_formulas(build: Build, images: np.ndarray) -> 
     model = build()
     network = model.network
     assert network.leaves is not None
+    assert network.title is not None
     with torch.inference_mode():
         pixels = (torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255 - 0.5) / 0.5
         features = network.trunk(pixels)
         embeddings = network.tail(features)
         roots = network.head(embeddings).softmax(dim=1)
         leaves = (network.leaves(embeddings) / 0.7).softmax(dim=1)
+        titles = network.title(embeddings)
 
     def project(values: torch.Tensor, projection: Projection) -> torch.Tensor:
         return F.normalize((values - projection.mean) @ projection.matrix.T)
@@ -94,6 +98,8 @@ def test_the_vectors_follow_their_formulas(build: Build, images: np.ndarray) -> 
     np.testing.assert_allclose(vectors.identity, expected_identity, atol=1e-5)
     np.testing.assert_allclose(vectors.kind, expected_kind, atol=1e-5)
     np.testing.assert_allclose(vectors.kind.norm(dim=1), 1, atol=1e-5)
+    np.testing.assert_allclose(vectors.title, titles / titles.norm(dim=1, keepdim=True), atol=1e-5)
+    np.testing.assert_allclose(vectors.path, leaves @ model.paths, atol=1e-5)
 
 
 def test_with_mirroring_a_photo_and_its_mirror_image_have_the_same_vectors(build: Build, images: np.ndarray) -> None:
@@ -139,12 +145,14 @@ def test_it_comes_back_from_its_file(tmp_path: Path, build: Build, images: np.nd
         "category_weight": 0.3,
         "identity_dimensions": 22,
         "kind_dimensions": 13,
+        "title_dimensions": TITLE_DIMENSIONS,
         "checkpoint_sha256": "abc",
     }
 
 
 @pytest.mark.parametrize(
-    "changes", [{"backbone": "resnet18"}, {"classifier": "linear", "mirrored": True, "category_weight": 0.0}]
+    "changes",
+    [{"backbone": "resnet18", "titles": False}, {"classifier": "linear", "mirrored": True, "category_weight": 0.0}],
 )
 def test_the_exported_model_gives_the_same_vectors_for_any_batch(
     tmp_path: Path, build: Build, images: np.ndarray, changes: dict[str, object]
@@ -159,7 +167,7 @@ def test_the_exported_model_gives_the_same_vectors_for_any_batch(
     assert argument.name == "images"
     assert argument.type == "tensor(uint8)"
     assert argument.shape == ["N", 64, 64, 3]
-    assert [output.name for output in session.get_outputs()] == ["identity", "kind", "kind_map"]
+    assert [output.name for output in session.get_outputs()] == ["identity", "kind", "title", "path", "kind_map"]
     openvino_model = onnx.load_onnx(path)
     for n in (1, 20):
         expected = [values.numpy() for values in embed(model, images[:n])]

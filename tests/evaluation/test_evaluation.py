@@ -12,7 +12,7 @@ from torch import Tensor
 from marketplace.embedding.projection import ExtractSettings
 from marketplace.evaluation.report import category_probabilities, evaluate, top3_accuracy
 from marketplace.inference.outputs import network_outputs
-from marketplace.models.checkpoints import CLASSIFIERS, Checkpoint, checkpoint_of
+from marketplace.models.checkpoints import NEW_LAYERS, Checkpoint, checkpoint_of
 from marketplace.models.network import Network
 from marketplace.vectors.tables import PhotoVectors
 from marketplace.vectors.unit_length import to_unit_length
@@ -65,7 +65,7 @@ def test_the_evaluation_agrees_with_sums_by_hand(
 ) -> None:
     plain = to_unit_length(network_outputs(network, images).embeddings.numpy())
     vectors = PhotoVectors(identity=plain, kind=plain, hub_bias=np.zeros(len(plain), np.float32))
-    state = {name: value for name, value in checkpoint["state_dict"].items() if not name.startswith(CLASSIFIERS)}
+    state = {name: value for name, value in checkpoint["state_dict"].items() if not name.startswith(NEW_LAYERS)}
     result = evaluate(checkpoint, {**checkpoint, "state_dict": state}, table, vectors, images, SETTINGS)
     test = np.flatnonzero(table["split"] == "test")
     mirrored = np.ascontiguousarray(images[:, :, ::-1])

@@ -19,6 +19,7 @@ def test_training_data_follows_the_table(tmp_path: Path) -> None:
             "label": [2, 0, 1, 2],
             "split": ["val", "train", "test", "train"],
             "product_id": ["p", "q", "r", "q"],
+            "product_name": ["A cup", "Two chairs", "A lamp", ""],
             "category_path": ["c / new", "a / x", "b", "c / y"],
         }
     )
@@ -26,7 +27,7 @@ def test_training_data_follows_the_table(tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
     for shard, n in enumerate((1, 3)):
         np.save(tmp_path / f"images/{shard:03}.npy", np.zeros((n, 32, 32, 3), np.uint8))
-    data = read_training_data(tmp_path / "images", tmp_path / "table.parquet", COLOURS)
+    data = read_training_data(tmp_path / "images", tmp_path / "table.parquet", COLOURS, with_titles=True)
     assert data.images.shape == (4, 32, 32, 3)
     assert data.leaves == ["a / x", "c / y"]
     assert data.train.rows.tolist() == [1, 3]
@@ -36,6 +37,7 @@ def test_training_data_follows_the_table(tmp_path: Path) -> None:
     assert data.val.rows.tolist() == [0]
     assert data.val.labels.tolist() == [2]
     assert data.val.leaves.tolist() == [-1]  # a leaf category without training photos
+    assert data.titles is None  # one title: there is nothing to tell apart
 
 
 @given(st.lists(st.integers(0, 6), min_size=1, max_size=30), st.integers(0, 1000), st.booleans())

@@ -18,7 +18,7 @@ from marketplace.models.checkpoints import Checkpoint, network_of
 from marketplace.models.network import CosineClassifier
 from marketplace.settings import Settings
 from marketplace.training.data import Split, TrainingData
-from marketplace.training.losses import Predictions, TrainingLoss
+from marketplace.training.losses import Predictions, Targets, TrainingLoss
 from marketplace.training.settings import TrainSettings
 
 
@@ -44,6 +44,23 @@ def contrastive_by_hand(embeddings: Tensor, products: list[int], temperature: fl
     return sum(terms) / len(terms) if terms else 0.0
 
 
+def title_loss_by_hand(predictions: Tensor, vectors: Tensor, titles: list[int]) -> float:
+    """The formula, term by term, with the temperatures 0.2 and 0.1."""
+    losses = []
+    for prediction, title in zip(predictions.double(), titles, strict=True):
+        if title >= 0:
+            unit = prediction / prediction.norm()
+            exponentials = [math.exp(float(unit @ vector.double()) / 0.2) for vector in vectors]
+            similarities = [math.exp(float(vectors[title].double() @ vector.double()) / 0.1) for vector in vectors]
+            losses.append(
+                -sum(
+                    similarity / sum(similarities) * math.log(exponential / sum(exponentials))
+                    for similarity, exponential in zip(similarities, exponentials, strict=True)
+                )
+            )
+    return sum(losses) / len(losses) if losses else 0.0
+
+
 @given(st.lists(st.integers(0, 4), min_size=2, max_size=8), st.sampled_from([0.07, 0.5]), st.integers(0, 100))
 @hypothesis_settings(deadline=None)  # the first call imports the library
 def test_the_loss_is_cross_entropy_plus_the_weighted_terms(
@@ -54,22 +71,29 @@ def test_the_loss_is_cross_entropy_plus_the_weighted_terms(
     embeddings = torch.randn(n, 6, generator=generator)
     logits = torch.randn(n, 3, generator=generator)
     leaf_logits = torch.randn(n, 5, generator=generator)
-    predictions = Predictions(embeddings=embeddings, logits=logits, leaf_logits=leaf_logits)
+    title_vectors = F.normalize(torch.randn(7, 4, generator=generator))
+    predicted_titles = torch.randn(n, 4, generator=generator)
+    predictions = Predictions(embeddings=embeddings, logits=logits, leaf_logits=leaf_logits, titles=predicted_titles)
     labels = torch.arange(n) % 3
     leaves = torch.arange(n) % 5
+    titles = torch.arange(n) % 8 - 1  # the first photo has none
+    targets = Targets(labels=labels, leaves=leaves, products=torch.tensor(products), titles=titles)
 
-    weights = {"contrastive_weight": 0.5, "temperature": temperature, "leaf_weight": 0.25}
-    all_terms = TrainingLoss(settings.train.model_copy(update=weights))
-    loss = all_terms(predictions, labels, leaves, torch.tensor(products)).item()
+    weights = {"contrastive_weight": 0.5, "temperature": temperature, "leaf_weight": 0.25, "title_weight": 2.0}
+    temperatures = {"title_temperature": 0.2, "title_target_temperature": 0.1}
+    all_terms = TrainingLoss(settings.train.model_copy(update=weights | temperatures), title_vectors)
+    loss = all_terms(predictions, targets).item()
     root_loss = F.cross_entropy(logits, labels).item()
     leaf_loss = F.cross_entropy(leaf_logits, leaves).item()
     contrastive = contrastive_by_hand(embeddings, products, temperature)
-    assert loss == pytest.approx(root_loss + 0.25 * leaf_loss + 0.5 * contrastive, rel=1e-3)
+    title_loss = title_loss_by_hand(predicted_titles, title_vectors, titles.tolist())
+    expected = root_loss + 0.25 * leaf_loss + 0.5 * contrastive + 2 * title_loss
+    assert loss == pytest.approx(expected, rel=1e-3)
     assert all_terms.needs_pairs
 
     roots_alone = TrainingLoss(settings.train.model_copy(update={"contrastive_weight": 0.0, "leaf_weight": 0.0}))
     without_leaves = predictions._replace(leaf_logits=None)
-    assert roots_alone(without_leaves, labels, leaves, torch.tensor(products)).item() == pytest.approx(root_loss)
+    assert roots_alone(without_leaves, targets).item() == pytest.approx(root_loss)
     assert not roots_alone.needs_pairs
 
 

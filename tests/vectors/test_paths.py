@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from marketplace.vectors.paths import path_vectors, shared_levels
+from marketplace.vectors.paths import fit_path_space, shared_levels
 
 PATHS = st.lists(
     st.lists(st.sampled_from("abc"), min_size=1, max_size=4).map(" / ".join), min_size=1, max_size=30, unique=True
@@ -20,20 +20,35 @@ def count_shared_levels(path: str, other: str) -> int:
 
 @given(PATHS, st.data())
 def test_the_inner_product_is_the_share_of_shared_levels(paths: list[str], data: st.DataObject) -> None:
-    counts = data.draw(st.lists(st.integers(1, 50), min_size=len(paths), max_size=len(paths)))
-    vectors = path_vectors(paths, counts)
+    counts = data.draw(st.lists(st.integers(1, 3), min_size=len(paths), max_size=len(paths)))
+    vectors = fit_path_space(np.repeat(paths, counts).tolist()).vectors(paths)
     deepest = max(path.count("/") + 1 for path in paths)
-    expected = np.array([[count_shared_levels(path, other) / deepest for other in paths] for path in paths])
-    np.testing.assert_allclose(shared_levels(paths), expected)
-    np.testing.assert_allclose(vectors @ vectors.T, expected, atol=1e-4)
+    expected = np.array([[count_shared_levels(path, other) for other in paths] for path in paths])
+    np.testing.assert_array_equal(shared_levels(paths, paths, deepest), expected)
+    np.testing.assert_allclose(vectors @ vectors.T, expected / deepest, atol=1e-4)
+
+
+def test_a_path_that_was_not_there_is_close_to_the_paths_it_shares_levels_with() -> None:
+    space = fit_path_space(["home / chairs / oak", "home / chairs / pine", "home / tables", "toys"])
+    new, oak, table, toys = space.vectors(["home / chairs / ash", "home / chairs / oak", "home / tables", "toys"])
+    np.testing.assert_allclose([new @ oak, new @ table, new @ toys], [2 / 3, 1 / 3, 0], atol=0.05)
+    np.testing.assert_allclose(space.vectors(["unheard of"]), 0, atol=1e-6)
 
 
 def test_a_large_tree_fits_into_few_dimensions() -> None:
     rng = np.random.default_rng(0)
     paths = sorted({f"{rng.integers(13)} / {rng.integers(20)} / {rng.integers(5)}" for _ in range(400)})
     counts = rng.zipf(1.5, len(paths)).clip(max=1000)
-    vectors = path_vectors(paths, counts.tolist())
+    vectors = fit_path_space(np.repeat(paths, counts).tolist()).vectors(paths)
     assert vectors.shape == (len(paths), 64)
-    difference = vectors @ vectors.T - shared_levels(paths)
-    weights = np.outer(counts, counts) / counts.sum() ** 2
-    assert np.sqrt((weights * difference**2).sum()) < 0.02
+    shared = shared_levels(paths, paths, 3) / 3
+    squared_error = (vectors @ vectors.T - shared) ** 2
+    weights = np.outer(counts, counts)
+    for pairs, tolerance in ((shared > 0, 0.02), (shared == 0, 0.1)):
+        assert np.sqrt(np.average(squared_error[pairs], weights=weights[pairs])) < tolerance
+
+
+def test_a_single_deep_path_does_not_make_all_others_less_similar() -> None:
+    paths = ["home / chairs"] * 150 + ["home / tables"] * 50 + ["toys / a / b / c / d / e / f"]
+    chairs, tables = fit_path_space(paths).vectors(["home / chairs", "home / tables"])
+    np.testing.assert_allclose([chairs @ chairs, chairs @ tables], [1, 0.5], atol=1e-4)

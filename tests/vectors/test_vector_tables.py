@@ -13,9 +13,12 @@ from hypothesis import strategies as st
 
 from marketplace.common.errors import MarketplaceError
 from marketplace.vectors.tables import (
+    ExpectedTexts,
     PhotoVectors,
+    TextVectors,
     hub_bias,
     read_embeddings,
+    read_expected_texts,
     read_text_embeddings,
     write_embeddings,
     write_text_embeddings,
@@ -43,15 +46,29 @@ def vectors() -> PhotoVectors:
     )
 
 
-def test_embeddings_come_back_with_their_ids(tmp_path: Path, photos: pd.DataFrame, vectors: PhotoVectors) -> None:
+@pytest.fixture
+def expected() -> ExpectedTexts:
+    rng = np.random.default_rng(1)
+    return ExpectedTexts(
+        title=to_unit_length(rng.normal(size=(N_PHOTOS, 4)).astype(np.float32)),
+        path=rng.normal(size=(N_PHOTOS, 2)).astype(np.float32),
+    )
+
+
+def test_embeddings_come_back_with_their_ids(
+    tmp_path: Path, photos: pd.DataFrame, vectors: PhotoVectors, expected: ExpectedTexts
+) -> None:
     path = tmp_path / "embeddings.parquet"
-    write_embeddings(path, photos, vectors, [])
+    write_embeddings(path, photos, vectors, expected, [])
     again = read_embeddings(path, photos)
     for name in ("identity", "kind", "hub_bias"):
         np.testing.assert_array_equal(getattr(again, name), getattr(vectors, name))
+    expected_again = read_expected_texts(path)
+    np.testing.assert_array_equal(expected_again.title, expected.title)
+    np.testing.assert_array_equal(expected_again.path, expected.path)
     schema = pq.read_schema(path)
     assert schema.field("identity").type == pa.list_(pa.float32(), 6)
-    assert schema.names == ["image_id", "product_id", "identity", "kind", "hub_bias"]
+    assert schema.names == ["image_id", "product_id", "identity", "kind", "hub_bias", "title", "path"]
     frame = pd.read_parquet(path)
     assert frame["product_id"].tolist() == photos["product_id"].tolist()
     assert (np.stack(frame["identity"]) == vectors.identity).all()
@@ -63,29 +80,38 @@ def test_text_embeddings_come_back_with_their_ids(tmp_path: Path) -> None:
     path = tmp_path / "text.parquet"
     model = tmp_path / "text_model"
     model.mkdir()
-    texts = np.eye(2, dtype=np.float32)
+    identity = np.eye(2, dtype=np.float32)
+    texts = TextVectors(text=identity, title=2 * identity, path=3 * identity)
     write_text_embeddings(path, ["a", "b"], texts, model)
-    np.testing.assert_array_equal(read_text_embeddings(path, ["a", "b"]), texts)
+    again = read_text_embeddings(path, ["a", "b"])
+    for name in ("text", "title", "path"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(texts, name))
     with pytest.raises(MarketplaceError, match="for other products"):
         read_text_embeddings(path, ["b", "a"])
 
 
 def test_photos_without_a_direction_are_counted(
-    tmp_path: Path, photos: pd.DataFrame, vectors: PhotoVectors, caplog: pytest.LogCaptureFixture
+    tmp_path: Path,
+    photos: pd.DataFrame,
+    vectors: PhotoVectors,
+    expected: ExpectedTexts,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     path = tmp_path / "embeddings.parquet"
-    write_embeddings(path, photos, vectors, [])
+    write_embeddings(path, photos, vectors, expected, [])
     read_embeddings(path, photos)
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
     vectors.identity[3] = 0
     vectors.kind[5, 0] = np.nan
     vectors.kind[8] = np.inf
-    write_embeddings(path, photos, vectors, [])
+    write_embeddings(path, photos, vectors, expected, [])
     read_embeddings(path, photos)
     assert "the vectors of 3 of 40 photos (i03, i05, i08, …) are zero or not finite" in caplog.text
 
 
-def test_vectors_of_another_model_are_refused(tmp_path: Path, photos: pd.DataFrame, vectors: PhotoVectors) -> None:
+def test_vectors_of_another_model_are_refused(
+    tmp_path: Path, photos: pd.DataFrame, vectors: PhotoVectors, expected: ExpectedTexts
+) -> None:
     path = tmp_path / "embeddings.parquet"
     text_path = tmp_path / "text_embeddings.parquet"
     image_model = tmp_path / "image_model.onnx"
@@ -93,8 +119,9 @@ def test_vectors_of_another_model_are_refused(tmp_path: Path, photos: pd.DataFra
     text_model = tmp_path / "text_model"
     text_model.mkdir()
     (text_model / "tokenizer.json").write_text("first")
-    write_embeddings(path, photos, vectors, [image_model])
-    write_text_embeddings(text_path, ["a"], np.eye(1, dtype=np.float32), text_model)
+    one = np.eye(1, dtype=np.float32)
+    write_embeddings(path, photos, vectors, expected, [image_model])
+    write_text_embeddings(text_path, ["a"], TextVectors(text=one, title=one, path=one), text_model)
     read_embeddings(path, photos, [image_model])
     read_text_embeddings(text_path, ["a"], text_model)
     image_model.write_bytes(b"second")

@@ -15,24 +15,38 @@ from marketplace.models import checkpoints
 from marketplace.models.checkpoints import Checkpoint
 from marketplace.texts.listing_text import product_texts
 from marketplace.texts.text_model import TextModel, fit_text_model
-from marketplace.vectors.tables import PhotoVectors, hub_bias
+from marketplace.vectors.paths import PathSpace, fit_path_space
+from marketplace.vectors.tables import ExpectedTexts, PhotoVectors, TextVectors, hub_bias
 
 
 @torch.no_grad()  # not inference_mode: the model is exported afterwards
 def embed_photos(
-    tuned: Checkpoint, table: pd.DataFrame, images: Images, settings: ExtractSettings
-) -> tuple[ImageModel, PhotoVectors]:
-    """Fit the projections to the training photos; return the image model and the vectors of all photos.
+    tuned: Checkpoint,
+    table: pd.DataFrame,
+    images: Images,
+    path_space: PathSpace,
+    title_dimensions: int,
+    settings: ExtractSettings,
+) -> tuple[ImageModel, PhotoVectors, ExpectedTexts]:
+    """Fit the projections to the training photos; return the image model, and the vectors of all photos.
 
     `table` is the training data, `images` `(N, S, S, 3) uint8` are full-sized.
     """
     network = checkpoints.network_of(tuned, len(tuned["categories"]))
     outputs = network_outputs(network, images, mirrored=settings.mirrored)
     projections = fit_projections(outputs, table, settings)
-    model = ImageModel(network.cpu(), projections, mirrored=settings.mirrored)
-    identity, kind = (vectors.numpy() for vectors in model.vectors(outputs))
+    paths = path_space.vectors(tuned["leaves"] or tuned["categories"])
+    model = ImageModel(
+        network.cpu(), projections, torch.from_numpy(paths), title_dimensions, mirrored=settings.mirrored
+    )
+    vectors = model.vectors(outputs)
+    identity = vectors.identity.numpy()
     bias = hub_bias(identity, table["sha256"].to_numpy())
-    return model, PhotoVectors(identity=identity, kind=kind, hub_bias=bias)
+    return (
+        model,
+        PhotoVectors(identity=identity, kind=vectors.kind.numpy(), hub_bias=bias),
+        ExpectedTexts(title=vectors.title.numpy(), path=vectors.path.numpy()),
+    )
 
 
 def fit_projections(outputs: Outputs, table: pd.DataFrame, settings: ExtractSettings) -> Projections:
@@ -51,8 +65,14 @@ def fit_projections(outputs: Outputs, table: pd.DataFrame, settings: ExtractSett
     )
 
 
-def embed_texts(model: Path, table: pd.DataFrame) -> tuple[list[str], np.ndarray]:
-    """Fit the text model to the products of the training split; return all product ids, sorted, and vectors `(P, t)`.
+def fit_paths(table: pd.DataFrame) -> PathSpace:
+    """Find the directions for the category paths of the training split."""
+    products = table.drop_duplicates("product_id")
+    return fit_path_space(products["category_path"][products["split"] == "train"].tolist())
+
+
+def embed_texts(model: Path, table: pd.DataFrame, path_space: PathSpace) -> tuple[list[str], TextVectors]:
+    """Fit the text model to the products of the training split; return all product ids, sorted, and their vectors.
 
     A product's text is its title and its description.
     """
@@ -60,4 +80,9 @@ def embed_texts(model: Path, table: pd.DataFrame) -> tuple[list[str], np.ndarray
     texts = product_texts(products)
     in_training = (products["split"] == "train").to_numpy()
     fit_text_model(model, texts[in_training].tolist())
-    return products["product_id"].tolist(), TextModel(model).embed_catalogue(texts.tolist())
+    text_model = TextModel(model)
+    return products["product_id"].tolist(), TextVectors(
+        text=text_model.embed_catalogue(texts.tolist()),
+        title=text_model.embed_titles(products["product_name"].tolist()),
+        path=path_space.vectors(products["category_path"].tolist()),
+    )

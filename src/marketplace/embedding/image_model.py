@@ -1,4 +1,4 @@
-"""The image model: from an image to its two vectors, in one self-describing file."""
+"""The image model: from an image to its vectors, in one self-describing file."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from marketplace.embedding.projection import Projection
 from marketplace.inference.outputs import Outputs
@@ -33,6 +34,7 @@ class ImageModelFile(Provenance):
     category_weight: float
     identity_dimensions: int
     kind_dimensions: int
+    title_dimensions: int
     checkpoint_sha256: str  # the checkpoint file that the network comes from
     state_dict: StateDict  # the network and its projections
 
@@ -81,25 +83,46 @@ class Projections(nn.Module):
         return (1 - self.category_weight) ** 0.5 * self.kind.contributions(maps)
 
 
-class ImageVectors(NamedTuple):
-    """The output of the image model for photos."""
+class Vectors(NamedTuple):
+    """The vectors of photos."""
 
     identity: Tensor  # (B, d) float32, of length 1
     kind: Tensor  # (B, k) float32, of length 1
+    title: Tensor  # (B, m) float32, the predicted title's vector, of length 1; zeros if the network predicts none
+    path: Tensor  # (B, p) float32, the expected vector of the category path, see vectors/paths.py
+
+
+class ImageVectors(NamedTuple):
+    """The output of the image model: the fields of Vectors, and a map."""
+
+    identity: Tensor
+    kind: Tensor
+    title: Tensor
+    path: Tensor
     kind_map: Tensor  # (B, H, W, l) float32: its mean over positions is the first l values of the kind vector
 
 
 class ImageModel(nn.Module):
-    """A fine-tuned network and the projections of its outputs: from squares to vectors."""
+    """A fine-tuned network and the projections of its outputs: from squares to vectors.
 
-    def __init__(self, network: Network, projections: Projections, *, mirrored: bool) -> None:
+    `paths` `(n, p)` are the vectors of the leaf categories, or of the root categories if the network predicts no
+    leaves. `title_dimensions` is the length of a title's vector, even if the network predicts no titles.
+    """
+
+    paths: Tensor
+
+    def __init__(
+        self, network: Network, projections: Projections, paths: Tensor, title_dimensions: int, *, mirrored: bool
+    ) -> None:
         super().__init__()
         self.network = network
         self.projections = projections
+        self.register_buffer("paths", paths)
+        self.title_dimensions = title_dimensions
         self.mirrored = mirrored
 
     def forward(self, images: Tensor) -> ImageVectors:
-        """Squares `(B, S, S, 3) uint8` to both vectors, and to the contribution of each position to the kind vector."""
+        """Squares `(B, S, S, 3) uint8` to vectors, and to the contribution of each position to the kind vector."""
         pixels = normalise_pixels(images, self.network.backbone)  # (B, 3, S, S)
         if self.mirrored:
             # As one batch (2B, 3, S, S): the exported graph has every layer once.
@@ -113,12 +136,27 @@ class ImageModel(nn.Module):
             embeddings = _split_views(embeddings).mean(dim=0)
             plain_maps, mirrored_maps = _split_views(maps)
             maps = (plain_maps + mirrored_maps.flip(3)) / 2
-        identity, kind = self.vectors(Outputs(embeddings=embeddings, details=details))
-        return ImageVectors(identity=identity, kind=kind, kind_map=self.projections.kind_map(maps))
+        vectors = self.vectors(Outputs(embeddings=embeddings, details=details))
+        return ImageVectors(
+            identity=vectors.identity,
+            kind=vectors.kind,
+            title=vectors.title,
+            path=vectors.path,
+            kind_map=self.projections.kind_map(maps),
+        )
 
-    def vectors(self, outputs: Outputs) -> tuple[Tensor, Tensor]:
-        """The network's outputs, averaged over both views if `mirrored`, to identity and kind vectors."""
-        return self.projections(outputs, self.probabilities(outputs.embeddings))
+    def vectors(self, outputs: Outputs) -> Vectors:
+        """The network's outputs, averaged over both views if `mirrored`, to vectors."""
+        probabilities = self.probabilities(outputs.embeddings)
+        identity, kind = self.projections(outputs, probabilities)
+        title = self.titles(outputs.embeddings)
+        return Vectors(identity=identity, kind=kind, title=title, path=probabilities[-1] @ self.paths)
+
+    def titles(self, embeddings: Tensor) -> Tensor:
+        """Return the vectors `(B, m)` of the titles that embeddings `(B, D)` predict."""
+        if self.network.title is None:
+            return embeddings.new_zeros(len(embeddings), self.title_dimensions)
+        return F.normalize(self.network.title(embeddings))
 
     def probabilities(self, embeddings: Tensor) -> list[Tensor]:
         """Return the probabilities of root categories and, if the network predicts them, of leaf categories."""
@@ -156,6 +194,7 @@ def save(path: Path, model: ImageModel, provenance: Provenance, *, checkpoint_sh
         "category_weight": projections.category_weight,
         "identity_dimensions": len(projections.identity.matrix) + len(projections.detail.matrix),
         "kind_dimensions": len(projections.kind.matrix) + len(provenance["categories"]) + len(provenance["leaves"]),
+        "title_dimensions": model.title_dimensions,
         "checkpoint_sha256": checkpoint_sha256,
         "state_dict": {name: value.detach().clone().contiguous() for name, value in model.state_dict().items()},
     }
@@ -174,6 +213,7 @@ def load(path: Path) -> tuple[ImageModel, ImageModelFile]:
         n_categories=len(content["categories"]),
         classifier=content["classifier"],
         n_leaves=len(content["leaves"]),
+        title_dimensions=len(state.get("network.title.weight", ())),
     )
     projections = Projections(
         identity=_read_projection(state, "identity", content["power"]),
@@ -182,7 +222,7 @@ def load(path: Path) -> tuple[ImageModel, ImageModelFile]:
         detail_weight=content["detail_weight"],
         category_weight=content["category_weight"],
     )
-    model = ImageModel(network, projections, mirrored=content["mirrored"])
+    model = ImageModel(network, projections, state["paths"], content["title_dimensions"], mirrored=content["mirrored"])
     model.load_state_dict(state)
     return model.eval(), content
 

@@ -14,7 +14,7 @@ from marketplace.models.network import Network
 
 log = logging.getLogger(__name__)
 
-CLASSIFIERS = ("head.categories.", "leaves.")  # layers that a pretrained network does not have yet
+NEW_LAYERS = ("head.categories.", "leaves.", "title.")  # that a pretrained network does not have yet
 
 
 class Provenance(TypedDict):
@@ -49,10 +49,10 @@ def save(path: Path, content: Any, *, shared: bool = False) -> None:
 
 
 def save_pretrained(path: Path, network: Network, weights: str) -> None:
-    """Write the checkpoint of a network before any training, without the layers that predict categories."""
+    """Write the checkpoint of a network before any training, without the layers that training adds."""
     checkpoint = checkpoint_of(network, weights=weights, size=0, categories=[], leaves=[], epoch=0, figures={})
     state = checkpoint["state_dict"]
-    checkpoint["state_dict"] = {name: state[name] for name in state if not name.startswith(CLASSIFIERS)}
+    checkpoint["state_dict"] = {name: state[name] for name in state if not name.startswith(NEW_LAYERS)}
     save(path, checkpoint)
     log.info("%s: %s with the weights %s", path, network.backbone, weights)
 
@@ -80,22 +80,29 @@ def copy_state(network: Network) -> StateDict:
 
 
 def network_of(
-    checkpoint: Checkpoint, n_categories: int, classifier: str | None = None, n_leaves: int | None = None
+    checkpoint: Checkpoint,
+    n_categories: int,
+    classifier: str | None = None,
+    n_leaves: int | None = None,
+    title_dimensions: int | None = None,
 ) -> Network:
     """Build the network of a checkpoint, in evaluation mode.
 
-    Layers that predict categories start at random if the checkpoint is from before any training and does not have
-    them. `classifier` and `n_leaves` are the checkpoint's if they are None.
+    Layers that training adds start at random if the checkpoint does not have them. `classifier`, `n_leaves` and
+    `title_dimensions` are the checkpoint's if they are None.
     """
+    if title_dimensions is None:
+        title_dimensions = len(checkpoint["state_dict"].get("title.weight", ()))
     network = Network(
         checkpoint["backbone"],
         n_categories=n_categories,
         classifier=checkpoint["classifier"] if classifier is None else classifier,
         n_leaves=len(checkpoint["leaves"]) if n_leaves is None else n_leaves,
+        title_dimensions=title_dimensions,
     )
     state = network.state_dict()
-    random = {name: value for name, value in state.items() if name.startswith(CLASSIFIERS)}
-    # A cosine classifier has no ImageNet layer, and a network without leaf categories no layer for them.
+    random = {name: value for name, value in state.items() if name.startswith(NEW_LAYERS)}
+    # A cosine classifier has no ImageNet layer, and a network that predicts no leaves or titles no layer for them.
     stored = {name: value for name, value in checkpoint["state_dict"].items() if name in state}
     network.load_state_dict(random | stored)
     return network.eval()

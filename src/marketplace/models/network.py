@@ -4,8 +4,8 @@
 
 The trunk ends before the network's last stage. The tail is that stage and a global average pool. The head is the
 network's own 1000-way ImageNet classifier followed by a `Linear(1000, n_categories)`; or, with `classifier="cosine"`,
-one layer that compares the embedding's direction with one direction per category. During training, a second such layer
-may predict leaf categories.
+one layer that compares the embedding's direction with one direction per category. A second such layer may predict leaf
+categories, and a linear layer the vector of the photo's title.
 """
 
 from collections import OrderedDict
@@ -65,6 +65,7 @@ class Network(nn.Module):
         n_categories: int,
         classifier: str = "linear",
         n_leaves: int = 0,
+        title_dimensions: int = 0,
         whole: nn.Module | None = None,
     ) -> None:
         super().__init__()
@@ -81,6 +82,7 @@ class Network(nn.Module):
         }
         self.head = nn.Sequential(heads[classifier])
         self.leaves = CosineClassifier(self.dimensions, n_leaves) if n_leaves else None
+        self.title = nn.Linear(self.dimensions, title_dimensions) if title_dimensions else None
         self.trunk.requires_grad_(False)
         self.to(memory_format=torch.channels_last)  # twice as fast on a CPU
 

@@ -8,7 +8,7 @@ import logging
 import shutil
 import threading
 from collections.abc import Iterable, Iterator
-from importlib.resources import files
+from importlib.resources import as_file, files
 from pathlib import Path
 
 import numpy as np
@@ -35,19 +35,25 @@ LENGTH_STEP = 8  # tokens
 def write_sentence_model(folder: Path) -> None:
     """Write the network and its tokenizer to a folder."""
     shutil.copyfile(_export_network_once(), folder / NETWORK)
-    (folder / TOKENIZER).write_bytes((files(PACKAGE) / "model" / TOKENIZER).read_bytes())
+    shutil.copyfile(_tokenizer(), folder / TOKENIZER)
+
+
+def open_sentence_model() -> "SentenceModel":
+    """Return the sentence model of the installed package; its network comes from the user's cache."""
+    network = _export_network_once()
+    return SentenceModel(network, _tokenizer(), sha256_of(network))
 
 
 class SentenceModel:
-    """A sentence model that was written to a folder; with the folder's `sha256`, compiled once for all processes."""
+    """The sentence model in two files; with the `sha256` of its network, compiled once for all processes."""
 
-    def __init__(self, folder: Path, sha256: str | None = None) -> None:
+    def __init__(self, network: Path, tokenizer: Path, sha256: str | None = None) -> None:
         from tokenizers import Tokenizer
 
-        self._folder = folder
-        self._tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
+        self._files = {"network": sha256_of(network), "tokenizer": sha256_of(tokenizer)}
+        self._tokenizer = Tokenizer.from_file(str(tokenizer))
         self._tokenizer.enable_truncation(MAX_TOKENS)
-        self._network = compile_model(folder / NETWORK, sha256)
+        self._network = compile_model(network, sha256)
         self._lock = threading.Lock()
 
     def __call__(self, texts: list[str]) -> np.ndarray:
@@ -75,9 +81,8 @@ class SentenceModel:
             recipe(
                 (__file__,),
                 ("openvino", "tokenizers"),
-                network=sha256_of(self._folder / NETWORK),
-                tokenizer=sha256_of(self._folder / TOKENIZER),
                 processor=processor(),
+                **self._files,
             )
         )
         lookup = packs.find(keys_of_files([hashlib.sha256(text.encode()).hexdigest() for text in distinct]))
@@ -118,6 +123,11 @@ class SentenceModel:
 def _pad(ids: list[list[int]], length: int) -> np.ndarray:
     """Return token ids `(N, length)`, filled up with zeros."""
     return np.array([[*tokens, *[0] * (length - len(tokens))] for tokens in ids])
+
+
+def _tokenizer() -> Path:
+    with as_file(files(PACKAGE) / "model" / TOKENIZER) as path:
+        return path  # of an installed package: no temporary file
 
 
 def _export_network_once() -> Path:

@@ -12,12 +12,19 @@ import numpy as np
 from marketplace.common.errors import MarketplaceError, first_line
 from marketplace.common.files import replacing
 from marketplace.texts.listing_text import plain_text
-from marketplace.texts.sentence_model import SentenceModel, write_sentence_model
+from marketplace.texts.sentence_model import NETWORK, TOKENIZER, SentenceModel, write_sentence_model
 from marketplace.texts.spelling import Spelling, fit_spelling
 from marketplace.vectors.unit_length import to_unit_length
 
 MEANING_WEIGHT = 0.75  # of the similarity of two texts; the rest is spelling
 SPELLING = "spelling.npz"
+
+
+def text_of_meaning(meanings: np.ndarray, dimensions: int) -> np.ndarray:
+    """Return the text vectors `(N, dimensions)` of meanings `(N, m)` whose spelling is unknown: zeros there."""
+    vectors = np.zeros((len(meanings), dimensions), np.float32)
+    vectors[:, : meanings.shape[1]] = MEANING_WEIGHT**0.5 * meanings
+    return vectors
 
 
 def fit_text_model(folder: Path, texts: list[str]) -> None:
@@ -37,7 +44,7 @@ class TextModel:
 
     def __init__(self, folder: Path, sha256: str | None = None) -> None:
         try:
-            self._sentence = SentenceModel(folder, sha256)
+            self._sentence = SentenceModel(folder / NETWORK, folder / TOKENIZER, sha256)
             with np.load(folder / SPELLING, allow_pickle=False) as arrays:
                 self._spelling = Spelling(dict(arrays))
         except Exception as error:  # three libraries raise all kinds for a missing or damaged file
@@ -57,6 +64,14 @@ class TextModel:
         """
         plain = [plain_text(text) for text in texts]
         return self._combine(self._sentence.embed_catalogue(plain), self._spelling(plain))
+
+    def embed_titles(self, titles: list[str]) -> np.ndarray:
+        """Return the meanings `(N, m) float32` of the titles of a catalogue, stored like its texts."""
+        return self._sentence.embed_catalogue([plain_text(title) for title in titles])
+
+    def embed_meanings(self, texts: list[str]) -> np.ndarray:
+        """Return the meanings `(N, m) float32` of other texts, of length 1; all zeros for a text without a word."""
+        return self._sentence([plain_text(text) for text in texts])
 
     def _combine(self, meaning: np.ndarray, spelling: np.ndarray) -> np.ndarray:
         return to_unit_length(np.hstack([MEANING_WEIGHT**0.5 * meaning, (1 - MEANING_WEIGHT) ** 0.5 * spelling]))

@@ -13,6 +13,7 @@ from torch import Tensor
 from marketplace.common.errors import MarketplaceError
 from marketplace.compute.arrays import Images, ShardedArray
 from marketplace.inference.features import Features
+from marketplace.training.titles import Titles, embed_titles
 
 
 class Split(NamedTuple):
@@ -33,6 +34,7 @@ class TrainingData:
     val: Split
     categories: list[str]
     leaves: list[str]  # category paths that have a training photo
+    titles: Titles | None = None  # of the training photos; None: they are not predicted
 
     def check(self, batch_size: int) -> None:
         """Raise MarketplaceError if a category has no training photos, a split is empty, or no batch is full."""
@@ -55,16 +57,21 @@ class TrainingData:
             )
 
 
-def read_training_data(images: Path, table: Path, categories: list[str]) -> TrainingData:
-    """Open the folder of images, memory-mapped, and read the splits of training_data.parquet."""
-    rows = pd.read_parquet(table, columns=["label", "product_id", "category_path", "split"])
-    leaves = sorted(rows["category_path"][rows["split"] == "train"].unique())
+def read_training_data(images: Path, table: Path, categories: list[str], *, with_titles: bool) -> TrainingData:
+    """Open the folder of images, memory-mapped, and read the splits of training_data.parquet.
+
+    `with_titles` also embeds the titles of the training photos.
+    """
+    rows = pd.read_parquet(table, columns=["label", "product_id", "product_name", "category_path", "split"])
+    in_training = rows["split"] == "train"
+    leaves = sorted(rows["category_path"][in_training].unique())
     return TrainingData(
         images=ShardedArray(images),
         train=select_split(rows, "train", leaves),
         val=select_split(rows, "val", leaves),
         categories=categories,
         leaves=leaves,
+        titles=embed_titles(rows["product_name"][in_training].tolist()) if with_titles else None,
     )
 
 

@@ -3,6 +3,7 @@
     image ----trunk---> features --tail--> embedding --head----> logits of the root categories
            (frozen, and                       |
             stored once)                      +-------leaves---> logits of the leaf categories
+                                              +-------title----> vector of the title
 
 `train` serves both stages: small images from the pretrained network, and full-sized ones from the small run's chosen
 epoch if `train_full.warm_start` is on.
@@ -26,7 +27,7 @@ from marketplace.models import checkpoints
 from marketplace.models.backbones import StateDict
 from marketplace.models.checkpoints import Checkpoint
 from marketplace.training.data import TrainingData, Views, cut_into_batches, shuffle
-from marketplace.training.losses import Predictions, TrainingLoss
+from marketplace.training.losses import Predictions, Targets, TrainingLoss
 from marketplace.training.recorder import Recorder
 from marketplace.training.resume import ResumeState
 from marketplace.training.settings import TrainSettings
@@ -99,7 +100,14 @@ class Trainer:
         _make_deterministic(settings.seed)
         keep_freed_memory()
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        network = checkpoints.network_of(start, len(data.categories), settings.classifier, len(self._leaves))
+        titles = data.titles.vectors if data.titles else None
+        network = checkpoints.network_of(
+            start,
+            n_categories=len(data.categories),
+            classifier=settings.classifier,
+            n_leaves=len(self._leaves),
+            title_dimensions=0 if titles is None else titles.shape[1],
+        )
         self.network = network.to(self.device)
 
         # Features of all splits, so that `extract` and `evaluate` find them stored.
@@ -107,7 +115,7 @@ class Trainer:
         self._plain = self._store.features()
         self._views = Views(self._plain, self._store.features(mirrored=True) if settings.flip_probability else None)
 
-        self._loss = TrainingLoss(settings)
+        self._loss = TrainingLoss(settings, titles).to(self.device)
         trainable = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
         self._optimiser = torch.optim.Adam(trainable, lr=settings.lr, fused=True)
         n_steps = epochs * len(cut_into_batches(data.train.rows, settings.batch_size))
@@ -166,17 +174,23 @@ class Trainer:
     def _compute_loss(self, places: np.ndarray, flips: np.ndarray) -> Tensor:
         """The mean loss `()` of training images, given by their places `(B,)` and whether each is mirrored `(B,)`."""
         split = self._data.train
-        labels, leaves, products = (
-            column[places].to(self.device)  # (B,) int64
-            for column in (split.labels, split.leaves, split.products)
+        titles = self._data.titles
+        targets = Targets(
+            labels=split.labels[places].to(self.device),
+            leaves=split.leaves[places].to(self.device),
+            products=split.products[places].to(self.device),
+            titles=titles.of_photo[places].to(self.device) if titles else None,
         )
         features = self._views(split.rows[places], flips).to(self.device)  # (B, C, H, W)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
             embeddings = self.network.tail(features)  # (B, D)
-            leaf_logits = self.network.leaves(embeddings) if self.network.leaves else None  # (B, n_leaves)
-            logits = self.network.head(embeddings)  # (B, n_categories)
-            predictions = Predictions(embeddings=embeddings, logits=logits, leaf_logits=leaf_logits)
-            return self._loss(predictions, labels, leaves, products)
+            predictions = Predictions(
+                embeddings=embeddings,
+                logits=self.network.head(embeddings),
+                leaf_logits=self.network.leaves(embeddings) if self.network.leaves else None,
+                titles=self.network.title(embeddings) if self.network.title else None,
+            )
+            return self._loss(predictions, targets)
 
     def _validate(self, epoch: int) -> dict[str, float]:
         """Measure the network on the validation split; return its figures by name."""
@@ -208,6 +222,7 @@ class Trainer:
             "splits": [digest(column) for column in columns],
             "categories": self._data.categories,
             "leaves": self._leaves,
+            "titles": [digest(values.numpy()) for values in _title_tensors(self._data)],
             "settings": self._settings.model_dump(),
             "epochs": self._epochs,
         }
@@ -235,6 +250,10 @@ class Trainer:
         """The weights and statistics of the tail and the head, which training changes; not copied."""
         state = self.network.state_dict()
         return {name: value for name, value in state.items() if not name.startswith("trunk.")}
+
+
+def _title_tensors(data: TrainingData) -> list[Tensor]:
+    return [data.titles.vectors, data.titles.of_photo] if data.titles else []
 
 
 def _make_deterministic(seed: int) -> None:

@@ -1,7 +1,8 @@
 """The tables of vectors, written and read without a network: a row per photo, and a row per product's text.
 
-A photo has two vectors. Its identity vector finds the same product in another photo; its kind vector finds products of
-the same kind. A product has a text vector. Some photos are close to everything (hubs): half of a photo's mean
+A photo's identity vector finds the same product in another photo; its kind vector finds products of the same kind. Its
+title vector is the title that the photo lets one expect, and its path vector the expected category. A product has a
+text vector, a title vector and a path vector. Some photos are close to everything (hubs): half of a photo's mean
 similarity to its five nearest photos is its hub bias, which is subtracted when searching for the same product (CSLS,
 Conneau et al., arXiv:1710.04087).
 
@@ -37,6 +38,23 @@ class PhotoVectors:
     hub_bias: np.ndarray  # (N,) float32
 
 
+@dataclass(frozen=True)
+class ExpectedTexts:
+    """The words and the category that each photo lets one expect, in the row order of the training data."""
+
+    title: np.ndarray  # (N, m) float32, of length 1; zeros if the network predicts no titles
+    path: np.ndarray  # (N, p) float32
+
+
+@dataclass(frozen=True)
+class TextVectors:
+    """The vectors of what sellers wrote, in the order of products' ids. Products without words have zeros."""
+
+    text: np.ndarray  # (P, t) float32, of length 1: title and description, by meaning and spelling
+    title: np.ndarray  # (P, m) float32, of length 1: the title's meaning
+    path: np.ndarray  # (P, p) float32: the category path, see paths.py
+
+
 def hub_bias(vectors: np.ndarray, sha256: np.ndarray) -> np.ndarray:
     """Return the hub bias `(N,) float32` of each of the unit-length vectors `(N, d)`.
 
@@ -65,8 +83,10 @@ def hub_bias(vectors: np.ndarray, sha256: np.ndarray) -> np.ndarray:
     return bias
 
 
-def write_embeddings(path: Path, table: pd.DataFrame, vectors: PhotoVectors, models: Sequence[Path]) -> None:
-    """Write image_id, product_id, identity, kind and hub_bias, one row per photo.
+def write_embeddings(
+    path: Path, table: pd.DataFrame, vectors: PhotoVectors, expected: ExpectedTexts, models: Sequence[Path]
+) -> None:
+    """Write image_id, product_id, identity, kind, hub_bias, title and path, one row per photo.
 
     `models` are the files of the models that made the vectors.
     """
@@ -76,6 +96,8 @@ def write_embeddings(path: Path, table: pd.DataFrame, vectors: PhotoVectors, mod
         "identity": _as_lists(vectors.identity),
         "kind": _as_lists(vectors.kind),
         "hub_bias": pa.array(vectors.hub_bias, pa.float32()),
+        "title": _as_lists(expected.title),
+        "path": _as_lists(expected.path),
     }
     _write(path, columns, models)
     log.info("%s: vectors of %s photos", path, f"{len(table):,}")
@@ -87,7 +109,7 @@ def read_embeddings(path: Path, table: pd.DataFrame, models: Sequence[Path] = ()
     Raises MarketplaceError if the file holds other photos than `table`, or in another order, or was made by other
     models than `models`.
     """
-    stored = _read(path, models)
+    stored = _read(path, ["image_id", "identity", "kind", "hub_bias"], models)
     if stored["image_id"].to_pylist() != table["image_id"].tolist():
         raise MarketplaceError(f"{path} is for other photos than the training data: run `dvc repro extract`.")
     identity = _as_array(stored["identity"])
@@ -102,28 +124,40 @@ def read_embeddings(path: Path, table: pd.DataFrame, models: Sequence[Path] = ()
             f"{len(identity):,}",
             ", ".join(unusable[:3]),
         )
-    return PhotoVectors(identity=identity, kind=kind, hub_bias=stored["hub_bias"].to_numpy())
+    return PhotoVectors(
+        identity=identity,
+        kind=kind,
+        hub_bias=stored["hub_bias"].to_numpy(),
+    )
 
 
-def write_text_embeddings(path: Path, product_ids: list[str], vectors: np.ndarray, model: Path) -> None:
-    """Write product_id and text: the text vectors `(P, t)` of products; all zeros for a product without words.
+def read_expected_texts(path: Path) -> ExpectedTexts:
+    """Read the expected titles and paths that `write_embeddings` wrote."""
+    stored = pq.read_table(path, columns=["title", "path"])
+    return ExpectedTexts(title=_as_array(stored["title"]), path=_as_array(stored["path"]))
 
-    `model` is the folder of the text model.
-    """
-    columns = {"product_id": pa.array(product_ids, pa.string()), "text": _as_lists(vectors)}
+
+def write_text_embeddings(path: Path, product_ids: list[str], vectors: TextVectors, model: Path) -> None:
+    """Write product_id, text, title and path, one row per product. `model` is the folder of the text model."""
+    columns = {
+        "product_id": pa.array(product_ids, pa.string()),
+        "text": _as_lists(vectors.text),
+        "title": _as_lists(vectors.title),
+        "path": _as_lists(vectors.path),
+    }
     _write(path, columns, [model])
     log.info("%s: vectors of the texts of %s products", path, f"{len(product_ids):,}")
 
 
-def read_text_embeddings(path: Path, product_ids: list[str], model: Path | None = None) -> np.ndarray:
-    """Read the vectors `(P, t) float32` that `write_text_embeddings` wrote.
+def read_text_embeddings(path: Path, product_ids: list[str], model: Path | None = None) -> TextVectors:
+    """Read the vectors that `write_text_embeddings` wrote.
 
     Raises MarketplaceError if the file holds other products, or in another order, or was made by another model.
     """
-    stored = _read(path, [] if model is None else [model])
+    stored = _read(path, ["product_id", "text", "title", "path"], [] if model is None else [model])
     if stored["product_id"].to_pylist() != product_ids:
         raise MarketplaceError(f"{path} is for other products than the training data: run `dvc repro extract`.")
-    return _as_array(stored["text"])
+    return TextVectors(text=_as_array(stored["text"]), title=_as_array(stored["title"]), path=_as_array(stored["path"]))
 
 
 def _write(path: Path, columns: dict[str, pa.Array], models: Sequence[Path]) -> None:
@@ -132,8 +166,8 @@ def _write(path: Path, columns: dict[str, pa.Array], models: Sequence[Path]) -> 
         pq.write_table(pa.table(columns).replace_schema_metadata(made_with), part)
 
 
-def _read(path: Path, models: Sequence[Path]) -> pa.Table:
-    stored = pq.read_table(path)
+def _read(path: Path, columns: list[str], models: Sequence[Path]) -> pa.Table:
+    stored = pq.read_table(path, columns=columns)
     made_with = stored.schema.metadata or {}
     for model in models:
         if made_with.get(model.name.encode()) != sha256_of(model).encode():
