@@ -14,31 +14,51 @@ def main() -> None:
     from marketplace.common.params import load_section
     from marketplace.compute.arrays import ShardedArray
     from marketplace.recommendation.catalogue import read_catalogue
-    from marketplace.recommendation.fingerprints import fingerprints
+    from marketplace.recommendation.fingerprints import EMBEDDINGS, TEXT_MODEL, fingerprints
     from marketplace.recommendation.gallery import write_gallery
     from marketplace.recommendation.index import write_index
-    from marketplace.recommendation.metrics import recommendation_metrics, select_tracked_products, summary
-    from marketplace.recommendation.rules import RecommendSettings
-    from marketplace.recommendation.table import recommendations, write_recommendations
+    from marketplace.recommendation.judged import judged_metrics, read_judged_pairs
+    from marketplace.recommendation.measurement import calibrate, measure_agreement
+    from marketplace.recommendation.metrics import select_tracked_products, summary, table_metrics
+    from marketplace.recommendation.origin import Origin
+    from marketplace.recommendation.questions import open_text_embedder
+    from marketplace.recommendation.rankers import create_ranker
+    from marketplace.recommendation.rules import RankingRules, RecommendSettings
+    from marketplace.recommendation.similarity import weigh_symmetrically
+    from marketplace.recommendation.table import add_probabilities, recommendations, write_recommendations
+    from marketplace.vectors.tables import read_expected_texts
 
     settings = load_section("recommend", RecommendSettings)
     catalogue = read_catalogue(Path())
     products = catalogue.products
-    vectors = catalogue.similar(settings.words)
+    joined = catalogue.parts.join()
+    judged = read_judged_pairs(
+        Path(), catalogue, read_expected_texts(Path(EMBEDDINGS)), lambda: open_text_embedder(Path(TEXT_MODEL))
+    )
 
-    # The indexes answer questions about single products and photos.
-    write_index(Path("models/similar.index"), vectors, settings.index, settings.index_search)
+    # The indexes answer questions about single products, photos and words; a question brings its weights.
+    write_index(Path("models/similar.index"), joined, settings.index, settings.index_search)
     write_index(Path("models/identity.index"), catalogue.identity, settings.index, settings.index_search)
 
     # The table holds the recommendations of every product.
+    vectors = weigh_symmetrically(joined, catalogue.parts.dimensions, settings.weights.product)
+    ranker = create_ranker(products, vectors, settings)
+    calibration = calibrate(products, ranker, judged["product"], settings)
+    batches = recommendations(products, ranker)
+    if calibration is not None:
+        batches = add_probabilities(batches, calibration, settings.least_probability)
     path = Path("data/recommendations.parquet")
-    batches = recommendations(products, vectors, settings)
-    write_recommendations(path, products, batches, words=settings.words, made_with=fingerprints(Path()))
+    origin = Origin(made_with=fingerprints(Path()), settings=settings, calibration=calibration)
+    write_recommendations(path, batches, origin)
     recommended = pd.read_parquet(path)
 
-    metrics = recommendation_metrics(products, recommended)
+    rules = RankingRules(products, vectors, settings)
+    quality = judged_metrics(judged, products, rules, settings.weights)
+    metrics = table_metrics(products, recommended, judged["product"].judgements)
+    metrics |= measure_agreement(catalogue, joined, settings)
     evaluation = json.loads(Path("metrics/evaluate.json").read_text(encoding="utf-8"))
-    write_json(Path("metrics/summary.json"), summary(evaluation, metrics))
+    write_json(Path("metrics/judged.json"), quality)
+    write_json(Path("metrics/summary.json"), summary(quality, evaluation, metrics))
     write_json(Path("metrics/tracked_products.json"), select_tracked_products(products, recommended))
 
     images = ShardedArray(Path("data/resized/full"))

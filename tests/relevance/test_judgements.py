@@ -31,7 +31,7 @@ def test_pairs_of_this_catalogue_are_kept_and_the_others_counted(
     assert judgements.candidates.tolist() == ["b", "c", "a"]
     assert judgements.grades.tolist() == [0, 2, 1]
     assert "2 of 5 judgements are about other catalogues" in caplog.text
-    assert judgements.of(["b"]).grades.tolist() == [1]
+    assert judgements.select(judgements.questions == "b").grades.tolist() == [1]
 
 
 def test_a_header_alone_is_no_judgement(tmp_path: Path) -> None:
@@ -50,8 +50,8 @@ def test_further_columns_are_ignored(tmp_path: Path) -> None:
         (f"{HEADER}a,b,3\n", "1 grades are not 0, 1 or 2, such as '3' in line 2"),
         (f"{HEADER}a,b,2\na,c,\n", "such as '' in line 3"),
         (f"{HEADER}a,b,2\na,b,1\n", "1 pairs have two different grades \\(a and b\\)"),
-        ("", "is no table of judgements"),
-        (f"{HEADER}a,b,2\na,b,c,d,e\n", "is no table of judgements"),
+        ("", "is not a table of judgements"),
+        (f"{HEADER}a,b,2\na,b,c,d,e\n", "is not a table of judgements"),
     ],
 )
 def test_a_mistake_is_a_sentence(tmp_path: Path, text: str, message: str) -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import ndcg_score
 
 from marketplace.relevance.judgements import Judgements
-from marketplace.relevance.metrics import GAINS, bootstrap_interval, judged_quality, mean
+from marketplace.relevance.metrics import GAINS, Judge, bootstrap_interval, mean
 
 PAIRS = st.lists(
     st.tuples(st.sampled_from("abc"), st.integers(0, 40), st.integers(0, 2), st.integers(-5, 5)),
@@ -28,11 +28,11 @@ def test_the_metrics_are_those_of_scikit_learn_and_of_counting(pairs: list[tuple
         candidates=np.array([f"{candidate:03}" for _, candidate, *_ in pairs]),
         grades=np.array([grade for *_, grade, _ in pairs]),
     )
-    quality = judged_quality(judgements, np.array([float(score) for *_, score in pairs]))
+    quality = Judge(judgements).measure(np.array([float(score) for *_, score in pairs]))
     for place, question in enumerate(sorted({question for question, *_ in pairs})):
         ranked = sorted((-score, candidate, grade) for name, candidate, grade, score in pairs if name == question)
         grades = [grade for *_, grade in ranked]
-        assert quality.good_at_6[place] == sum(grade == 2 for grade in grades[:6]) / 6
+        assert quality.good_at_6[place] == pytest.approx(sum(grade == 2 for grade in grades[:6]) / 6)
         if not any(grades):
             assert math.isnan(quality.ndcg_at_8[place])
         elif len(grades) > 1:

@@ -1,4 +1,4 @@
-"""A catalogue: its products, the vectors of their photos, and the vectors of their texts."""
+"""A catalogue: its products, and the vectors of their photos and texts."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,8 +15,9 @@ from marketplace.recommendation.fingerprints import (
     TRAINING_DATA,
 )
 from marketplace.recommendation.products import Products, products_of
-from marketplace.recommendation.ranking import with_words
-from marketplace.vectors.tables import PhotoVectors, read_embeddings, read_text_embeddings
+from marketplace.recommendation.similarity import Parts
+from marketplace.vectors.tables import PhotoVectors, TextVectors, read_embeddings, read_text_embeddings
+from marketplace.vectors.unit_length import to_unit_length
 
 
 @dataclass(frozen=True)
@@ -26,11 +27,18 @@ class Catalogue:
     photos: pd.DataFrame  # the training data, a row per photo
     products: Products
     vectors: PhotoVectors  # in the order of `photos`
-    texts: np.ndarray  # (P, t) text vectors, in the order of `products`
+    texts: TextVectors  # in the order of `products`
 
-    def similar(self, words: float) -> np.ndarray:
-        """Return the vectors `(N, k + t)` for the index that finds similar products, see `with_words`."""
-        return with_words(self.vectors.kind, self.texts[self.products.product_of_row], words)
+    @cached_property
+    def parts(self) -> Parts:
+        """The parts of the similarity of all products. A product's kind is the mean of its photos' kinds."""
+        kinds = np.nan_to_num(self.vectors.kind, posinf=0, neginf=0)[self.products.photos]
+        return Parts(
+            kind=to_unit_length(np.add.reduceat(kinds, self.products.starts)),
+            text=self.texts.text,
+            title=self.texts.title,
+            path=self.texts.path,
+        )
 
     @cached_property
     def identity(self) -> np.ndarray:
@@ -52,7 +60,7 @@ def read_catalogue(root: Path, *, check_models: bool = True) -> Catalogue:
     return Catalogue(photos=photos, products=products, vectors=vectors, texts=texts)
 
 
-def read_texts(root: Path, *, check_models: bool = True) -> tuple[pd.DataFrame, Products, np.ndarray]:
+def read_texts(root: Path, *, check_models: bool = True) -> tuple[pd.DataFrame, Products, TextVectors]:
     """Read the catalogue without the vectors of photos: the training data, the products, and their text vectors."""
     photos = pd.read_parquet(root / TRAINING_DATA)
     products = products_of(photos)

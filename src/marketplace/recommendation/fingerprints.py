@@ -1,8 +1,6 @@
 """The files that answer questions together, and the proof that all are from the same run."""
 
-import json
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 from marketplace.common.errors import MarketplaceError
@@ -23,30 +21,6 @@ SERVED = (*TABLES, IMAGE_MODEL, TEXT_MODEL, SIMILAR_INDEX, IDENTITY_INDEX)
 def fingerprints(root: Path) -> dict[str, str]:
     """Return the SHA-256 of each of the SERVED files in the pipeline's folder."""
     return {name: sha256_of(root / name) for name in SERVED}
-
-
-@dataclass(frozen=True)
-class Origin:
-    """How a table of recommendations was made, and which of its scores are close."""
-
-    words: float  # the weight of words
-    made_with: dict[str, str]  # fingerprints of the files
-    close: float | None  # the lowest score of a close match; None: unknown
-
-
-def origin_of(path: Path) -> Origin:
-    """Read the origin from the metadata of a table of recommendations. Raises MarketplaceError if it has none."""
-    import pyarrow.parquet as pq
-
-    metadata = pq.read_metadata(path).metadata or {}
-    try:
-        return Origin(
-            words=json.loads(metadata[b"words"]),
-            made_with=json.loads(metadata[b"made_with"]),
-            close=json.loads(metadata[b"close"]),
-        )
-    except KeyError:
-        raise MarketplaceError(f"{path} was made by an older version: run `dvc repro recommend`.") from None
 
 
 def check_fingerprints(root: Path, recorded: dict[str, str], names: Iterable[str] = SERVED) -> None:

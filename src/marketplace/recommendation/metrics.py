@@ -8,12 +8,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from marketplace.recommendation.judged import METRICS
 from marketplace.recommendation.products import Products
+from marketplace.relevance.judgements import Judgements
+from marketplace.relevance.metrics import GOOD
 
 log = logging.getLogger(__name__)
 
 N_TRACKED = 50  # products whose recommendations are kept in Git
-PRECISIONS = ("category_precision", "leaf_precision")
+AGREEMENTS = {"category_agreement": "category", "leaf_agreement": "category_path"}  # by the column that is compared
+JUDGED_PREFIXES = {"product": "", "photo": "photo_", "words": "words_"}  # by the kind of question
 EVALUATION_METRICS = (
     "same_product_recall_at_10",
     "same_product_recall_at_1",
@@ -24,22 +28,42 @@ EVALUATION_METRICS = (
 )
 
 
-def recommendation_metrics(products: Products, recommended: pd.DataFrame) -> dict[str, float]:
-    """Return the metrics of a table of recommendations on the products of the test split.
+def agreement_metrics(products: Products, recommended: pd.DataFrame) -> dict[str, float]:
+    """Return the share of recommended products in the same root category, and in the same leaf.
 
-    Precision is the share of recommended products in the same root category, or in the same leaf; products that share a
-    photo or a title with the product itself are not counted. Coverage is the share of products that are recommended.
+    Products that share a photo or a title with the product itself are not counted.
+    """
+    by_id = products.table.set_index("product_id")
+    counted = recommended[~recommended["same_photo"] & ~recommended["same_text"]]
+    metrics = {}
+    for name, column in AGREEMENTS.items():
+        own = counted["product_id"].map(by_id[column])
+        metrics[name] = (own == counted["similar_product_id"].map(by_id[column])).mean()
+    return _round(metrics)
+
+
+def table_metrics(products: Products, recommended: pd.DataFrame, judgements: Judgements) -> dict[str, float]:
+    """Return the metrics of a table of recommendations.
+
+    Coverage is the share of products that are recommended. `three_close` is the share of products with at least three
+    close recommendations. `close_precision` is the share of close recommendations that people call good, among the
+    judged ones for products of the test split.
     """
     _warn_about_products_without_recommendations(products, recommended)
-    by_id = products.table.set_index("product_id")
-    counted = ~recommended["same_photo"] & ~recommended["same_text"]
-    tested = recommended[recommended["product_id"].map(by_id["split"]).eq("test") & counted]
-    metrics = {}
-    for name, column in (("category_precision", "category"), ("leaf_precision", "category_path")):
-        own = tested["product_id"].map(by_id[column])
-        recommended_value = tested["similar_product_id"].map(by_id[column])
-        metrics[name] = (own == recommended_value).mean()
-    metrics["coverage"] = recommended["similar_product_id"].nunique() / len(by_id)
+    ids = products.table["product_id"]
+    metrics = {"coverage": recommended["similar_product_id"].nunique() / len(ids)}
+    if recommended["close"].notna().any():
+        close = recommended[recommended["close"].astype(bool)]
+        metrics["three_close"] = float((close["product_id"].value_counts().reindex(ids, fill_value=0) >= 3).mean())
+        in_test = close["product_id"].isin(ids[products.table["split"] == "test"])
+        grades = pd.Series(judgements.grades, [judgements.questions, judgements.candidates], dtype=float)
+        pairs = pd.MultiIndex.from_frame(close.loc[in_test, ["product_id", "similar_product_id"]])
+        metrics["close_precision"] = float((grades.reindex(pairs).dropna() == GOOD).mean())
+    return _round(metrics)
+
+
+def _round(metrics: Mapping[str, float]) -> dict[str, float]:
+    """Round to five digits; leave out metrics that could not be measured (NaN)."""
     return {name: round(float(value), 5) for name, value in metrics.items() if np.isfinite(value)}
 
 
@@ -55,16 +79,23 @@ def _warn_about_products_without_recommendations(products: Products, recommended
         )
 
 
-def summary(evaluation: Mapping[str, Any], recommendation: Mapping[str, float]) -> dict[str, float]:
+def summary(
+    judged: Mapping[str, Any], evaluation: Mapping[str, Any], recommendation: Mapping[str, float]
+) -> dict[str, float]:
     """Return the content of metrics/summary.json: the metrics to decide by, the most important first.
 
-    The precision of the recommendations (photos and words), which shoppers see, comes first; then come the metrics of
-    photos alone from `metrics/evaluate.json`. Metrics that could not be measured (recall, if no product has two photos)
-    are left out.
+    First comes the quality that people judged, on the test split: of recommendations for a product, for one photo, and
+    for words. Then come the metrics of the table, and the metrics of photos alone from `metrics/evaluate.json`. Metrics
+    that could not be measured (recall, if no product has two photos) are left out.
     """
-    precisions = {f"recommended_{name}": recommendation[name] for name in PRECISIONS if name in recommendation}
+    quality = {}
+    for kind, prefix in JUDGED_PREFIXES.items():
+        figures = judged.get(kind, {}).get("test", {})
+        for name in METRICS:
+            if "mean" in figures.get(name, {}):
+                quality[f"{prefix}{name}"] = figures[name]["mean"]
     of_photos = {name: float(evaluation[name]) for name in EVALUATION_METRICS if name in evaluation}
-    return precisions | of_photos | {"coverage": recommendation["coverage"]}
+    return quality | dict(recommendation) | of_photos
 
 
 def select_tracked_products(products: Products, recommended: pd.DataFrame) -> list[dict[str, Any]]:

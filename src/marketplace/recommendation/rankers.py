@@ -6,13 +6,13 @@ from typing import Protocol
 import numpy as np
 
 from marketplace.recommendation.products import Products
-from marketplace.recommendation.ranking import max_by_product, segment_max
 from marketplace.recommendation.rules import RankingRules, RecommendSettings, SimilarProducts
 from marketplace.vectors.candidates import Candidates
 
 log = logging.getLogger(__name__)
-CANDIDATE_FACTOR = 8  # candidate photos for each photo, per recommendation
+CANDIDATE_FACTOR = 8  # candidates for each recommendation
 LOSS_PRODUCTS = 200
+EXHAUSTIVE_UP_TO_PRODUCTS = 50_000  # twice as many take four times as long
 
 
 class Ranker(Protocol):
@@ -23,20 +23,16 @@ class Ranker(Protocol):
 
 
 class ExhaustiveRanker:
-    """Compares each product with all others. `vectors` `(N, d)` are in the order of the training data."""
+    """Compares each product with all others. Inner products of `vectors` `(P, d)` are similarities."""
 
     def __init__(self, products: Products, vectors: np.ndarray, settings: RecommendSettings) -> None:
-        self._products = products
         self._vectors = vectors
-        self._rules = RankingRules(products, settings)
+        self._rules = RankingRules(products, vectors, settings)
         self._every_product = np.arange(len(products.table))
 
     def __call__(self, numbers: np.ndarray) -> list[SimilarProducts]:
         """See Ranker."""
-        photos, starts = self._products.photos_of_block(numbers)
-        similarities = (self._vectors @ self._vectors[photos].T)[self._products.photos]  # (N, photos)
-        by_product = segment_max(similarities, self._products.starts)  # (P, photos)
-        scores = segment_max(np.ascontiguousarray(by_product.T), starts)  # (len(numbers), P)
+        scores = self._vectors[numbers] @ self._vectors.T  # (len(numbers), P)
         return [
             self._rules.apply(number, self._every_product, row)
             for number, row in zip(numbers.tolist(), scores, strict=True)
@@ -47,32 +43,42 @@ class CandidateRanker:
     """Compares each product with the candidates of an approximate index, and with all others if those are too few."""
 
     def __init__(self, products: Products, vectors: np.ndarray, settings: RecommendSettings) -> None:
-        self._products = products
         self._vectors = vectors
         self._k = settings.k
-        self._rules = RankingRules(products, settings)
+        self._rules = RankingRules(products, vectors, settings)
         self._index = Candidates(vectors)
         self._exhaustive = ExhaustiveRanker(products, vectors, settings)
 
     def __call__(self, numbers: np.ndarray) -> list[SimilarProducts]:
         """See Ranker."""
-        photos, starts = self._products.photos_of_block(numbers)
-        scores, rows = self._index.nearest(self._vectors[photos], CANDIDATE_FACTOR * self._k)
-        score_blocks = np.split(scores, starts[1:])
-        row_blocks = np.split(rows, starts[1:])
+        scores, candidates = self._index.nearest(self._vectors[numbers], CANDIDATE_FACTOR * self._k)
         return [
-            self._rank(number, own_rows, own_scores)
-            for number, own_rows, own_scores in zip(numbers.tolist(), row_blocks, score_blocks, strict=True)
+            self._rank(number, own_candidates, own_scores)
+            for number, own_candidates, own_scores in zip(numbers.tolist(), candidates, scores, strict=True)
         ]
 
-    def _rank(self, number: int, rows: np.ndarray, scores: np.ndarray) -> SimilarProducts:
-        """Rank the products of the candidate photos `rows` `(photos, candidates)`; -1: no candidate."""
-        present = rows >= 0
-        candidates, best = max_by_product(self._products, rows[present], scores[present])
-        similar = self._rules.apply(number, candidates, best)
+    def _rank(self, number: int, candidates: np.ndarray, scores: np.ndarray) -> SimilarProducts:
+        """Rank the candidates `(n,)` for a product; -1: no candidate."""
+        present = np.flatnonzero(candidates >= 0)
+        by_number = present[np.argsort(candidates[present])]  # equal scores are ordered by number
+        similar = self._rules.apply(number, candidates[by_number], scores[by_number])
         if len(similar.numbers) < self._k:
             return self._exhaustive(np.array([number]))[0]
         return similar
+
+
+def create_ranker(products: Products, vectors: np.ndarray, settings: RecommendSettings) -> Ranker:
+    """Return the ranker for a catalogue: exhaustive up to EXHAUSTIVE_UP_TO_PRODUCTS.
+
+    Above, it compares the candidates of an approximate index, and the log says how many of the most similar products
+    that loses. Inner products of `vectors` `(P, d)` are similarities.
+    """
+    exhaustive = ExhaustiveRanker(products, vectors, settings)
+    if len(vectors) <= EXHAUSTIVE_UP_TO_PRODUCTS:
+        return exhaustive
+    approximate = CandidateRanker(products, vectors, settings)
+    log_loss(len(vectors), exhaustive, approximate)
+    return approximate
 
 
 def log_loss(n_products: int, exhaustive: Ranker, approximate: Ranker) -> None:

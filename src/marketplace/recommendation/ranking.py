@@ -1,7 +1,7 @@
 """The ranking of similar products, for the table of recommendations and for single questions.
 
-Here a photo's vector is its kind vector, followed by its product's text vector: one inner product compares both. Two
-products are as similar as their most similar pair of photos. Of listings that share a photo or a title, only the best
+A row of an index is a product or one of its photos. Of a product's rows, the one nearest to the question counts. Of
+listings that share a photo or a title, only the best
 is recommended; it is marked if it shares the photo or title with the product in question.
 """
 
@@ -15,7 +15,7 @@ import numpy as np
 from marketplace.recommendation.filters import Filters
 from marketplace.recommendation.products import Products
 
-INDEX_ABOVE = 5_000  # photos; comparing fewer one by one takes a few milliseconds
+INDEX_ABOVE = 5_000  # rows; comparing fewer one by one takes a few milliseconds
 
 
 @dataclass(frozen=True)
@@ -28,54 +28,55 @@ class Restriction:
 
 
 @dataclass(frozen=True)
-class NearestPhotos:
-    """The photos most similar to each vector of a question, most similar first."""
+class Nearest:
+    """The rows most similar to a question, most similar first."""
 
-    scores: np.ndarray  # (Q, n) float32
-    rows: np.ndarray  # (Q, n) int, of the training data; -1: no further photo
-    complete: bool  # these are all photos that may be listed
+    scores: np.ndarray  # (n,) float32
+    numbers: np.ndarray  # (n,) int, the product of each row
+    complete: bool  # these are all rows that may be listed
 
 
 class Search(Protocol):
-    """Finds the photos nearest to vectors, in an index or a database."""
+    """Finds the rows nearest to a vector, in an index or a database."""
 
-    def nearest(self, vectors: np.ndarray, restriction: Restriction, depth: int) -> NearestPhotos:
-        """Return the `depth` nearest photos that may be listed, or all of them, for each of the vectors `(Q, d)`."""
+    def nearest(self, vector: np.ndarray, restriction: Restriction, depth: int) -> Nearest:
+        """Return the `depth` rows nearest to a vector `(d,)` that may be listed, or all of them."""
 
     def vectors_of(self, rows: np.ndarray) -> np.ndarray:
-        """Return the vectors `(n, d)` of photos by their rows in the training data; missing ones are left out."""
+        """Return the vectors `(n, d)` of rows; missing ones are left out."""
 
 
 class IndexSearch:
-    """Searches an index, exact or approximate, and the vectors `(N, d)` in it; see Search.
+    """Searches an index, exact or approximate, and the vectors `(n, d)` in it; see Search.
 
-    `open_index` is called when the index is needed for the first time.
+    `open_index` is called when the index is needed for the first time. `owners` `(n,) int` are the products that the
+    rows belong to.
     """
 
-    def __init__(self, open_index: Callable[[], Any], vectors: np.ndarray, products: Products) -> None:
+    def __init__(self, open_index: Callable[[], Any], vectors: np.ndarray, owners: np.ndarray) -> None:
         self._open_index = open_index
         self._vectors = vectors
-        self._products = products
+        self._owners = owners
 
     @cached_property
     def index(self) -> Any:
         """The index."""
         return self._open_index()
 
-    def nearest(self, vectors: np.ndarray, restriction: Restriction, depth: int) -> NearestPhotos:
-        """See Search. Few photos are compared one by one; so are all, if an approximate index returns too few."""
-        among = restriction.passing[self._products.product_of_row]
-        n_photos = int(among.sum())
-        if n_photos > INDEX_ABOVE and depth < n_photos:
-            from marketplace.recommendation.index import nearest_among  # loads FAISS: few photos need none
+    def nearest(self, vector: np.ndarray, restriction: Restriction, depth: int) -> Nearest:
+        """See Search. Few rows are compared one by one; so are all, if an approximate index returns too few."""
+        among = restriction.passing[self._owners]
+        n_rows = int(among.sum())
+        if n_rows > INDEX_ABOVE and depth < n_rows:
+            from marketplace.recommendation.index import nearest_among  # loads FAISS: few rows need none
 
-            scores, rows = nearest_among(self.index, vectors, among, depth)
+            (scores,), (rows,) = nearest_among(self.index, vector[None], among, depth)
             if (rows >= 0).all():
-                return NearestPhotos(scores=scores, rows=rows, complete=False)
+                return Nearest(scores=scores, numbers=self._owners[rows], complete=False)
         rows = np.flatnonzero(among)
-        most = 2 * n_photos > len(among)  # then copying their vectors takes longer than comparing all photos
-        scores = (vectors @ self._vectors.T)[:, rows] if most else vectors @ self._vectors[rows].T
-        return NearestPhotos(scores=scores, rows=np.tile(rows, (len(vectors), 1)), complete=True)
+        most = 2 * n_rows > len(among)  # then copying their vectors takes longer than comparing all rows
+        scores = (self._vectors @ vector)[rows] if most else self._vectors[rows] @ vector
+        return Nearest(scores=scores, numbers=self._owners[rows], complete=True)
 
     def vectors_of(self, rows: np.ndarray) -> np.ndarray:
         """See Search."""
@@ -84,22 +85,12 @@ class IndexSearch:
 
 @dataclass(frozen=True)
 class RankedProduct:
-    """A similar product, with its score and its most similar photo."""
+    """A similar product, with its score."""
 
     number: int  # its row in the table of products
-    row: int  # of the training data: its most similar photo
     score: float
     same_photo: bool  # it shares a photo with a product that the question is about
     same_text: bool  # likewise a title
-
-
-def with_words(kinds: np.ndarray, texts: np.ndarray, words: float) -> np.ndarray:
-    """Join kind vectors `(N, k)` and the text vectors `(N, t)` of their products to `(N, k + t) float32`.
-
-    The inner product of two rows is (1 - words) x the similarity of the photos + words x the similarity of the texts.
-    In a question about photos or texts alone, the other part is zero.
-    """
-    return np.hstack([(1 - words) ** 0.5 * kinds, words**0.5 * texts]).astype(np.float32)
 
 
 def most_similar_pair(vectors: np.ndarray, others: np.ndarray) -> tuple[int, int, float]:
@@ -112,53 +103,43 @@ def most_similar_pair(vectors: np.ndarray, others: np.ndarray) -> tuple[int, int
 def nearest_products(
     products: Products,
     search: Search,
-    vectors: np.ndarray,
+    vector: np.ndarray,
     k: int,
     restriction: Restriction,
     query_products: np.ndarray,
 ) -> list[RankedProduct]:
-    """Return the `k` products most similar to a question, given as vectors `(Q, d)`, most similar first.
+    """Return the `k` products most similar to a question, given as a vector `(d,)`, most similar first.
 
     `query_products` are the numbers of the products that the question is about, if any. The search returns more and
-    more photos until they show k products.
+    more rows until they belong to k products.
     """
-    if not len(vectors):
-        return []
     depth = 4 * k
     while True:
-        nearest = search.nearest(vectors, restriction, depth)
-        known = nearest.rows >= 0
-        if not nearest.complete:
-            # A vector's list is complete down to its last score: below the highest of these, a photo may be missing.
-            known &= nearest.scores >= nearest.scores[:, -1].max()
-        ranked = _rank(products, nearest.rows[known], nearest.scores[known], k, query_products)
+        nearest = search.nearest(vector, restriction, depth)
+        ranked = _rank(products, nearest.numbers, nearest.scores, k, query_products)
         if nearest.complete or len(ranked) == k:
             return ranked
         depth *= 4
 
 
 def _rank(
-    products: Products, rows: np.ndarray, scores: np.ndarray, k: int, query_products: np.ndarray
+    products: Products, owners: np.ndarray, scores: np.ndarray, k: int, query_products: np.ndarray
 ) -> list[RankedProduct]:
-    """Rank the products that photos `rows` `(n,)` with `scores` `(n,)` show; return the `k` best."""
-    candidates, best = max_by_product(products, rows, scores)
+    """Rank the products that own rows with `scores` `(n,)`; return the `k` best."""
+    candidates, best = max_by_product(owners, scores)
     chosen = top_k_distinct(best, products.groups[candidates], k)
     numbers = candidates[chosen]
-    owners = products.product_of_row[rows]
     same_photo = np.isin(products.photo_groups[numbers], products.photo_groups[query_products])
     same_text = np.isin(products.text_groups[numbers], products.text_groups[query_products])
-    ranked = []
-    for place, number in enumerate(numbers):
-        own = np.flatnonzero(owners == number)
-        product = RankedProduct(
+    return [
+        RankedProduct(
             number=int(number),
-            row=int(rows[own[scores[own].argmax()]]),
             score=float(best[chosen[place]]),
             same_photo=bool(same_photo[place]),
             same_text=bool(same_text[place]),
         )
-        ranked.append(product)
-    return ranked
+        for place, number in enumerate(numbers)
+    ]
 
 
 def top_products(products: Products, numbers: np.ndarray, scores: np.ndarray, k: int) -> list[RankedProduct]:
@@ -166,7 +147,6 @@ def top_products(products: Products, numbers: np.ndarray, scores: np.ndarray, k:
     return [
         RankedProduct(
             number=int(numbers[place]),
-            row=int(products.photos_of(numbers[place])[0]),
             score=float(scores[place]),
             same_photo=False,
             same_text=False,
@@ -175,25 +155,12 @@ def top_products(products: Products, numbers: np.ndarray, scores: np.ndarray, k:
     ]
 
 
-def max_by_product(products: Products, rows: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return (numbers, scores) `(n,)` each: the products that photos `rows` show, and the highest score of each."""
-    numbers, place = np.unique(products.product_of_row[rows], return_inverse=True)
+def max_by_product(owners: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return (numbers, scores) `(n,)` each: the distinct `owners` of rows, and the highest score of each."""
+    numbers, place = np.unique(owners, return_inverse=True)
     best = np.full(len(numbers), -np.inf, dtype=np.float32)
     np.maximum.at(best, place, scores)
     return numbers, best
-
-
-def segment_max(values: np.ndarray, starts: np.ndarray) -> np.ndarray:
-    """Return the maxima `(len(starts), M)` of the rows of `values` `(N, M)` from each start up to the next.
-
-    The same as `np.maximum.reduceat`, which takes ten times as long for short segments.
-    """
-    counts = np.diff(starts, append=len(values))
-    maxima = values[starts]
-    for place in range(1, counts.max(initial=1)):
-        longer = np.flatnonzero(counts > place)
-        maxima[longer] = np.maximum(maxima[longer], values[starts[longer] + place])
-    return maxima
 
 
 def top_k_distinct(scores: np.ndarray, groups: np.ndarray, k: int) -> np.ndarray:

@@ -37,9 +37,8 @@ class Judgements:
     def __len__(self) -> int:
         return len(self.grades)
 
-    def of(self, questions: Iterable[str]) -> "Judgements":
-        """The judgements of some questions."""
-        chosen = np.isin(self.questions, list(questions))
+    def select(self, chosen: np.ndarray) -> "Judgements":
+        """Return the judgements in a mask `(J,) bool`."""
         return Judgements(
             questions=self.questions[chosen], candidates=self.candidates[chosen], grades=self.grades[chosen]
         )
@@ -70,7 +69,7 @@ def read_judgements(path: Path, columns: tuple[str, str, str], known_products: I
 
 
 def split_of_search(query: str) -> str:
-    """The split of a search, val or test, by its words alone: a hash, so that new searches move no others."""
+    """Return the split of a search, val or test, by its words alone: a hash, so that new searches move no others."""
     first_digit = hashlib.sha256(query.encode()).hexdigest()[0]
     return "val" if int(first_digit, 16) % 2 == 0 else "test"
 
@@ -78,16 +77,20 @@ def split_of_search(query: str) -> str:
 def _read_table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except FileNotFoundError:
+        raise MarketplaceError(
+            f"{path} is missing: restore it with `git checkout {path}`, or write its header line, {','.join(columns)}."
+        ) from None
     except (ValueError, UnicodeDecodeError) as error:  # pandas' own errors are ValueErrors
         why = str(error).partition("\n")[0]
         raise MarketplaceError(
-            f"{path} is no table of judgements ({why}): its columns are {_listed(columns)}."
+            f"{path} is not a table of judgements ({why}): its columns are {_join(columns)}."
         ) from None
     missing = [name for name in columns if name not in table]
     if missing:
         raise MarketplaceError(
-            f"{path} has no column {_listed(missing)}: its columns must be {_listed(columns)}, and it has "
-            f"{_listed(table.columns)}."
+            f"{path} has no column {_join(missing)}: its columns must be {_join(columns)}, and it has "
+            f"{_join(table.columns)}."
         )
     return table[list(columns)]
 
@@ -113,5 +116,5 @@ def _check_pairs(path: Path, table: pd.DataFrame, pair: list[str]) -> None:
         )
 
 
-def _listed(names: Iterable[str]) -> str:
+def _join(names: Iterable[str]) -> str:
     return ", ".join(names)

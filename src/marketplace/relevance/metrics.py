@@ -6,7 +6,6 @@ Only a question's judged candidates are ranked: unjudged products neither help n
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 
 from marketplace.relevance.judgements import Judgements
 
@@ -26,36 +25,45 @@ class Quality:
     ndcg_at_8: np.ndarray  # (Q,) float
 
 
-def judged_quality(judgements: Judgements, scores: np.ndarray) -> Quality:
-    """The quality of the ranking by `scores` `(J,)`, one for each judged pair; -inf for a pair that is never listed."""
-    table = pd.DataFrame(
-        {"question": judgements.questions, "candidate": judgements.candidates, "grade": judgements.grades}
-    ).assign(score=scores)
-    good = []
-    ndcg = []
-    for _, pairs in table.groupby("question"):
-        ranked = pairs.sort_values(["score", "candidate"], ascending=[False, True])["grade"].to_numpy()
-        good.append((ranked[:GOOD_DEPTH] == GOOD).sum() / GOOD_DEPTH)
-        ndcg.append(ndcg_at_k(ranked, NDCG_DEPTH))
-    return Quality(good_at_6=np.array(good), ndcg_at_8=np.array(ndcg))
+class Judge:
+    """Measures rankings of judged candidates; `questions` `(Q,)` are the distinct questions, sorted."""
+
+    def __init__(self, judgements: Judgements) -> None:
+        self.questions, question = np.unique(judgements.questions, return_inverse=True)
+        counts = np.bincount(question, minlength=len(self.questions))
+        place = np.arange(len(judgements)) - np.repeat(np.cumsum(counts) - counts, counts)
+        self._cells = (question, place)  # of each judged pair in a row per question; candidates are ordered by id
+        self._shape = (len(counts), max(int(counts.max(initial=0)), GOOD_DEPTH, NDCG_DEPTH))
+        self._gains = self._in_rows(GAINS[judgements.grades], 0.0)
+        self._is_good = self._in_rows((judgements.grades == GOOD).astype(float), 0.0)
+        self._ideal = discounted_gain(-np.sort(-self._gains, axis=1))
+
+    def measure(self, scores: np.ndarray) -> Quality:
+        """Return the metrics of the ranking by `scores` `(J,)` of the judged pairs.
+
+        -inf is for a pair that is never listed. nDCG@k is DCG@k over the DCG@k of the best order (Järvelin &
+        Kekäläinen, 2002, https://doi.org/10.1145/582415.582418).
+        """
+        order = np.argsort(-self._in_rows(scores, -np.inf), axis=1, kind="stable")
+        good = np.take_along_axis(self._is_good, order, axis=1)[:, :GOOD_DEPTH]
+        gain = discounted_gain(np.take_along_axis(self._gains, order, axis=1))
+        has_gain = self._ideal > 0
+        ndcg = np.where(has_gain, gain / np.where(has_gain, self._ideal, 1), np.nan)
+        return Quality(good_at_6=good.mean(axis=1), ndcg_at_8=ndcg)
+
+    def _in_rows(self, values: np.ndarray, missing: float) -> np.ndarray:
+        rows = np.full(self._shape, missing)
+        rows[self._cells] = values
+        return rows
 
 
-def ndcg_at_k(grades: np.ndarray, k: int) -> float:
-    """Normalised discounted cumulative gain of ranked grades `(n,)`; NaN if no candidate has a gain.
-
-        nDCG@k = DCG@k(grades) / DCG@k(grades in the best order),   DCG@k = sum over i <= k of gain_i / log2(i + 1)
-
-    Järvelin & Kekäläinen, 2002, https://doi.org/10.1145/582415.582418.
-    """
-    gains = GAINS[grades]
-    ideal = np.sort(gains)[::-1]
-    discounts = 1 / np.log2(np.arange(2, k + 2))
-    best = float(ideal[:k] @ discounts[: len(ideal)])
-    return float(gains[:k] @ discounts[: len(gains)]) / best if best else float("nan")
+def discounted_gain(gains: np.ndarray) -> np.ndarray:
+    """Return DCG@8 of ranked gains `(Q, n)`: sum over i <= 8 of gain_i / log2(i + 1)."""
+    return gains[:, :NDCG_DEPTH] @ (1 / np.log2(np.arange(2, NDCG_DEPTH + 2)))
 
 
 def bootstrap_interval(values: np.ndarray, seed: int = 0) -> tuple[float, float]:
-    """The 95 % interval of the mean of `values` `(Q,)`, by resampling questions; NaN values are left out.
+    """Return the 95 % interval of the mean of `values` `(Q,)`, by resampling questions; NaN values are left out.
 
     The percentile bootstrap: Efron & Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13.
     """
@@ -70,6 +78,6 @@ def bootstrap_interval(values: np.ndarray, seed: int = 0) -> tuple[float, float]
 
 
 def mean(values: np.ndarray) -> float:
-    """The mean of the values that are not NaN; NaN if there are none."""
+    """Return the mean of the values that are not NaN; NaN if there are none."""
     present = values[np.isfinite(values)]
     return float(present.mean()) if len(present) else float("nan")

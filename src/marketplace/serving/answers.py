@@ -17,7 +17,8 @@ class SimilarProduct:
     score: float  # see Recommender.similar_to_product, similar_to_photo and similar_to_words
     same_photo: bool  # it shares a photo with the question
     same_text: bool  # it shares its title with the question
-    close: bool | None  # whether the score counts as a close match; None if uncalibrated
+    probability: float | None  # that a shopper calls it good; None: unknown
+    close: bool | None  # whether that is likely, or it shares a photo or title; None: unknown
     image_id: str  # its most similar photo
     product: Product
 

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BaseModel
 
 from marketplace.recommendation.filters import CONDITIONS, KIND_OF, Filters, Kind
 from marketplace.recommendation.products import Product
+from marketplace.recommendation.similarity import Weights, parse_weights
 from marketplace.serving.answers import BusyError, Heat, Order, Place, SimilarProduct
 from marketplace.serving.comparison import ComparedLists, RevisionComparison
 from marketplace.serving.explanation import Explanation
@@ -81,6 +82,9 @@ PathId = Annotated[str, AfterValidator(unquote)]
 FilterParameters = Annotated[Filters, Depends()]
 PhotoSize = Annotated[int, Query(ge=1, le=SIZES[-1])]  # pixels of the longer side
 Count = Annotated[int, Query(ge=1, le=100)]
+WeightsText = Annotated[
+    str, Query(max_length=100, description="weights of kind, text, title and path, such as kind=1,text=0.5")
+]
 
 Responses = dict[int | str, dict[str, Any]]
 
@@ -187,14 +191,16 @@ def _add_catalogue_routes(app: FastAPI, recommender: Recommender, comparison: Re
 
 def _add_similarity_routes(app: FastAPI, recommender: Recommender) -> None:
     @app.get("/api/products/{product_id}/similar", responses=UNKNOWN_PRODUCT)
-    def similar_to_product(product_id: PathId, filters: FilterParameters, k: Count = 12) -> list[SimilarProduct]:
+    def similar_to_product(
+        product_id: PathId, filters: FilterParameters, k: Count = 12, weights: WeightsText = ""
+    ) -> list[SimilarProduct]:
         """The products most similar to a product."""
-        return recommender.similar_to_product(product_id, k, filters)
+        return recommender.similar_to_product(product_id, k, filters, _parse(weights, recommender.weights.product))
 
     @app.get("/api/products/{product_id}/similar/{other_id}", responses=UNKNOWN_PRODUCT)
-    def explanation(product_id: PathId, other_id: PathId) -> Explanation:
-        """Why two products are similar: the photos that matched, both similarities, and the words in common."""
-        return recommender.explanation(product_id, other_id)
+    def explanation(product_id: PathId, other_id: PathId, weights: WeightsText = "") -> Explanation:
+        """Why two products are similar: the photos that matched, each part's similarity, and the words in common."""
+        return recommender.explanation(product_id, other_id, _parse(weights, recommender.weights.product))
 
     @app.get("/api/products/{product_id}/similar/{other_id}/heat", responses=UNKNOWN_PRODUCT | problem_responses(503))
     def heat(product_id: PathId, other_id: PathId) -> Heat:
@@ -203,10 +209,15 @@ def _add_similarity_routes(app: FastAPI, recommender: Recommender) -> None:
 
     @app.post("/api/similar", responses=problem_responses(503))
     def similar_to_photo(
-        photo: Annotated[UploadFile, File()], filters: FilterParameters, k: Count = 12
+        photo: Annotated[UploadFile, File()], filters: FilterParameters, k: Count = 12, weights: WeightsText = ""
     ) -> list[SimilarProduct]:
-        """The products most similar to an uploaded photo."""
-        return recommender.similar_to_photo(photo.file.read(MAX_UPLOAD_BYTES), k, filters)
+        """The products in an uploaded photo, then those most similar to it."""
+        content = photo.file.read(MAX_UPLOAD_BYTES)
+        return recommender.similar_to_photo(content, k, filters, _parse(weights, recommender.weights.photo))
+
+
+def _parse(text: str, default: Weights) -> Weights | None:
+    return parse_weights(text, default) if text.strip() else None
 
 
 def _add_feedback_routes(app: FastAPI, recommender: Recommender) -> None:

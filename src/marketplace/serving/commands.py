@@ -13,6 +13,7 @@ from marketplace.common.errors import MarketplaceError
 from marketplace.recommendation.filters import Filters
 
 if TYPE_CHECKING:
+    from marketplace.recommendation.similarity import Weights
     from marketplace.serving.answers import SimilarProduct
     from marketplace.serving.recommender import Recommender
 
@@ -26,6 +27,9 @@ def add_commands(commands: Any) -> None:
         "query", metavar="PRODUCT_ID|PHOTO", nargs="?", help="a product's id, or its beginning, or the path of a photo"
     )
     similar.add_argument("--words", metavar="TEXT", help="search by words instead, such as 'oak coffee table'")
+    similar.add_argument(
+        "--weights", metavar="PART=NUMBER,…", help="weights for kind, text, title and path, such as kind=1,text=0.5"
+    )
     similar.add_argument("-k", type=count, default=10, help="number of products (default: %(default)s)")
     Filters.add_arguments(similar)
     similar.add_argument("--json", action="store_true", help="print JSON, like the API")
@@ -80,33 +84,43 @@ def _similar(options: argparse.Namespace) -> None:
 def _answer(recommender: "Recommender", options: argparse.Namespace) -> _Answer:
     filters = recommender.table.match_case(Filters.from_arguments(options))
     if options.words is not None:
-        products = recommender.similar_to_words(options.words, options.k, filters)
+        weights = _parse_weights(options, recommender.weights.words)
+        products = recommender.similar_to_words(options.words, options.k, filters, weights)
         return _Answer(heading=f"Similar to “{options.words}”", products=products)
     if options.query not in recommender.ids and Path(options.query).is_file():
-        return _answer_about_photo(recommender, Path(options.query), options.k, filters)
-    return _answer_about_product(recommender, options.query, options.k, filters)
+        return _answer_about_photo(recommender, options, filters)
+    return _answer_about_product(recommender, options, filters)
 
 
-def _answer_about_photo(recommender: "Recommender", path: Path, k: int, filters: Filters) -> _Answer:
+def _parse_weights(options: argparse.Namespace, default: "Weights") -> "Weights | None":
+    from marketplace.recommendation.similarity import parse_weights
+
+    return None if options.weights is None else parse_weights(options.weights, default)
+
+
+def _answer_about_photo(recommender: "Recommender", options: argparse.Namespace, filters: Filters) -> _Answer:
     from marketplace.photos.codec import thumbnail
 
+    path = Path(options.query)
     content = path.read_bytes()
+    weights = _parse_weights(options, recommender.weights.photo)
     return _Answer(
         heading=f"Similar to {path.name}",
-        products=recommender.similar_to_photo(content, k, filters),
+        products=recommender.similar_to_photo(content, options.k, filters, weights),
         query_photo=lambda size: thumbnail(recommender.square(content), size),
     )
 
 
-def _answer_about_product(recommender: "Recommender", query: str, k: int, filters: Filters) -> _Answer:
+def _answer_about_product(recommender: "Recommender", options: argparse.Namespace, filters: Filters) -> _Answer:
     from marketplace.recommendation.products import price_text
 
-    product_id = _complete_id(recommender, query)
+    product_id = _complete_id(recommender, options.query)
     product = recommender.product(product_id)
+    weights = _parse_weights(options, recommender.weights.product)
     return _Answer(
         heading=f"Similar to {product.name}",
         details=f"{price_text(product.price, product.currency)}, {product.category}, {product.location}",
-        products=recommender.similar_to_product(product_id, k, filters),
+        products=recommender.similar_to_product(product_id, options.k, filters, weights),
         query_photo=lambda size: recommender.photos.jpeg(product.image_ids[0], size),
     )
 
@@ -171,7 +185,8 @@ def _feedback(options: argparse.Namespace) -> None:
 
 def _export(options: argparse.Namespace) -> None:
     from marketplace.recommendation.catalogue import read_catalogue
-    from marketplace.recommendation.fingerprints import RECOMMENDATIONS, check_fingerprints, origin_of
+    from marketplace.recommendation.fingerprints import RECOMMENDATIONS, check_fingerprints
+    from marketplace.recommendation.origin import origin_of
     from marketplace.serving.qdrant import URL_VARIABLE, collection_name, connect
     from marketplace.serving.qdrant_export import export
 
@@ -179,5 +194,5 @@ def _export(options: argparse.Namespace) -> None:
     origin = origin_of(root / RECOMMENDATIONS)
     check_fingerprints(root, origin.made_with)
     client = connect(options.url)
-    export(client, options.url, read_catalogue(root), origin.words, collection_name(origin.made_with))
+    export(client, options.url, read_catalogue(root), collection_name(origin.made_with))
     log.info("With %s=%s, `marketplace serve` uses it.", URL_VARIABLE, options.url)

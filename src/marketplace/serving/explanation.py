@@ -1,4 +1,4 @@
-"""The reasons for a recommendation: the two photos that matched, both similarities, and the words in common."""
+"""The reasons for a recommendation: the two photos that matched, each part's similarity, and the words in common."""
 
 import re
 from dataclasses import dataclass
@@ -7,9 +7,19 @@ import numpy as np
 
 from marketplace.common.errors import UnavailableError
 from marketplace.recommendation.products import Product, Products
-from marketplace.recommendation.ranking import Search, most_similar_pair
+from marketplace.recommendation.ranking import most_similar_pair
+from marketplace.recommendation.similarity import Weights
+from marketplace.serving.matching import VectorStore
 
 _WORD = re.compile(r"[^\W_]{2,}")
+
+
+@dataclass(frozen=True)
+class PartSimilarity:
+    """What one part adds to the similarity of two products."""
+
+    similarity: float | None  # inner product; None if one of the products lacks this part
+    weight: float  # of all parts together: 1
 
 
 @dataclass(frozen=True)
@@ -18,39 +28,52 @@ class Explanation:
 
     image_id: str  # the first product's photo in the most similar pair
     similar_image_id: str  # the other product's photo in that pair
-    score: float  # (1 - words_weight) x photo_similarity + words_weight x text_similarity
-    photo_similarity: float  # cosine of the pair's kind vectors
-    text_similarity: float | None  # cosine of the text vectors; None if texts do not count
-    words_weight: float
+    score: float  # the sum of weight x similarity over the parts
+    parts: dict[str, PartSimilarity]  # kind, text, title and path
     words: tuple[str, ...]  # that occur in both titles or descriptions
 
 
 def explain(
-    products: Products, search: Search, words_weight: float, text_dimensions: int, number: int, other: int
+    products: Products,
+    vectors: VectorStore,
+    dimensions: dict[str, int],
+    weights: Weights,
+    number: int,
+    other: int,
 ) -> Explanation:
     """Explain the similarity of two products, given by their numbers.
 
-    `search` searches vectors that `with_words` made with `words_weight`; their last `text_dimensions` values are a
-    text vector. Raises UnavailableError if a database no longer has the vectors.
+    `dimensions` are those of the parts of a product's vector. Raises UnavailableError if a database no longer has the
+    vectors.
     """
     rows = products.photos_of(number)
     other_rows = products.photos_of(other)
-    vectors = search.vectors_of(rows)
-    other_vectors = search.vectors_of(other_rows)
-    if not len(vectors) or not len(other_vectors):
+    kinds = vectors.kinds_of(rows)
+    other_kinds = vectors.kinds_of(other_rows)
+    pair = vectors.similar.vectors_of(np.array([number, other]))
+    if not len(kinds) or not len(other_kinds) or len(pair) < 2:
         raise UnavailableError("the database no longer has the vectors of one of these products.")
-    split = vectors.shape[1] - text_dimensions
-    place, other_place, photo_part = most_similar_pair(vectors[:, :split], other_vectors[:, :split])
-    text_part = float(vectors[0, split:] @ other_vectors[0, split:])
+    place, other_place, _ = most_similar_pair(kinds, other_kinds)
+    parts = _compare_parts(pair[0], pair[1], dimensions, weights)
     return Explanation(
         image_id=str(products.image_ids[rows[place]]),
         similar_image_id=str(products.image_ids[other_rows[other_place]]),
-        score=photo_part + text_part,
-        photo_similarity=photo_part / (1 - words_weight) if words_weight < 1 else 0.0,
-        text_similarity=text_part / words_weight if words_weight > 0 else None,
-        words_weight=words_weight,
+        score=sum(part.weight * part.similarity for part in parts.values() if part.similarity is not None),
+        parts=parts,
         words=common_words(products.product(number), products.product(other)),
     )
+
+
+def _compare_parts(
+    vector: np.ndarray, other: np.ndarray, dimensions: dict[str, int], weights: Weights
+) -> dict[str, PartSimilarity]:
+    ends = np.cumsum(list(dimensions.values()))[:-1]
+    shares = weights.normalised().model_dump()
+    parts = {}
+    for name, own_part, other_part in zip(dimensions, np.split(vector, ends), np.split(other, ends), strict=True):
+        similarity = float(own_part @ other_part) if own_part.any() and other_part.any() else None
+        parts[name] = PartSimilarity(similarity=similarity, weight=shares[name])
+    return parts
 
 
 def compute_heat(kind_maps: np.ndarray, kinds: np.ndarray) -> np.ndarray:

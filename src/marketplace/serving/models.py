@@ -3,14 +3,17 @@
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from marketplace.recommendation.fingerprints import IMAGE_MODEL, TEXT_MODEL, check_fingerprints
 
-EmbedImages = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray, np.ndarray]]
-EmbedTexts = Callable[[list[str]], np.ndarray]
+if TYPE_CHECKING:  # imported where a model is read, so that questions without one are fast
+    from marketplace.embedding.onnx import Embedded
+    from marketplace.recommendation.questions import TextEmbedder
+
+EmbedImages = Callable[[np.ndarray], "Embedded"]
 
 
 class Models:
@@ -32,7 +35,7 @@ class Models:
 
     @property
     def image(self) -> EmbedImages:
-        """The image model: from squares to the arrays of `embedding.image_model.ImageVectors`."""
+        """The image model: from squares to `embedding.onnx.Embedded`."""
 
         def read(path: Path) -> EmbedImages:
             from marketplace.embedding.onnx import load_onnx
@@ -42,13 +45,13 @@ class Models:
         return self._read_once(IMAGE_MODEL, read)
 
     @property
-    def text(self) -> EmbedTexts:
-        """The text model: from n texts to vectors `(n, t) float32`."""
+    def text(self) -> "TextEmbedder":
+        """The text model."""
 
-        def read(path: Path) -> EmbedTexts:
-            from marketplace.texts.text_model import TextModel
+        def read(path: Path) -> "TextEmbedder":
+            from marketplace.recommendation.questions import open_text_embedder
 
-            return TextModel(path, self._fingerprints[TEXT_MODEL])
+            return open_text_embedder(path, self._fingerprints[TEXT_MODEL])
 
         return self._read_once(TEXT_MODEL, read)
 

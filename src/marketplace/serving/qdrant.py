@@ -1,6 +1,7 @@
 """A Qdrant collection in place of the indexes: the database holds the vectors, filters them and compares them.
 
-A point is a photo: the vectors of both indexes, its product's id and the columns that filters compare. A collection
+A point is a photo: its identity and kind vectors, its product's id and the columns that filters compare. The point of
+a product's first photo also has the vector of the product from the index of similar products. A collection
 belongs to the tables of one run; the alias ALIAS names the collection that answers. Qdrant's client also works on a
 folder, without a server, for trials and tests: fast enough for a few thousand photos.
 """
@@ -19,13 +20,15 @@ from marketplace.common.errors import MarketplaceError, UnavailableError, first_
 from marketplace.recommendation.filters import COLUMNS, Condition, Filters
 from marketplace.recommendation.fingerprints import TABLES
 from marketplace.recommendation.products import Products
-from marketplace.recommendation.ranking import NearestPhotos, Restriction
+from marketplace.recommendation.ranking import Nearest, Restriction
+from marketplace.serving.matching import VectorStore
 
 URL_VARIABLE = "MARKETPLACE_QDRANT_URL"
 API_KEY_VARIABLE = "MARKETPLACE_QDRANT_API_KEY"
 ALIAS = "marketplace"
-SIMILAR = "similar"  # a vector of a point, from the index of the same name
-IDENTITY = "identity"  # likewise
+SIMILAR = "similar"  # a vector of a product's first point, from the index of the same name
+IDENTITY = "identity"  # a vector of each point, from the index of the same name
+KIND = "kind"  # likewise, from the table of vectors; it is read, but not searched
 PRODUCT_ID = "product_id"  # in the payload of a point, next to the columns that filters compare
 BOUNDS = {"is": ("gte", "lte"), "at least": ("gte",), "at most": ("lte",)}  # of an amount, by the filter's operator
 TIMEOUT_SECONDS = 60
@@ -109,39 +112,35 @@ def point_ids(products: Products) -> list[str]:
 class QdrantSearch:
     """Searches one of the vectors of the collection that the alias names; see ranking.Search.
 
-    `points` are the ids of the points of all photos, in the order of the training data.
+    `points` are the ids of the points that have this vector; `owners` `(n,)` are the numbers of their products.
     """
 
-    def __init__(self, client: Any, url: str, vector_name: str, products: Products, points: list[str]) -> None:
+    def __init__(
+        self, client: Any, url: str, vector_name: str, products: Products, points: list[str], owners: np.ndarray
+    ) -> None:
         self._client = client
         self._url = url
         self._vector_name = vector_name
         self._products = products
         self._points = points
-        self._row_of_point = {point: row for row, point in enumerate(points)}
+        self._owner_of_point = dict(zip(points, owners.tolist(), strict=True))
 
-    def nearest(self, vectors: np.ndarray, restriction: Restriction, depth: int) -> NearestPhotos:
-        """See Search. Photos that the database no longer has are not returned."""
-        from qdrant_client import models
+    def nearest(self, vector: np.ndarray, restriction: Restriction, depth: int) -> Nearest:
+        """See Search. Points that the database no longer has are not returned."""
 
         product_ids = self._products.table["product_id"]
         excluded_ids = [product_ids.iat[number] for number in restriction.excluded]
         query_filter = _query_filter(restriction.filters, excluded_ids)
-        requests = [
-            models.QueryRequest(query=vector.tolist(), using=self._vector_name, filter=query_filter, limit=depth)
-            for vector in vectors
-        ]
         with report_failures(self._url):
-            answers = self._client.query_batch_points(ALIAS, requests)
-        scores = np.full((len(vectors), depth), -np.inf, np.float32)
-        rows = np.full((len(vectors), depth), -1, np.int64)
-        for query, answer in enumerate(answers):
-            known_points = [point for point in answer.points if point.id in self._row_of_point]
-            for place, point in enumerate(known_points):
-                rows[query, place] = self._row_of_point[point.id]
-                scores[query, place] = point.score
-        complete = all(len(answer.points) < depth for answer in answers)
-        return NearestPhotos(scores=scores, rows=rows, complete=complete)
+            answer = self._client.query_points(
+                ALIAS, query=vector.tolist(), using=self._vector_name, query_filter=query_filter, limit=depth
+            )
+        known_points = [point for point in answer.points if point.id in self._owner_of_point]
+        return Nearest(
+            scores=np.array([point.score for point in known_points], dtype=np.float32),
+            numbers=np.array([self._owner_of_point[point.id] for point in known_points], dtype=np.int64),
+            complete=len(answer.points) < depth,
+        )
 
     def vectors_of(self, rows: np.ndarray) -> np.ndarray:
         """See Search."""
@@ -174,8 +173,8 @@ def _field_condition(condition: Condition, value: Any) -> Any:
     return models.FieldCondition(key=condition.column, match=models.MatchValue(value=value))
 
 
-def open_searches(url: str, products: Products, fingerprints: dict[str, str]) -> tuple[QdrantSearch, QdrantSearch]:
-    """Return (similar, identity): the searches for similar products and for the product in a photo.
+def open_vectors(url: str, products: Products, fingerprints: dict[str, str]) -> VectorStore:
+    """Open the vectors of a catalogue.
 
     Raises MarketplaceError if the database has no vectors, or the vectors of another run.
     """
@@ -189,9 +188,13 @@ def open_searches(url: str, products: Products, fingerprints: dict[str, str]) ->
             "indexes."
         )
     points = point_ids(products)
-    similar = QdrantSearch(client, url, SIMILAR, products, points)
-    identity = QdrantSearch(client, url, IDENTITY, products, points)
-    return similar, identity
+    first_points = [points[row] for row in products.photos[products.starts].tolist()]
+    owners = products.product_of_row
+    return VectorStore(
+        similar=QdrantSearch(client, url, SIMILAR, products, first_points, np.arange(len(first_points))),
+        identity=QdrantSearch(client, url, IDENTITY, products, points, owners),
+        kinds_of=QdrantSearch(client, url, KIND, products, points, owners).vectors_of,
+    )
 
 
 def url_from_environment() -> str | None:

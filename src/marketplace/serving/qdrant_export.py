@@ -14,6 +14,7 @@ from marketplace.recommendation.products import Products
 from marketplace.serving.qdrant import (
     ALIAS,
     IDENTITY,
+    KIND,
     PRODUCT_ID,
     SIMILAR,
     aliased_collection,
@@ -28,7 +29,7 @@ POINTS_AT_ONCE = 256
 IDS_AT_ONCE = 10_000
 
 
-def export(client: Any, url: str, catalogue: Catalogue, words_weight: float, collection: str) -> None:
+def export(client: Any, url: str, catalogue: Catalogue, collection: str) -> None:
     """Make a collection match a catalogue, then move the alias to it.
 
     Points that are already there stay, so an interrupted export continues where it stopped; points of photos that the
@@ -36,24 +37,32 @@ def export(client: Any, url: str, catalogue: Catalogue, words_weight: float, col
     UnavailableError.
     """
     points = point_ids(catalogue.products)
-    vectors = {SIMILAR: catalogue.similar(words_weight), IDENTITY: catalogue.identity}
+    similar = catalogue.parts.join()
+    photos = {IDENTITY: catalogue.identity, KIND: catalogue.vectors.kind}
     with report_failures(url):
         if not client.collection_exists(collection):
-            _create_collection(client, collection, {name: values.shape[1] for name, values in vectors.items()})
+            dimensions = {name: values.shape[1] for name, values in {SIMILAR: similar, **photos}.items()}
+            _create_collection(client, collection, dimensions)
         stored_points = set(_stored_points(client, collection))
         obsolete_points = sorted(stored_points - set(points))
         new_rows = np.array([row for row, point in enumerate(points) if point not in stored_points], dtype=int)
         log.info("%s: %s new photos, %s deleted", collection, f"{len(new_rows):,}", f"{len(obsolete_points):,}")
         _delete(client, collection, obsolete_points)
-        _upload(client, collection, catalogue.products, points, vectors, new_rows)
+        _upload(client, collection, catalogue.products, points, similar, photos, new_rows)
         point_alias(client, collection)
 
 
 def _create_collection(client: Any, collection: str, dimensions: dict[str, int]) -> None:
     from qdrant_client import models
 
+    unsearched = models.HnswConfigDiff(m=0)  # no graph
     vectors = {
-        name: models.VectorParams(size=size, distance=models.Distance.DOT, on_disk=True)
+        name: models.VectorParams(
+            size=size,
+            distance=models.Distance.DOT,
+            on_disk=True,
+            hnsw_config=unsearched if name == KIND else None,
+        )
         for name, size in dimensions.items()
     }
     schemas = {
@@ -94,22 +103,34 @@ def _upload(
     collection: str,
     products: Products,
     points: list[str],
-    vectors: dict[str, np.ndarray],
+    similar: np.ndarray,
+    photos: dict[str, np.ndarray],
     rows: np.ndarray,
 ) -> None:
-    """Upload the points of some rows of the training data. `vectors` has arrays `(N, d)` by their name in a point."""
+    """Upload the points of some rows of the training data.
+
+    `similar` `(P, d)` belongs to products; `photos` has arrays `(N, d)` by their name in a point.
+    """
     from qdrant_client import models
 
     payloads = _payloads(products)
+    product_of_first_photo = {int(row): number for number, row in enumerate(products.photos[products.starts])}
+
+    def vectors_of(row: int) -> dict[str, Any]:
+        vectors: dict[str, Any] = {name: values[row].tolist() for name, values in photos.items()}
+        if row in product_of_first_photo:
+            vectors[SIMILAR] = similar[product_of_first_photo[row]].tolist()
+        return vectors
+
     with progress_bar(total=len(rows), description="uploading vectors", unit="photo") as progress:
         for start in range(0, len(rows), POINTS_AT_ONCE):
             batch = [
                 models.PointStruct(
                     id=points[row],
-                    vector={name: values[row].tolist() for name, values in vectors.items()},
+                    vector=vectors_of(row),
                     payload=payloads[products.product_of_row[row]],
                 )
-                for row in rows[start : start + POINTS_AT_ONCE]
+                for row in rows[start : start + POINTS_AT_ONCE].tolist()
             ]
             client.upsert(collection, points=batch, wait=True)
             progress.update(len(batch))

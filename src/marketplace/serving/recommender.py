@@ -1,7 +1,6 @@
 """Questions to a finished pipeline: products similar to a product, a photo or words, and the catalogue itself."""
 
 import hashlib
-from dataclasses import replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +10,8 @@ import numpy as np
 from marketplace.catalogue_map.places import read_map
 from marketplace.common.errors import MarketplaceError
 from marketplace.compute.arrays import ShardedArray
-from marketplace.recommendation.catalogue import read_catalogue, read_texts
+from marketplace.recommendation.calibration import CLOSE_PROBABILITY, Calibration
+from marketplace.recommendation.catalogue import Catalogue, read_catalogue, read_texts
 from marketplace.recommendation.filters import FilteredTable, Filters
 from marketplace.recommendation.fingerprints import (
     IDENTITY_INDEX,
@@ -19,22 +19,17 @@ from marketplace.recommendation.fingerprints import (
     SIMILAR_INDEX,
     TABLES,
     check_fingerprints,
-    origin_of,
 )
+from marketplace.recommendation.origin import origin_of
 from marketplace.recommendation.products import Product
-from marketplace.recommendation.ranking import (
-    IndexSearch,
-    RankedProduct,
-    Restriction,
-    Search,
-    nearest_products,
-    top_products,
-)
+from marketplace.recommendation.ranking import IndexSearch, Restriction
+from marketplace.recommendation.similarity import Weights
 from marketplace.serving import qdrant
 from marketplace.serving.answers import Heat, Order, Place, SimilarProduct
 from marketplace.serving.explanation import Explanation, compute_heat, explain
 from marketplace.serving.feedback import FEEDBACK, Feedback
 from marketplace.serving.ids import Ids
+from marketplace.serving.matching import Match, Matcher, VectorStore
 from marketplace.serving.models import Models
 from marketplace.serving.photo_queue import PhotoQueue
 
@@ -70,38 +65,45 @@ class Recommender:
             raise MarketplaceError(f"{recommendations} is missing: run `dvc repro` first, or `dvc pull` to get it.")
         self._root = root
         origin = origin_of(recommendations)
-        self._words_weight = origin.words
-        self._close_from = origin.close
+        self.weights = origin.settings.weights  # of questions that bring none
+        self._calibration = origin.calibration
         check_fingerprints(root, origin.made_with, TABLES)
         self._models = Models(root, origin.made_with)
-        self._similar: Search
-        self._identity: Search
         url = qdrant.url_from_environment()
         if url:
             self._photos, self._products, self._texts = read_texts(root, check_models=False)
-            self._similar, self._identity = qdrant.open_searches(url, self._products, origin.made_with)
+            self._vectors = qdrant.open_vectors(url, self._products, origin.made_with)
         else:
             catalogue = read_catalogue(root, check_models=False)
             self._photos = catalogue.photos
             self._products = catalogue.products
             self._texts = catalogue.texts
-            vectors = catalogue.similar(self._words_weight)
-            self._similar = IndexSearch(lambda: self._models.index(SIMILAR_INDEX), vectors, self._products)
-            self._identity = IndexSearch(lambda: self._models.index(IDENTITY_INDEX), catalogue.identity, self._products)
+            self._vectors = self._open_indexes(catalogue)
+        self._matcher = Matcher(self._products, self._texts, self._vectors, origin.settings)
         self.ids = Ids(self._products.number_of)
         self.table = FilteredTable(self._products.table)
         self.queue = PhotoQueue(QUEUE_CAPACITY)
         self._feedback = Feedback(root / FEEDBACK)
         # The page sends the same words several times.
-        self._embed_words = lru_cache(maxsize=256)(lambda words: self._models.text([words])[0])
+        self._embed_words = lru_cache(maxsize=256)(lambda words: self._models.text.text([words])[0])
         self._square_size = ShardedArray(root / SQUARES).shape[1]
+
+    def _open_indexes(self, catalogue: Catalogue) -> VectorStore:
+        similar = catalogue.parts.join()
+        every_product = np.arange(len(similar))
+        owners = catalogue.products.product_of_row
+        return VectorStore(
+            similar=IndexSearch(lambda: self._models.index(SIMILAR_INDEX), similar, every_product),
+            identity=IndexSearch(lambda: self._models.index(IDENTITY_INDEX), catalogue.identity, owners),
+            kinds_of=lambda rows: catalogue.vectors.kind[rows],
+        )
 
     def load(self) -> None:
         """Read everything that a page of products needs. Models are only checked: reading them takes another second."""
         self._models.check()
         _ = self._search
         _ = self.photos
-        for search in (self._similar, self._identity):
+        for search in (self._vectors.similar, self._vectors.identity):
             if isinstance(search, IndexSearch):
                 _ = search.index
 
@@ -114,7 +116,7 @@ class Recommender:
     def _search(self) -> "CatalogueSearch":
         from marketplace.serving.search import CatalogueSearch
 
-        return CatalogueSearch(self._products, self.ids, self._texts, self._embed_words)
+        return CatalogueSearch(self._products, self.ids, self._texts.text, self._embed_words)
 
     @cached_property
     def photos(self) -> "CataloguePhotos":
@@ -148,47 +150,58 @@ class Recommender:
             numbers = numbers[np.argsort(price if order == "cheapest" else -price, kind="stable")]  # NaN comes last
         return numbers
 
-    def similar_to_product(self, product_id: str, k: int, filters: Filters = NO_FILTERS) -> list[SimilarProduct]:
-        """Return the `k` most similar other products, by photos and words. Raises UnknownProductError.
+    def similar_to_product(
+        self, product_id: str, k: int, filters: Filters = NO_FILTERS, weights: Weights | None = None
+    ) -> list[SimilarProduct]:
+        """Return the `k` most similar other products. Raises UnknownProductError.
 
-        A score is the weighted mean of the cosines of the most similar photos and of the texts.
+        A score is the weighted sum of the similarities of kind, text, title and path; `weights` replace those of
+        params.yaml, and then nothing is known of the scores' probabilities.
         """
         number = self.ids.number(product_id)
         passing = self.table.passing(filters)
         passing[number] = False
-        vectors = self._similar.vectors_of(self._products.photos_of(number))
         restriction = Restriction(passing=passing, filters=filters, excluded=[number])
-        ranked = nearest_products(self._products, self._similar, vectors, k, restriction, np.array([number]))
-        return self._answer(ranked, self._close_from)
+        matches = self._matcher.match_product(number, k, restriction, weights)
+        return self._answer(matches, None if weights else self._calibration)
 
-    def similar_to_photo(self, content: bytes, k: int, filters: Filters = NO_FILTERS) -> list[SimilarProduct]:
-        """Return the `k` products that most likely are in a photo, given as the bytes of a file.
+    def similar_to_photo(
+        self, content: bytes, k: int, filters: Filters = NO_FILTERS, weights: Weights | None = None
+    ) -> list[SimilarProduct]:
+        """Return the `k` products most similar to a photo, given as the bytes of a file.
 
-        A score is the cosine with the product's most similar photo. Raises MarketplaceError if the bytes are not a
-        photo, BusyError.
+        First come the products that are in the photo, with the cosine of their most similar photo as score. The score
+        of the others is the weighted sum of the similarities of kind, text, title and path: the title and the path are
+        those that the photo lets one expect. Raises MarketplaceError if the bytes are not a photo, BusyError.
         """
         with self.queue.turn():
-            identity, _, _ = self._models.image(self.square(content)[None])
+            embedded = self._models.image(self.square(content)[None])
         copies = np.flatnonzero(self._photos["sha256"] == hashlib.sha256(content).hexdigest())
-        query_products = np.unique(self._products.product_of_row[copies])
-        vectors = np.hstack([identity, np.ones((1, 1), np.float32)])
         restriction = Restriction(passing=self.table.passing(filters), filters=filters)
-        ranked = nearest_products(self._products, self._identity, vectors, k, restriction, query_products)
-        return self._answer([self._with_cosine(product, identity[0]) for product in ranked])
+        owners = np.unique(self._products.product_of_row[copies])
+        return self._answer(self._matcher.match_photo(embedded, owners, k, restriction, weights))
 
-    def similar_to_words(self, words: str, k: int, filters: Filters = NO_FILTERS) -> list[SimilarProduct]:
-        """Return the `k` products whose texts are closest to words, in meaning and spelling.
+    def similar_to_words(
+        self, words: str, k: int, filters: Filters = NO_FILTERS, weights: Weights | None = None
+    ) -> list[SimilarProduct]:
+        """Return the `k` products that are most similar to words.
 
-        A score is the cosine of the text vectors.
+        A score is the weighted sum of the similarities of text, title and path: the path is the one that the words let
+        one expect.
         """
-        numbers, scores = self._search.scores(words, self.table.passing(filters))
-        return self._answer(top_products(self._products, numbers, scores, k))
+        restriction = Restriction(passing=self.table.passing(filters), filters=filters)
+        return self._answer(self._matcher.match_words(words, self._models.text, k, restriction, weights))
 
-    def explanation(self, product_id: str, other_id: str) -> Explanation:
+    def explanation(self, product_id: str, other_id: str, weights: Weights | None = None) -> Explanation:
         """Explain why two products are similar. Raises UnknownProductError."""
-        number = self.ids.number(product_id)
-        other = self.ids.number(other_id)
-        return explain(self._products, self._similar, self._words_weight, self._texts.shape[1], number, other)
+        return explain(
+            products=self._products,
+            vectors=self._vectors,
+            dimensions=self._matcher.dimensions,
+            weights=weights or self.weights.product,
+            number=self.ids.number(product_id),
+            other=self.ids.number(other_id),
+        )
 
     def heat(self, product_id: str, other_id: str) -> Heat:
         """Return the regions that the most similar photos of two products share.
@@ -201,8 +214,8 @@ class Recommender:
         pair = (explanation.image_id, explanation.similar_image_id)
         rows = [int(np.argmax(image_ids == image_id)) for image_id in pair]
         with self.queue.turn():
-            _, kinds, kind_maps = self._models.image(np.stack([squares[row] for row in rows]))
-        image, similar_image = compute_heat(kind_maps, kinds).round(3).tolist()
+            embedded = self._models.image(np.stack([squares[row] for row in rows]))
+        image, similar_image = compute_heat(embedded.kind_map, embedded.kind).round(3).tolist()
         return Heat(image=image, similar_image=similar_image)
 
     def places(self, filters: Filters = NO_FILTERS) -> list[Place]:
@@ -246,27 +259,25 @@ class Recommender:
         except UnreadableImageError as error:
             raise MarketplaceError(f"the photo cannot be read: {UNREADABLE_REASONS[error.reason]}.") from None
 
-    def _with_cosine(self, product: RankedProduct, identity: np.ndarray) -> RankedProduct:
-        """Replace the score by the cosine of the most similar photo: hub biases only affect the order."""
-        vectors = self._identity.vectors_of(self._products.photos_of(product.number))
-        cosines = vectors[:, :-1] @ identity
-        return replace(product, score=float(cosines.max()))
-
-    def _answer(self, ranked: list[RankedProduct], close_from: float | None = None) -> list[SimilarProduct]:
-        """Describe ranked products. A product is close from the score `close_from` up; None: unknown."""
+    def _answer(self, matches: list[Match], calibration: Calibration | None = None) -> list[SimilarProduct]:
+        """Describe matches; `calibration` gives the probabilities of their scores."""
         answer = []
-        for rank, product in enumerate(ranked, start=1):
+        for rank, match in enumerate(matches, start=1):
+            ranked = match.product
+            probability = None
             close = None
-            if close_from is not None:
-                close = product.score >= close_from or product.same_photo or product.same_text
+            if calibration is not None:
+                probability = float(calibration.probabilities_of(np.array(ranked.score, np.float32)))
+                close = probability >= CLOSE_PROBABILITY or ranked.same_photo or ranked.same_text
             similar = SimilarProduct(
                 rank=rank,
-                score=product.score,
-                same_photo=product.same_photo,
-                same_text=product.same_text,
+                score=ranked.score,
+                same_photo=ranked.same_photo,
+                same_text=ranked.same_text,
+                probability=probability,
                 close=close,
-                image_id=str(self._products.image_ids[product.row]),
-                product=self._products.product(product.number),
+                image_id=str(self._products.image_ids[match.row]),
+                product=self._products.product(ranked.number),
             )
             answer.append(similar)
         return answer

@@ -241,9 +241,13 @@ export function showWhy(why, queryName, product) {
   });
   $("why").querySelector(".pair").replaceChildren(...photos);
   const percent = (share) => `${Math.round(100 * share)}%`;
+  const names = { kind: "Photos", text: "Words", title: "Titles", path: "Categories" };
+  const fact = ({ similarity, weight }) => {
+    if (!weight) return "do not count";
+    return similarity == null ? "missing" : `${percent(similarity)} similar (${percent(weight)} of the score)`;
+  };
   const facts = [
-    ["Photos", `${percent(why.photo_similarity)} similar (${percent(1 - why.words_weight)} of the score)`],
-    ["Words", why.text_similarity == null ? "do not count" : `${percent(why.text_similarity)} similar (${percent(why.words_weight)} of the score)`],
+    ...Object.entries(names).map(([part, name]) => [name, fact(why.parts[part])]),
     ["Words in common", why.words.join(", ") || "none"],
     ["Score", why.score.toFixed(2)],
   ];

@@ -1,0 +1,172 @@
+"""The judged questions of a catalogue, and the quality of rankings of their candidates.
+
+There are three kinds of questions: a product, one photo of it alone, and words. The judgements of a product's
+candidates serve both of the first two.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from marketplace.recommendation.catalogue import Catalogue
+from marketplace.recommendation.products import Products
+from marketplace.recommendation.questions import TextEmbedder, photo_questions, words_questions
+from marketplace.recommendation.rules import QuestionWeights, RankingRules
+from marketplace.recommendation.similarity import PARTS, Parts, Weights
+from marketplace.relevance.judgements import (
+    JUDGEMENTS,
+    PRODUCT_COLUMNS,
+    SEARCH_COLUMNS,
+    SEARCHES,
+    Judgements,
+    read_judgements,
+    split_of_search,
+)
+from marketplace.relevance.metrics import Judge, Quality, bootstrap_interval, mean
+from marketplace.vectors.tables import ExpectedTexts
+
+Kind = Literal["product", "photo", "words"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+METRICS = ("good_at_6", "ndcg_at_8")
+SPLITS = ("val", "test")
+
+
+@dataclass(frozen=True)
+class JudgedPairs:
+    """Judged pairs of one kind of question, and the similarity of each part of both sides."""
+
+    judgements: Judgements
+    splits: np.ndarray  # (J,) str, the split of each pair's question
+    candidates: np.ndarray  # (J,) int, numbers of products
+    similarities: np.ndarray  # (J, 4) float32, the inner product of each of PARTS
+
+    def scores(self, weights: Weights) -> np.ndarray:
+        """Return the similarity `(J,)` of each pair."""
+        shares = weights.normalised().model_dump()
+        return self.similarities @ np.array([shares[name] for name in PARTS], dtype=np.float32)
+
+    def select(self, chosen: np.ndarray) -> "JudgedPairs":
+        """Return the pairs in a mask `(J,) bool`."""
+        return JudgedPairs(
+            judgements=self.judgements.select(chosen),
+            splits=self.splits[chosen],
+            candidates=self.candidates[chosen],
+            similarities=self.similarities[chosen],
+        )
+
+
+def read_judged_pairs(
+    root: Path, catalogue: Catalogue, expected: ExpectedTexts, open_texts: Callable[[], TextEmbedder]
+) -> dict[Kind, JudgedPairs]:
+    """Read the judgements in `root` that are about a catalogue.
+
+    `expected` belongs to its photos. `open_texts` is called if there are judged searches. Raises MarketplaceError if a
+    file of judgements is not as it should be.
+    """
+    products = catalogue.products
+    known = products.table["product_id"]
+    judgements = read_judgements(root / JUDGEMENTS, PRODUCT_COLUMNS, known)
+    searches = read_judgements(root / SEARCHES, SEARCH_COLUMNS, known)
+
+    queries, place_of_query = np.unique(judgements.questions, return_inverse=True)
+    numbers = np.array([products.number_of[product_id] for product_id in queries], dtype=np.int64)
+    splits = products.table["split"].to_numpy(str)[numbers][place_of_query]
+    first_photos = products.photos[products.starts[numbers]]
+    of_products = _select(catalogue.parts, numbers)
+    of_photos = photo_questions(
+        kind=catalogue.vectors.kind[first_photos],
+        title=expected.title[first_photos],
+        path=expected.path[first_photos],
+        text_dimensions=catalogue.parts.text.shape[1],
+    )
+
+    words, place_of_words = np.unique(searches.questions, return_inverse=True)
+    of_words = _select(catalogue.parts, np.array([], dtype=np.int64))
+    if len(words):
+        of_words = words_questions(words.tolist(), open_texts(), catalogue.texts, catalogue.parts.kind.shape[1])
+    word_splits = np.array([split_of_search(query) for query in words], dtype=str)[place_of_words]
+    return {
+        "product": _compare(judgements, splits, of_products, place_of_query, catalogue),
+        "photo": _compare(judgements, splits, of_photos, place_of_query, catalogue),
+        "words": _compare(searches, word_splits, of_words, place_of_words, catalogue),
+    }
+
+
+def _select(parts: Parts, numbers: np.ndarray) -> Parts:
+    return Parts(**{name: getattr(parts, name)[numbers] for name in PARTS})
+
+
+def _compare(
+    judgements: Judgements, splits: np.ndarray, questions: Parts, place: np.ndarray, catalogue: Catalogue
+) -> JudgedPairs:
+    """Compare each judged candidate with its question, which has the given `place` `(J,)` in `questions`."""
+    number_of = catalogue.products.number_of
+    candidates = np.array([number_of[product_id] for product_id in judgements.candidates], dtype=np.int64)
+    similarities = np.empty((len(judgements), len(PARTS)), np.float32)
+    for column, name in enumerate(PARTS):
+        left = getattr(questions, name)[place]
+        right = getattr(catalogue.parts, name)[candidates]
+        similarities[:, column] = np.einsum("jd,jd->j", left, right)
+    return JudgedPairs(judgements=judgements, splits=splits, candidates=candidates, similarities=similarities)
+
+
+def rule_scores(pairs: JudgedPairs, products: Products, rules: RankingRules, weights: Weights) -> np.ndarray:
+    """Return scores `(J,)` that rank judged candidates by the rules of the table; -inf: never listed."""
+    scores = pairs.scores(weights)
+    ranked = np.full(len(scores), -np.inf)
+    for product_id in np.unique(pairs.judgements.questions):
+        of_question = np.flatnonzero(pairs.judgements.questions == product_id)
+        number = products.number_of[product_id]
+        order = rules.order(number, pairs.candidates[of_question], scores[of_question])
+        ranked[of_question[order]] = -np.arange(len(order))
+    return ranked
+
+
+def judged_metrics(
+    judged: dict[Kind, JudgedPairs], products: Products, rules: RankingRules, weights: QuestionWeights
+) -> dict[str, Any]:
+    """Return the content of metrics/judged.json.
+
+    For each kind of question that has judgements and each split, it has the number of questions and, for each of
+    METRICS, the mean with the ends of its 95 % interval; `questions` has the metrics of every question.
+    """
+    content: dict[str, Any] = {}
+    rows: list[dict[str, Any]] = []
+    for kind, pairs in judged.items():
+        own_weights = getattr(weights, kind)
+        scores = rule_scores(pairs, products, rules, own_weights) if kind == "product" else pairs.scores(own_weights)
+        for split in SPLITS:
+            in_split = pairs.splits == split
+            if not in_split.any():
+                continue
+            judge = Judge(pairs.judgements.select(in_split))
+            quality = judge.measure(scores[in_split])
+            content.setdefault(kind, {})[split] = _summarise(quality)
+            rows += _rows(kind, split, judge.questions, quality)
+    return content | {"questions": rows}
+
+
+def _summarise(quality: Quality) -> dict[str, Any]:
+    summary: dict[str, Any] = {"questions": len(quality.good_at_6)}
+    for name in METRICS:
+        values = getattr(quality, name)
+        low, high = bootstrap_interval(values)
+        figures = {"mean": mean(values), "low": low, "high": high}
+        summary[name] = {key: round(value, 4) for key, value in figures.items() if np.isfinite(value)}
+    return summary
+
+
+def _rows(kind: Kind, split: str, questions: np.ndarray, quality: Quality) -> list[dict[str, Any]]:
+    return [
+        {
+            "kind": kind,
+            "split": split,
+            "question": str(question),
+            "good_at_6": round(float(good), 4),
+            "ndcg_at_8": round(float(ndcg), 4) if np.isfinite(ndcg) else None,
+        }
+        for question, good, ndcg in zip(questions, quality.good_at_6, quality.ndcg_at_8, strict=True)
+    ]

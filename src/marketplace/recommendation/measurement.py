@@ -1,0 +1,59 @@
+"""The measurements of a run that need a ranking of their own: probabilities, and the agreement of categories."""
+
+import logging
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from marketplace.recommendation.calibration import Calibration, fit_calibration, leaf_agreement
+from marketplace.recommendation.catalogue import Catalogue
+from marketplace.recommendation.judged import JudgedPairs
+from marketplace.recommendation.metrics import agreement_metrics
+from marketplace.recommendation.products import Products
+from marketplace.recommendation.rankers import ExhaustiveRanker, Ranker
+from marketplace.recommendation.rules import RecommendSettings
+from marketplace.recommendation.similarity import weigh_symmetrically
+from marketplace.recommendation.table import recommendations
+from marketplace.relevance.metrics import GOOD
+
+log = logging.getLogger(__name__)
+MAX_PRODUCTS = 3000  # of a split: the standard error of a share of 3,000 is at most 0.009
+MIN_JUDGED = 200  # judged pairs of the validation split, from which on they are preferred to leaf categories
+
+
+def calibrate(
+    products: Products, ranker: Ranker, judged: JudgedPairs, settings: RecommendSettings
+) -> Calibration | None:
+    """Calibrate scores on the validation split: by judgements, or without enough of them by leaf categories."""
+    in_validation = judged.splits == "val"
+    if in_validation.sum() >= MIN_JUDGED:
+        scores = judged.scores(settings.weights.product)[in_validation]
+        return fit_calibration(scores, judged.judgements.grades[in_validation] == GOOD)
+    log.info("few judgements: a recommendation is called close where leaf categories are likely to agree")
+    recommended = _rank_split(products, ranker, "val")
+    pairs = leaf_agreement(products, recommended)
+    return fit_calibration(pairs["score"].to_numpy(), pairs["good"].to_numpy())
+
+
+def measure_agreement(catalogue: Catalogue, joined: np.ndarray, settings: RecommendSettings) -> dict[str, float]:
+    """Return how often the categories of products of the test split and of their recommendations agree.
+
+    The category path has no weight here: otherwise it would find itself.
+    """
+    weights = settings.weights.product.model_copy(update={"path": 0.0})
+    if not any(weights.model_dump().values()):
+        return {}
+    vectors = weigh_symmetrically(joined, catalogue.parts.dimensions, weights)
+    ranker = ExhaustiveRanker(catalogue.products, vectors, settings)
+    return agreement_metrics(catalogue.products, _rank_split(catalogue.products, ranker, "test"))
+
+
+def _rank_split(products: Products, ranker: Ranker, split: str) -> pd.DataFrame:
+    """Return the recommendations for a split's products, or for MAX_PRODUCTS of them, evenly spread."""
+    numbers = np.flatnonzero(products.table["split"] == split)
+    spread = np.unique(np.linspace(0, max(0, len(numbers) - 1), MAX_PRODUCTS).round().astype(int))
+    numbers = numbers[spread] if len(numbers) > MAX_PRODUCTS else numbers
+    batches: Iterator[pa.RecordBatch] = recommendations(products, ranker, numbers)
+    return pd.concat([batch.to_pandas() for batch in batches], ignore_index=True)

@@ -1,0 +1,95 @@
+"""The similarity of products: a weighted sum of four inner products, computed as one.
+
+    similarity(a, b) = sum over parts p of weight_p * <a_p, b_p>
+
+The index holds the parts side by side, unweighted. The weights are multiplied into the question, so each question may
+bring its own. A question that lacks a part has zeros there.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import numpy as np
+from pydantic import Field
+
+from marketplace.common.errors import MarketplaceError
+from marketplace.common.params import Section
+
+Weight = Annotated[float, Field(ge=0)]
+
+
+class Weights(Section):
+    """The weights of the parts of a similarity, relative to each other."""
+
+    kind: Weight
+    text: Weight
+    title: Weight
+    path: Weight
+
+    def normalised(self) -> "Weights":
+        """Return the same weights with a sum of 1. Raises MarketplaceError if all are zero."""
+        values = self.model_dump()
+        total = sum(values.values())
+        if not total:
+            raise MarketplaceError(f"the weights {', '.join(values)} are all 0: at least one must be greater.")
+        return Weights(**{name: value / total for name, value in values.items()})
+
+    def format(self) -> str:
+        """Return the weights as `parse_weights` reads them."""
+        return ",".join(f"{name}={value:g}" for name, value in self.model_dump().items())
+
+
+PARTS = tuple(Weights.model_fields)
+
+
+def parse_weights(text: str, default: Weights) -> Weights:
+    """Parse weights such as "kind=0.5,text=1"; parts that are not named keep their `default`.
+
+    Raises MarketplaceError if a name or a number is wrong, or all weights are 0.
+    """
+    values = default.model_dump()
+    for entry in text.split(","):
+        name, _, number = entry.partition("=")
+        try:
+            value = float(number)
+        except ValueError:
+            value = -1.0
+        if name.strip() not in PARTS or not 0 <= value < np.inf:
+            raise MarketplaceError(
+                f"{entry.strip()!r} is not a weight: write for example {default.format()}, with numbers from 0 up."
+            )
+        values[name.strip()] = value
+    return Weights(**values).normalised()
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The parts of `n` products or questions."""
+
+    kind: np.ndarray  # (n, k) float32
+    text: np.ndarray  # (n, t) float32
+    title: np.ndarray  # (n, m) float32
+    path: np.ndarray  # (n, p) float32
+
+    @property
+    def dimensions(self) -> dict[str, int]:
+        """The number of dimensions of each part."""
+        return {name: getattr(self, name).shape[1] for name in PARTS}
+
+    def join(self) -> np.ndarray:
+        """Return the parts side by side, `(n, k + t + m + p) float32`, as the index holds them."""
+        return np.hstack([getattr(self, name) for name in PARTS]).astype(np.float32, copy=False)
+
+
+def weigh(vectors: np.ndarray, dimensions: dict[str, int], weights: Weights) -> np.ndarray:
+    """Multiply joined parts `(n, d)` by their normalised weights: the vectors of questions `(n, d) float32`."""
+    shares = weights.normalised().model_dump()
+    factors = np.repeat([shares[name] for name in PARTS], [dimensions[name] for name in PARTS])
+    return vectors * factors.astype(np.float32)
+
+
+def weigh_symmetrically(vectors: np.ndarray, dimensions: dict[str, int], weights: Weights) -> np.ndarray:
+    """Multiply joined parts `(n, d)` by the roots of their weights: inner products of the results are similarities."""
+    shares = weights.normalised().model_dump()
+    factors = np.repeat([shares[name] ** 0.5 for name in PARTS], [dimensions[name] for name in PARTS])
+    return vectors * factors.astype(np.float32)

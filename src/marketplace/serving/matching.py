@@ -1,0 +1,141 @@
+"""The products that match a product, a photo or words, and the photo to show of each."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from marketplace.recommendation.diversity import DIVERSITY_POOL, diversify
+from marketplace.recommendation.products import Products
+from marketplace.recommendation.questions import photo_questions, words_questions
+from marketplace.recommendation.ranking import (
+    RankedProduct,
+    Restriction,
+    Search,
+    most_similar_pair,
+    nearest_products,
+)
+from marketplace.recommendation.rules import RecommendSettings
+from marketplace.recommendation.similarity import PARTS, Weights, weigh, weigh_symmetrically
+from marketplace.vectors.tables import TextVectors
+
+if TYPE_CHECKING:  # imported where a model is read, so that questions without one are fast
+    from marketplace.embedding.onnx import Embedded
+    from marketplace.recommendation.questions import TextEmbedder
+
+SAME_PRODUCT_COSINE = 0.8  # of identity vectors, from which on two photos show the same product
+
+
+@dataclass(frozen=True)
+class VectorStore:
+    """The vectors of a catalogue, in memory or in a database."""
+
+    similar: Search  # its rows are products, its vectors their parts side by side
+    identity: Search  # its rows are photos
+    kinds_of: Callable[[np.ndarray], np.ndarray]  # the kind vectors of photos by their rows
+
+    def identities_of(self, rows: np.ndarray) -> np.ndarray:
+        """Return the identity vectors `(n, d)` of photos by their rows."""
+        return self.identity.vectors_of(rows)[:, :-1]  # the last value is the hub bias
+
+
+@dataclass(frozen=True)
+class Match:
+    """A product that matches a question."""
+
+    product: RankedProduct
+    row: int  # of the training data: the photo to show
+
+
+class Matcher:
+    """Ranks the products of a catalogue for questions. `texts` are in the order of `products`."""
+
+    def __init__(
+        self, products: Products, texts: TextVectors, vectors: VectorStore, settings: RecommendSettings
+    ) -> None:
+        self._products = products
+        self._texts = texts
+        self._vectors = vectors
+        self._settings = settings
+        of_texts = {name: getattr(texts, name).shape[1] for name in PARTS if name != "kind"}
+        self.dimensions = {"kind": vectors.kinds_of(np.array([0])).shape[1], **of_texts}  # of the parts of a vector
+
+    def match_product(
+        self, number: int, k: int, restriction: Restriction, weights: Weights | None = None
+    ) -> list[Match]:
+        """Return the products most similar to a product, each with the photo most similar to one of its photos."""
+        parts = self._vectors.similar.vectors_of(np.array([number]))
+        if not len(parts):  # a database no longer has them
+            return []
+        weights = weights or self._settings.weights.product
+        depth = DIVERSITY_POOL * k if self._settings.diversity else k
+        question = weigh(parts[0], self.dimensions, weights)
+        ranked = self._nearest(question, depth, restriction, np.array([number]))
+        kinds = self._vectors.kinds_of(self._products.photos_of(number))
+        diverse = self._diversify(ranked, weights)[:k]
+        return [self._with_photo(product, kinds, self._vectors.kinds_of) for product in diverse]
+
+    def match_photo(
+        self,
+        embedded: "Embedded",
+        copies: np.ndarray,
+        k: int,
+        restriction: Restriction,
+        weights: Weights | None = None,
+    ) -> list[Match]:
+        """Return the products that a photo shows, then those most similar to it.
+
+        `copies` are the numbers of the products that have the very same file. The score of a product that the photo
+        shows is the cosine of identity vectors; hub biases only affect the order.
+        """
+        question = np.append(embedded.identity[0], np.float32(1))
+        nearest = nearest_products(self._products, self._vectors.identity, question, k, restriction, copies)
+        shown = []
+        for product in nearest:
+            identities = self._vectors.identities_of(self._products.photos_of(product.number))
+            cosine = float((identities @ embedded.identity[0]).max())
+            if product.same_photo or cosine >= SAME_PRODUCT_COSINE:
+                shown.append(replace(product, score=cosine))
+
+        numbers = np.array([product.number for product in shown], dtype=np.int64)
+        passing = restriction.passing.copy()
+        passing[np.isin(self._products.groups, self._products.groups[numbers])] = False
+        others = Restriction(passing=passing, filters=restriction.filters, excluded=np.flatnonzero(~passing).tolist())
+        parts = photo_questions(embedded.kind, embedded.title, embedded.path, self.dimensions["text"])
+        question = weigh(parts.join(), self.dimensions, weights or self._settings.weights.photo)[0]
+        ranked = [*shown, *self._nearest(question, k, others, numbers)][:k]
+        return [self._with_photo(product, embedded.identity, self._vectors.identities_of) for product in ranked]
+
+    def match_words(
+        self, words: str, embed: "TextEmbedder", k: int, restriction: Restriction, weights: Weights | None = None
+    ) -> list[Match]:
+        """Return the products most similar to words, each with its first photo."""
+        parts = words_questions([words], embed, self._texts, self.dimensions["kind"])
+        question = weigh(parts.join(), self.dimensions, weights or self._settings.weights.words)[0]
+        ranked = self._nearest(question, k, restriction, np.array([], dtype=np.int64))
+        return [Match(product=product, row=int(self._products.photos_of(product.number)[0])) for product in ranked]
+
+    def _nearest(
+        self, question: np.ndarray, k: int, restriction: Restriction, query_products: np.ndarray
+    ) -> list[RankedProduct]:
+        return nearest_products(self._products, self._vectors.similar, question, k, restriction, query_products)
+
+    def _diversify(self, ranked: list[RankedProduct], weights: Weights) -> list[RankedProduct]:
+        """Return ranked products in the order by `recommend.diversity`."""
+        if not self._settings.diversity or not ranked:
+            return ranked
+        vectors = self._vectors.similar.vectors_of(np.array([product.number for product in ranked]))
+        scores = np.array([product.score for product in ranked], dtype=np.float32)
+        own_vectors = weigh_symmetrically(vectors, self.dimensions, weights)
+        order = diversify(scores, own_vectors, self._settings.diversity)
+        return [ranked[place] for place in order.tolist()]
+
+    def _with_photo(
+        self, product: RankedProduct, question: np.ndarray, vectors_of: Callable[[np.ndarray], np.ndarray]
+    ) -> Match:
+        """Choose the product's photo that is most similar to one of the photos of a question `(n, d)`."""
+        rows = self._products.photos_of(product.number)
+        vectors = vectors_of(rows)
+        place = most_similar_pair(question, vectors)[1] if len(vectors) and len(question) else 0
+        return Match(product=product, row=int(rows[place]))
