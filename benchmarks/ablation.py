@@ -216,7 +216,7 @@ class Bench:
         """Return the precision of ten recommendations for each weight of words."""
         products = products_of(self._table)
         kinds = self._embed(checkpoint, {}).kind
-        _, texts = embed_texts(text_model, self._table)
+        _, texts = embed_texts(text_model, self._table, self._settings.extract)
         texts_of_photos = texts[products.product_of_row]
         judged = products
         if self._split != "test":

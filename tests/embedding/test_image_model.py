@@ -40,20 +40,29 @@ def build() -> Build:
         *,
         backbone: str = "efficientnet_lite0",
         mirrored: bool = False,
+        detail_power: float = 1.0,
         category_weight: float = 0.3,
         titles: bool = True,
+        leaf_temperature: float = 0.7,
     ) -> ImageModel:
         torch.manual_seed(0)
         network = Network(backbone, 2, classifier, n_leaves=3, title_dimensions=titles * TITLE_DIMENSIONS).eval()
         n_details = network.trunk(torch.zeros(1, 3, 64, 64)).shape[1]
         projections = Projections(
             identity=fit(network.dimensions, power=0.5, dimensions=16),
-            detail=fit(n_details, power=1.0, dimensions=6),
+            detail=fit(n_details, power=detail_power, dimensions=6),
             kind=fit(network.dimensions, power=0.5, dimensions=8),
             detail_weight=0.25,
             category_weight=category_weight,
         )
-        return ImageModel(network, projections, torch.randn(3, 5), TITLE_DIMENSIONS, mirrored=mirrored).eval()
+        return ImageModel(
+            network,
+            projections,
+            torch.randn(3, 5),
+            TITLE_DIMENSIONS,
+            mirrored=mirrored,
+            leaf_temperature=leaf_temperature,
+        ).eval()
 
     return make
 
@@ -126,7 +135,7 @@ def test_a_kind_map_sums_up_to_its_part_of_the_kind_vector(
 
 @pytest.mark.parametrize("classifier", ["cosine", "linear"])
 def test_it_comes_back_from_its_file(tmp_path: Path, build: Build, images: np.ndarray, classifier: str) -> None:
-    model = build(classifier, mirrored=True)
+    model = build(classifier, mirrored=True, detail_power=0.5, leaf_temperature=2.0)
     image_model.save(tmp_path / "image_model.pt", model, PROVENANCE, checkpoint_sha256="abc")
     again, content = image_model.load(tmp_path / "image_model.pt")
     for read, expected in zip(embed(again, images), embed(model, images), strict=True):
@@ -141,8 +150,10 @@ def test_it_comes_back_from_its_file(tmp_path: Path, build: Build, images: np.nd
         "std": (0.5, 0.5, 0.5),
         "mirrored": True,
         "power": 0.5,
+        "detail_power": 0.5,
         "detail_weight": 0.25,
         "category_weight": 0.3,
+        "leaf_temperature": 2.0,
         "identity_dimensions": 22,
         "kind_dimensions": 13,
         "title_dimensions": TITLE_DIMENSIONS,

@@ -32,7 +32,7 @@ LISTINGS = [*TITLES, "", "the and of", *(" ".join(["lamp", "shade", "oak"][: 1 +
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("text") / "text_model"
-    fit_text_model(folder, TITLES)
+    fit_text_model(folder, TITLES, max_tokens=64, meaning_weight=0.75)
     return folder
 
 
@@ -105,10 +105,31 @@ def test_only_new_texts_are_computed(
 
 
 def test_a_catalogue_without_any_title_still_gives_a_model(tmp_path: Path) -> None:
-    fit_text_model(tmp_path / "text_model", ["", ""])
+    fit_text_model(tmp_path / "text_model", ["", ""], max_tokens=64, meaning_weight=0.75)
     model = TextModel(tmp_path / "text_model")
     assert np.linalg.norm(model(["oak table"])) == pytest.approx(1, abs=1e-5)
     assert not model([""]).any()
+
+
+def test_the_similarity_of_two_texts_is_a_weighted_mean_of_meaning_and_spelling(tmp_path: Path) -> None:
+    similarities = {}
+    for weight in (0.0, 0.6, 1.0):
+        folder = tmp_path / str(weight)
+        fit_text_model(folder, TITLES, max_tokens=64, meaning_weight=weight)
+        vectors = TextModel(folder)(TITLES)
+        similarities[weight] = vectors @ vectors.T
+    expected = 0.6 * similarities[1.0] + 0.4 * similarities[0.0]
+    np.testing.assert_allclose(similarities[0.6], expected, atol=1e-5)
+
+
+def test_the_meaning_of_a_text_is_taken_from_its_first_tokens(tmp_path: Path) -> None:
+    fit_text_model(tmp_path / "text_model", TITLES, max_tokens=5, meaning_weight=1.0)
+    model = TextModel(tmp_path / "text_model")
+    short, long, longest = model(["oak coffee table", "oak coffee table sofa", "oak coffee table for two"])
+    np.testing.assert_allclose(long, short, atol=1e-5)  # [CLS] and [SEP] count
+    np.testing.assert_allclose(longest, short, atol=1e-5)
+    tokenizer = Tokenizer.from_file(str(tmp_path / "text_model" / "tokenizer.json"))
+    assert tokenizer.encode("oak coffee table sofa").tokens[:5] == ["[CLS]", "oak", "coffee", "table", "[SEP]"]
 
 
 def test_html_and_length_are_cut_before_anything_is_compared() -> None:

@@ -1,4 +1,4 @@
-"""The tables of vectors, and the hub bias."""
+"""The tables of vectors."""
 
 import logging
 from pathlib import Path
@@ -16,7 +16,6 @@ from marketplace.vectors.tables import (
     ExpectedTexts,
     PhotoVectors,
     TextVectors,
-    hub_bias,
     read_embeddings,
     read_expected_texts,
     read_text_embeddings,
@@ -130,30 +129,6 @@ def test_vectors_of_another_model_are_refused(
         read_embeddings(path, photos, [image_model])
     with pytest.raises(MarketplaceError, match=r"made with another model than .*text_model"):
         read_text_embeddings(text_path, ["a"], text_model)
-
-
-def test_candidates_give_nearly_the_hub_bias_of_comparing_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    rng = np.random.default_rng(0)
-    directions = to_unit_length(rng.normal(size=(40, 16)))
-    clusters = directions[rng.integers(0, 40, 2000)]
-    vectors = to_unit_length(clusters + 0.1 * rng.normal(size=(2000, 16))).astype(np.float32)
-    sha256 = rng.integers(0, 1900, 2000).astype(str)
-    exact = hub_bias(vectors, sha256)
-    monkeypatch.setattr("marketplace.vectors.candidates.EXHAUSTIVE_UP_TO_PHOTOS", 1000)
-    np.testing.assert_allclose(hub_bias(vectors, sha256), exact, atol=0.01)
-
-
-@given(n=st.integers(1, 20), seed=st.integers(0, 1000))
-def test_the_hub_bias_is_half_the_mean_of_the_five_nearest(n: int, seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    vectors = to_unit_length(rng.normal(size=(n, 4)).astype(np.float32))
-    sha256 = rng.integers(0, 2 * n, n).astype(str)
-    k = min(5, n - 1)
-    expected = []
-    for row in range(n):
-        similarities = [float(vectors[row] @ vectors[i]) if sha256[i] != sha256[row] else 0.0 for i in range(n)]
-        expected.append(0.5 * sum(sorted(similarities)[-k:]) / k if k else 0.0)
-    np.testing.assert_allclose(hub_bias(vectors, sha256), expected, atol=1e-5)
 
 
 @given(scale=st.sampled_from([1e-9, 1e-3, 1.0, 1e3]), seed=st.integers(0, 1000))

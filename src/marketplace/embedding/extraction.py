@@ -8,15 +8,16 @@ import pandas as pd
 import torch
 
 from marketplace.compute.arrays import Images
-from marketplace.embedding.image_model import DETAIL_POWER, ImageModel, Projections
+from marketplace.embedding.image_model import ImageModel, Projections
 from marketplace.embedding.projection import ExtractSettings, fit_projection
 from marketplace.inference.outputs import Outputs, network_outputs
 from marketplace.models import checkpoints
 from marketplace.models.checkpoints import Checkpoint
 from marketplace.texts.listing_text import product_texts
 from marketplace.texts.text_model import TextModel, fit_text_model
+from marketplace.vectors.hubs import hub_bias
 from marketplace.vectors.paths import PathSpace, fit_path_space
-from marketplace.vectors.tables import ExpectedTexts, PhotoVectors, TextVectors, hub_bias
+from marketplace.vectors.tables import ExpectedTexts, PhotoVectors, TextVectors
 
 
 @torch.no_grad()  # not inference_mode: the model is exported afterwards
@@ -37,11 +38,18 @@ def embed_photos(
     projections = fit_projections(outputs, table, settings)
     paths = path_space.vectors(tuned["leaves"] or tuned["categories"])
     model = ImageModel(
-        network.cpu(), projections, torch.from_numpy(paths), title_dimensions, mirrored=settings.mirrored
+        network.cpu(),
+        projections,
+        torch.from_numpy(paths),
+        title_dimensions,
+        mirrored=settings.mirrored,
+        leaf_temperature=settings.leaf_temperature,
     )
     vectors = model.vectors(outputs)
     identity = vectors.identity.numpy()
-    bias = hub_bias(identity, table["sha256"].to_numpy())
+    bias = hub_bias(
+        identity, table["sha256"].to_numpy(), neighbours=settings.hub_neighbours, weight=settings.hub_weight
+    )
     return (
         model,
         PhotoVectors(identity=identity, kind=vectors.kind.numpy(), hub_bias=bias),
@@ -58,7 +66,7 @@ def fit_projections(outputs: Outputs, table: pd.DataFrame, settings: ExtractSett
     details = outputs.details[train]
     return Projections(
         identity=fit(embeddings, power=settings.power),
-        detail=fit(details, power=DETAIL_POWER),
+        detail=fit(details, power=settings.detail_power),
         kind=fit(embeddings, power=settings.power, dimensions=settings.kind_dimensions),
         detail_weight=settings.detail_weight,
         category_weight=settings.category_weight,
@@ -71,7 +79,9 @@ def fit_paths(table: pd.DataFrame) -> PathSpace:
     return fit_path_space(products["category_path"][products["split"] == "train"].tolist())
 
 
-def embed_texts(model: Path, table: pd.DataFrame, path_space: PathSpace) -> tuple[list[str], TextVectors]:
+def embed_texts(
+    model: Path, table: pd.DataFrame, path_space: PathSpace, settings: ExtractSettings
+) -> tuple[list[str], TextVectors]:
     """Fit the text model to the products of the training split; return all product ids, sorted, and their vectors.
 
     A product's text is its title and its description.
@@ -79,7 +89,12 @@ def embed_texts(model: Path, table: pd.DataFrame, path_space: PathSpace) -> tupl
     products = table.drop_duplicates("product_id").sort_values("product_id")
     texts = product_texts(products)
     in_training = (products["split"] == "train").to_numpy()
-    fit_text_model(model, texts[in_training].tolist())
+    fit_text_model(
+        model,
+        texts[in_training].tolist(),
+        max_tokens=settings.max_tokens,
+        meaning_weight=settings.meaning_weight,
+    )
     text_model = TextModel(model)
     return products["product_id"].tolist(), TextVectors(
         text=text_model.embed_catalogue(texts.tolist()),

@@ -16,9 +16,6 @@ from marketplace.models.checkpoints import Provenance
 from marketplace.models.network import Network, normalise_pixels
 from marketplace.photos.codec import BACKGROUND
 
-DETAIL_POWER = 1.0  # the trunk gives signed values, for which a power gains nothing
-LEAF_TEMPERATURE = 0.7  # sharpens the probabilities of leaf categories; chosen on a real marketplace
-
 
 class ImageModelFile(Provenance):
     """The content of `models/image_model.pt`: everything needed to embed a photo, and where the weights came from."""
@@ -30,8 +27,10 @@ class ImageModelFile(Provenance):
     std: tuple[float, float, float]
     mirrored: bool  # whether outputs are averaged with the mirror image's
     power: float
+    detail_power: float
     detail_weight: float
     category_weight: float
+    leaf_temperature: float
     identity_dimensions: int
     kind_dimensions: int
     title_dimensions: int
@@ -112,7 +111,14 @@ class ImageModel(nn.Module):
     paths: Tensor
 
     def __init__(
-        self, network: Network, projections: Projections, paths: Tensor, title_dimensions: int, *, mirrored: bool
+        self,
+        network: Network,
+        projections: Projections,
+        paths: Tensor,
+        title_dimensions: int,
+        *,
+        mirrored: bool,
+        leaf_temperature: float,
     ) -> None:
         super().__init__()
         self.network = network
@@ -120,6 +126,7 @@ class ImageModel(nn.Module):
         self.register_buffer("paths", paths)
         self.title_dimensions = title_dimensions
         self.mirrored = mirrored
+        self.leaf_temperature = leaf_temperature
 
     def forward(self, images: Tensor) -> ImageVectors:
         """Squares `(B, S, S, 3) uint8` to vectors, and to the contribution of each position to the kind vector."""
@@ -159,10 +166,13 @@ class ImageModel(nn.Module):
         return F.normalize(self.network.title(embeddings))
 
     def probabilities(self, embeddings: Tensor) -> list[Tensor]:
-        """Return the probabilities of root categories and, if the network predicts them, of leaf categories."""
+        """Return the probabilities of root categories and, if the network predicts them, of leaf categories.
+
+        The logits of leaf categories are divided by the temperature.
+        """
         probabilities = [self.network.head(embeddings).softmax(dim=1)]
         if self.network.leaves is not None:
-            probabilities.append((self.network.leaves(embeddings) / LEAF_TEMPERATURE).softmax(dim=1))
+            probabilities.append((self.network.leaves(embeddings) / self.leaf_temperature).softmax(dim=1))
         return probabilities
 
 
@@ -190,8 +200,10 @@ def save(path: Path, model: ImageModel, provenance: Provenance, *, checkpoint_sh
         "std": backbone.std,
         "mirrored": model.mirrored,
         "power": projections.identity.power,
+        "detail_power": projections.detail.power,
         "detail_weight": projections.detail_weight,
         "category_weight": projections.category_weight,
+        "leaf_temperature": model.leaf_temperature,
         "identity_dimensions": len(projections.identity.matrix) + len(projections.detail.matrix),
         "kind_dimensions": len(projections.kind.matrix) + len(provenance["categories"]) + len(provenance["leaves"]),
         "title_dimensions": model.title_dimensions,
@@ -217,12 +229,19 @@ def load(path: Path) -> tuple[ImageModel, ImageModelFile]:
     )
     projections = Projections(
         identity=_read_projection(state, "identity", content["power"]),
-        detail=_read_projection(state, "detail", DETAIL_POWER),
+        detail=_read_projection(state, "detail", content["detail_power"]),
         kind=_read_projection(state, "kind", content["power"]),
         detail_weight=content["detail_weight"],
         category_weight=content["category_weight"],
     )
-    model = ImageModel(network, projections, state["paths"], content["title_dimensions"], mirrored=content["mirrored"])
+    model = ImageModel(
+        network,
+        projections,
+        state["paths"],
+        content["title_dimensions"],
+        mirrored=content["mirrored"],
+        leaf_temperature=content["leaf_temperature"],
+    )
     model.load_state_dict(state)
     return model.eval(), content
 

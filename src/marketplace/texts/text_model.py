@@ -1,39 +1,38 @@
 """The text model: from a product's words to a vector, by meaning and by spelling.
 
 The vectors of the sentence model and of spelling are put side by side. The model is a folder that needs nothing of
-this repository: sentence.onnx, tokenizer.json, and spelling.npz for scikit-learn.
+this repository: sentence.onnx, tokenizer.json, spelling.npz for scikit-learn, and weights.json.
 """
 
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from marketplace.common.errors import MarketplaceError, first_line
-from marketplace.common.files import replacing
+from marketplace.common.files import replacing, write_json
 from marketplace.texts.listing_text import plain_text
 from marketplace.texts.sentence_model import NETWORK, TOKENIZER, SentenceModel, write_sentence_model
 from marketplace.texts.spelling import Spelling, fit_spelling
 from marketplace.vectors.unit_length import to_unit_length
 
-MEANING_WEIGHT = 0.75  # of the similarity of two texts; the rest is spelling
 SPELLING = "spelling.npz"
+WEIGHTS = "weights.json"
 
 
-def text_of_meaning(meanings: np.ndarray, dimensions: int) -> np.ndarray:
-    """Return the text vectors `(N, dimensions)` of meanings `(N, m)` whose spelling is unknown: zeros there."""
-    vectors = np.zeros((len(meanings), dimensions), np.float32)
-    vectors[:, : meanings.shape[1]] = MEANING_WEIGHT**0.5 * meanings
-    return vectors
+def fit_text_model(folder: Path, texts: list[str], *, max_tokens: int, meaning_weight: float) -> None:
+    """Fit the spelling part to the texts of the training split, and write the whole model to a folder.
 
-
-def fit_text_model(folder: Path, texts: list[str]) -> None:
-    """Fit the spelling part to the texts of the training split, and write the whole model to a folder."""
+    The sentence model reads the first `max_tokens` of a text. The similarity of two texts is `meaning_weight` times
+    the similarity of their meaning, plus the rest times the similarity of their spelling.
+    """
     with replacing(folder) as part:
         part.mkdir(parents=True)
-        write_sentence_model(part)
+        write_sentence_model(part, max_tokens=max_tokens)
         arrays: dict[str, Any] = fit_spelling([plain_text(text) for text in texts])
         np.savez(part / SPELLING, **arrays)
+        write_json(part / WEIGHTS, {"meaning": meaning_weight})
 
 
 class TextModel:
@@ -47,6 +46,7 @@ class TextModel:
             self._sentence = SentenceModel(folder / NETWORK, folder / TOKENIZER, sha256)
             with np.load(folder / SPELLING, allow_pickle=False) as arrays:
                 self._spelling = Spelling(dict(arrays))
+            self._meaning_weight: float = json.loads((folder / WEIGHTS).read_text(encoding="utf-8"))["meaning"]
         except Exception as error:  # three libraries raise all kinds for a missing or damaged file
             raise MarketplaceError(
                 f"{folder} cannot be read ({first_line(error)}): run `dvc repro extract`, or `dvc pull`."
@@ -74,4 +74,5 @@ class TextModel:
         return self._sentence([plain_text(text) for text in texts])
 
     def _combine(self, meaning: np.ndarray, spelling: np.ndarray) -> np.ndarray:
-        return to_unit_length(np.hstack([MEANING_WEIGHT**0.5 * meaning, (1 - MEANING_WEIGHT) ** 0.5 * spelling]))
+        weight = self._meaning_weight
+        return to_unit_length(np.hstack([weight**0.5 * meaning, (1 - weight) ** 0.5 * spelling]))

@@ -14,6 +14,7 @@ from marketplace.texts.sentence_model import open_sentence_model
 
 log = logging.getLogger(__name__)
 
+MAX_TOKENS = 64  # of a title, as long as those of texts: their vectors are then stored once
 MAX_TITLES = 8192  # that a batch is compared with, besides its own: more take longer than the network itself
 
 
@@ -32,7 +33,7 @@ def embed_titles(names: Sequence[str]) -> Titles | None:
     if len(distinct) < 2:
         log.info("the training photos have %d different titles: titles are not predicted", len(distinct))
         return None
-    vectors = open_sentence_model().embed_catalogue(distinct.tolist())
+    vectors = open_sentence_model(max_tokens=MAX_TOKENS).embed_catalogue(distinct.tolist())
     rows = np.where(plain == "", -1, np.searchsorted(distinct, plain))
     return Titles(vectors=torch.from_numpy(vectors), of_photo=torch.from_numpy(rows))
 

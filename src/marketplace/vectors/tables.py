@@ -1,10 +1,8 @@
 """The tables of vectors, written and read without a network: a row per photo, and a row per product's text.
 
-A photo's identity vector finds the same product in another photo; its kind vector finds products of the same kind. Its
-title vector is the title that the photo lets one expect, and its path vector the expected category. A product has a
-text vector, a title vector and a path vector. Some photos are close to everything (hubs): half of a photo's mean
-similarity to its five nearest photos is its hub bias, which is subtracted when searching for the same product (CSLS,
-Conneau et al., arXiv:1710.04087).
+A photo's identity vector finds the same product in another photo, after its hub bias is subtracted; its kind vector
+finds products of the same kind. Its title vector is the title that the photo lets one expect, and its path vector the
+expected category. A product has a text vector, a title vector and a path vector.
 
 Both tables hold the SHA-256 of the models that made them: vectors of different models cannot be compared.
 """
@@ -23,10 +21,6 @@ from marketplace.common.errors import MarketplaceError
 from marketplace.common.files import replacing, sha256_of
 
 log = logging.getLogger(__name__)
-HUB_NEIGHBOURS = 5
-HUB_WEIGHT = 0.5
-HUB_CANDIDATES = 32  # includes the photo itself and its copies
-ROWS_AT_ONCE = 1024  # bounds memory to 1024 x N similarities
 
 
 @dataclass(frozen=True)
@@ -35,7 +29,7 @@ class PhotoVectors:
 
     identity: np.ndarray  # (N, d) float32, of length 1
     kind: np.ndarray  # (N, k) float32, of length 1
-    hub_bias: np.ndarray  # (N,) float32
+    hub_bias: np.ndarray  # (N,) float32, from `hubs.hub_bias`
 
 
 @dataclass(frozen=True)
@@ -53,34 +47,6 @@ class TextVectors:
     text: np.ndarray  # (P, t) float32, of length 1: title and description, by meaning and spelling
     title: np.ndarray  # (P, m) float32, of length 1: the title's meaning
     path: np.ndarray  # (P, p) float32: the category path, see paths.py
-
-
-def hub_bias(vectors: np.ndarray, sha256: np.ndarray) -> np.ndarray:
-    """Return the hub bias `(N,) float32` of each of the unit-length vectors `(N, d)`.
-
-    Copies of a photo's file, by their `sha256` `(N,)`, do not count as neighbours. Above EXHAUSTIVE_UP_TO_PHOTOS, the
-    neighbours are chosen among the candidates of an approximate index.
-    """
-    from marketplace.vectors.candidates import EXHAUSTIVE_UP_TO_PHOTOS, Candidates  # loads FAISS: only writers need it
-
-    k = min(HUB_NEIGHBOURS, len(vectors) - 1)
-    bias = np.zeros(len(vectors), dtype=np.float32)
-    if k < 1:
-        return bias
-    photo = np.unique(sha256, return_inverse=True)[1]
-    all_rows = np.arange(len(vectors))
-    candidates = Candidates(vectors) if len(vectors) > EXHAUSTIVE_UP_TO_PHOTOS else None
-    for start in range(0, len(vectors), ROWS_AT_ONCE):
-        rows = all_rows[start : start + ROWS_AT_ONCE]
-        if candidates is None:
-            similarity = vectors[rows] @ vectors.T
-            neighbours = all_rows[None, :]
-        else:
-            similarity, neighbours = candidates.nearest(vectors[rows], HUB_CANDIDATES)
-        similarity[photo[rows][:, None] == photo[neighbours]] = 0
-        similarity[np.isneginf(similarity)] = 0  # the index returned fewer candidates
-        bias[rows] = HUB_WEIGHT * np.partition(similarity, -k, axis=1)[:, -k:].mean(axis=1)
-    return bias
 
 
 def write_embeddings(
