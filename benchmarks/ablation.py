@@ -28,6 +28,7 @@ from workspace import Workspace, make_parser, report, table, workspace
 from marketplace.embedding.extraction import embed_photos, embed_texts
 from marketplace.evaluation.report import category_probabilities
 from marketplace.evaluation.retrieval import find_neighbours, retrieval_metrics
+from marketplace.evaluation.same_product import choose_pairs, rank_own_products, same_product_metrics
 from marketplace.inference.features import FeatureStore
 from marketplace.inference.outputs import network_outputs
 from marketplace.models import checkpoints
@@ -92,6 +93,7 @@ WORD_WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
 PHOTO_COLUMNS = {
     "same_product_recall_at_1": "recall@1",
     "same_product_recall_at_10": "recall@10",
+    "leave_one_out_recall_at_1": "leave-one-out recall@1",
     "category_precision_at_10": "root p@10",
     "leaf_precision_at_10": "leaf p@10",
     "accuracy": "accuracy",
@@ -192,21 +194,21 @@ class Bench:
         accuracy = float((probabilities[split.rows].argmax(axis=1) == split.labels.numpy()).mean())
         vectors = self._embed(checkpoint, changes)
         if not hub_correction:
-            vectors = replace(vectors, hub_bias=np.zeros_like(vectors.hub_bias))
-        return {**self._retrieval_metrics(vectors), "accuracy": accuracy}
+            vectors = without_hub_bias(vectors)
+        return {**self._retrieval_metrics(vectors, hub_correction=hub_correction), "accuracy": accuracy}
 
     def measure_untouched(self) -> dict[str, Metrics]:
         """Return the retrieval metrics of the pretrained network, as it is and with projections fitted for it."""
         network = checkpoints.network_of(self._pretrained, n_categories=1)
         plain = to_unit_length(network_outputs(network, self._full.images).embeddings.numpy())
-        no_bias = np.zeros(len(plain), np.float32)
+        unprojected = PhotoVectors(identity=plain, kind=plain, hub_bias=np.zeros(len(plain), np.float32))
         checkpoint: Any = {**self._pretrained, "categories": ["none"]}
         whitened = self._embed(checkpoint, {"category_weight": 0.0})
         without_details = self._embed(checkpoint, {"category_weight": 0.0, "detail_weight": 0.0})
         return {
-            "untouched": self._retrieval_metrics(PhotoVectors(identity=plain, kind=plain, hub_bias=no_bias)),
+            "untouched": self._retrieval_metrics(unprojected, hub_correction=False),
             "untouched, whitened like ours, no hub correction": self._retrieval_metrics(
-                replace(whitened, hub_bias=no_bias)
+                without_hub_bias(whitened), hub_correction=False
             ),
             "untouched, whitened like ours, no details": self._retrieval_metrics(without_details),
             "untouched, whitened like ours": self._retrieval_metrics(whitened),
@@ -236,9 +238,23 @@ class Bench:
         with torch.no_grad():
             return embed_photos(checkpoint, self._table, self._full.images, settings)[1]
 
-    def _retrieval_metrics(self, vectors: PhotoVectors) -> Metrics:
+    def _retrieval_metrics(self, vectors: PhotoVectors, *, hub_correction: bool = True) -> Metrics:
+        settings = self._settings.extract
+        ranks = rank_own_products(
+            vectors.identity,
+            self._table["sha256"].to_numpy(),
+            choose_pairs(self._table, self._split),
+            hub_neighbours=settings.hub_neighbours,
+            hub_weight=settings.hub_weight if hub_correction else 0.0,
+        )
         rows = select_split(self._table, self._split).rows
-        return retrieval_metrics(find_neighbours(vectors, self._table, rows), self._table, rows)
+        neighbours = find_neighbours(vectors, self._table, rows)
+        return same_product_metrics(ranks) | retrieval_metrics(neighbours, self._table, rows)
+
+
+def without_hub_bias(vectors: PhotoVectors) -> PhotoVectors:
+    """Return the same vectors without hub correction."""
+    return replace(vectors, hub_bias=np.zeros_like(vectors.hub_bias))
 
 
 def format_rows(results: dict[str, list[Metrics]], columns: dict[str, str]) -> list[list[str]]:

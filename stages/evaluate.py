@@ -1,4 +1,4 @@
-"""Measure on the test split: accuracy by category, and retrieval against the untouched ImageNet features."""
+"""Measure on the test split: accuracy of photos and products, and retrieval against the untouched ImageNet network."""
 
 from pathlib import Path
 
@@ -14,16 +14,18 @@ def main() -> None:
     from marketplace.embedding.projection import ExtractSettings
     from marketplace.evaluation.report import evaluate
     from marketplace.models import checkpoints
-    from marketplace.vectors.tables import read_embeddings
+    from marketplace.vectors.tables import read_embeddings, read_text_embeddings
 
     settings = load_section("extract", ExtractSettings)
     model = Path("models/full.pt")
     table = pd.read_parquet("data/clean/training_data.parquet")
+    product_ids = sorted(set(table["product_id"]))
     evaluation = evaluate(
         tuned=checkpoints.load(model),
         pretrained=checkpoints.load(Path("models/pretrained.pt")),
         table=table,
         vectors=read_embeddings(Path("data/embeddings.parquet"), table, [model]),
+        texts=read_text_embeddings(Path("data/text_embeddings.parquet"), product_ids),
         images=ShardedArray(Path("data/resized/full")),
         settings=settings,
     )

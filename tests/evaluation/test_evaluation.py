@@ -19,7 +19,18 @@ from marketplace.vectors.unit_length import to_unit_length
 
 CATEGORIES = ["a", "b", "c", "d"]
 SETTINGS = ExtractSettings(
-    detail_weight=0.25, mirrored=True, power=0.5, shrinkage=0.3, kind_dimensions=8, category_weight=0.3
+    mirrored=True,
+    detail_weight=0.25,
+    power=0.5,
+    detail_power=1.0,
+    shrinkage=0.3,
+    kind_dimensions=8,
+    category_weight=0.3,
+    leaf_temperature=0.7,
+    hub_neighbours=5,
+    hub_weight=0.5,
+    max_tokens=64,
+    meaning_weight=0.75,
 )
 
 
@@ -66,7 +77,8 @@ def test_the_evaluation_agrees_with_sums_by_hand(
     plain = to_unit_length(network_outputs(network, images).embeddings.numpy())
     vectors = PhotoVectors(identity=plain, kind=plain, hub_bias=np.zeros(len(plain), np.float32))
     state = {name: value for name, value in checkpoint["state_dict"].items() if not name.startswith(NEW_LAYERS)}
-    result = evaluate(checkpoint, {**checkpoint, "state_dict": state}, table, vectors, images, SETTINGS)
+    texts = np.random.default_rng(1).normal(size=(20, 5)).astype(np.float32)
+    result = evaluate(checkpoint, {**checkpoint, "state_dict": state}, table, vectors, texts, images, SETTINGS)
     test = np.flatnonzero(table["split"] == "test")
     mirrored = np.ascontiguousarray(images[:, :, ::-1])
     embeddings = (embed_one_by_one(network, images) + embed_one_by_one(network, mirrored)) / 2
@@ -85,12 +97,17 @@ def test_the_evaluation_agrees_with_sums_by_hand(
     assert result.metrics["macro_f1"] == pytest.approx(np.mean(f1), abs=1e-5)
     np.testing.assert_allclose(result.per_category["f1"], np.round(f1, 4))
     assert result.per_category["images"].sum() == len(test)
-    counts = result.confusion.set_index(["actual", "predicted"])["images"]
+    counts = result.confusion.set_index(["actual", "predicted"])["count"]
     for actual, assigned in set(zip(labels, predicted, strict=True)):
         expected = ((labels == actual) & (predicted == assigned)).sum()
         assert counts[CATEGORIES[actual], CATEGORIES[assigned]] == expected
     assert counts.sum() == len(test)
+    n_products = table.loc[test, "product_id"].nunique()
+    assert result.product_confusion["count"].sum() == n_products
+    on_diagonal = result.product_confusion.query("actual == predicted")["count"].sum()
+    assert result.metrics["product_accuracy"] == pytest.approx(on_diagonal / n_products, abs=1e-5)
     assert result.recall_at_k["tuned"].iloc[9] == result.metrics["same_product_recall_at_10"]
+    assert result.recall_at_k["tuned_leave_one_out"].iloc[9] == result.metrics["leave_one_out_recall_at_10"]
     # Here, tuned and untouched are the same network.
     untouched = result.metrics["untouched"]
     assert isinstance(untouched, dict)
@@ -107,6 +124,7 @@ def test_the_evaluation_agrees_with_sums_by_hand(
     assert [set(row) for row in rows] == [{"category", "images", "precision", "recall", "f1"}] * len(CATEGORIES)
     assert {path.name for path in (tmp_path / "evaluate").iterdir()} == {
         "confusion.json",
+        "product_confusion.json",
         "per_category.json",
         "recall_at_k.json",
         "similar.jpg",

@@ -1,7 +1,6 @@
 """The evaluation on the test split: classifying categories, and finding similar products."""
 
 import logging
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from marketplace.compute.arrays import Images
 from marketplace.embedding.extraction import fit_projections
 from marketplace.embedding.projection import ExtractSettings
 from marketplace.evaluation.contact_sheets import first_test_images, mistakes_sheet, similar_sheet, worst_mistakes
+from marketplace.evaluation.product_categories import ProductCategories, predict_product_categories
 from marketplace.evaluation.retrieval import (
     CURVE_LENGTH,
     Neighbours,
@@ -24,13 +24,29 @@ from marketplace.evaluation.retrieval import (
     retrieval_metrics,
     sample_queries,
 )
+from marketplace.evaluation.same_product import choose_pairs, rank_own_products, recall, same_product_metrics
 from marketplace.inference.outputs import network_outputs
 from marketplace.models import checkpoints
-from marketplace.vectors.tables import PhotoVectors, hub_bias
+from marketplace.vectors.hubs import hub_bias
+from marketplace.vectors.tables import PhotoVectors
 from marketplace.vectors.unit_length import to_unit_length
 
 log = logging.getLogger(__name__)
-LOGGED = ("accuracy", "same_product_recall_at_1", "same_product_recall_at_10", "leaf_precision_at_10")
+LOGGED = (
+    "accuracy",
+    "product_accuracy",
+    "same_product_recall_at_1",
+    "same_product_recall_at_10",
+    "leaf_precision_at_10",
+)
+
+
+@dataclass(frozen=True)
+class Searches:
+    """The results of searching with one network's vectors."""
+
+    neighbours: Neighbours  # of the queries, which are photos of the catalogue
+    ranks: np.ndarray  # (Q,) int, of other questions: see `rank_own_products`
 
 
 @dataclass(frozen=True)
@@ -38,15 +54,16 @@ class Evaluation:
     """The metrics, the tables behind them, and two sheets of photos."""
 
     metrics: dict[str, float | dict[str, float]]
-    confusion: pd.DataFrame  # actual, predicted, images: a row for each pair of categories that occurs
+    confusion: pd.DataFrame  # actual, predicted, count (of photos): a row for each pair of categories that occurs
+    product_confusion: pd.DataFrame  # the same for products, by all their photos and words
     per_category: pd.DataFrame  # category, images, precision, recall, f1
-    recall_at_k: pd.DataFrame  # k, tuned, untouched, untouched_projected: same-product recall
+    recall_at_k: pd.DataFrame  # k, tuned, untouched, untouched_projected: same-product recall; tuned_leave_one_out
     similar: Image.Image  # some test photos and their nearest neighbours
     mistakes: Image.Image  # the test photos assigned to a wrong category with the greatest confidence
 
     def write(self, metrics: Path, folder: Path) -> None:
         """Write the metrics to `metrics`, the tables (as JSON lists of rows) and the sheets to `folder`."""
-        for name in ("confusion", "per_category", "recall_at_k"):
+        for name in ("confusion", "product_confusion", "per_category", "recall_at_k"):
             write_json(folder / f"{name}.json", getattr(self, name).to_dict("records"))
         for name in ("similar", "mistakes"):
             with replacing(folder / f"{name}.jpg") as part:
@@ -61,13 +78,15 @@ def evaluate(
     pretrained: checkpoints.Checkpoint,
     table: pd.DataFrame,
     vectors: PhotoVectors,
+    texts: np.ndarray,
     images: Images,
     settings: ExtractSettings,
 ) -> Evaluation:
     """Evaluate the fine-tuned network on the test split, next to the ImageNet network without fine-tuning.
 
     `untouched` is the ImageNet network as it is; `untouched_projected` has its own projections, fitted as in `extract`.
-    `table` is the training data, `vectors` belong to its photos, `images` `(N, S, S, 3) uint8` are full-sized.
+    `table` is the training data, `vectors` belong to its photos, `texts` `(P, t)` to its products, sorted by id, and
+    `images` `(N, S, S, 3) uint8` are full-sized.
     """
     test = np.flatnonzero(table["split"] == "test")
     categories = _list_categories(tuned, table)
@@ -77,26 +96,43 @@ def evaluate(
     probabilities = np.pad(probabilities, ((0, 0), (0, n_new)))
     predicted = probabilities.argmax(axis=1)
 
+    products = predict_product_categories(table, probabilities, texts, categories)
+
     queries = sample_queries(test)
-    neighbours = {"tuned": find_neighbours(vectors, table, queries)}
-    for name, untouched_vectors in _embed_untouched(pretrained, table, images, settings):
-        neighbours[name] = find_neighbours(untouched_vectors, table, queries)
+    searches = {"tuned": _search(vectors, table, queries, settings)}
+    uncorrected = settings.model_copy(update={"hub_weight": 0.0})
+    plain, projected = _embed_untouched(pretrained, table, images, settings)
+    searches["untouched"] = _search(plain, table, queries, uncorrected)
+    searches["untouched_projected"] = _search(projected, table, queries, settings)
 
     return Evaluation(
-        metrics=_metrics(labels, predicted, probabilities, neighbours, table, queries),
+        metrics=_metrics(labels, predicted, probabilities, products, searches, table, queries),
         confusion=_confusion(labels, predicted, categories),
+        product_confusion=_confusion(products.actual, products.by_both, categories),
         per_category=_per_category(labels, predicted, categories),
-        recall_at_k=_recall_at_k(neighbours, table, queries),
+        recall_at_k=_recall_at_k(searches, table, queries),
         similar=similar_sheet(images, table, vectors.kind, first_test_images(table, n=6)),
         mistakes=mistakes_sheet(images, table, worst_mistakes(table, test, probabilities), categories),
     )
+
+
+def _search(vectors: PhotoVectors, table: pd.DataFrame, queries: np.ndarray, settings: ExtractSettings) -> Searches:
+    ranks = rank_own_products(
+        vectors.identity,
+        table["sha256"].to_numpy(),
+        choose_pairs(table, "test"),
+        hub_neighbours=settings.hub_neighbours,
+        hub_weight=settings.hub_weight,
+    )
+    return Searches(neighbours=find_neighbours(vectors, table, queries), ranks=ranks)
 
 
 def _metrics(
     labels: np.ndarray,
     predicted: np.ndarray,
     probabilities: np.ndarray,
-    neighbours: dict[str, Neighbours],
+    products: ProductCategories,
+    searches: dict[str, Searches],
     table: pd.DataFrame,
     queries: np.ndarray,
 ) -> dict[str, float | dict[str, float]]:
@@ -107,11 +143,13 @@ def _metrics(
         "top3_accuracy": top3_accuracy(labels, probabilities),
         "macro_f1": f1_score(labels, predicted, labels=every_label, average="macro", zero_division=0),
     }
+    retrieval = {
+        name: same_product_metrics(search.ranks) | retrieval_metrics(search.neighbours, table, queries)
+        for name, search in searches.items()
+    }
     metrics: dict[str, float | dict[str, float]] = {}
-    metrics |= _round(classification | retrieval_metrics(neighbours["tuned"], table, queries))
-    for name in neighbours:
-        if name != "tuned":
-            metrics[name] = _round(retrieval_metrics(neighbours[name], table, queries))
+    metrics |= _round(classification | products.metrics() | retrieval.pop("tuned"))
+    metrics |= {name: _round(retrieval[name]) for name in retrieval}
     return metrics
 
 
@@ -119,7 +157,7 @@ def _confusion(labels: np.ndarray, predicted: np.ndarray, categories: list[str])
     actual = [categories[label] for label in labels]
     assigned = [categories[label] for label in predicted]
     pairs = pd.DataFrame({"actual": actual, "predicted": assigned})
-    return pairs.value_counts().rename("images").reset_index().sort_values(["actual", "predicted"])
+    return pairs.value_counts().rename("count").reset_index().sort_values(["actual", "predicted"])
 
 
 def _per_category(labels: np.ndarray, predicted: np.ndarray, categories: list[str]) -> pd.DataFrame:
@@ -130,10 +168,12 @@ def _per_category(labels: np.ndarray, predicted: np.ndarray, categories: list[st
     return pd.DataFrame(columns).round(4)
 
 
-def _recall_at_k(neighbours: dict[str, Neighbours], table: pd.DataFrame, queries: np.ndarray) -> pd.DataFrame:
-    columns: dict[str, object] = {"k": range(1, CURVE_LENGTH + 1)}
-    for name in neighbours:
-        columns[name] = recall_curve(neighbours[name], table, queries)
+def _recall_at_k(searches: dict[str, Searches], table: pd.DataFrame, queries: np.ndarray) -> pd.DataFrame:
+    places = range(1, CURVE_LENGTH + 1)
+    columns: dict[str, object] = {"k": places}
+    for name, search in searches.items():
+        columns[name] = [recall(search.ranks, k) for k in places]
+    columns["tuned_leave_one_out"] = recall_curve(searches["tuned"].neighbours, table, queries)
     return pd.DataFrame(columns).round(5).dropna()
 
 
@@ -151,16 +191,18 @@ def _list_categories(tuned: checkpoints.Checkpoint, table: pd.DataFrame) -> list
 @torch.inference_mode()
 def _embed_untouched(
     pretrained: checkpoints.Checkpoint, table: pd.DataFrame, images: Images, settings: ExtractSettings
-) -> Iterator[tuple[str, PhotoVectors]]:
-    """Yield the vectors of the untouched network by name: as it is, and with projections fitted for it."""
+) -> tuple[PhotoVectors, PhotoVectors]:
+    """Return the vectors of the untouched network: as it is, and with projections fitted for it."""
     network = checkpoints.network_of(pretrained, n_categories=1)
-    plain = to_unit_length(network_outputs(network, images).embeddings.numpy())
-    yield "untouched", PhotoVectors(identity=plain, kind=plain, hub_bias=np.zeros(len(plain), np.float32))
+    unit = to_unit_length(network_outputs(network, images).embeddings.numpy())
+    plain = PhotoVectors(identity=unit, kind=unit, hub_bias=np.zeros(len(unit), np.float32))
     outputs = network_outputs(network, images, mirrored=settings.mirrored)
     projected = fit_projections(outputs, table, settings)(outputs)
     identity, kind = (vectors.numpy() for vectors in projected)
-    bias = hub_bias(identity, table["sha256"].to_numpy())
-    yield "untouched_projected", PhotoVectors(identity=identity, kind=kind, hub_bias=bias)
+    bias = hub_bias(
+        identity, table["sha256"].to_numpy(), neighbours=settings.hub_neighbours, weight=settings.hub_weight
+    )
+    return plain, PhotoVectors(identity=identity, kind=kind, hub_bias=bias)
 
 
 def _round(metrics: dict[str, float]) -> dict[str, float]:

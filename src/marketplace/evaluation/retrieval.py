@@ -139,7 +139,7 @@ def find_neighbours(vectors: PhotoVectors, table: pd.DataFrame, queries: np.ndar
 
 
 def recall_curve(neighbours: Neighbours, table: pd.DataFrame, queries: np.ndarray) -> list[float]:
-    """Return same-product recall@1 to recall@`CURVE_LENGTH`."""
+    """Return leave-one-out recall@1 to recall@`CURVE_LENGTH`."""
     sha256 = table["sha256"].to_numpy()
     products = table["product_id"].to_numpy()
     return [recall_at_k(neighbours.identity, products, sha256, queries, k) for k in range(1, CURVE_LENGTH + 1)]
@@ -148,16 +148,16 @@ def recall_curve(neighbours: Neighbours, table: pd.DataFrame, queries: np.ndarra
 def retrieval_metrics(neighbours: Neighbours, table: pd.DataFrame, queries: np.ndarray) -> dict[str, float]:
     """Return the retrieval metrics of a split's queries, each of the vectors made for that job.
 
-    Identity vectors: same-product recall@1 and @10. Kind vectors: precision@10 of root categories and of leaves (the
-    whole category path), and leaf mAP@R.
+    Identity vectors: recall@1 and @10 of the query's product, where only the query itself is left out of the catalogue.
+    Kind vectors: precision@10 of root categories and of leaves (the whole category path), and leaf mAP@R.
     """
     sha256 = table["sha256"].to_numpy()
     products = table["product_id"].to_numpy()
     roots = table["category"].to_numpy()
     leaves = table["category_path"].to_numpy()
     return {
-        "same_product_recall_at_1": recall_at_k(neighbours.identity, products, sha256, queries, 1),
-        "same_product_recall_at_10": recall_at_k(neighbours.identity, products, sha256, queries, 10),
+        "leave_one_out_recall_at_1": recall_at_k(neighbours.identity, products, sha256, queries, 1),
+        "leave_one_out_recall_at_10": recall_at_k(neighbours.identity, products, sha256, queries, 10),
         "category_precision_at_10": precision_at_k(neighbours.kind, roots, queries, 10),
         "leaf_precision_at_10": precision_at_k(neighbours.kind, leaves, queries, 10),
         "leaf_map_at_r": map_at_r(neighbours.kind, leaves, sha256, queries),

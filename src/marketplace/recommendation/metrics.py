@@ -23,6 +23,7 @@ EVALUATION_METRICS = (
     "same_product_recall_at_1",
     "leaf_precision_at_10",
     "category_precision_at_10",
+    "product_accuracy",
     "accuracy",
     "macro_f1",
 )
