@@ -1,7 +1,7 @@
 """Finding the same product in another photo, with one photo of each product in the catalogue.
 
-A photo that is left out of a catalogue still counts among the nearest photos of its own product's photos: their hub
-biases tell which product it shows. Here, the catalogue and its hub biases know nothing of the questions.
+If only the question is left out of a catalogue of all photos, hub biases still count photos of the same product as
+neighbours, even the question itself. That flatters the hub correction. Here, only the catalogue determines hub biases.
 """
 
 from dataclasses import dataclass
@@ -18,11 +18,11 @@ MAX_QUESTIONS = 3_000  # the standard error of a share of 3,000 is at most 0.009
 
 @dataclass(frozen=True)
 class PhotoPairs:
-    """One photo of each product in the catalogue, and another photo of some of them as the question."""
+    """A catalogue with one photo of each product, and other photos of some of these products as questions."""
 
     catalogue: np.ndarray  # (P,) int row numbers, one for each product
     questions: np.ndarray  # (Q,) int row numbers
-    answers: np.ndarray  # (Q,) int places in the catalogue: where each question's product is
+    answers: np.ndarray  # (Q,) int: the place of each question's product in the catalogue
 
 
 def choose_pairs(table: pd.DataFrame, split: str) -> PhotoPairs:
