@@ -3,7 +3,7 @@
     python benchmarks/recommend.py [--products 100000] [--dimensions 256] [--exact] [--json OUT]
 
 The vectors come from this repository's own (`dvc repro` makes them): a PCA reduces them to --dimensions, and search.py
-multiplies them. Above 50,000 photos an index proposes candidates, and the log reports the loss. With --exact, every
+multiplies them. Above 50,000 products an index proposes candidates, and the log reports the loss. With --exact, every
 product is compared with all others, as up to 50,000.
 """
 
@@ -19,9 +19,11 @@ from sklearn.decomposition import PCA
 from workspace import ROOT, make_parser, peak_gib, report, table
 
 from marketplace.common.console import start_logging
-from marketplace.recommendation import table as recommendation_table
+from marketplace.recommendation import rankers
 from marketplace.recommendation.catalogue import read_catalogue
+from marketplace.recommendation.origin import Origin
 from marketplace.recommendation.products import products_of
+from marketplace.recommendation.similarity import weigh_symmetrically
 from marketplace.recommendation.table import recommendations, write_recommendations
 from marketplace.settings import load_settings
 from marketplace.vectors.unit_length import to_unit_length
@@ -38,16 +40,18 @@ def main() -> None:
     options = parser.parse_args()
     start_logging()
     if options.exact:
-        vars(recommendation_table)["EXHAUSTIVE_UP_TO_PHOTOS"] = 2 * options.products
+        vars(rankers)["EXHAUSTIVE_UP_TO_PRODUCTS"] = options.products
     photos = make_photos(options.products)
-    vectors = make_vectors(len(photos), options.dimensions)
+    vectors = make_vectors(options.products, options.dimensions)
     settings = load_settings(ROOT / "params.yaml").recommend
     peak_before = peak_gib()
     started = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "recommendations.parquet"
         products = products_of(photos)
-        write_recommendations(path, products, recommendations(products, vectors, settings), settings.words)
+        ranker = rankers.create_ranker(products, vectors, settings)
+        origin = Origin(made_with={}, settings=settings, calibration=None)
+        write_recommendations(path, recommendations(products, ranker), origin)
         table_mib = path.stat().st_size / 2**20
     seconds = time.perf_counter() - started
     results = {
@@ -93,11 +97,13 @@ def make_photos(n_products: int) -> pd.DataFrame:
     )
 
 
-def make_vectors(n_photos: int, dimensions: int) -> np.ndarray:
-    """Make vectors `(n_photos, dimensions)` like this repository's own."""
-    real = read_catalogue(ROOT).similar(words=0.5)
+def make_vectors(n_products: int, dimensions: int) -> np.ndarray:
+    """Make vectors `(n_products, dimensions)` like this repository's own."""
+    parts = read_catalogue(ROOT).parts
+    weights = load_settings(ROOT / "params.yaml").recommend.weights.product
+    real = weigh_symmetrically(parts.join(), parts.dimensions, weights)
     reduced = PCA(dimensions, random_state=0).fit_transform(real).astype(np.float32)
-    return multiply_vectors(to_unit_length(reduced), n_photos, seed=0)
+    return multiply_vectors(to_unit_length(reduced), n_products, seed=0)
 
 
 if __name__ == "__main__":

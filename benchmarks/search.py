@@ -119,7 +119,8 @@ def measure_filters(real: np.ndarray, sizes: list[int], only: str, json: Path | 
         ):
             if only in factory:
                 faiss.omp_set_num_threads(N_CORES)
-                search = ranking.IndexSearch(partial(build_index, vectors, factory, parameters), vectors, products)
+                build = partial(build_index, vectors, factory, parameters)
+                search = ranking.IndexSearch(build, vectors, np.arange(size))
                 _ = search.index  # built before the clock starts
                 name = f"{factory}, {parameters}" if parameters else factory
                 rows += [measure_filter(products, search, vectors, queries, share, name) for share in SHARES]
@@ -138,7 +139,7 @@ def measure_filter(
         restriction = ranking.Restriction(passing=similarity <= np.quantile(similarity, share), filters=Filters())
         started = time.perf_counter()
         nearest = ranking.nearest_products(
-            products, search, query[None], K, restriction, query_products=np.array([], dtype=int)
+            products, search, query, K, restriction, query_products=np.array([], dtype=int)
         )
         milliseconds.append(1000 * (time.perf_counter() - started))
         n_products += len(nearest)

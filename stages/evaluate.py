@@ -25,7 +25,7 @@ def main() -> None:
         pretrained=checkpoints.load(Path("models/pretrained.pt")),
         table=table,
         vectors=read_embeddings(Path("data/embeddings.parquet"), table, [model]),
-        texts=read_text_embeddings(Path("data/text_embeddings.parquet"), product_ids),
+        texts=read_text_embeddings(Path("data/text_embeddings.parquet"), product_ids).text,
         images=ShardedArray(Path("data/resized/full")),
         settings=settings,
     )

@@ -28,7 +28,9 @@ from marketplace.inference.features import FeatureStore, StoredFeatures
 from marketplace.models.network import Network
 from marketplace.photos.squares import resize_shards
 from marketplace.raw.shards import image_id_of, shard_of, write_shards
+from marketplace.recommendation.origin import Origin
 from marketplace.recommendation.products import products_of
+from marketplace.recommendation.rankers import create_ranker
 from marketplace.recommendation.table import recommendations, write_recommendations
 
 N_SHARDS = 3
@@ -78,7 +80,8 @@ def recommend() -> bytes:
     """Return the recommendations for a shop that is compared product by product, as the bytes of their table."""
     table, vectors = shop(n_products=150)
     products = products_of(table)
-    write_recommendations(Path("table.parquet"), products, recommendations(products, vectors, ALL), 0.0)
+    batches = recommendations(products, create_ranker(products, vectors, ALL))
+    write_recommendations(Path("table.parquet"), batches, Origin(made_with={}, settings=ALL, calibration=None))
     return Path("table.parquet").read_bytes()
 
 

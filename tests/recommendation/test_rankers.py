@@ -6,22 +6,26 @@ from helpers.shop import ALL, shop
 
 from marketplace.recommendation.products import Products, products_of
 from marketplace.recommendation.rankers import CandidateRanker, ExhaustiveRanker, Ranker
-from marketplace.recommendation.ranking import with_words
 from marketplace.recommendation.rules import RecommendSettings, SimilarProducts
+from marketplace.recommendation.similarity import PARTS, Parts, Weights, weigh_symmetrically
 from marketplace.vectors import candidates
+from marketplace.vectors.unit_length import to_unit_length
 
 N_PRODUCTS = 90
 # Another value for each key of the section. A new key needs one here: its rule must reach both rankers.
 OTHER_VALUES = {
     "k": 3,
-    "words": 0.5,
+    "weights": ALL.weights.model_copy(update={"product": Weights(kind=1, text=0.2, title=0, path=0.1)}),
+    "diversity": 0.4,
+    "least_probability": 0.6,
     "same_category": True,
     "same_location": True,
     "price_factor": 4.0,
     "index": "HNSW16",
     "index_search": "efSearch=8",
 }
-INDEX_KEYS = {"index", "index_search"}  # for questions to the server: the table of recommendations has its own index
+# The table of recommendations has an index of its own, and leaves out improbable products after the ranking.
+KEYS_OF_OTHERS = {"index", "index_search", "least_probability"}
 
 
 @pytest.fixture(scope="module")
@@ -30,17 +34,16 @@ def products() -> Products:
 
 
 @pytest.fixture
-def every_photo_is_a_candidate(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make the index search all of its lists, and return every photo: then nothing is lost."""
+def every_product_is_a_candidate(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make the index search all of its lists, and return every product: then nothing is lost."""
     monkeypatch.setattr(candidates, "LIST_DIVISOR", 1)
     monkeypatch.setattr("marketplace.recommendation.rankers.CANDIDATE_FACTOR", 10 * N_PRODUCTS)
 
 
 def vectors_for(products: Products, settings: RecommendSettings) -> np.ndarray:
-    texts = np.random.default_rng(1).normal(size=(N_PRODUCTS, 3)).astype(np.float32)
-    texts /= np.linalg.norm(texts, axis=1, keepdims=True)
-    photo_vectors = shop(n_products=N_PRODUCTS)[1]
-    return with_words(photo_vectors, texts[products.product_of_row], settings.words)
+    rng = np.random.default_rng(1)
+    parts = Parts(**{name: to_unit_length(rng.normal(size=(len(products.table), 4))) for name in PARTS})
+    return weigh_symmetrically(parts.join(), parts.dimensions, settings.weights.product)
 
 
 def rank_all(
@@ -50,7 +53,7 @@ def rank_all(
     return rank(np.arange(N_PRODUCTS))
 
 
-@pytest.mark.usefixtures("every_photo_is_a_candidate")
+@pytest.mark.usefixtures("every_product_is_a_candidate")
 @pytest.mark.parametrize("key", RecommendSettings.model_fields)
 def test_both_rankers_obey_every_key_of_the_section(products: Products, key: str) -> None:
     assert key in OTHER_VALUES, f"give recommend.{key} another value in OTHER_VALUES"
@@ -65,7 +68,7 @@ def test_both_rankers_obey_every_key_of_the_section(products: Products, key: str
         np.testing.assert_allclose(similar.scores, expected.scores, atol=1e-6)
 
 
-@pytest.mark.parametrize("key", sorted(set(RecommendSettings.model_fields) - INDEX_KEYS))
+@pytest.mark.parametrize("key", sorted(set(RecommendSettings.model_fields) - KEYS_OF_OTHERS))
 def test_the_other_values_make_a_difference(products: Products, key: str) -> None:
     settings = ALL.model_copy(update={key: OTHER_VALUES[key]})
     before = rank_all(ExhaustiveRanker, products, ALL)

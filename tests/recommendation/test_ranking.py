@@ -11,7 +11,8 @@ from marketplace.recommendation import ranking
 from marketplace.recommendation.filters import Filters
 from marketplace.recommendation.index import build_index
 from marketplace.recommendation.products import Products, products_of
-from marketplace.recommendation.ranking import IndexSearch, Restriction, nearest_products, segment_max, with_words
+from marketplace.recommendation.ranking import IndexSearch, Restriction, nearest_products
+from marketplace.vectors.unit_length import to_unit_length
 
 INDEXES = [
     ("Flat", None),
@@ -23,28 +24,13 @@ INDEXES = [
 ]
 
 
-@given(counts=st.lists(st.integers(1, 5), min_size=1, max_size=8), seed=st.integers(0, 2**32 - 1))
-def test_segment_max_is_numpys_reduceat(counts: list[int], seed: int) -> None:
-    values = np.random.default_rng(seed).normal(size=(sum(counts), 3)).astype(np.float32)
-    starts = np.cumsum([0, *counts[:-1]])
-    np.testing.assert_array_equal(segment_max(values, starts), np.maximum.reduceat(values, starts, axis=0))
-
-
-@given(words=st.floats(0, 1), seed=st.integers(0, 100))
-def test_one_inner_product_compares_photos_and_words(words: float, seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    kinds = rng.normal(size=(4, 3)).astype(np.float32)
-    texts = rng.normal(size=(4, 2)).astype(np.float32)
-    both = with_words(kinds, texts, words)
-    np.testing.assert_allclose(
-        both @ both.T, (1 - words) * kinds @ kinds.T + words * texts @ texts.T, rtol=1e-4, atol=1e-4
-    )
-
-
 @pytest.fixture(scope="module")
 def large_shop() -> tuple[Products, np.ndarray]:
+    """Products, and the vectors of their photos."""
     table, vectors = shop(seed=5, n_products=400)
-    return products_of(table), vectors
+    products = products_of(table)
+    noise = np.random.default_rng(0).normal(scale=0.3, size=(len(table), vectors.shape[1]))
+    return products, to_unit_length(vectors[products.product_of_row] + noise).astype(np.float32)
 
 
 @pytest.mark.parametrize(("factory", "parameters"), INDEXES)
@@ -58,12 +44,12 @@ def test_every_index_gives_as_many_products_as_pass_the_filters(
     n_products = len(products.table)
     index = build_index(vectors, factory, parameters)
     rng = np.random.default_rng(seed)
-    question = vectors[products.photos_of(int(rng.integers(n_products)))]
+    question = vectors[rng.integers(len(vectors))]
     similarity = np.full(n_products, -np.inf)
-    np.maximum.at(similarity, products.product_of_row, (question @ vectors.T).max(axis=0))
+    np.maximum.at(similarity, products.product_of_row, vectors @ question)
     # The products least similar to the question pass: no filter is harder for an index.
     passing = similarity <= np.quantile(similarity, share) if share else np.zeros(n_products, dtype=bool)
-    search = IndexSearch(lambda: index, vectors, products)
+    search = IndexSearch(lambda: index, vectors, products.product_of_row)
     restriction = Restriction(passing=passing, filters=Filters())
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ranking, "INDEX_ABOVE", 20)

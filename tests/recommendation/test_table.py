@@ -15,12 +15,13 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from marketplace.catalogue.groups import photo_groups
+from marketplace.recommendation import rankers
 from marketplace.recommendation import table as table_module
-from marketplace.recommendation.fingerprints import Origin, origin_of
-from marketplace.recommendation.metrics import recommendation_metrics
+from marketplace.recommendation.calibration import Calibration
+from marketplace.recommendation.origin import Origin, origin_of
 from marketplace.recommendation.products import products_of
 from marketplace.recommendation.rules import RecommendSettings
-from marketplace.recommendation.table import SCHEMA, recommendations, write_recommendations
+from marketplace.recommendation.table import SCHEMA, add_probabilities, recommendations, write_recommendations
 from marketplace.vectors import candidates
 
 
@@ -34,14 +35,14 @@ class Answer:
 
 def search_pair_by_pair(table: pd.DataFrame, vectors: np.ndarray, settings: RecommendSettings) -> dict[str, Answer]:
     """Search the recommendations for every product, by its id."""
-    photos = {str(name): group.index.to_numpy() for name, group in table.groupby("product_id")}
+    vector_of = dict(zip(sorted(table["product_id"].unique()), vectors, strict=True))
     products = table.drop_duplicates("product_id").set_index("product_id").to_dict("index")
     linked = link_products(table)
     answers = {}
-    for query in sorted(photos):
+    for query in sorted(vector_of):
         scores = {
-            other: float(max(vectors[a] @ vectors[b] for a in photos[query] for b in photos[other]))
-            for other in sorted(photos)
+            other: float(vector_of[query] @ vector_of[other])
+            for other in sorted(vector_of)
             if other != query and is_allowed(products[query], products[other], settings)
         }
         best: list[str] = []
@@ -110,7 +111,7 @@ def test_the_size_of_a_block_makes_no_difference(monkeypatch: pytest.MonkeyPatch
     products = products_of(table)
     in_one_block = recommend(products, vectors)
     monkeypatch.setattr(table_module, "SIMILARITIES_AT_ONCE", 1)  # one product after the other
-    assert len(list(recommendations(products, vectors, ALL))) == 40
+    assert len(list(recommendations(products, rankers.create_ranker(products, vectors, ALL)))) == 40
     pd.testing.assert_frame_equal(recommend(products, vectors), in_one_block, rtol=1e-5)
 
 
@@ -123,7 +124,7 @@ def test_candidates_of_an_index_give_nearly_the_results_of_comparing_all(
     settings = ALL.model_copy(update=filters)
     exact = recommend(products, vectors, settings)
     caplog.set_level("INFO", "marketplace")
-    monkeypatch.setattr(table_module, "EXHAUSTIVE_UP_TO_PHOTOS", 0)
+    monkeypatch.setattr(rankers, "EXHAUSTIVE_UP_TO_PRODUCTS", 0)
     monkeypatch.setattr(candidates, "LIST_DIVISOR", 3)
     recommended = recommend(products, vectors, settings)
     assert "300 products: an index finds candidates, and " in caplog.text
@@ -160,7 +161,6 @@ def test_products_that_share_a_photo_are_marked_and_listed_once() -> None:
     assert for_a["similar_product_id"].tolist() == ["b", "d", "f"]
     assert for_a["same_photo"].tolist() == [True, False, False]
     np.testing.assert_allclose(for_a["score"], [1, 0.8, 0.6], rtol=1e-6)
-    assert recommendation_metrics(products, recommended)["category_precision"] == 1.0
 
 
 def test_listings_with_the_same_title_are_listed_once_and_marked() -> None:
@@ -185,11 +185,38 @@ def test_listings_with_the_same_title_are_listed_once_and_marked() -> None:
     assert for_a["same_text"].to_dict() == {"b": True, "c": False, "d": False, "e": False}
 
 
-def test_the_table_is_written_with_its_types(tmp_path: Path) -> None:
+@pytest.mark.parametrize("calibration", [None, Calibration(scores=[-0.5, 0.5], probabilities=[0.1, 0.9])])
+def test_the_table_is_written_with_its_types_and_origin(tmp_path: Path, calibration: Calibration | None) -> None:
     table, vectors = shop()
     path = tmp_path / "recommendations.parquet"
     products = products_of(table)
-    write_recommendations(path, products, recommendations(products, vectors, ALL), words=0.5)
+    origin = Origin(made_with={"a": "b"}, settings=ALL, calibration=calibration)
+    write_recommendations(path, recommendations(products, rankers.create_ranker(products, vectors, ALL)), origin)
     assert pq.read_schema(path).equals(SCHEMA)
-    assert origin_of(path) == Origin(words=0.5, made_with={}, close=None)
+    assert origin_of(path) == origin
     assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
+
+
+def test_probabilities_are_filled_in_and_improbable_products_left_out() -> None:
+    table, vectors = shop(n_products=40)
+    products = products_of(table)
+    calibration = Calibration(scores=[-1, 1], probabilities=[0, 1])
+    everything = recommend(products, vectors)
+
+    def add(least_probability: float | None) -> pd.DataFrame:
+        batches = recommendations(products, rankers.create_ranker(products, vectors, ALL))
+        filled = add_probabilities(batches, calibration, least_probability)
+        return pd.concat([batch.to_pandas() for batch in filled], ignore_index=True)
+
+    whole = add(None)
+    assert len(whole) == len(everything)
+    shared = whole["same_photo"] | whole["same_text"]
+    np.testing.assert_allclose(whole["probability"], (whole["score"] + 1) / 2, atol=1e-6)
+    assert (whole["close"] == (shared | (whole["score"] >= 0))).all()
+
+    probable = add(0.8)
+    expected = whole[shared | (whole["probability"] >= 0.8)]
+    assert probable["similar_product_id"].tolist() == expected["similar_product_id"].tolist()
+    assert 0 < len(probable) < len(whole)
+    for _, ranks in probable.groupby("product_id")["rank"]:
+        assert ranks.tolist() == list(range(1, len(ranks) + 1))

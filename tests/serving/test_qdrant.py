@@ -21,7 +21,7 @@ from helpers.servers import free_port
 from marketplace.common.errors import MarketplaceError
 from marketplace.raw.shards import read_shard, shard_paths
 from marketplace.recommendation.catalogue import read_catalogue
-from marketplace.recommendation.fingerprints import RECOMMENDATIONS, fingerprints, origin_of
+from marketplace.recommendation.fingerprints import fingerprints
 from marketplace.recommendation.products import products_of
 from marketplace.serving import qdrant, qdrant_export
 from marketplace.serving.answers import SimilarProduct
@@ -43,8 +43,7 @@ def exported(reproduced: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 def fill(project: Project, client: Any, url: str) -> None:
     catalogue = read_catalogue(project.folder)
-    words = origin_of(project.folder / RECOMMENDATIONS).words
-    qdrant_export.export(client, url, catalogue, words, qdrant.collection_name(fingerprints(project.folder)))
+    qdrant_export.export(client, url, catalogue, qdrant.collection_name(fingerprints(project.folder)))
 
 
 def told(found: list[SimilarProduct]) -> list[tuple[object, ...]]:
@@ -213,7 +212,9 @@ def test_the_command_fills_it_and_similar_answers_from_it(
 def test_rows_without_a_point_are_left_out(reproduced: Project, exported: tuple[str, Any]) -> None:
     url, client = exported
     catalogue = read_catalogue(reproduced.folder)
-    search = qdrant.QdrantSearch(client, url, qdrant.IDENTITY, catalogue.products, qdrant.point_ids(catalogue.products))
+    products = catalogue.products
+    points = qdrant.point_ids(products)
+    search = qdrant.QdrantSearch(client, url, qdrant.IDENTITY, products, points, products.product_of_row)
     rows = np.array([5, 0, 3])
     np.testing.assert_allclose(search.vectors_of(rows), catalogue.identity[rows], rtol=1e-6)
     client.delete(qdrant.ALIAS, points_selector=[qdrant.point_id(catalogue.products.image_ids[0])])

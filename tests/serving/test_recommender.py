@@ -5,7 +5,7 @@ import re
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,11 +22,12 @@ from PIL import Image
 from marketplace.common.errors import MarketplaceError
 from marketplace.photos.codec import decode
 from marketplace.recommendation.catalogue import read_catalogue
-from marketplace.recommendation.closeness import close_score
 from marketplace.recommendation.filters import Filters
-from marketplace.recommendation.fingerprints import RECOMMENDATIONS, SERVED, fingerprints, origin_of
+from marketplace.recommendation.fingerprints import RECOMMENDATIONS, SERVED, fingerprints
 from marketplace.recommendation.index import write_index
+from marketplace.recommendation.origin import origin_of
 from marketplace.recommendation.products import products_of
+from marketplace.recommendation.similarity import Weights
 from marketplace.recommendation.table import write_recommendations
 from marketplace.serving.answers import Order, UnknownProductError
 from marketplace.serving.explanation import compute_heat
@@ -51,10 +52,10 @@ def test_approximate_indexes_answer_under_filters_too(
     folder = copy_of_reproduced.folder
     catalogue = read_catalogue(folder)
     path = folder / "data/recommendations.parquet"
-    words = origin_of(path).words
-    write_index(folder / "models/similar.index", catalogue.similar(words), factory)
+    origin = origin_of(path)
+    write_index(folder / "models/similar.index", catalogue.parts.join(), factory)
     batches = pq.read_table(path).replace_schema_metadata().to_batches()
-    write_recommendations(path, catalogue.products, iter(batches), words, fingerprints(folder))
+    write_recommendations(path, iter(batches), replace(origin, made_with=fingerprints(folder)))
     approximate = Recommender(folder)
     category = table["category"].iloc[0]
     found = approximate.similar_to_product(table["product_id"].iloc[0], 3, Filters(category=category))
@@ -161,24 +162,49 @@ def test_an_explanation_adds_up_to_the_score(recommender: Recommender, table: pd
             assert why.similar_image_id == similar.image_id
             assert why.image_id in recommender.product(product_id).image_ids
             cosine = vectors[row_of[why.image_id]] @ vectors[row_of[why.similar_image_id]]
-            assert why.photo_similarity == pytest.approx(cosine, abs=1e-5)
+            pairs = (
+                product_kinds(vectors, table, product_id) @ product_kinds(vectors, table, similar.product.product_id).T
+            )
+            assert cosine == pytest.approx(pairs.max(), abs=1e-5)
+            weights = [part.weight for part in why.parts.values()]
+            assert sum(weights) == pytest.approx(1)
+            other_weights = Weights(kind=1, text=0, title=0, path=0)
+            looks = recommender.explanation(product_id, similar.product.product_id, other_weights)
+            assert looks.score == pytest.approx(why.parts["kind"].similarity, abs=1e-5)
             texts = [recommender.product(one).name.casefold() for one in (product_id, similar.product.product_id)]
             asked = recommender.product(product_id).description.casefold()
             assert all(word in texts[0] or word in asked for word in why.words)
 
 
-def test_a_close_match_is_as_often_right_as_not_on_the_validation_split(
-    recommender: Recommender, table: pd.DataFrame
-) -> None:
-    products = recommender._products
+def product_kinds(vectors: np.ndarray, table: pd.DataFrame, product_id: str) -> np.ndarray:
+    return vectors[np.flatnonzero(table["product_id"] == product_id)]
+
+
+def test_a_question_may_bring_its_own_weights(recommender: Recommender, table: pd.DataFrame) -> None:
+    query = table["product_id"].iloc[0]
+    parts = read_catalogue(recommender._root).parts
+    number = sorted(table["product_id"].unique()).index(query)
+    expected = parts.title @ parts.title[number]
+    similar = recommender.similar_to_product(query, 5, weights=Weights(kind=0, text=0, title=3, path=0))
+    ids = sorted(table["product_id"].unique())
+    for answer in similar:
+        assert answer.score == pytest.approx(expected[ids.index(answer.product.product_id)], abs=1e-5)
+        assert answer.probability is None
+    expected[number] = -1
+    assert similar[0].score == pytest.approx(expected.max(), abs=1e-5)
+
+
+def test_probabilities_and_close_matches_are_those_of_the_table(recommender: Recommender, table: pd.DataFrame) -> None:
     recommended = pd.read_parquet(recommender._root / RECOMMENDATIONS)
-    # A made-up marketplace: from 0.6 on, a recommendation is of the same leaf.
-    split = table.drop_duplicates("product_id").set_index("product_id")["split"]
-    leaf = table.drop_duplicates("product_id").set_index("product_id")["category_path"]
-    same = recommended["product_id"].map(leaf) == recommended["similar_product_id"].map(leaf)
-    made_up = recommended.assign(score=np.where(same, 0.6, 0.3), same_photo=False, same_text=False)
-    assert close_score(products, made_up) == pytest.approx(0.6)
-    assert close_score(products, made_up[made_up["product_id"].map(split) != "val"]) is None
+    for product_id in table["product_id"].unique()[:5]:
+        rows = recommended[recommended["product_id"] == product_id]
+        similar = recommender.similar_to_product(product_id, 10)
+        np.testing.assert_allclose(
+            [np.nan if answer.probability is None else answer.probability for answer in similar],
+            rows["probability"].astype(float),
+            atol=1e-3,
+        )
+        assert [answer.close for answer in similar] == rows["close"].tolist()
 
 
 def test_photos_keep_their_shape_and_come_in_sizes(

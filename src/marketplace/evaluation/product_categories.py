@@ -48,7 +48,7 @@ def predict_product_categories(
     log_probabilities = pd.DataFrame(_log(probabilities))
     photo_scores = log_probabilities.groupby(test_photos["product_id"].to_numpy()).mean().to_numpy()  # sorted by id
     word_scores = _score_words(texts[is_training], labels[is_training], texts[is_test], len(categories))
-    has_words = word_scores.any(axis=1)
+    has_words = np.any(word_scores, axis=1)
     by_photos = photo_scores.argmax(axis=1)
     return ProductCategories(
         actual=labels[is_test],

@@ -34,6 +34,7 @@ class VectorStore:
     similar: Search  # its rows are products, its vectors their parts side by side
     identity: Search  # its rows are photos
     kinds_of: Callable[[np.ndarray], np.ndarray]  # the kind vectors of photos by their rows
+    kind_dimensions: int
 
     def identities_of(self, rows: np.ndarray) -> np.ndarray:
         """Return the identity vectors `(n, d)` of photos by their rows."""
@@ -59,7 +60,7 @@ class Matcher:
         self._vectors = vectors
         self._settings = settings
         of_texts = {name: getattr(texts, name).shape[1] for name in PARTS if name != "kind"}
-        self.dimensions = {"kind": vectors.kinds_of(np.array([0])).shape[1], **of_texts}  # of the parts of a vector
+        self.dimensions = {"kind": vectors.kind_dimensions, **of_texts}  # of the parts of a vector
 
     def match_product(
         self, number: int, k: int, restriction: Restriction, weights: Weights | None = None

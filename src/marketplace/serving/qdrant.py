@@ -148,7 +148,8 @@ class QdrantSearch:
         with report_failures(self._url):
             records = self._client.retrieve(ALIAS, ids=points, with_vectors=[self._vector_name], with_payload=False)
         vector_of = {record.id: record.vector[self._vector_name] for record in records}
-        return np.array([vector_of[point] for point in points if point in vector_of], dtype=np.float32)
+        vectors = [vector_of[point] for point in points if point in vector_of]
+        return np.array(vectors, dtype=np.float32) if vectors else np.empty((0, 1), np.float32)
 
 
 def _query_filter(filters: Filters, excluded_ids: Sequence[str]) -> Any:
@@ -187,6 +188,8 @@ def open_vectors(url: str, products: Products, fingerprints: dict[str, str]) -> 
             f"the Qdrant at {url} {state}: run `marketplace export qdrant {url}`, or unset ${URL_VARIABLE} to use the "
             "indexes."
         )
+    with report_failures(url):
+        dimensions = client.get_collection(collection).config.params.vectors
     points = point_ids(products)
     first_points = [points[row] for row in products.photos[products.starts].tolist()]
     owners = products.product_of_row
@@ -194,6 +197,7 @@ def open_vectors(url: str, products: Products, fingerprints: dict[str, str]) -> 
         similar=QdrantSearch(client, url, SIMILAR, products, first_points, np.arange(len(first_points))),
         identity=QdrantSearch(client, url, IDENTITY, products, points, owners),
         kinds_of=QdrantSearch(client, url, KIND, products, points, owners).vectors_of,
+        kind_dimensions=dimensions[KIND].size,
     )
 
 

@@ -96,6 +96,7 @@ class Recommender:
             similar=IndexSearch(lambda: self._models.index(SIMILAR_INDEX), similar, every_product),
             identity=IndexSearch(lambda: self._models.index(IDENTITY_INDEX), catalogue.identity, owners),
             kinds_of=lambda rows: catalogue.vectors.kind[rows],
+            kind_dimensions=catalogue.vectors.kind.shape[1],
         )
 
     def load(self) -> None:
