@@ -60,7 +60,7 @@ def table() -> pd.DataFrame:
             "category": [CATEGORIES[i // 2 % 4] for i in index],
             "category_path": [f"{CATEGORIES[i // 2 % 4]} / {i // 20}" for i in index],
             "label": index // 2 % 4,
-            "split": np.where(index % 5 < 2, "test", "train"),
+            "split": np.where(index // 2 % 5 < 2, "test", "train"),
             "sha256": [f"s{i}" for i in index],
         }
     )

@@ -12,7 +12,7 @@ from marketplace.evaluation.same_product import (
     MAX_QUESTIONS,
     choose_pairs,
     rank_own_products,
-    recall,
+    recall_from_ranks,
     same_product_metrics,
 )
 
@@ -117,7 +117,7 @@ def test_equal_vectors_are_listed_in_the_catalogues_order() -> None:
     vectors = np.ones((6, 2), np.float32)
     ranks = rank_own_products(vectors, table["sha256"].to_numpy(), pairs, hub_neighbours=1, hub_weight=0.5)
     assert ranks.tolist() == [0, 1, 2]
-    assert recall(ranks, 2) == pytest.approx(2 / 3)
+    assert recall_from_ranks(ranks, 2) == pytest.approx(2 / 3)
 
 
 def test_a_hub_gives_way_to_the_product_itself() -> None:

@@ -24,7 +24,7 @@ from marketplace.evaluation.retrieval import (
     retrieval_metrics,
     sample_queries,
 )
-from marketplace.evaluation.same_product import choose_pairs, rank_own_products, recall, same_product_metrics
+from marketplace.evaluation.same_product import choose_pairs, rank_own_products, recall_from_ranks, same_product_metrics
 from marketplace.inference.outputs import network_outputs
 from marketplace.models import checkpoints
 from marketplace.vectors.hubs import hub_bias
@@ -172,7 +172,7 @@ def _recall_at_k(searches: dict[str, Searches], table: pd.DataFrame, queries: np
     places = range(1, CURVE_LENGTH + 1)
     columns: dict[str, object] = {"k": places}
     for name, search in searches.items():
-        columns[name] = [recall(search.ranks, k) for k in places]
+        columns[name] = [recall_from_ranks(search.ranks, k) for k in places]
     columns["tuned_leave_one_out"] = recall_curve(searches["tuned"].neighbours, table, queries)
     return pd.DataFrame(columns).round(5).dropna()
 

@@ -70,11 +70,14 @@ def rank_own_products(
     return ranks
 
 
-def recall(ranks: np.ndarray, k: int) -> float:
+def recall_from_ranks(ranks: np.ndarray, k: int) -> float:
     """Return the share of questions whose product is among the first `k`; NaN if there are no questions."""
     return float((ranks < k).mean()) if len(ranks) else float("nan")
 
 
 def same_product_metrics(ranks: np.ndarray) -> dict[str, float]:
     """Return same-product recall@1 and recall@10, from the result of `rank_own_products`."""
-    return {"same_product_recall_at_1": recall(ranks, 1), "same_product_recall_at_10": recall(ranks, 10)}
+    return {
+        "same_product_recall_at_1": recall_from_ranks(ranks, 1),
+        "same_product_recall_at_10": recall_from_ranks(ranks, 10),
+    }
