@@ -4,4 +4,5 @@ import os
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+JUDGEMENTS = ROOT.parent / "shared" / "judgements"
 LISTINGS = Path(os.environ.get("MARKETPLACE_LISTINGS", ROOT.parent / "shared" / "listings"))

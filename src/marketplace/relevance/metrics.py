@@ -41,12 +41,14 @@ class Judge:
     def measure(self, scores: np.ndarray) -> Quality:
         """Return the metrics of the ranking by `scores` `(J,)` of the judged pairs.
 
-        -inf is for a pair that is never listed. nDCG@k is DCG@k over the DCG@k of the best order (Järvelin &
+        The candidate of a pair with -inf is never listed, so it gains nothing. nDCG@k is DCG@k over the DCG@k of the best order (Järvelin &
         Kekäläinen, 2002, https://doi.org/10.1145/582415.582418).
         """
-        order = np.argsort(-self._in_rows(scores, -np.inf), axis=1, kind="stable")
-        good = np.take_along_axis(self._is_good, order, axis=1)[:, :GOOD_DEPTH]
-        gain = discounted_gain(np.take_along_axis(self._gains, order, axis=1))
+        in_rows = self._in_rows(scores, -np.inf)
+        order = np.argsort(-in_rows, axis=1, kind="stable")
+        is_listed = np.isfinite(in_rows)
+        good = np.take_along_axis(self._is_good * is_listed, order, axis=1)[:, :GOOD_DEPTH]
+        gain = discounted_gain(np.take_along_axis(self._gains * is_listed, order, axis=1))
         has_gain = self._ideal > 0
         ndcg = np.where(has_gain, gain / np.where(has_gain, self._ideal, 1), np.nan)
         return Quality(good_at_6=good.mean(axis=1), ndcg_at_8=ndcg)

@@ -1,4 +1,4 @@
-"""The commands about changes and origins: check, review, experiments, drift, report, lineage and noise."""
+"""The commands about changes and origins: check, review, experiments, drift, report, lineage, noise and tune."""
 
 import argparse
 import logging
@@ -48,6 +48,9 @@ def add_commands(commands: Any) -> None:
     noise = commands.add_parser("noise", help="measure how much the metrics vary with the random seed")
     noise.add_argument("--seeds", type=count, default=5, help="number of training runs (default: %(default)s)")
     noise.set_defaults(run=_noise)
+
+    tune = commands.add_parser("tune", help="choose the weights of a similarity by judgements of the validation split")
+    tune.set_defaults(run=_tune)
 
 
 def _check(_: argparse.Namespace) -> None:
@@ -134,3 +137,9 @@ def _noise(options: argparse.Namespace) -> None:
         raise MarketplaceError("a spread needs at least two training runs: use --seeds 2 or more.")
     root = project_root()
     write_json(root / NOISE, measure_noise(root, options.seeds))
+
+
+def _tune(_: argparse.Namespace) -> None:
+    from marketplace.review.tuning import print_best_weights
+
+    print_best_weights(project_root())

@@ -1,0 +1,141 @@
+"""Weights chosen by the judged questions of the validation split: the command `marketplace tune`."""
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+from rich.table import Table
+
+from marketplace.common.console import table_console
+from marketplace.common.errors import MarketplaceError
+from marketplace.common.params import PARAMS, load_section
+from marketplace.recommendation.catalogue import read_catalogue
+from marketplace.recommendation.fingerprints import EMBEDDINGS, TEXT_MODEL
+from marketplace.recommendation.judged import JudgedPairs, Kind, read_judged_pairs
+from marketplace.recommendation.questions import open_text_embedder
+from marketplace.recommendation.rules import RecommendSettings
+from marketplace.recommendation.similarity import PARTS, Weights
+from marketplace.relevance.judgements import JUDGEMENTS, SEARCHES
+from marketplace.relevance.metrics import Judge, mean
+from marketplace.vectors.tables import read_expected_texts
+
+STEPS = 20  # weights are multiples of 1/20
+FOLDS = 5
+FEW_QUESTIONS = 20  # fewer judged questions choose weights at random
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """The weights that rank the judged candidates of one kind of question best, and how much that says."""
+
+    questions: int
+    weights: Weights
+    quality: float  # of these weights, on the questions that chose them: see `measure_quality`
+    cross_validated: float  # on questions that had no say in the choice
+    present: float  # of the weights in params.yaml
+    without: dict[str, float]  # the best quality without each part
+
+
+def tune_weights(pairs: JudgedPairs, present: Weights) -> Tuning:
+    """Choose weights on a grid for judged pairs, all of which count."""
+    candidates = np.array(list(_grid()))  # (W, 4)
+    judge = Judge(pairs.judgements)
+    qualities = np.stack([measure_quality(judge, pairs.similarities @ weights) for weights in candidates])  # (W, Q)
+    best = int(_mean_of_questions(qualities).argmax())
+    return Tuning(
+        questions=len(judge.questions),
+        weights=_as_weights(candidates[best]),
+        quality=mean(qualities[best]),
+        cross_validated=_cross_validate(qualities),
+        present=mean(measure_quality(judge, pairs.scores(present))),
+        without={
+            name: float(_mean_of_questions(qualities[candidates[:, column] == 0]).max())
+            for column, name in enumerate(PARTS)
+        },
+    )
+
+
+def measure_quality(judge: Judge, scores: np.ndarray) -> np.ndarray:
+    """Return the mean of good@6 and nDCG@8 of each question, `(Q,)`; NaN for a question without any gain."""
+    quality = judge.measure(scores)
+    return (quality.good_at_6 + quality.ndcg_at_8) / 2
+
+
+def _grid() -> Iterator[tuple[float, ...]]:
+    """Yield all weights in steps that add up to 1."""
+    for steps in product(range(STEPS + 1), repeat=len(PARTS)):
+        if sum(steps) == STEPS:
+            yield tuple(step / STEPS for step in steps)
+
+
+def _cross_validate(qualities: np.ndarray) -> float:
+    """Return the mean quality of questions by the weights that the questions of the other folds choose."""
+    n_questions = qualities.shape[1]
+    fold = np.random.default_rng(0).permutation(n_questions) % FOLDS
+    chosen = np.full(n_questions, np.nan)
+    for number in range(min(FOLDS, n_questions)):
+        held_out = fold == number
+        if not held_out.all():
+            chosen[held_out] = qualities[int(_mean_of_questions(qualities[:, ~held_out]).argmax()), held_out]
+    return mean(chosen)
+
+
+def _mean_of_questions(qualities: np.ndarray) -> np.ndarray:
+    """Return the mean `(W,)` over questions whose quality `(W, Q)` is known."""
+    known = np.isfinite(qualities)
+    return np.where(known, qualities, 0).sum(axis=1) / np.maximum(1, known.sum(axis=1))
+
+
+def _as_weights(values: np.ndarray) -> Weights:
+    return Weights(**{name: round(float(value), 4) for name, value in zip(PARTS, values, strict=True)})
+
+
+def print_best_weights(root: Path) -> None:
+    """Print the best weights for each kind of question, what each part is worth, and how to try them.
+
+    `root` is the folder of a finished pipeline. Raises MarketplaceError if no question of the validation split is
+    judged.
+    """
+    catalogue = read_catalogue(root)
+    judged = read_judged_pairs(
+        root, catalogue, read_expected_texts(root / EMBEDDINGS), lambda: open_text_embedder(root / TEXT_MODEL)
+    )
+    present = load_section("recommend", RecommendSettings, root / PARAMS).weights
+    console = table_console()
+    changes = []
+    for kind, pairs in judged.items():
+        in_validation = pairs.splits == "val"
+        if not in_validation.any():
+            continue
+        own_weights = getattr(present, kind)
+        tuning = tune_weights(pairs.select(in_validation), own_weights)
+        console.print(_describe(kind, tuning))
+        console.print(_table(tuning, own_weights))
+        changes += [f"-S recommend.weights.{kind}.{name}={value:g}" for name, value in tuning.weights]
+    if not changes:
+        raise MarketplaceError(
+            f"no question of the validation split is judged: add judgements to {JUDGEMENTS} or {SEARCHES}, for "
+            "example with `marketplace feedback --export`."
+        )
+    sys.stdout.write(f"dvc exp run {' '.join(changes)}\n")
+
+
+def _describe(kind: Kind, tuning: Tuning) -> str:
+    few = " (few: another question may change everything)" if tuning.questions < FEW_QUESTIONS else ""
+    return (
+        f"\n[bold]{kind}[/bold]: {tuning.questions} judged questions{few}. Quality, the mean of good@6 and nDCG@8: "
+        f"{tuning.present:.3f} with the present weights, {tuning.quality:.3f} with the best ones, "
+        f"{tuning.cross_validated:.3f} for questions that had no say in their choice."
+    )
+
+
+def _table(tuning: Tuning, present: Weights) -> Table:
+    table = Table("part", "present", "best", "worth", box=None, pad_edge=False, header_style="bold")
+    shares = present.normalised().model_dump()
+    for name, weight in tuning.weights:
+        worth = tuning.quality - tuning.without[name]
+        table.add_row(name, f"{shares[name]:.2f}", f"{weight:.2f}", f"{worth:+.3f}")
+    return table

@@ -1,0 +1,185 @@
+"""Judged questions: the similarities of their candidates, and the quality of rankings."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from helpers.shop import ALL, shop
+
+from marketplace.recommendation.catalogue import Catalogue
+from marketplace.recommendation.judged import JudgedPairs, Kind, judged_metrics, read_judged_pairs
+from marketplace.recommendation.measurement import calibrate, measure_agreement
+from marketplace.recommendation.metrics import agreement_metrics
+from marketplace.recommendation.products import products_of
+from marketplace.recommendation.questions import TextEmbedder
+from marketplace.recommendation.rankers import create_ranker
+from marketplace.recommendation.rules import QuestionWeights, RankingRules
+from marketplace.recommendation.similarity import PARTS, Weights, weigh_symmetrically
+from marketplace.recommendation.table import recommendations
+from marketplace.relevance.judgements import split_of_search
+from marketplace.vectors.tables import ExpectedTexts, PhotoVectors, TextVectors
+from marketplace.vectors.unit_length import to_unit_length
+
+N_PRODUCTS = 40
+WEIGHTS = Weights(kind=0.4, text=0.3, title=0.2, path=0.1)
+QUERIES = ["red hat", "boots", "a top", "lamp"]
+
+
+def directions(seed: int, n: int, size: int) -> np.ndarray:
+    return to_unit_length(np.random.default_rng(seed).normal(size=(n, size))).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def catalogue() -> Catalogue:
+    table, _ = shop(n_products=N_PRODUCTS)
+    n = len(table)
+    identity = directions(0, n, 3)
+    vectors = PhotoVectors(identity=identity, kind=directions(1, n, 5), hub_bias=np.zeros(n, np.float32))
+    texts = TextVectors(
+        text=directions(2, N_PRODUCTS, 6), title=directions(3, N_PRODUCTS, 4), path=directions(4, N_PRODUCTS, 2)
+    )
+    return Catalogue(photos=table, products=products_of(table), vectors=vectors, texts=texts)
+
+
+@pytest.fixture(scope="module")
+def expected(catalogue: Catalogue) -> ExpectedTexts:
+    n = len(catalogue.photos)
+    return ExpectedTexts(title=directions(5, n, 4), path=directions(6, n, 2))
+
+
+@pytest.fixture(scope="module")
+def embedder() -> TextEmbedder:
+    vectors = {query: directions(seed, 1, 10)[0] for seed, query in enumerate(QUERIES)}
+    return TextEmbedder(
+        text=lambda words: np.stack([vectors[query][:6] for query in words]),
+        meaning=lambda words: np.stack([vectors[query][6:] for query in words]),
+    )
+
+
+@pytest.fixture(scope="module")
+def judged(
+    catalogue: Catalogue, expected: ExpectedTexts, embedder: TextEmbedder, tmp_path_factory: pytest.TempPathFactory
+) -> dict[Kind, JudgedPairs]:
+    root = tmp_path_factory.mktemp("judged")
+    (root / "data").mkdir()
+    ids = catalogue.products.table["product_id"].tolist()
+    rng = np.random.default_rng(7)
+    pairs = [
+        (question, other, rng.integers(3)) for question in ids[:30] for other in rng.choice(ids, 12, replace=False)
+    ]
+    columns = ["product_id", "similar_product_id", "grade"]
+    pd.DataFrame([pair for pair in pairs if pair[0] != pair[1]], columns=columns).to_csv(
+        root / "data/judgements.csv", index=False
+    )
+    searches = [(query, other, rng.integers(3)) for query in QUERIES for other in ids[:20]]
+    pd.DataFrame(searches, columns=["query", "product_id", "grade"]).to_csv(root / "data/searches.csv", index=False)
+    return read_judged_pairs(root, catalogue, expected, lambda: embedder)
+
+
+def weighted_sum(question: dict[str, np.ndarray], catalogue: Catalogue, candidate: int) -> float:
+    shares = WEIGHTS.model_dump()
+    return sum(shares[name] * float(question[name] @ getattr(catalogue.parts, name)[candidate]) for name in PARTS)
+
+
+def test_a_products_candidates_are_compared_with_its_vectors(
+    catalogue: Catalogue, judged: dict[Kind, JudgedPairs]
+) -> None:
+    pairs = judged["product"]
+    products = catalogue.products
+    for place in range(0, len(pairs.judgements), 17):
+        number = products.number_of[pairs.judgements.questions[place]]
+        question = {name: getattr(catalogue.parts, name)[number] for name in PARTS}
+        candidate = products.number_of[pairs.judgements.candidates[place]]
+        score = weighted_sum(question, catalogue, candidate)
+        assert pairs.scores(WEIGHTS)[place] == pytest.approx(score, abs=1e-5)
+        assert pairs.splits[place] == products.table["split"][number]
+
+
+def test_a_photos_candidates_are_compared_with_what_it_lets_one_expect(
+    catalogue: Catalogue, expected: ExpectedTexts, judged: dict[Kind, JudgedPairs]
+) -> None:
+    pairs = judged["photo"]
+    products = catalogue.products
+    for place in range(0, len(pairs.judgements), 17):
+        row = products.photos_of(products.number_of[pairs.judgements.questions[place]])[0]
+        title = expected.title[row]
+        question = {
+            "kind": catalogue.vectors.kind[row],
+            "text": np.append(title, [0, 0]),
+            "title": title,
+            "path": expected.path[row],
+        }
+        candidate = products.number_of[pairs.judgements.candidates[place]]
+        assert pairs.scores(WEIGHTS)[place] == pytest.approx(weighted_sum(question, catalogue, candidate), abs=1e-5)
+
+
+def test_the_candidates_of_words_are_compared_with_their_vectors_and_likely_paths(
+    catalogue: Catalogue, embedder: TextEmbedder, judged: dict[Kind, JudgedPairs]
+) -> None:
+    pairs = judged["words"]
+    for place in range(0, len(pairs.judgements), 7):
+        query = pairs.judgements.questions[place]
+        meaning = embedder.meaning([query])[0]
+        likelihoods = [np.exp(float(meaning @ title) / 0.05) for title in catalogue.texts.title]
+        path = sum(share * own for share, own in zip(likelihoods, catalogue.texts.path, strict=True)) / sum(likelihoods)
+        question = {"kind": np.zeros(5), "text": embedder.text([query])[0], "title": meaning, "path": path}
+        candidate = catalogue.products.number_of[pairs.judgements.candidates[place]]
+        assert pairs.scores(WEIGHTS)[place] == pytest.approx(weighted_sum(question, catalogue, candidate), abs=1e-5)
+        assert pairs.splits[place] == split_of_search(query)
+
+
+@pytest.mark.parametrize("changes", [{}, {"same_category": True}, {"diversity": 0.5}])
+def test_judged_metrics_rank_by_the_rules_of_the_table(
+    catalogue: Catalogue, judged: dict[Kind, JudgedPairs], changes: dict[str, object]
+) -> None:
+    products = catalogue.products
+    settings = ALL.model_copy(update={**changes, "k": N_PRODUCTS})
+    vectors = weigh_symmetrically(catalogue.parts.join(), catalogue.parts.dimensions, WEIGHTS)
+    weights = QuestionWeights(product=WEIGHTS, photo=WEIGHTS, words=WEIGHTS)
+    metrics = judged_metrics(judged, products, RankingRules(products, vectors, settings), weights)
+    assert {row["kind"] for row in metrics["questions"]} == {"product", "photo", "words"}
+    pairs = judged["product"]
+    category = products.table.set_index("product_id")["category"]
+    for row in metrics["questions"]:
+        if row["kind"] != "product":
+            continue
+        of_question = np.flatnonzero(pairs.judgements.questions == row["question"])
+        grades = pairs.judgements.grades[of_question]
+        candidates = pairs.judgements.candidates[of_question]
+        if "same_category" in changes:
+            allowed = [category[other] == category[row["question"]] for other in candidates]
+            assert row["good_at_6"] <= np.sum(grades[allowed] == 2) / 6 + 1e-4
+        elif not changes:
+            best = np.argsort(-pairs.scores(WEIGHTS)[of_question], kind="stable")[:6]
+            assert row["good_at_6"] == pytest.approx(np.sum(grades[best] == 2) / 6, abs=1e-4)
+    for split in ("val", "test"):
+        rows = [row for row in metrics["questions"] if row["kind"] == "product" and row["split"] == split]
+        figures = metrics["product"][split]["good_at_6"]
+        assert figures["mean"] == pytest.approx(np.mean([row["good_at_6"] for row in rows]), abs=1e-3)
+        assert figures["low"] < figures["mean"] < figures["high"]
+
+
+def test_without_judgements_scores_are_calibrated_by_leaf_categories(
+    catalogue: Catalogue, judged: dict[Kind, JudgedPairs]
+) -> None:
+    products = catalogue.products
+    vectors = weigh_symmetrically(catalogue.parts.join(), catalogue.parts.dimensions, WEIGHTS)
+    ranker = create_ranker(products, vectors, ALL)
+    empty = judged["product"].select(np.zeros(len(judged["product"].judgements), dtype=bool))
+    by_leaves = calibrate(products, ranker, empty, ALL)
+    assert by_leaves is not None
+    assert by_leaves.probabilities == sorted(by_leaves.probabilities)
+    assert by_leaves.scores == sorted(by_leaves.scores)
+
+
+def test_agreement_is_measured_without_the_path(catalogue: Catalogue) -> None:
+    products = catalogue.products
+    without_path = Weights(kind=0.4, text=0.3, title=0.2, path=0)
+    vectors = weigh_symmetrically(catalogue.parts.join(), catalogue.parts.dimensions, without_path)
+    numbers = np.flatnonzero(products.table["split"] == "test")
+    batches = recommendations(products, create_ranker(products, vectors, ALL), numbers)
+    expected_metrics = agreement_metrics(products, pd.concat([batch.to_pandas() for batch in batches]))
+    settings = ALL.model_copy(update={"weights": ALL.weights.model_copy(update={"product": WEIGHTS})})
+    assert measure_agreement(catalogue, catalogue.parts.join(), settings) == expected_metrics
+    path_alone = Weights(kind=0, text=0, title=0, path=1)
+    alone = ALL.model_copy(update={"weights": ALL.weights.model_copy(update={"product": path_alone})})
+    assert measure_agreement(catalogue, catalogue.parts.join(), alone) == {}
