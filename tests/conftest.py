@@ -20,7 +20,7 @@ import torch
 from helpers import warm_python
 from helpers.dumps import odd_dump
 from helpers.nginx import NAME
-from helpers.paths import LISTINGS, ROOT
+from helpers.paths import LISTINGS, MARKET, ROOT
 from helpers.project import Project, built_once, copy_of
 from helpers.training_runs import COLOURS
 from playwright.sync_api import Browser, sync_playwright
@@ -90,6 +90,14 @@ def listings() -> Path:
     if not LISTINGS.is_dir():
         pytest.skip(f"the real listings are not at {LISTINGS}; MARKETPLACE_LISTINGS may name another folder")
     return LISTINGS
+
+
+@pytest.fixture(scope="session")
+def market() -> Path:
+    """Real listings with their sellers' descriptions."""
+    if not MARKET.is_dir():
+        pytest.skip(f"the real marketplace is not at {MARKET}; MARKETPLACE_MARKET may name another folder")
+    return MARKET
 
 
 @pytest.fixture(scope="session")

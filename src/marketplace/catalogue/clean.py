@@ -16,6 +16,7 @@ from marketplace.catalogue.groups import photo_groups
 from marketplace.catalogue.near_duplicates import near_duplicates, placeholders
 from marketplace.catalogue.photo_check import check_shards
 from marketplace.catalogue.splits import SPLITS, assign_splits, in_rare_categories
+from marketplace.catalogue.templates import leave_out_templates
 from marketplace.common.errors import MarketplaceError
 from marketplace.common.files import replacing, write_json
 from marketplace.common.params import Section
@@ -42,7 +43,7 @@ SCHEMA = pa.schema(
         ("shard", pa.int32()),
         ("product_id", pa.string()),
         ("product_name", pa.string()),
-        ("product_description", pa.string()),
+        ("product_description", pa.string()),  # without sentences that the marketplace added
         ("category", pa.string()),
         ("category_path", pa.string()),
         ("label", pa.int64()),
@@ -101,6 +102,7 @@ def clean(raw: Path, settings: CleanSettings) -> CleanDump:
     }
 
     products = repair.clean_products(products_csv.rows, rejects)
+    products["product_description"], n_generated = leave_out_templates(products)
     images = repair.clean_images(images_csv.rows, products_csv.rows["id"], products["id"], rejects)
     images = repair.join_files(images, files, images_csv.rows["id"], rejects)
     table = repair.join_products(images, products, rejects)
@@ -122,7 +124,7 @@ def clean(raw: Path, settings: CleanSettings) -> CleanDump:
         near_duplicates=pairs[kept],
         categories=categories,
         rejects=rejects.table(),
-        counts=_count(rows_in, table, rejects.table()),
+        counts=_count(rows_in, table, rejects.table()) | {"generated_sentences_left_out": n_generated},
     )
 
 
