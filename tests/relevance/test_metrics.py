@@ -67,7 +67,12 @@ def test_the_metrics_are_those_of_the_reference(file: str, columns: tuple[str, s
     question, candidate, _ = columns
     pairs = {question: judgements.questions, candidate: judgements.candidates, "score": scores}
     pd.DataFrame(pairs).to_csv(tmp_path / "scores.csv", index=False)
-    command = [sys.executable, JUDGEMENTS / "reference.py", JUDGEMENTS / file, tmp_path / "scores.csv"]
+    command: list[str | Path] = [
+        sys.executable,
+        JUDGEMENTS / "reference.py",
+        JUDGEMENTS / file,
+        tmp_path / "scores.csv",
+    ]
     output = subprocess.run(command, text=True, capture_output=True, check=True).stdout
     quality = Judge(judgements).measure(scores)
     figures = f"good@6 {mean(quality.good_at_6):.3f}  nDCG@8 {mean(quality.ndcg_at_8):.3f}"

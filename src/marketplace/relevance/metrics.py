@@ -41,8 +41,8 @@ class Judge:
     def measure(self, scores: np.ndarray) -> Quality:
         """Return the metrics of the ranking by `scores` `(J,)` of the judged pairs.
 
-        The candidate of a pair with -inf is never listed, so it gains nothing. nDCG@k is DCG@k over the DCG@k of the best order (Järvelin &
-        Kekäläinen, 2002, https://doi.org/10.1145/582415.582418).
+        The candidate of a pair with -inf is never listed, so it gains nothing. nDCG@k is DCG@k over the DCG@k of the
+        best order (Järvelin & Kekäläinen, 2002, https://doi.org/10.1145/582415.582418).
         """
         in_rows = self._in_rows(scores, -np.inf)
         order = np.argsort(-in_rows, axis=1, kind="stable")
