@@ -1,15 +1,17 @@
-"""Measure the worth of each choice of training, of vectors and of words, over several seeds.
+"""Measure the worth of each choice of training, of vectors and of ranking, over several seeds.
 
     python benchmarks/ablation.py -S fetch.source=local -S fetch.local.path=../shared/market
-        [--split val] [--seeds 3] [--only NAME] [--json OUT]
+        --judgements FILE [--split val] [--seeds 3] [--only NAME] [--json OUT]
 
 Choose on the validation split (--split val), report the test split (the default). Rows of training start from the
-defaults in params.yaml; rows of vectors and words use the first seed's default network. In photo metrics, the gallery
-of a query is the whole catalogue except the query and its copies. Words are judged by ten recommended products. Seconds
-are for the epochs; the frozen layers' features are stored beforehand.
+defaults in params.yaml; rows of vectors and of ranking use the first seed's default network. FILE holds people's
+judgements, as data/judgements.csv does: good@6 and nDCG@8 are of the products of the split that it judges, asked about
+by one photo or as a product. In the other photo metrics, the gallery of a query is the whole catalogue except the query
+and its copies. Seconds are for the epochs; the frozen layers' features are stored beforehand.
 """
 
 import json
+import shutil
 import sys
 import time
 from dataclasses import dataclass, field, replace
@@ -19,13 +21,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 import torch
 from reference_loop import EPOCHS, PARAMS
 from torch.optim.swa_utils import update_bn
-from workspace import Workspace, make_parser, report, table, workspace
+from workspace import ROOT, Workspace, make_parser, report, table, workspace
 
-from marketplace.embedding.extraction import embed_photos, embed_texts
+from marketplace.embedding.extraction import embed_photos, embed_texts, fit_paths
 from marketplace.evaluation.report import category_probabilities
 from marketplace.evaluation.retrieval import find_neighbours, retrieval_metrics
 from marketplace.evaluation.same_product import choose_pairs, rank_own_products, same_product_metrics
@@ -34,14 +35,18 @@ from marketplace.inference.outputs import network_outputs
 from marketplace.models import checkpoints
 from marketplace.models.backbones import StateDict
 from marketplace.models.checkpoints import Checkpoint
-from marketplace.recommendation.metrics import recommendation_metrics
+from marketplace.recommendation.catalogue import Catalogue
+from marketplace.recommendation.judged import JudgedPairs, Kind, read_judged_pairs
 from marketplace.recommendation.products import products_of
-from marketplace.recommendation.ranking import with_words
-from marketplace.recommendation.table import recommendations
+from marketplace.recommendation.questions import TextEmbedder
+from marketplace.recommendation.similarity import Weights
+from marketplace.relevance.judgements import JUDGEMENTS, SEARCHES
+from marketplace.relevance.metrics import Judge
+from marketplace.relevance.metrics import mean as mean_of_known
 from marketplace.settings import load_settings
 from marketplace.training.data import read_training_data, select_split
 from marketplace.training.trainer import Trainer
-from marketplace.vectors.tables import PhotoVectors
+from marketplace.vectors.tables import ExpectedTexts, PhotoVectors
 from marketplace.vectors.unit_length import to_unit_length
 
 Metrics = dict[str, float]
@@ -75,6 +80,11 @@ TRAININGS = {
     "no leaf categories": Training(changes={"leaf_weight": 0.0}),
     "leaf categories, weight 2": Training(changes={"leaf_weight": 2.0}),
     "batches of 64": Training(changes={"batch_size": 64}),
+    "no titles": Training(changes={"title_weight": 0.0}),
+    "titles, weight 1": Training(changes={"title_weight": 1.0}),
+    "titles, weight 8": Training(changes={"title_weight": 8.0}),
+    "titles, InfoNCE": Training(changes={"title_target_temperature": 0.005}),
+    "6 small, then 8 full": Training(full=8),
     "averaged over the last 2 epochs": Training(last=2),
     "averaged with the untouched tail, 0.75 tuned": Training(tuned=0.75),
     "averaged with the untouched tail, 0.5 tuned": Training(tuned=0.5),
@@ -89,8 +99,22 @@ VECTOR_SETTINGS: dict[str, dict[str, Any]] = {
     "no details": {"detail_weight": 0.0},
     "details, weight 0.35": {"detail_weight": 0.35},
 }
-WORD_WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
+RANKINGS: dict[str, tuple[Kind, Weights]] = {
+    "product: kind": ("product", Weights(kind=1, text=0, title=0, path=0)),
+    "product: kind and text": ("product", Weights(kind=0.5, text=0.5, title=0, path=0)),
+    "product: more text": ("product", Weights(kind=0.3, text=0.7, title=0, path=0)),
+    "product: and title": ("product", Weights(kind=0.3, text=0.49, title=0.21, path=0)),
+    "product: and path": ("product", Weights(kind=0.24, text=0.392, title=0.168, path=0.2)),
+    "photo: kind": ("photo", Weights(kind=1, text=0, title=0, path=0)),
+    "photo: expected title": ("photo", Weights(kind=0, text=0, title=1, path=0)),
+    "photo: expected title with whole texts": ("photo", Weights(kind=0, text=1, title=0, path=0)),
+    "photo: expected path": ("photo", Weights(kind=0, text=0, title=0, path=1)),
+}
 PHOTO_COLUMNS = {
+    "photo_good_at_6": "photo good@6",
+    "photo_ndcg_at_8": "photo nDCG@8",
+    "product_good_at_6": "product good@6",
+    "product_ndcg_at_8": "product nDCG@8",
     "same_product_recall_at_1": "recall@1",
     "same_product_recall_at_10": "recall@10",
     "leave_one_out_recall_at_1": "leave-one-out recall@1",
@@ -99,7 +123,7 @@ PHOTO_COLUMNS = {
     "accuracy": "accuracy",
     "seconds": "seconds",
 }
-WORD_COLUMNS = {"category_precision": "root p@10", "leaf_precision": "leaf p@10"}
+RANKING_COLUMNS = {"good_at_6": "good@6", "ndcg_at_8": "nDCG@8"}
 
 
 def main() -> None:
@@ -108,12 +132,15 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3, help="number of seeds (default: 3)")
     parser.add_argument("--split", choices=("val", "test"), default="test", help="(default: test)")
     parser.add_argument("--only", action="append", metavar="NAME", help="only this row of training, and the defaults")
+    parser.add_argument("--judgements", type=Path, metavar="FILE", required=True, help="judged pairs of products")
     options = parser.parse_args()
     with workspace(options.set) as space:
+        shutil.copyfile(options.judgements, space.path(JUDGEMENTS))
+        shutil.copyfile(ROOT / SEARCHES, space.path(SEARCHES))
         space.run("fetch", "clean", "resize_images", "pretrained")
         bench = Bench(space, options.split)
         photos = {name: [metrics] for name, metrics in bench.measure_untouched().items()}
-        words: dict[str, list[Metrics]] = {}
+        rankings: dict[str, list[Metrics]] = {}
         for seed in range(options.seeds):
             for name, training in TRAININGS.items():
                 if options.only and name not in ("defaults", *options.only):
@@ -126,12 +153,12 @@ def main() -> None:
                     for change, settings in VECTOR_SETTINGS.items():
                         photos[f"… {change}"] = [bench.measure(checkpoint, settings)]
                     photos["… no hub correction"] = [bench.measure(checkpoint, {}, hub_correction=False)]
-                    words = bench.measure_words(checkpoint, space.path("text_model"))
+                    rankings = bench.measure_rankings(checkpoint)
     tables = [
         table(["photos", *PHOTO_COLUMNS.values()], format_rows(photos, PHOTO_COLUMNS)),
-        table(["weight of words", *WORD_COLUMNS.values()], format_rows(words, WORD_COLUMNS)),
+        table(["question: what counts", *RANKING_COLUMNS.values()], format_rows(rankings, RANKING_COLUMNS)),
     ]
-    report({"set": options.set, "photos": photos, "words": words}, "\n\n".join(tables), options.json)
+    report({"set": options.set, "photos": photos, "rankings": rankings}, "\n\n".join(tables), options.json)
 
 
 class Bench:
@@ -143,6 +170,9 @@ class Bench:
         path = space.path("data/clean/training_data.parquet")
         self._table = pd.read_parquet(path)
         self._split = split
+        self._root = space.path("")
+        self._path_space = fit_paths(self._table)
+        _, self._texts = embed_texts(space.path("text_model"), self._table, self._path_space, self._settings.extract)
         categories = json.loads(space.path("data/clean/categories.json").read_text())["decode"]
         self._small = read_training_data(space.path("data/resized/small"), path, categories, with_titles=True)
         self._full = read_training_data(space.path("data/resized/full"), path, categories, with_titles=True)
@@ -192,10 +222,17 @@ class Bench:
         split = select_split(self._table, self._split)
         probabilities = category_probabilities(checkpoint, self._full.images, mirrored=self._settings.extract.mirrored)
         accuracy = float((probabilities[split.rows].argmax(axis=1) == split.labels.numpy()).mean())
-        vectors = self._embed(checkpoint, changes)
+        vectors, expected = self._embed(checkpoint, changes)
         if not hub_correction:
             vectors = without_hub_bias(vectors)
-        return {**self._retrieval_metrics(vectors, hub_correction=hub_correction), "accuracy": accuracy}
+        metrics = self._retrieval_metrics(vectors, hub_correction=hub_correction) | {"accuracy": accuracy}
+        judged = self._read_judged(vectors, expected)
+        weights = self._settings.recommend.weights
+        kinds: dict[Kind, Weights] = {"photo": weights.photo, "product": weights.product}
+        for kind, own_weights in kinds.items():
+            quality = self._judge(judged[kind], own_weights)
+            metrics |= {f"{kind}_{name}": value for name, value in quality.items()}
+        return metrics
 
     def measure_untouched(self) -> dict[str, Metrics]:
         """Return the retrieval metrics of the pretrained network, as it is and with projections fitted for it."""
@@ -203,8 +240,8 @@ class Bench:
         plain = to_unit_length(network_outputs(network, self._full.images).embeddings.numpy())
         unprojected = PhotoVectors(identity=plain, kind=plain, hub_bias=np.zeros(len(plain), np.float32))
         checkpoint: Any = {**self._pretrained, "categories": ["none"]}
-        whitened = self._embed(checkpoint, {"category_weight": 0.0})
-        without_details = self._embed(checkpoint, {"category_weight": 0.0, "detail_weight": 0.0})
+        whitened, _ = self._embed(checkpoint, {"category_weight": 0.0})
+        without_details, _ = self._embed(checkpoint, {"category_weight": 0.0, "detail_weight": 0.0})
         return {
             "untouched": self._retrieval_metrics(unprojected, hub_correction=False),
             "untouched, whitened like ours, no hub correction": self._retrieval_metrics(
@@ -214,29 +251,31 @@ class Bench:
             "untouched, whitened like ours": self._retrieval_metrics(whitened),
         }
 
-    def measure_words(self, checkpoint: Checkpoint, text_model: Path) -> dict[str, list[Metrics]]:
-        """Return the precision of ten recommendations for each weight of words."""
-        products = products_of(self._table)
-        kinds = self._embed(checkpoint, {}).kind
-        _, texts = embed_texts(text_model, self._table, self._settings.extract)
-        texts_of_photos = texts[products.product_of_row]
-        judged = products
-        if self._split != "test":
-            # The metrics are measured on products of the test split: let this split take its place.
-            splits = products.table["split"].replace({"test": "held out", self._split: "test"})
-            judged = replace(products, table=products.table.assign(split=splits))
-        results = {}
-        for words in WORD_WEIGHTS:
-            vectors = with_words(kinds, texts_of_photos, words)
-            batches = recommendations(products, vectors, self._settings.recommend)
-            recommended = pa.Table.from_batches(batches).to_pandas()
-            results[f"{words:g}"] = [recommendation_metrics(judged, recommended)]
-        return results
+    def measure_rankings(self, checkpoint: Checkpoint) -> dict[str, list[Metrics]]:
+        """Return the judged quality of each of RANKINGS."""
+        judged = self._read_judged(*self._embed(checkpoint, {}))
+        return {name: [self._judge(judged[kind], weights)] for name, (kind, weights) in RANKINGS.items()}
 
-    def _embed(self, checkpoint: Checkpoint, changes: dict[str, Any]) -> PhotoVectors:
+    def _read_judged(self, vectors: PhotoVectors, expected: ExpectedTexts) -> dict[Kind, JudgedPairs]:
+        catalogue = Catalogue(photos=self._table, products=products_of(self._table), vectors=vectors, texts=self._texts)
+        return read_judged_pairs(self._root, catalogue, expected, _no_searches)
+
+    def _judge(self, pairs: JudgedPairs, weights: Weights) -> Metrics:
+        in_split = pairs.splits == self._split
+        quality = Judge(pairs.judgements.select(in_split)).measure(pairs.scores(weights)[in_split])
+        return {
+            "good_at_6": mean_of_known(quality.good_at_6),
+            "ndcg_at_8": mean_of_known(quality.ndcg_at_8),
+        }
+
+    def _embed(self, checkpoint: Checkpoint, changes: dict[str, Any]) -> tuple[PhotoVectors, ExpectedTexts]:
         settings = self._settings.extract.model_copy(update=changes)
+        title_dimensions = self._texts.title.shape[1]
         with torch.no_grad():
-            return embed_photos(checkpoint, self._table, self._full.images, settings)[1]
+            _, vectors, expected = embed_photos(
+                checkpoint, self._table, self._full.images, self._path_space, title_dimensions, settings
+            )
+        return vectors, expected
 
     def _retrieval_metrics(self, vectors: PhotoVectors, *, hub_correction: bool = True) -> Metrics:
         settings = self._settings.extract
@@ -250,6 +289,10 @@ class Bench:
         rows = select_split(self._table, self._split).rows
         neighbours = find_neighbours(vectors, self._table, rows)
         return same_product_metrics(ranks) | retrieval_metrics(neighbours, self._table, rows)
+
+
+def _no_searches() -> TextEmbedder:
+    raise AssertionError("searches are not measured here")
 
 
 def without_hub_bias(vectors: PhotoVectors) -> PhotoVectors:
