@@ -18,7 +18,7 @@ def test_texts_of_products_stay_text_in_a_gallery(tmp_path: Path) -> None:
     metrics = {
         **photo_metrics,
         "untouched_projected": photo_metrics,
-        "recommend": {"coverage": 1.0, "category_precision": 0.5, "leaf_precision": 0.5},
+        "recommend": {"coverage": 1.0, "category_agreement": 0.5, "leaf_agreement": 0.5},
     }
     write_gallery(tmp_path / "gallery.html", products, recommend(products, vectors), images, metrics)
     page = (tmp_path / "gallery.html").read_text()

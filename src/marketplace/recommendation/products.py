@@ -120,12 +120,6 @@ class Products:
         """Return the rows of the training data that show a product."""
         return self.photos[self.starts[number] : self.ends[number]]
 
-    def photos_of_block(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return (rows, starts): the photos of some products, product by product, and where each product's begin."""
-        parts = [self.photos_of(number) for number in numbers.tolist()]
-        starts = np.cumsum([0, *(len(part) for part in parts[:-1])])
-        return np.concatenate(parts), starts
-
     def product(self, number: int) -> Product:
         """Return a product by its row in `table`."""
         columns = self._columns
