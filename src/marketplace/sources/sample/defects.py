@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from marketplace.sources.sample.drawing import draw_photo
-from marketplace.sources.sample.listings import Product, make_id
+from marketplace.sources.sample.listings import Listing, make_id
 
 KEPT = "image kept: upright, 3-channel RGB"
 REJECTED = "image rejected, counted and reported; the run goes on"
@@ -33,7 +33,7 @@ DIRT_SHARES = {
 class Photo:
     """The recipe of a file: a product painted with a seed and saved in an encoding."""
 
-    product: Product
+    listing: Listing
     seed: tuple[int, ...]
     encoding: str = "jpeg"
 
@@ -76,16 +76,16 @@ class Plan:
         return _to_csv(["", *ImageRow._fields], [[str(i), *row] for i, row in enumerate(self.images)])
 
 
-def plant_defects(listings: list[Product], rate: float, seed: int) -> Plan:
+def plant_defects(listings: list[Listing], rate: float, seed: int) -> Plan:
     """List the products and plant every kind of defect in the share `rate` of the photos or products (one at least)."""
     rng = np.random.default_rng([seed, 1])
     plan = Plan(
-        products=[_make_row(product, rng, dirty=rate > 0) for product in listings],
-        images=[ImageRow(id=image_id, product_id=product.id) for product in listings for image_id in product.image_ids],
+        products=[_make_row(listing, rng, dirty=rate > 0) for listing in listings],
+        images=[ImageRow(id=image_id, product_id=listing.id) for listing in listings for image_id in listing.image_ids],
         photos={
-            f"{image_id}.jpg": Photo(product=product, seed=(seed, 2, index, photo))
-            for index, product in enumerate(listings)
-            for photo, image_id in enumerate(product.image_ids)
+            f"{image_id}.jpg": Photo(listing=listing, seed=(seed, 2, index, photo))
+            for index, listing in enumerate(listings)
+            for photo, image_id in enumerate(listing.image_ids)
         },
     )
     if rate > 0:
@@ -106,7 +106,7 @@ def _spoil_files(plan: Plan, rng: np.random.Generator, rate: float) -> None:
             photo = replace(plan.photos[name], encoding=encoding)
             plan.photos[name] = photo
             expected = KEPT if encoding in _READABLE else REJECTED
-            plan.note(encoding, name.removesuffix(".jpg"), photo.product.id, expected)
+            plan.note(encoding, name.removesuffix(".jpg"), photo.listing.id, expected)
     for conflicting in (False, True):
         kind = "identical-photo-conflicting-category" if conflicting else "identical-photo"
         for _ in range(n):
@@ -114,7 +114,7 @@ def _spoil_files(plan: Plan, rng: np.random.Generator, rate: float) -> None:
             if pair is None:
                 return
             copy, original = pair
-            product_id = plan.photos[copy].product.id
+            product_id = plan.photos[copy].listing.id
             plan.photos[copy] = plan.photos[original]
             expected = f"same bytes as {original.removesuffix('.jpg')}: never on both sides of a split"
             plan.note(kind, copy.removesuffix(".jpg"), product_id, expected)
@@ -124,17 +124,17 @@ def _pop_pair(plan: Plan, names: list[str], conflicting: bool) -> tuple[str, str
     """Take two sound photos of different products from `names`; with `conflicting`, of different root categories."""
     while names:
         copy = names.pop()
-        product = plan.photos[copy].product
+        listing = plan.photos[copy].listing
         for original in names:
-            original_product = plan.photos[original].product
-            conflicts = original_product.category != product.category
-            if original_product.id != product.id and conflicts == conflicting:
+            original_listing = plan.photos[original].listing
+            conflicts = original_listing.category != listing.category
+            if original_listing.id != listing.id and conflicts == conflicting:
                 names.remove(original)
                 return copy, original
     return None
 
 
-def _spoil_rows(plan: Plan, listings: list[Product], rng: np.random.Generator, rate: float, seed: int) -> None:
+def _spoil_rows(plan: Plan, listings: list[Listing], rng: np.random.Generator, rate: float, seed: int) -> None:
     n = max(1, round(rate * len(listings)))
     rows = {row["id"]: row for row in plan.products}
     for _ in range(n):
@@ -162,15 +162,15 @@ def _spoil_rows(plan: Plan, listings: list[Product], rng: np.random.Generator, r
         plan.note("row-without-file", missing_id, listings[index].id, DROPPED)
 
 
-def _make_row(product: Product, rng: np.random.Generator, dirty: bool) -> dict[str, str]:
+def _make_row(listing: Listing, rng: np.random.Generator, dirty: bool) -> dict[str, str]:
     """Make a row of products.csv; a dirty one is harder to read, but means the same."""
     row = {
-        "id": product.id,
-        "product_name": product.name,
-        "category": product.path,
-        "product_description": product.description,
-        "price": f"£{product.pence / 100:,.2f}",
-        "location": product.location,
+        "id": listing.id,
+        "product_name": listing.name,
+        "category": listing.path,
+        "product_description": listing.description,
+        "price": f"£{listing.pence / 100:,.2f}",
+        "location": listing.location,
     }
     dirt = {kind for kind, share in DIRT_SHARES.items() if rng.random() < share} if dirty else set()
     if "carriage_return" in dirt:
@@ -204,7 +204,7 @@ def _quote(value: str) -> str:
 
 def render_photo(photo: Photo) -> bytes:
     """Paint a photo and save it in its encoding."""
-    image = draw_photo(photo.product, list(photo.seed))
+    image = draw_photo(photo.listing, list(photo.seed))
     return _ENCODERS[photo.encoding](image)
 
 

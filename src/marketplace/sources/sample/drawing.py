@@ -8,19 +8,19 @@ import fontawesomefree
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
-from marketplace.sources.sample.listings import Product
+from marketplace.sources.sample.listings import Listing
 
 PHOTO_SIZES = ((288, 288), (288, 216), (216, 288))
 
 
-def draw_photo(product: Product, seed: list[int]) -> Image.Image:
+def draw_photo(listing: Listing, seed: list[int]) -> Image.Image:
     """Paint an RGB photo of the product, at most 288 px a side; the same `seed` gives the same photo."""
     rng = np.random.default_rng(seed)
     width, height = PHOTO_SIZES[rng.integers(len(PHOTO_SIZES))]
     scene = _paint_background(rng, width, height)
 
     side = round(min(width, height) * rng.uniform(0.5, 0.85))
-    mask, paint = _paint_object(rng, product, side)
+    mask, paint = _paint_object(rng, listing, side)
     x = round((width - mask.width) * rng.uniform(0.3, 0.7))
     y = round((height - mask.height) * rng.uniform(0.3, 0.7))
 
@@ -31,10 +31,10 @@ def draw_photo(product: Product, seed: list[int]) -> Image.Image:
     return _develop(rng, scene)
 
 
-def _paint_object(rng: np.random.Generator, product: Product, side: int) -> tuple[Image.Image, Image.Image]:
+def _paint_object(rng: np.random.Generator, listing: Listing, side: int) -> tuple[Image.Image, Image.Image]:
     """Return the product as a mask and the paint under it, both in the same pose."""
-    mask = _draw_icon(product.icon, side)
-    paint = _paint_pattern(product, side)
+    mask = _draw_icon(listing.icon, side)
+    paint = _paint_pattern(listing, side)
     across = np.linspace(rng.uniform(0.7, 1.1), rng.uniform(0.7, 1.2), side)
     down = np.linspace(rng.uniform(1.0, 1.25), rng.uniform(0.6, 0.95), side)
     lit = np.asarray(paint) * (across[None, :, None] * down[:, None, None])
@@ -53,12 +53,12 @@ def _paint_object(rng: np.random.Generator, product: Product, side: int) -> tupl
     return mask, paint
 
 
-def _paint_pattern(product: Product, side: int) -> Image.Image:
-    first, second = product.colours
+def _paint_pattern(listing: Listing, side: int) -> Image.Image:
+    first, second = listing.colours
     paint = Image.new("RGB", (side, side), first)
     draw = ImageDraw.Draw(paint)
     step = max(4, side // 8)
-    match product.pattern:
+    match listing.pattern:
         case "stripes":
             for top in range(0, side, 2 * step):
                 draw.rectangle((0, top, side, top + step), fill=second)

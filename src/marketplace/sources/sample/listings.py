@@ -35,8 +35,8 @@ PHOTOS_PER_PRODUCT = {1: 0.15, 2: 0.75, 3: 0.10}
 
 
 @dataclass(frozen=True)
-class Product:
-    """A made-up product: its listing and its look."""
+class Listing:
+    """The listing of a made-up product, and the product's look."""
 
     id: str
     name: str
@@ -51,12 +51,12 @@ class Product:
     image_ids: tuple[str, ...]
 
 
-def make_listings(n_products: int, seed: int) -> list[Product]:
+def make_listings(n_products: int, seed: int) -> list[Listing]:
     """Make up `n_products` listings; product i does not depend on their number."""
-    return [_make_product(index, seed) for index in range(n_products)]
+    return [_make_listing(index, seed) for index in range(n_products)]
 
 
-def _make_product(index: int, seed: int) -> Product:
+def _make_listing(index: int, seed: int) -> Listing:
     rng = np.random.default_rng([seed, index])
     roots = list(CATEGORIES)
     root = roots[index % len(roots)]
@@ -67,7 +67,7 @@ def _make_product(index: int, seed: int) -> Product:
     location = str(rng.choice(LOCATIONS))
     n_photos = rng.choice(list(PHOTOS_PER_PRODUCT), p=list(PHOTOS_PER_PRODUCT.values()))
     colours = [tuple(int(c) for c in np.clip(COLOURS[name] + rng.normal(0, 12, 3), 0, 255)) for name in colour_names]
-    return Product(
+    return Listing(
         id=make_id(seed, "product", index),
         name=f"{colour_names[0]} {kind} | in {location} | Listings",
         category=root,
