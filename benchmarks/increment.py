@@ -13,21 +13,11 @@ import subprocess
 import time
 from pathlib import Path
 
-from workspace import Workspace, make_parser, report, table, workspace
+import yaml
+from workspace import ROOT, Workspace, make_parser, report, table, workspace
 
 TRAINING = ("train_small", "train_full")
-STAGES = (
-    "fetch",
-    "clean",
-    "resize_images",
-    "pretrained",
-    "train_small",
-    "train_full",
-    "extract",
-    "data_report",
-    "evaluate",
-    "recommend",
-)
+STAGES = list(yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"])
 
 
 def main() -> None:

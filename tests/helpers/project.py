@@ -16,19 +16,8 @@ from helpers import warm_python
 from helpers.paths import ROOT
 from helpers.warm_python import FOLDER
 
-STAGES = [
-    "fetch",
-    "clean",
-    "resize_images",
-    "pretrained",
-    "train_small",
-    "train_full",
-    "extract",
-    "data_report",
-    "evaluate",
-    "recommend",
-    "map",
-]
+# In the order in which DVC runs them.
+STAGES = list(yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"])
 
 # Small enough for a test, large enough for 13 categories in three splits each.
 TINY = {
