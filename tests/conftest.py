@@ -22,7 +22,7 @@ from helpers.dumps import odd_dump
 from helpers.nginx import NAME
 from helpers.paths import LISTINGS, MARKET, ROOT
 from helpers.project import Project, built_once, copy_of
-from helpers.training_runs import COLOURS
+from helpers.training_runs import CATEGORIES, COLOURS
 from playwright.sync_api import Browser, sync_playwright
 
 from marketplace.inference import trunk
@@ -122,6 +122,19 @@ def start() -> Checkpoint:
     state = checkpoint["state_dict"]
     checkpoint["state_dict"] = {name: state[name] for name in state if "categories" not in name}
     return checkpoint
+
+
+@pytest.fixture(scope="session")
+def network() -> Network:
+    """A small network with random weights."""
+    torch.manual_seed(0)
+    return Network("resnet18", n_categories=len(CATEGORIES)).eval()
+
+
+@pytest.fixture(scope="session")
+def images() -> np.ndarray:
+    """Random squares for that network."""
+    return np.random.default_rng(0).integers(0, 256, (40, 64, 64, 3), dtype=np.uint8)
 
 
 @pytest.fixture(scope="session")

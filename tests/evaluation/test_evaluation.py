@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from helpers.training_runs import CATEGORIES
 from torch import Tensor
 
 from marketplace.embedding.projection import ExtractSettings
@@ -17,7 +18,6 @@ from marketplace.models.network import Network
 from marketplace.vectors.tables import PhotoVectors
 from marketplace.vectors.unit_length import to_unit_length
 
-CATEGORIES = ["a", "b", "c", "d"]
 SETTINGS = ExtractSettings(
     mirrored=True,
     detail_weight=0.25,
@@ -35,19 +35,8 @@ SETTINGS = ExtractSettings(
 
 
 @pytest.fixture(scope="module")
-def network() -> Network:
-    torch.manual_seed(0)
-    return Network("resnet18", n_categories=4).eval()
-
-
-@pytest.fixture(scope="module")
 def checkpoint(network: Network) -> Checkpoint:
     return checkpoint_of(network, weights="none", size=64, categories=CATEGORIES, leaves=[], epoch=3, figures={})
-
-
-@pytest.fixture(scope="module")
-def images() -> np.ndarray:
-    return np.random.default_rng(0).integers(0, 256, (40, 64, 64, 3), dtype=np.uint8)
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ from marketplace.training.settings import TrainSettings
 from marketplace.training.trainer import train
 
 COLOURS = ["red", "green", "blue"]  # the categories of the fixture `data`
+CATEGORIES = ["a", "b", "c", "d"]  # the categories of the fixture `network`
 
 
 def train_in(

@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from helpers.training_runs import CATEGORIES
 from torch import Tensor
 
 from marketplace.common.errors import MarketplaceError
@@ -12,23 +13,11 @@ from marketplace.models.checkpoints import Checkpoint, checkpoint_of, save
 from marketplace.models.network import Network
 
 FIGURES = {"train_loss": 0.5, "val_loss": 0.75, "val_accuracy": 0.625}
-CATEGORIES = ["a", "b", "c", "d"]
-
-
-@pytest.fixture(scope="module")
-def network() -> Network:
-    torch.manual_seed(0)
-    return Network("resnet18", n_categories=4).eval()
 
 
 @pytest.fixture(scope="module")
 def checkpoint(network: Network) -> Checkpoint:
     return checkpoint_of(network, weights="none", size=64, categories=CATEGORIES, leaves=[], epoch=3, figures=FIGURES)
-
-
-@pytest.fixture(scope="module")
-def images() -> np.ndarray:
-    return np.random.default_rng(0).integers(0, 256, (40, 64, 64, 3), dtype=np.uint8)
 
 
 def write_training_run(folder: Path, checkpoint: Checkpoint, **best: float) -> tuple[Path, Path]:
