@@ -1,9 +1,12 @@
 """Two revisions' recommendations side by side."""
 
+import shutil
+
 import pandas as pd
 import pytest
 from fastapi.testclient import TestClient
 from helpers.project import Project
+from helpers.servers import free_port
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -52,3 +55,13 @@ def test_the_api_compares_with_a_commit(copy_of_reproduced: Project) -> None:
     clone = project.clone(project.folder.parent / "colleague")
     with pytest.raises(MarketplaceError, match="the recommendations of HEAD are not in DVC's cache"):
         RevisionComparison.read(clone.folder, "HEAD")
+
+
+def test_a_revision_without_cached_results_is_the_only_error(copy_of_reproduced: Project) -> None:
+    project = copy_of_reproduced
+    project.run("git", "add", "-A")
+    project.run("git", "commit", "-qm", "before")
+    shutil.rmtree(project.folder / ".dvc/cache")
+    output = project.marketplace("serve", "--port", str(free_port()), "--compare", "HEAD", code=1)
+    assert "the recommendations of HEAD are not in DVC's cache" in output
+    assert "Traceback" not in output

@@ -34,8 +34,6 @@ def serve(root: Path, host: str, port: int, compare: str | None = None) -> None:
         recommender.load()
         # A question runs in a thread of its own, so threads inside NumPy's products only slow the image model down.
         threadpool_limits(1)
-        # The catalogue can be browsed meanwhile; questions about words or a photo wait for about a second.
-        threading.Thread(target=_load_models, args=[recommender]).start()
         comparison = RevisionComparison.read(root, compare) if compare else None
         hosts = LOCAL_HOSTS if host in LOCAL_HOSTS else ("*",)
         config = uvicorn.Config(
@@ -49,7 +47,13 @@ def serve(root: Path, host: str, port: int, compare: str | None = None) -> None:
         log.info("Serving on http://%s:%d (API: /openapi.json). Press Ctrl-C to stop.", host, port)
         if host not in LOCAL_HOSTS:
             log.warning("Anyone who can reach %s can use it: there is no login.", host)
-        uvicorn.Server(config).run(sockets=[listening])
+        # The catalogue can be browsed meanwhile; questions about words or a photo wait for about a second.
+        loading = threading.Thread(target=_load_models, args=[recommender])
+        loading.start()
+        try:
+            uvicorn.Server(config).run(sockets=[listening])
+        finally:
+            loading.join()  # imports fail in a process that is ending
 
 
 def listening_socket(host: str, port: int) -> socket.socket:
