@@ -55,7 +55,7 @@ def test_a_documented_command_exists(page: str, command: str, capsys: pytest.Cap
         options = set(re.findall(r'add_argument\(\s*"(--[\w-]+)"', script.read_text())) | {"--json"}
         if "params=False" not in script.read_text():
             options |= {"-S", "--set"}
-        used = {one for one in arguments[1:] if one.startswith("-") and not re.fullmatch(r"-?[\d.]+", one)}
+        used = {word for word in arguments[1:] if word.startswith("-") and not re.fullmatch(r"-?[\d.]+", word)}
         assert used <= options, f"{arguments[0]} has {sorted(options)}"
     elif program == "marketplace":
         named_alone = len(arguments) == 1  # in a sentence, whatever arguments it takes

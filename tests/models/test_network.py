@@ -129,14 +129,14 @@ def test_weights_that_do_not_fit_are_refused_in_one_sentence(tmp_path: Path) -> 
     for name, content in cases.items():
         torch.save(content, tmp_path / name)
     (tmp_path / "html.pt").write_text("<html>404</html>")
-    for name, said in {
+    for name, message in {
         "other.pt": "does not fit resnet34: ",
         "list.pt": "is not a state dict",
         "nested.pt": "is not a state dict",
         "html.pt": "is not a state dict",
         "missing.pt": "neither a file nor weights that resnet34 has: IMAGENET1K_V1",
     }.items():
-        with pytest.raises(MarketplaceError, match=said) as caught:
+        with pytest.raises(MarketplaceError, match=message) as caught:
             build_pretrained_network("resnet34", str(tmp_path / name))
         assert "\n" not in str(caught.value)
 

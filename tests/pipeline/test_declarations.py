@@ -184,11 +184,11 @@ def test_every_key_is_read_by_the_code() -> None:
     read = set(re.findall(r"\.(\w+)\b", code))
 
     def keys(model: type[BaseModel]) -> set[str]:
-        found: set[str] = set()
+        names: set[str] = set()
         for name, field in model.model_fields.items():
             nested = isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
-            found |= keys(field.annotation) if nested else {name}  # type: ignore[arg-type]
-        return found
+            names |= keys(field.annotation) if nested else {name}  # type: ignore[arg-type]
+        return names
 
     assert keys(Settings) - read == set()
 

@@ -95,6 +95,6 @@ def run(project: Project, command: str, names: dict[str, str]) -> None:
     words = [names.get(word, word) for word in shlex.split(command) if not word.startswith("[")]
     code = None if command.startswith(JUDGES) else 0
     of_copy = ["python", "-c", COMMAND, *words[1:]] if words[0] == "marketplace" else words
-    said = project.run(*of_copy, code=code)
-    assert "Traceback" not in said, command
-    assert code == 0 or "Verdict" in said
+    output = project.run(*of_copy, code=code)
+    assert "Traceback" not in output, command
+    assert code == 0 or "Verdict" in output

@@ -71,10 +71,10 @@ def test_two_clones_give_the_same_hash_for_every_output(
     reproduced: Project, make_project: MakeProject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MARKETPLACE_CACHE", str(tmp_path))  # nothing that the first clone computed
-    other = make_project()
-    assert ran(other.dvc("repro")) == STAGES
-    assert other.out_hashes() == reproduced.out_hashes()
-    assert len(other.out_hashes()) >= 20
+    clone = make_project()
+    assert ran(clone.dvc("repro")) == STAGES
+    assert clone.out_hashes() == reproduced.out_hashes()
+    assert len(clone.out_hashes()) >= 20
 
 
 def test_what_ran_before_anywhere_comes_from_the_run_cache(experimented: Project) -> None:
@@ -155,7 +155,7 @@ def test_the_samples_answer_sheet_is_not_part_of_the_dump(reproduced: Project, s
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"train.lr": "fast"}, "train.lr = 'fast' is not allowed: it must be a number, greater than 0 and at most 1"),
         ({"resize_images.full": 0}, "resize_images.full = 0 is not allowed"),
@@ -166,11 +166,11 @@ def test_the_samples_answer_sheet_is_not_part_of_the_dump(reproduced: Project, s
     ],
 )
 def test_a_mistake_ends_with_a_sentence_and_nothing_half_written(
-    make_project: MakeProject, change: dict[str, object], said: str
+    make_project: MakeProject, change: dict[str, object], message: str
 ) -> None:
     project = make_project(**change)
     output = project.dvc("repro", code=255)
-    assert said in output
+    assert message in output
     assert "Traceback" not in output
     assert not list(project.folder.rglob("*.part"))
 
