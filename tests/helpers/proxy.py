@@ -52,4 +52,4 @@ class Proxy:
         for connection in (source, sink):
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
-                connection.close()
+            connection.close()

@@ -109,7 +109,9 @@ def start() -> str:
         command = [sys.executable, __file__, str(folder / "socket"), os.environ[PARENT]]
         server = subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True)
         assert server.stdout is not None
-        assert server.stdout.readline() == b"ready\n", "the warm interpreter did not start"
+        with server.stdout as output:
+            assert output.readline() == b"ready\n", "the warm interpreter did not start"
+        server.returncode = 0  # it outlives this object, whose deletion would otherwise warn that it still runs
     return str(programs)
 
 

@@ -101,7 +101,8 @@ def test_what_ran_before_anywhere_comes_from_the_run_cache(experimented: Project
 
 def test_in_a_copy_of_the_workspace_the_copys_own_code_runs(copy_of_reproduced: Project) -> None:
     project = copy_of_reproduced
-    (project.folder / "src/marketplace/catalogue/clean.py").open("a").write("\nraise SystemExit('the copy spoke')\n")
+    with (project.folder / "src/marketplace/catalogue/clean.py").open("a") as file:
+        file.write("\nraise SystemExit('the copy spoke')\n")
     project.run("git", "add", "-A")
     project.run("git", "commit", "-qm", "break clean")
     assert "the copy spoke" in project.dvc("exp", "run", "--temp", "clean", code=None)
@@ -211,11 +212,12 @@ def test_ctrl_c_leaves_nothing_half_written_and_the_next_repro_recovers(
     )
     assert process.stdout is not None
     output = b""
-    while progress.encode() not in output:  # the stage is at work
-        output += os.read(process.stdout.fileno(), 1 << 16)
-        assert process.poll() is None, output.decode()
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: DVC, the stage and its workers all get it
-    output += process.stdout.read()
+    with process.stdout as stream:
+        while progress.encode() not in output:  # the stage is at work
+            output += os.read(stream.fileno(), 1 << 16)
+            assert process.poll() is None, output.decode()
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does: DVC, the stage and its workers all get it
+        output += stream.read()
     assert process.wait(timeout=60) != 0
     assert "Interrupted: nothing half-written is left" in output.decode()
     assert "Traceback" not in output.decode()
