@@ -35,13 +35,15 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("mlflow")
     packages = folder / "packages"
     install = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
-    subprocess.run([*install, "--target", packages, *SERVER], check=True, capture_output=True)
+    # Without bytecode: the server imports a small part of the packages.
+    subprocess.run([*install, "--no-compile", "--target", packages, *SERVER], check=True, capture_output=True)
     port = free_port()
     log = folder / "log"
+    options = ["--workers", "1", "--host", "127.0.0.1", "--port", str(port)]
     store = ["--backend-store-uri", f"sqlite:///{folder}/runs.db", "--artifacts-destination", f"{folder}/artifacts"]
     with log.open("wb") as file:
         process = subprocess.Popen(
-            [sys.executable, "-m", "mlflow", "server", *store, "--host", "127.0.0.1", "--port", str(port)],
+            [sys.executable, "-m", "mlflow", "server", *options, *store],
             cwd=folder,
             env=os.environ | {"PYTHONPATH": str(packages)},
             stdout=file,
