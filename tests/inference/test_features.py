@@ -1,11 +1,13 @@
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+import os
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from helpers import warm_python
+from helpers.paths import ROOT
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -166,17 +168,31 @@ def test_damaged_features_are_computed_again(
     assert f"{path} is damaged: its arrays are computed again" in caplog.text
 
 
-def test_two_writers_do_not_disturb_each_other(network: Network, images: np.ndarray) -> None:
-    with ProcessPoolExecutor(mp_context=get_context("spawn")) as processes:
-        results = list(processes.map(write_and_read, [images] * 4))
-    assert all((result == results[0]).all() for result in results)
+WRITER = """
+import sys
+import numpy as np
+import torch
+from marketplace.inference.features import FeatureStore
+from marketplace.models.network import Network
+
+images, results = sys.argv[1:]
+torch.manual_seed(0)
+store = FeatureStore(Network("efficientnet_lite0", 3).eval(), np.load(images))
+np.save(results, store.features()(np.arange(6)).numpy())
+"""
+
+
+def test_two_writers_do_not_disturb_each_other(images: np.ndarray, tmp_path: Path) -> None:
+    np.save(tmp_path / "images.npy", images)
+    paths = [tmp_path / f"results{number}.npy" for number in range(2)]
+    command = [f"{warm_python.start()}/python", "-c", WRITER, str(tmp_path / "images.npy")]
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}
+    processes = [subprocess.Popen([*command, str(path)], env=environment) for path in paths]
+    assert [process.wait() for process in processes] == [0, 0]
+    results = [np.load(path) for path in paths]
+    np.testing.assert_array_equal(results[0], results[1])
     assert len(pack_paths()) == 1
     assert len([path for path in user_cache("packs").rglob("*") if path.is_file()]) == 1
-
-
-def write_and_read(images: np.ndarray) -> np.ndarray:
-    torch.manual_seed(0)
-    return FeatureStore(Network("efficientnet_lite0", 3).eval(), images).features()(ALL_ROWS).numpy()
 
 
 def test_features_in_a_devices_memory_are_the_stored_ones(network: Network, images: np.ndarray) -> None:
