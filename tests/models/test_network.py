@@ -96,7 +96,7 @@ def test_a_backbone_whose_cut_leaves_no_positions_is_refused(monkeypatch: pytest
 def test_lite0s_weights_from_the_package_are_real(sample: SampleDump) -> None:
     """They find objects of the same category more often than the same network does with random weights."""
     names = [name for name in sample.photo_names() if sample.photo(name).encoding == "jpeg"][:200]
-    images = np.stack([letterbox(np.array(decode(content)), 160) for _, content in sample.read_photos(names)])
+    images = np.stack([letterbox(np.array(decode(content)), 96) for _, content in sample.read_photos(names)])
     categories = np.array([sample.photo(name).listing.category for name in names])
     every = np.arange(len(names))
     precision = {}
