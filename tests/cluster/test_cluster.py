@@ -95,7 +95,7 @@ def test_one_worker_and_three_give_the_bytes_of_local_processes(
     monkeypatch.setenv(SCHEDULER_VARIABLE, scheduler.address)
     caplog.set_level("INFO", "marketplace")
     for n_workers, n_new in ((1, 1), (3, 2)):  # the next test has two
-        scheduler.add_workers(n_new)
+        scheduler.add_warm_workers(n_new)
         monkeypatch.setenv("MARKETPLACE_CACHE", str(project / f"cache of {n_workers}"))  # it is empty
         assert [work() for work in KINDS_OF_WORK] == expected
         assert f"working on {n_workers} workers" in caplog.text

@@ -14,12 +14,13 @@ from typing import Any
 
 from distributed import Client
 
+from helpers import warm_python
 from helpers.paths import ROOT
 from helpers.servers import free_port, wait_for_port
 from marketplace.cluster.tasks import works_in
 
 logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # it logs pages when it loses a scheduler
-PROGRAM = [sys.executable, "-m", "dask"]
+PROGRAM = ["-m", "dask"]
 
 
 class DaskCluster:
@@ -30,7 +31,8 @@ class DaskCluster:
         self._processes: list[subprocess.Popen[Any]] = []
         port = free_port()
         self.address = f"tcp://127.0.0.1:{port}"
-        self._scheduler = self._start([*PROGRAM, "scheduler", "--host", "127.0.0.1", "--port", str(port)], {})
+        command = [sys.executable, *PROGRAM, "scheduler", "--host", "127.0.0.1", "--port", str(port)]
+        self._scheduler = self._start(command, {})
         wait_for_port(port, self._scheduler, self.log)
         self.client = Client(self.address)
 
@@ -42,11 +44,22 @@ class DaskCluster:
     def add_workers(
         self, count: int = 1, *, threads: int = 1, environment: dict[str, str] | None = None, prefix: Sequence[str] = ()
     ) -> None:
-        """Start workers, and wait until they are there."""
+        """Start workers, and wait until they are there. If one is killed, Dask starts another."""
         n_workers = len(self._workers())
-        command = [*PROGRAM, "worker", self.address, "--nworkers", str(count), "--nthreads", str(threads)]
-        self._start([*prefix, *command, "--local-directory", str(self._folder)], environment or {})
+        command = [sys.executable, *self._worker_command(), "--nworkers", str(count), "--nthreads", str(threads)]
+        self._start([*prefix, *command], environment or {})
         self.client.wait_for_workers(n_workers + count, timeout=60)
+
+    def add_warm_workers(self, count: int, *, environment: dict[str, str] | None = None) -> None:
+        """Start workers that have imported the large libraries, and wait until they are there."""
+        n_workers = len(self._workers())
+        python = f"{warm_python.start()}/python"
+        for _ in range(count):
+            self._start([python, *self._worker_command(), "--no-nanny", "--nthreads", "1"], environment or {})
+        self.client.wait_for_workers(n_workers + count, timeout=60)
+
+    def _worker_command(self) -> list[str]:
+        return [*PROGRAM, "worker", self.address, "--local-directory", str(self._folder)]
 
     @contextmanager
     def temporary_worker(self, **options: Any) -> Iterator[None]:

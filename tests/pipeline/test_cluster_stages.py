@@ -21,7 +21,7 @@ def test_stages_on_a_cluster_give_the_hashes_of_stages_on_one_machine(
     expected = project.out_hashes()
     dask = DaskCluster(tmp_path)
     try:
-        dask.add_workers(2, environment={"PYTHONPATH": str(project.folder / "src")})
+        dask.add_warm_workers(2, environment={"PYTHONPATH": str(project.folder / "src")})
         monkeypatch.setenv(SCHEDULER_VARIABLE, dask.address)
         monkeypatch.setenv("MARKETPLACE_CACHE", str(tmp_path / "cache"))
         output = project.dvc("repro", "--force", "--single-item", *STAGES)
