@@ -7,6 +7,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     for _variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[_variable] = "1"
 
+import gc
 import re
 import shutil
 import tempfile
@@ -63,7 +64,11 @@ def _trunks_compiled_once() -> Iterator[None]:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Say where a warm interpreter may be started; the processes of pytest-xdist inherit it from the first one."""
+    """Collect garbage less often, and say where a warm interpreter may be started.
+
+    The processes of pytest-xdist inherit the latter from the first one.
+    """
+    gc.set_threshold(warm_python.COLLECTION_THRESHOLD)
     if not hasattr(config, "workerinput"):
         folder = tempfile.mkdtemp(prefix="warm-python-")
         config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
