@@ -33,7 +33,11 @@ def main() -> None:
     products = catalogue.products
     joined = catalogue.parts.join()
     judged = read_judged_pairs(
-        Path(), catalogue, read_expected_texts(Path(EMBEDDINGS)), lambda: open_text_embedder(Path(TEXT_MODEL))
+        root=Path(),
+        catalogue=catalogue,
+        expected=read_expected_texts(Path(EMBEDDINGS)),
+        lookalikes=settings.lookalikes,
+        open_texts=lambda: open_text_embedder(Path(TEXT_MODEL)),
     )
 
     # The indexes answer questions about single products, photos and words; a question brings its weights.

@@ -7,6 +7,7 @@ from helpers.shop import ALL, shop
 
 from marketplace.recommendation.catalogue import Catalogue
 from marketplace.recommendation.judged import JudgedPairs, Kind, judged_metrics, read_judged_pairs
+from marketplace.recommendation.lookalikes import LookalikeSettings
 from marketplace.recommendation.measurement import calibrate, measure_agreement
 from marketplace.recommendation.metrics import agreement_metrics
 from marketplace.recommendation.products import products_of
@@ -21,6 +22,7 @@ from marketplace.vectors.unit_length import to_unit_length
 
 N_PRODUCTS = 40
 WEIGHTS = Weights(kind=0.4, text=0.3, title=0.2, path=0.1)
+LOOKALIKES = LookalikeSettings(share=0.3, count=4, temperature=0.1)
 QUERIES = ["red hat", "boots", "a top", "lamp"]
 
 
@@ -72,7 +74,11 @@ def judged(
     )
     searches = [(query, other, rng.integers(3)) for query in QUERIES for other in ids[:20]]
     pd.DataFrame(searches, columns=["query", "product_id", "grade"]).to_csv(root / "data/searches.csv", index=False)
-    return read_judged_pairs(root, catalogue, expected, lambda: embedder)
+    return read_judged_pairs(root, catalogue, expected, LOOKALIKES, lambda: embedder)
+
+
+def direction(vector: np.ndarray) -> np.ndarray:
+    return vector / np.linalg.norm(vector)
 
 
 def weighted_sum(question: dict[str, np.ndarray], catalogue: Catalogue, candidate: int) -> float:
@@ -100,13 +106,20 @@ def test_a_photos_candidates_are_compared_with_what_it_lets_one_expect(
     pairs = judged["photo"]
     products = catalogue.products
     for place in range(0, len(pairs.judgements), 17):
-        row = products.photos_of(products.number_of[pairs.judgements.questions[place]])[0]
+        number = products.number_of[pairs.judgements.questions[place]]
+        row = products.photos_of(number)[0]
+        kind = catalogue.vectors.kind[row]
         title = expected.title[row]
+        looks = (catalogue.parts.kind @ kind + catalogue.parts.title @ title) / 2
+        looks[products.groups == products.groups[number]] = -np.inf  # as if the product was not there
+        nearest = np.argsort(-looks)[:4]
+        shares = np.exp(looks[nearest] / 0.1) / np.exp(looks[nearest] / 0.1).sum()
+        texts = catalogue.texts
         question = {
-            "kind": catalogue.vectors.kind[row],
-            "text": np.append(title, [0, 0]),
-            "title": title,
-            "path": expected.path[row],
+            "kind": kind,
+            "text": direction(0.7 * np.append(title, [0, 0]) + 0.3 * direction(shares @ texts.text[nearest])),
+            "title": direction(0.7 * title + 0.3 * direction(shares @ texts.title[nearest])),
+            "path": 0.7 * expected.path[row] + 0.3 * shares @ texts.path[nearest],
         }
         candidate = products.number_of[pairs.judgements.candidates[place]]
         assert pairs.scores(WEIGHTS)[place] == pytest.approx(weighted_sum(question, catalogue, candidate), abs=1e-5)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from helpers.shop import ALL, shop
 
+from marketplace.recommendation.lookalikes import LookalikeSettings
 from marketplace.recommendation.products import Products, products_of
 from marketplace.recommendation.rankers import CandidateRanker, ExhaustiveRanker, Ranker
 from marketplace.recommendation.rules import RecommendSettings, SimilarProducts
@@ -16,6 +17,7 @@ N_PRODUCTS = 90
 OTHER_VALUES = {
     "k": 3,
     "weights": ALL.weights.model_copy(update={"product": Weights(kind=1, text=0.2, title=0, path=0.1)}),
+    "lookalikes": LookalikeSettings(share=0.0, count=1, temperature=1.0),
     "diversity": 0.4,
     "least_probability": 0.6,
     "same_category": True,
@@ -24,8 +26,8 @@ OTHER_VALUES = {
     "index": "HNSW16",
     "index_search": "efSearch=8",
 }
-# The table of recommendations has an index of its own, and leaves out improbable products after the ranking.
-KEYS_OF_OTHERS = {"index", "index_search", "least_probability"}
+# The table has an index of its own, and leaves out improbable products after the ranking. Look-alikes are for photos.
+KEYS_OF_OTHERS = {"index", "index_search", "least_probability", "lookalikes"}
 
 
 @pytest.fixture(scope="module")

@@ -12,10 +12,11 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from marketplace.recommendation.catalogue import Catalogue
+from marketplace.recommendation.lookalikes import LOOKS, LookalikeSettings, add_lookalikes
 from marketplace.recommendation.products import Products
 from marketplace.recommendation.questions import TextEmbedder, photo_questions, words_questions
 from marketplace.recommendation.rules import QuestionWeights, RankingRules
-from marketplace.recommendation.similarity import PARTS, Parts, Weights
+from marketplace.recommendation.similarity import PARTS, Parts, Weights, weigh
 from marketplace.relevance.judgements import (
     JUDGEMENTS,
     PRODUCT_COLUMNS,
@@ -59,12 +60,16 @@ class JudgedPairs:
 
 
 def read_judged_pairs(
-    root: Path, catalogue: Catalogue, expected: ExpectedTexts, open_texts: Callable[[], TextEmbedder]
+    root: Path,
+    catalogue: Catalogue,
+    expected: ExpectedTexts,
+    lookalikes: LookalikeSettings,
+    open_texts: Callable[[], TextEmbedder],
 ) -> dict[Kind, JudgedPairs]:
     """Read the judgements in `root` that are about a catalogue.
 
-    `expected` belongs to its photos. `open_texts` is called if there are judged searches. Raises MarketplaceError if a
-    file of judgements is not as it should be.
+    `expected` belongs to its photos; a photo's own product is none of its look-alikes. `open_texts` is called if there
+    are judged searches. Raises MarketplaceError if a file of judgements is not as it should be.
     """
     products = catalogue.products
     known = products.table["product_id"]
@@ -74,14 +79,8 @@ def read_judged_pairs(
     queries, place_of_query = np.unique(judgements.questions, return_inverse=True)
     numbers = np.array([products.number_of[product_id] for product_id in queries], dtype=np.int64)
     splits = products.table["split"].to_numpy(str)[numbers][place_of_query]
-    first_photos = products.photos[products.starts[numbers]]
     of_products = _select(catalogue.parts, numbers)
-    of_photos = photo_questions(
-        kind=catalogue.vectors.kind[first_photos],
-        title=expected.title[first_photos],
-        path=expected.path[first_photos],
-        text_dimensions=catalogue.parts.text.shape[1],
-    )
+    of_photos = _ask_about_photos(catalogue, expected, numbers, lookalikes)
 
     words, place_of_words = np.unique(searches.questions, return_inverse=True)
     of_words = _select(catalogue.parts, np.array([], dtype=np.int64))
@@ -93,6 +92,31 @@ def read_judged_pairs(
         "photo": _compare(judgements, splits, of_photos, place_of_query, catalogue),
         "words": _compare(searches, word_splits, of_words, place_of_words, catalogue),
     }
+
+
+def _ask_about_photos(
+    catalogue: Catalogue, expected: ExpectedTexts, numbers: np.ndarray, lookalikes: LookalikeSettings
+) -> Parts:
+    """Return the parts of questions about the first photos of some products, as if they were not in the catalogue."""
+    products = catalogue.products
+    first_photos = products.photos[products.starts[numbers]]
+    questions = photo_questions(
+        kind=catalogue.vectors.kind[first_photos],
+        title=expected.title[first_photos],
+        path=expected.path[first_photos],
+        text_dimensions=catalogue.parts.text.shape[1],
+    )
+    if not len(numbers):
+        return questions
+    joined = catalogue.parts.join()
+    looks = weigh(questions.join(), catalogue.parts.dimensions, LOOKS)
+    complete = []
+    for place, number in enumerate(numbers.tolist()):
+        others = np.flatnonzero(products.groups != products.groups[number])
+        question = _select(questions, np.array([place]))
+        similarities = joined[others] @ looks[place]
+        complete.append(add_lookalikes(question, catalogue.texts, others, similarities, lookalikes))
+    return Parts(**{name: np.concatenate([getattr(parts, name) for parts in complete]) for name in PARTS})
 
 
 def _select(parts: Parts, numbers: np.ndarray) -> Parts:

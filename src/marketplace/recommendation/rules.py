@@ -10,6 +10,7 @@ from pydantic import Field
 from marketplace.common.params import Section
 from marketplace.recommendation.diversity import DIVERSITY_POOL, diversify
 from marketplace.recommendation.filters import FilteredTable, Filters
+from marketplace.recommendation.lookalikes import LookalikeSettings
 from marketplace.recommendation.products import Products
 from marketplace.recommendation.ranking import top_k_distinct
 from marketplace.recommendation.similarity import Weights
@@ -28,6 +29,7 @@ class RecommendSettings(Section):
 
     k: Annotated[int, Field(ge=1)]
     weights: QuestionWeights
+    lookalikes: LookalikeSettings
     diversity: Annotated[float, Field(ge=0, lt=1)]
     least_probability: Annotated[float, Field(ge=0, le=1)] | None
     same_category: bool

@@ -100,17 +100,21 @@ def print_best_weights(root: Path) -> None:
     judged.
     """
     catalogue = read_catalogue(root)
+    settings = load_section("recommend", RecommendSettings, root / PARAMS)
     judged = read_judged_pairs(
-        root, catalogue, read_expected_texts(root / EMBEDDINGS), lambda: open_text_embedder(root / TEXT_MODEL)
+        root=root,
+        catalogue=catalogue,
+        expected=read_expected_texts(root / EMBEDDINGS),
+        lookalikes=settings.lookalikes,
+        open_texts=lambda: open_text_embedder(root / TEXT_MODEL),
     )
-    present = load_section("recommend", RecommendSettings, root / PARAMS).weights
     console = table_console()
     changes = []
     for kind, pairs in judged.items():
         in_validation = pairs.splits == "val"
         if not in_validation.any():
             continue
-        own_weights = getattr(present, kind)
+        own_weights = getattr(settings.weights, kind)
         tuning = tune_weights(pairs.select(in_validation), own_weights)
         console.print(_describe(kind, tuning))
         console.print(_table(tuning, own_weights))

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from marketplace.recommendation.diversity import DIVERSITY_POOL, diversify
+from marketplace.recommendation.filters import Filters
+from marketplace.recommendation.lookalikes import LOOKS, add_lookalikes
 from marketplace.recommendation.products import Products
 from marketplace.recommendation.questions import photo_questions, words_questions
 from marketplace.recommendation.ranking import (
@@ -17,7 +19,7 @@ from marketplace.recommendation.ranking import (
     nearest_products,
 )
 from marketplace.recommendation.rules import RecommendSettings
-from marketplace.recommendation.similarity import PARTS, Weights, weigh, weigh_symmetrically
+from marketplace.recommendation.similarity import PARTS, Parts, Weights, weigh, weigh_symmetrically
 from marketplace.vectors.tables import TextVectors
 
 if TYPE_CHECKING:  # imported where a model is read, so that questions without one are fast
@@ -103,10 +105,18 @@ class Matcher:
         passing = restriction.passing.copy()
         passing[np.isin(self._products.groups, self._products.groups[numbers])] = False
         others = Restriction(passing=passing, filters=restriction.filters, excluded=np.flatnonzero(~passing).tolist())
-        parts = photo_questions(embedded.kind, embedded.title, embedded.path, self.dimensions["text"])
+        parts = self._ask_about_photo(embedded)
         question = weigh(parts.join(), self.dimensions, weights or self._settings.weights.photo)[0]
         ranked = [*shown, *self._nearest(question, k, others, numbers)][:k]
         return [self._with_photo(product, embedded.identity, self._vectors.identities_of) for product in ranked]
+
+    def _ask_about_photo(self, embedded: "Embedded") -> Parts:
+        parts = photo_questions(embedded.kind, embedded.title, embedded.path, self.dimensions["text"])
+        settings = self._settings.lookalikes
+        everything = Restriction(passing=np.ones(len(self._products.table), dtype=bool), filters=Filters())
+        looks = weigh(parts.join(), self.dimensions, LOOKS)[0]
+        nearest = self._vectors.similar.nearest(looks, everything, settings.count)
+        return add_lookalikes(parts, self._texts, nearest.numbers, nearest.scores, settings)
 
     def match_words(
         self, words: str, embed: "TextEmbedder", k: int, restriction: Restriction, weights: Weights | None = None

@@ -1,0 +1,52 @@
+"""The words of a photo's question: those that the photo lets one expect, and those of products that look like it.
+
+It is a form of pseudo relevance feedback (Rocchio, 1971; Manning et al., Introduction to Information Retrieval,
+chapter 9): sellers of similar things use words that no photo tells.
+"""
+
+from typing import Annotated
+
+import numpy as np
+from pydantic import Field
+
+from marketplace.common.params import Section
+from marketplace.recommendation.similarity import Parts, Weights
+from marketplace.vectors.tables import TextVectors
+from marketplace.vectors.unit_length import to_unit_length
+
+LOOKS = Weights(kind=1, text=0, title=1, path=0)  # by which look-alikes are found
+
+
+class LookalikeSettings(Section):
+    """The look-alikes of a photo, and their share in its words."""
+
+    share: Annotated[float, Field(ge=0, le=1)]
+    count: Annotated[int, Field(ge=1)]
+    temperature: Annotated[float, Field(gt=0)]
+
+
+def add_lookalikes(
+    question: Parts, texts: TextVectors, numbers: np.ndarray, similarities: np.ndarray, settings: LookalikeSettings
+) -> Parts:
+    """Return the parts `(1, …)` of a photo's question with the words and paths of its look-alikes.
+
+    `numbers` `(n,)` are candidates, products by their places in `texts`; `similarities` `(n,)` are by LOOKS. The words
+    of the `settings.count` best are averaged, weighted by a softmax of their similarities.
+    """
+    if not settings.share or not len(numbers):
+        return question
+    best = np.argsort(-similarities, kind="stable")[: settings.count]
+    weights = np.exp((similarities[best] - similarities[best].max()) / settings.temperature)
+    weights /= weights.sum()
+    path = (1 - settings.share) * question.path + settings.share * (weights @ texts.path[numbers[best]])
+    return Parts(
+        kind=question.kind,
+        text=_blend_directions(question.text, weights @ texts.text[numbers[best]], settings.share),
+        title=_blend_directions(question.title, weights @ texts.title[numbers[best]], settings.share),
+        path=path.astype(np.float32),
+    )
+
+
+def _blend_directions(own: np.ndarray, others: np.ndarray, share: float) -> np.ndarray:
+    """Return the direction between two vectors `(1, d)` and `(d,)`, of length 1."""
+    return to_unit_length((1 - share) * own + share * to_unit_length(others)).astype(np.float32)
