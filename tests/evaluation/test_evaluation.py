@@ -28,7 +28,7 @@ SETTINGS = ExtractSettings(
     category_weight=0.3,
     leaf_temperature=0.7,
     hub_neighbours=5,
-    hub_weight=0.5,
+    hub_weight=0.0,  # the vectors below have no hub bias
     max_tokens=64,
     meaning_weight=0.75,
 )

@@ -7,6 +7,7 @@ import pandas as pd
 from sklearn.linear_model import LogisticRegression
 
 SMALLEST_PROBABILITY = 1e-12  # keeps logarithms finite
+INVERSE_PENALTY = 10  # text vectors have length 1: with the default of 1, the penalty is too strong
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ def _score_words(training: np.ndarray, labels: np.ndarray, texts: np.ndarray, n_
     has_words = texts.any(axis=1)
     if not has_words.any() or len(np.unique(labels[is_known])) < 2:
         return scores
-    model = LogisticRegression(max_iter=1000).fit(training[is_known], labels[is_known])
+    model = LogisticRegression(C=INVERSE_PENALTY, max_iter=1000).fit(training[is_known], labels[is_known])
     probabilities = np.zeros((int(has_words.sum()), n_categories))
     probabilities[:, model.classes_] = model.predict_proba(texts[has_words])
     scores[has_words] = _log(probabilities)
