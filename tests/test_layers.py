@@ -82,7 +82,7 @@ def modules_loaded_by(code: str) -> set[str]:
         ("import marketplace.recommendation.gallery, marketplace.recommendation.ranking", {"torch"}),
         (
             "import marketplace.serving.recommender, marketplace.serving.terminal",
-            {"torch", "openvino", "faiss", "PIL", "sklearn", "pydantic", "jinja2", "fastapi", "qdrant_client"},
+            {"torch", "openvino", "faiss", "PIL", "sklearn", "jinja2", "fastapi", "qdrant_client"},
         ),
         (
             "import marketplace.embedding.onnx, marketplace.photos.squares, marketplace.serving.api",

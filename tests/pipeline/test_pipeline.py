@@ -112,14 +112,12 @@ def test_a_warm_start_takes_the_small_trainings_weights_and_a_cold_one_imagenets
     reproduced: Project, make_project: MakeProject
 ) -> None:
     # Too slow to move from where it starts.
-    project = make_project(
-        **{"train_full.warm_start": True, "train.lr": 1e-9, "train_full.epochs": 1, "train.keep_epochs": True}
-    )
+    project = make_project(**{"train_full.warm_start": True, "train.lr": 1e-9, "train_full.epochs": 1})
     copy_of(reproduced, project)
     project.dvc("repro", "train_full")
     assert project.out_hashes()["models/pretrained.pt"] == reproduced.out_hashes()["models/pretrained.pt"]
     small = torch.load(project.folder / "models/small.pt")["state_dict"]
-    full = torch.load(project.folder / "models/epochs/full/epoch-01.pt")
+    full = torch.load(project.folder / "models/full.pt")["state_dict"]
     for name in ("head.categories.weight", "tail.conv_head.weight"):
         torch.testing.assert_close(full[name], small[name], rtol=0, atol=1e-6)
     small, full = (torch.load(reproduced.folder / f"models/{size}.pt")["state_dict"] for size in ("small", "full"))

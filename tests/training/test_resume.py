@@ -37,7 +37,7 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def train_settings(settings: Settings) -> TrainSettings:
-    changes = {"schedule": "one_cycle", "keep_epochs": True, "patience": None}
+    changes: dict[str, Any] = {"schedule": "one_cycle", "patience": None}
     changes |= {"classifier": "linear", "contrastive_weight": 0.5, "leaf_weight": 0.5}
     return settings.train.model_copy(update=changes)
 
@@ -175,11 +175,10 @@ def test_training_goes_on_without_resume_state_if_the_disk_is_full(
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
-    settings = train_settings.model_copy(update={"keep_epochs": False})
-    undisturbed = train_in(start, data, settings, tmp_path / "a", EPOCHS)
+    undisturbed = train_in(start, data, train_settings, tmp_path / "a", EPOCHS)
     with monkeypatch.context() as patch:
         patch.setattr("marketplace.models.checkpoints.save", save_on_full_disk)
-        best = train_in(start, data, settings, tmp_path / "b", EPOCHS)
+        best = train_in(start, data, train_settings, tmp_path / "b", EPOCHS)
     assert "cannot hold the resume state (File too large)" in caplog.text
     assert caplog.text.count("cannot hold") == 1
     assert not list(user_cache("trainings").iterdir())

@@ -144,17 +144,6 @@ def test_a_warm_start_begins_where_the_earlier_run_ended(
     torch.testing.assert_close(cold[name], start["state_dict"][name], rtol=0, atol=1e-6)
 
 
-def test_every_epochs_weights_are_kept_only_on_request(
-    start: Checkpoint, data: TrainingData, train_settings: TrainSettings, tmp_path: Path
-) -> None:
-    train_in(start, data, train_settings, tmp_path / "no")
-    assert [path.name for path in (tmp_path / "no/epochs").iterdir()] == ["epochs.csv"]
-    best = train_in(start, data, train_settings.model_copy(update={"keep_epochs": True}), tmp_path / "yes")
-    assert len(list((tmp_path / "yes/epochs").glob("epoch-*.pt"))) == 3
-    kept = torch.load(tmp_path / f"yes/epochs/epoch-{best['epoch']:02}.pt", weights_only=True)
-    assert all(torch.equal(value, kept[name]) for name, value in best["state_dict"].items())
-
-
 def test_a_loss_that_is_not_finite_ends_the_run_in_a_sentence_and_leaves_nothing(
     start: Checkpoint, data: TrainingData, train_settings: TrainSettings, tmp_path: Path
 ) -> None:

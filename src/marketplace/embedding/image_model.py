@@ -162,7 +162,7 @@ class ImageModel(nn.Module):
     def titles(self, embeddings: Tensor) -> Tensor:
         """Return the vectors `(B, m)` of the titles that embeddings `(B, D)` predict."""
         if self.network.title is None:
-            return embeddings.new_zeros(len(embeddings), self.title_dimensions)
+            return embeddings.new_zeros(embeddings.shape[0], self.title_dimensions)  # `len` would fix B in the graph
         return F.normalize(self.network.title(embeddings))
 
     def probabilities(self, embeddings: Tensor) -> list[Tensor]:

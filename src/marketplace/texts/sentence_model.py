@@ -59,6 +59,7 @@ class SentenceModel:
         from tokenizers import Tokenizer
 
         self._tokenizer = Tokenizer.from_file(str(tokenizer))
+        self._tokenizer.no_padding()  # the package's tokenizer fills every text up to 128 tokens
         if max_tokens is not None:
             self._tokenizer.enable_truncation(max_tokens)
         self._made_with = {

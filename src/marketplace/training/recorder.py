@@ -1,4 +1,4 @@
-"""The records of a training run: DVCLive's metrics, curves, TensorBoard logs and, on request, every epoch's weights."""
+"""The records of a training run: DVCLive's metrics, curves and TensorBoard logs."""
 
 import os
 from math import isfinite
@@ -11,8 +11,6 @@ from dvclive.live import Live
 from torch.utils.tensorboard import SummaryWriter
 
 from marketplace.common.files import remove, replacing, write_json
-from marketplace.models import checkpoints
-from marketplace.models.backbones import StateDict
 from marketplace.training.mlflow_run import MlflowRun
 
 
@@ -29,8 +27,7 @@ class Recorder:
     """Records a training run.
 
     `metrics` is for DVC: metrics.json, and epochs.json, from which it draws the curves. `logs`/{train,val} are for
-    TensorBoard; `epochs` gets epochs.csv and, on request, the weights of every epoch. Everything also goes to an MLflow
-    server if the environment names one.
+    TensorBoard; `epochs` gets epochs.csv. Everything also goes to an MLflow server if the environment names one.
     """
 
     def __init__(self, metrics: Path, logs: Path, epochs: Path) -> None:
@@ -84,7 +81,3 @@ class Recorder:
         self._live.make_summary()
         if self._mlflow is not None:
             self._mlflow.send_best_epoch(epoch, figures)
-
-    def keep_weights(self, epoch: int, state: StateDict) -> None:
-        """Keep an epoch's weights."""
-        checkpoints.save(self._epochs / f"epoch-{epoch:02}.pt", state)

@@ -16,7 +16,6 @@ from typing import Any
 from marketplace.common.errors import MarketplaceError
 from marketplace.common.files import remove, remove_unused, sha256_of, user_cache
 from marketplace.models import checkpoints
-from marketplace.models.backbones import StateDict
 
 log = logging.getLogger(__name__)
 
@@ -42,16 +41,8 @@ class ResumeState:
         """Replace the saved state."""
         self._write("state.pt", dict(state))
 
-    def load_weights(self, epoch: int) -> Any:
-        """Return an epoch's weights, as `save_weights` saved them."""
-        return checkpoints.load(self._folder / f"epoch-{epoch:02}.pt")
-
-    def save_weights(self, epoch: int, state: StateDict) -> None:
-        """Save an epoch's weights."""
-        self._write(f"epoch-{epoch:02}.pt", state)
-
     def clear(self) -> None:
-        """Delete the state and the weights."""
+        """Delete the state."""
         with suppress(FileNotFoundError):  # an identical run may be clearing it as well
             remove(self._folder)
 

@@ -26,7 +26,6 @@ class TrainSettings(Section):
     flip_probability: Annotated[float, Field(ge=0, le=1)]
     select: Literal["val_accuracy", "val_loss", "val_recall_at_1"]
     seed: Annotated[int, Field(ge=0)]
-    keep_epochs: bool
 
 
 class TrainSmallSettings(Section):

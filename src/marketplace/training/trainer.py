@@ -64,17 +64,14 @@ def train(
     if saved is not None:
         trainer.load_state(saved)
         log.info("resuming an interrupted training run after epoch %d", len(trainer.history))
-        _record_again(trainer.history, recorder, resume_state, keep_epochs=settings.keep_epochs)
+        for epoch, figures in enumerate(trainer.history, start=1):  # their records are gone
+            recorder.record_epoch(epoch, figures)
 
     while not trainer.is_done:
         figures = trainer.train_epoch()
         epoch = len(trainer.history)
         log.info("epoch %d/%d: %s", epoch, epochs, ", ".join(f"{name} {value:.3f}" for name, value in figures.items()))
         recorder.record_epoch(epoch, figures)
-        if settings.keep_epochs:
-            weights = checkpoints.copy_state(trainer.network)
-            recorder.keep_weights(epoch, weights)
-            resume_state.save_weights(epoch, weights)
         resume_state.save(trainer.state())
 
     best = trainer.best
@@ -269,13 +266,3 @@ def _create_schedule(optimiser: torch.optim.Optimizer, settings: TrainSettings, 
     if settings.schedule == "one_cycle":  # https://arxiv.org/abs/1708.07120
         return OneCycleLR(optimiser, max_lr=settings.lr, total_steps=n_steps)
     return ConstantLR(optimiser, factor=1.0)
-
-
-def _record_again(
-    history: list[dict[str, float]], recorder: Recorder, resume_state: ResumeState, *, keep_epochs: bool
-) -> None:
-    """Record the epochs before the interruption, whose records are gone."""
-    for epoch, figures in enumerate(history, start=1):
-        recorder.record_epoch(epoch, figures)
-        if keep_epochs:
-            recorder.keep_weights(epoch, resume_state.load_weights(epoch))
