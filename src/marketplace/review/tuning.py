@@ -44,15 +44,15 @@ def tune_weights(pairs: JudgedPairs, present: Weights) -> Tuning:
     candidates = np.array(list(_grid()))  # (W, 4)
     judge = Judge(pairs.judgements)
     qualities = np.stack([measure_quality(judge, pairs.similarities @ weights) for weights in candidates])  # (W, Q)
-    best = int(_mean_of_questions(qualities).argmax())
+    chosen = _choose(candidates, qualities)
     return Tuning(
         questions=len(judge.questions),
-        weights=_as_weights(candidates[best]),
-        quality=mean(qualities[best]),
-        cross_validated=_cross_validate(qualities),
+        weights=_as_weights(chosen),
+        quality=mean(measure_quality(judge, pairs.similarities @ chosen)),
+        cross_validated=_cross_validate(pairs, judge, candidates, qualities),
         present=mean(measure_quality(judge, pairs.scores(present))),
         without={
-            name: float(_mean_of_questions(qualities[candidates[:, column] == 0]).max())
+            name: mean(measure_quality(judge, pairs.similarities @ _choose_without(column, candidates, qualities)))
             for column, name in enumerate(PARTS)
         },
     )
@@ -71,16 +71,39 @@ def _grid() -> Iterator[tuple[float, ...]]:
             yield tuple(step / STEPS for step in steps)
 
 
-def _cross_validate(qualities: np.ndarray) -> float:
+def _choose(candidates: np.ndarray, qualities: np.ndarray) -> np.ndarray:
+    """Return the mean `(4,)` of the weights `(W, 4)` that are not clearly worse than the best.
+
+    Weights are clearly worse if the mean of the differences between their qualities `(W, Q)` and the best ones is more
+    than its standard error (the rule of one standard error; Breiman et al., 1984). The best weights alone would follow
+    the noise of a few questions.
+    """
+    best = int(_mean_of_questions(qualities).argmax())
+    losses = qualities[best] - qualities
+    n_known = np.maximum(1, np.isfinite(losses).sum(axis=1))
+    means = np.where(np.isfinite(losses), losses, 0).sum(axis=1) / n_known
+    deviations = np.where(np.isfinite(losses), losses - means[:, None], 0)
+    standard_errors = np.sqrt((deviations**2).sum(axis=1)) / n_known
+    return candidates[means <= standard_errors].mean(axis=0)
+
+
+def _choose_without(column: int, candidates: np.ndarray, qualities: np.ndarray) -> np.ndarray:
+    """Choose among the weights that leave one part out."""
+    is_left_out = candidates[:, column] == 0
+    return _choose(candidates[is_left_out], qualities[is_left_out])
+
+
+def _cross_validate(pairs: JudgedPairs, judge: Judge, candidates: np.ndarray, qualities: np.ndarray) -> float:
     """Return the mean quality of questions by the weights that the questions of the other folds choose."""
     n_questions = qualities.shape[1]
     fold = np.random.default_rng(0).permutation(n_questions) % FOLDS
-    chosen = np.full(n_questions, np.nan)
+    held_out_quality = np.full(n_questions, np.nan)
     for number in range(min(FOLDS, n_questions)):
         held_out = fold == number
         if not held_out.all():
-            chosen[held_out] = qualities[int(_mean_of_questions(qualities[:, ~held_out]).argmax()), held_out]
-    return mean(chosen)
+            weights = _choose(candidates, qualities[:, ~held_out])
+            held_out_quality[held_out] = measure_quality(judge, pairs.similarities @ weights)[held_out]
+    return mean(held_out_quality)
 
 
 def _mean_of_questions(qualities: np.ndarray) -> np.ndarray:
