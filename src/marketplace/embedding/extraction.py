@@ -8,15 +8,15 @@ import pandas as pd
 import torch
 
 from marketplace.compute.arrays import Images
+from marketplace.embedding.hubs import hub_bias
 from marketplace.embedding.image_model import ImageModel, Projections
+from marketplace.embedding.paths import PathSpace, fit_path_space
 from marketplace.embedding.projection import ExtractSettings, fit_projection
 from marketplace.inference.outputs import Outputs, network_outputs
 from marketplace.models import checkpoints
 from marketplace.models.checkpoints import Checkpoint
 from marketplace.texts.listing_text import product_texts
 from marketplace.texts.text_model import TextModel, fit_text_model
-from marketplace.vectors.hubs import hub_bias
-from marketplace.vectors.paths import PathSpace, fit_path_space
 from marketplace.vectors.tables import ExpectedTexts, PhotoVectors, TextVectors
 
 

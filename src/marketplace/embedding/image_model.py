@@ -88,7 +88,7 @@ class Vectors(NamedTuple):
     identity: Tensor  # (B, d) float32, of length 1
     kind: Tensor  # (B, k) float32, of length 1
     title: Tensor  # (B, m) float32, the predicted title's vector, of length 1; zeros if the network predicts none
-    path: Tensor  # (B, p) float32, the expected vector of the category path, see vectors/paths.py
+    path: Tensor  # (B, p) float32, the expected vector of the category path, see embedding/paths.py
 
 
 class ImageVectors(NamedTuple):

@@ -13,6 +13,7 @@ from sklearn.metrics import accuracy_score, f1_score, precision_recall_fscore_su
 from marketplace.common.files import replacing, write_json
 from marketplace.compute.arrays import Images
 from marketplace.embedding.extraction import fit_projections
+from marketplace.embedding.hubs import hub_bias
 from marketplace.embedding.projection import ExtractSettings
 from marketplace.evaluation.contact_sheets import first_test_images, mistakes_sheet, similar_sheet, worst_mistakes
 from marketplace.evaluation.product_categories import ProductCategories, predict_product_categories
@@ -27,7 +28,6 @@ from marketplace.evaluation.retrieval import (
 from marketplace.evaluation.same_product import choose_pairs, rank_own_products, recall_from_ranks, same_product_metrics
 from marketplace.inference.outputs import network_outputs
 from marketplace.models import checkpoints
-from marketplace.vectors.hubs import hub_bias
 from marketplace.vectors.tables import PhotoVectors
 from marketplace.vectors.unit_length import to_unit_length
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from marketplace.vectors.hubs import hub_bias
+from marketplace.embedding.hubs import hub_bias
 from marketplace.vectors.unit_length import to_unit_length
 
 QUESTIONS_AT_ONCE = 512  # bounds memory to 512 x P similarities

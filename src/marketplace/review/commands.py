@@ -140,6 +140,9 @@ def _noise(options: argparse.Namespace) -> None:
 
 
 def _tune(_: argparse.Namespace) -> None:
+    from marketplace.common.params import PARAMS, load_section
+    from marketplace.recommendation.rules import RecommendSettings
     from marketplace.review.tuning import print_best_weights
 
-    print_best_weights(project_root())
+    root = project_root()
+    print_best_weights(root, load_section("recommend", RecommendSettings, root / PARAMS))

@@ -11,7 +11,6 @@ from rich.table import Table
 
 from marketplace.common.console import table_console
 from marketplace.common.errors import MarketplaceError
-from marketplace.common.params import PARAMS, load_section
 from marketplace.recommendation.catalogue import read_catalogue
 from marketplace.recommendation.fingerprints import EMBEDDINGS, TEXT_MODEL
 from marketplace.recommendation.judged import JudgedPairs, Kind, read_judged_pairs
@@ -116,14 +115,13 @@ def _as_weights(values: np.ndarray) -> Weights:
     return Weights(**{name: round(float(value), 4) for name, value in zip(PARTS, values, strict=True)})
 
 
-def print_best_weights(root: Path) -> None:
+def print_best_weights(root: Path, settings: RecommendSettings) -> None:
     """Print the best weights for each kind of question, what each part is worth, and how to try them.
 
-    `root` is the folder of a finished pipeline. Raises MarketplaceError if no question of the validation split is
+    `root` is the folder of a finished pipeline, `settings` its section `recommend`. Raises MarketplaceError if no question of the validation split is
     judged.
     """
     catalogue = read_catalogue(root)
-    settings = load_section("recommend", RecommendSettings, root / PARAMS)
     judged = read_judged_pairs(
         root=root,
         catalogue=catalogue,

@@ -46,7 +46,7 @@ class TextVectors:
 
     text: np.ndarray  # (P, t) float32, of length 1: title and description, by meaning and spelling
     title: np.ndarray  # (P, m) float32, of length 1: the title's meaning
-    path: np.ndarray  # (P, p) float32: the category path, see paths.py
+    path: np.ndarray  # (P, p) float32: the category path, see embedding/paths.py
 
 
 def write_embeddings(

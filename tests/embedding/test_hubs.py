@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from marketplace.vectors.hubs import hub_bias
+from marketplace.embedding.hubs import hub_bias
 from marketplace.vectors.unit_length import to_unit_length
 
 
@@ -16,7 +16,7 @@ def test_candidates_give_nearly_the_hub_bias_of_comparing_all(monkeypatch: pytes
     vectors = to_unit_length(clusters + 0.1 * rng.normal(size=(2000, 16))).astype(np.float32)
     sha256 = rng.integers(0, 1900, 2000).astype(str)
     exact = hub_bias(vectors, sha256, neighbours=5, weight=0.5)
-    monkeypatch.setattr("marketplace.vectors.hubs.EXHAUSTIVE_UP_TO_PHOTOS", 1000)
+    monkeypatch.setattr("marketplace.embedding.hubs.EXHAUSTIVE_UP_TO_PHOTOS", 1000)
     np.testing.assert_allclose(hub_bias(vectors, sha256, neighbours=5, weight=0.5), exact, atol=0.01)
 
 

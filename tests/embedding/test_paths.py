@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from marketplace.vectors.paths import fit_path_space, shared_levels
+from marketplace.embedding.paths import fit_path_space, shared_levels
 
 PATHS = st.lists(
     st.lists(st.sampled_from("abc"), min_size=1, max_size=4).map(" / ".join), min_size=1, max_size=30, unique=True
