@@ -34,6 +34,7 @@ from marketplace.serving.explanation import compute_heat
 from marketplace.serving.photos import SIZES
 from marketplace.serving.recommender import Recommender
 from marketplace.vectors.tables import read_embeddings
+from marketplace.vectors.unit_length import to_unit_length
 
 
 def test_the_index_answers_what_the_table_says(recommender: Recommender, reproduced: Project) -> None:
@@ -78,6 +79,38 @@ def test_a_file_of_the_catalogue_is_recognised(
     found = recommender.similar_to_photo(photos[f"{table['image_id'][0]}.jpg"], k=5)
     assert [similar.same_photo for similar in found] == [True, False, False, False, False]
     assert not any(similar.same_photo for similar in recommender.similar_to_photo(png_of(reproduced, 0), k=5))
+
+
+def test_a_photo_is_compared_by_the_words_that_it_lets_one_expect(
+    recommender: Recommender, reproduced: Project, table: pd.DataFrame
+) -> None:
+    content = (ROOT / "docs/example.jpg").read_bytes()
+    embedded = recommender._models.image(recommender.square(content)[None])
+    catalogue = read_catalogue(reproduced.folder)
+    parts = catalogue.parts
+    settings = recommender.settings
+    looks = (parts.kind @ embedded.kind[0] + parts.title @ embedded.title[0]) / 2
+    nearest = np.argsort(-looks)[: settings.lookalikes.count]
+    shares = np.exp((looks[nearest] - looks.max()) / settings.lookalikes.temperature)
+    shares /= shares.sum()
+    share = settings.lookalikes.share
+
+    def blend(own: np.ndarray, others: np.ndarray) -> np.ndarray:
+        return to_unit_length((1 - share) * own + share * to_unit_length(shares @ others[nearest]))
+
+    expected_text = np.zeros(parts.text.shape[1])
+    expected_text[: embedded.title.shape[1]] = embedded.title[0]
+    expected_path = (1 - share) * embedded.path[0] + share * shares @ parts.path[nearest]
+    weights = settings.weights.photo.normalised()
+    scores = weights.kind * parts.kind @ embedded.kind[0]
+    scores += weights.text * parts.text @ blend(expected_text, parts.text)
+    scores += weights.title * parts.title @ blend(embedded.title[0], parts.title)
+    scores += weights.path * parts.path @ expected_path
+    number_of = catalogue.products.number_of
+    answers = recommender.similar_to_photo(content, k=8)
+    for answer in answers:
+        assert answer.score == pytest.approx(scores[number_of[answer.product.product_id]], abs=1e-4)
+    assert answers[0].score == pytest.approx(scores.max(), abs=1e-4)
 
 
 def test_filters_hold(recommender: Recommender, table: pd.DataFrame) -> None:

@@ -118,8 +118,8 @@ def _as_weights(values: np.ndarray) -> Weights:
 def print_best_weights(root: Path, settings: RecommendSettings) -> None:
     """Print the best weights for each kind of question, what each part is worth, and how to try them.
 
-    `root` is the folder of a finished pipeline, `settings` its section `recommend`. Raises MarketplaceError if no question of the validation split is
-    judged.
+    `root` is the folder of a finished pipeline, `settings` its section `recommend`. Raises MarketplaceError if no
+    question of the validation split is judged.
     """
     catalogue = read_catalogue(root)
     judged = read_judged_pairs(

@@ -195,12 +195,14 @@ def _add_similarity_routes(app: FastAPI, recommender: Recommender) -> None:
         product_id: PathId, filters: FilterParameters, k: Count = 12, weights: WeightsText = ""
     ) -> list[SimilarProduct]:
         """The products most similar to a product."""
-        return recommender.similar_to_product(product_id, k, filters, _parse(weights, recommender.weights.product))
+        return recommender.similar_to_product(
+            product_id, k, filters, _parse(weights, recommender.settings.weights.product)
+        )
 
     @app.get("/api/products/{product_id}/similar/{other_id}", responses=UNKNOWN_PRODUCT)
     def explanation(product_id: PathId, other_id: PathId, weights: WeightsText = "") -> Explanation:
         """Why two products are similar: the photos that matched, each part's similarity, and the words in common."""
-        return recommender.explanation(product_id, other_id, _parse(weights, recommender.weights.product))
+        return recommender.explanation(product_id, other_id, _parse(weights, recommender.settings.weights.product))
 
     @app.get("/api/products/{product_id}/similar/{other_id}/heat", responses=UNKNOWN_PRODUCT | problem_responses(503))
     def heat(product_id: PathId, other_id: PathId) -> Heat:
@@ -213,7 +215,7 @@ def _add_similarity_routes(app: FastAPI, recommender: Recommender) -> None:
     ) -> list[SimilarProduct]:
         """The products in an uploaded photo, then those most similar to it."""
         content = photo.file.read(MAX_UPLOAD_BYTES)
-        return recommender.similar_to_photo(content, k, filters, _parse(weights, recommender.weights.photo))
+        return recommender.similar_to_photo(content, k, filters, _parse(weights, recommender.settings.weights.photo))
 
 
 def _parse(text: str, default: Weights) -> Weights | None:

@@ -84,7 +84,7 @@ def _similar(options: argparse.Namespace) -> None:
 def _answer(recommender: "Recommender", options: argparse.Namespace) -> _Answer:
     filters = recommender.table.match_case(Filters.from_arguments(options))
     if options.words is not None:
-        weights = _parse_weights(options, recommender.weights.words)
+        weights = _parse_weights(options, recommender.settings.weights.words)
         products = recommender.similar_to_words(options.words, options.k, filters, weights)
         return _Answer(heading=f"Similar to “{options.words}”", products=products)
     if options.query not in recommender.ids and Path(options.query).is_file():
@@ -103,7 +103,7 @@ def _answer_about_photo(recommender: "Recommender", options: argparse.Namespace,
 
     path = Path(options.query)
     content = path.read_bytes()
-    weights = _parse_weights(options, recommender.weights.photo)
+    weights = _parse_weights(options, recommender.settings.weights.photo)
     return _Answer(
         heading=f"Similar to {path.name}",
         products=recommender.similar_to_photo(content, options.k, filters, weights),
@@ -116,7 +116,7 @@ def _answer_about_product(recommender: "Recommender", options: argparse.Namespac
 
     product_id = _complete_id(recommender, options.query)
     product = recommender.product(product_id)
-    weights = _parse_weights(options, recommender.weights.product)
+    weights = _parse_weights(options, recommender.settings.weights.product)
     return _Answer(
         heading=f"Similar to {product.name}",
         details=f"{price_text(product.price, product.currency)}, {product.category}, {product.location}",

@@ -65,7 +65,7 @@ class Recommender:
             raise MarketplaceError(f"{recommendations} is missing: run `dvc repro` first, or `dvc pull` to get it.")
         self._root = root
         origin = origin_of(recommendations)
-        self.weights = origin.settings.weights  # of questions that bring none
+        self.settings = origin.settings
         self._calibration = origin.calibration
         check_fingerprints(root, origin.made_with, TABLES)
         self._models = Models(root, origin.made_with)
@@ -199,7 +199,7 @@ class Recommender:
             products=self._products,
             vectors=self._vectors,
             dimensions=self._matcher.dimensions,
-            weights=weights or self.weights.product,
+            weights=weights or self.settings.weights.product,
             number=self.ids.number(product_id),
             other=self.ids.number(other_id),
         )
