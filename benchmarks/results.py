@@ -2,25 +2,37 @@
 
     python benchmarks/results.py                                                            the sample
     python benchmarks/results.py -S fetch.source=local -S fetch.local.path=../shared/listings    a dump of yours
+    python benchmarks/results.py --judgements FILE --searches FILE     with the judgements of people about that dump
     python benchmarks/results.py --json results.json                                        for machines
 
 Earlier results are not reused, neither from DVC's cache nor stored features, and this workspace is not touched.
 """
 
 import json
+import shutil
 import time
+from pathlib import Path
 from typing import Any
 
 import yaml
 from workspace import Workspace, make_parser, report, table, workspace
 
+from marketplace.relevance.judgements import JUDGEMENTS, SEARCHES
+
+METRICS = ("good_at_6", "ndcg_at_8")
 UNTOUCHED = {"untouched_projected": "the same network, whitened like ours", "untouched": "untouched"}
 
 
 def main() -> None:
     """Parse the command line, measure, print the results."""
-    options = make_parser(__doc__).parse_args()
+    parser = make_parser(__doc__)
+    parser.add_argument("--judgements", type=Path, metavar="FILE", help="judged pairs of products")
+    parser.add_argument("--searches", type=Path, metavar="FILE", help="judged results of searches")
+    options = parser.parse_args()
     with workspace(options.set) as space:
+        for source, name in ((options.judgements, JUDGEMENTS), (options.searches, SEARCHES)):
+            if source is not None:
+                shutil.copyfile(source, space.path(name))
         results = {"set": options.set, "seconds": time_stages(space), "figures": read_metrics(space)}
     report(results, format_results(results), options.json)
 
@@ -37,7 +49,7 @@ def time_stages(space: Workspace) -> dict[str, float]:
 
 def read_metrics(space: Workspace) -> dict[str, Any]:
     """Read the metrics that the pipeline recorded, by stage."""
-    names = ("clean", "train_small/metrics", "train_full/metrics", "evaluate", "summary")
+    names = ("clean", "train_small/metrics", "train_full/metrics", "evaluate", "judged", "summary")
     return {name.partition("/")[0]: json.loads(space.path(f"metrics/{name}.json").read_text()) for name in names}
 
 
@@ -56,10 +68,25 @@ def format_results(results: dict[str, Any]) -> str:
             rows.append([name, f"{value:.3f}", *("" if other is None else f"{other:.3f}" for other in untouched)])
     parts.append(table(["on the test split", "fine-tuned", *UNTOUCHED.values()], rows))
 
+    judged = results["figures"]["judged"]
+    rows = [
+        [kind, split, str(figures["questions"]), *(format_interval(figures[name]) for name in METRICS)]
+        for kind, splits in judged.items()
+        if kind != "questions"
+        for split, figures in splits.items()
+    ]
+    if rows:
+        parts.append(table(["question", "split", "questions", "good@6", "nDCG@8"], rows))
+
     for training in ("train_small", "train_full"):
         best = results["figures"][training]["best"]
         parts.append(f"{training}: epoch {best['epoch']}, validation accuracy {best['val_accuracy']:.3f}")
     return "\n\n".join(parts)
+
+
+def format_interval(figures: dict[str, float]) -> str:
+    """Format a mean and its 95 % interval."""
+    return f"{figures['mean']:.3f} ({figures['low']:.3f}–{figures['high']:.3f})"
 
 
 if __name__ == "__main__":
