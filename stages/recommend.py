@@ -58,8 +58,8 @@ def main() -> None:
 
     rules = RankingRules(products, vectors, settings)
     quality = judged_metrics(judged, products, rules, settings.weights)
-    metrics = table_metrics(products, recommended, judged["product"].judgements)
-    metrics |= measure_agreement(catalogue, joined, settings)
+    metrics = measure_agreement(catalogue, joined, settings)
+    metrics |= table_metrics(products, recommended, judged["product"].judgements)
     evaluation = json.loads(Path("metrics/evaluate.json").read_text(encoding="utf-8"))
     write_json(Path("metrics/judged.json"), quality)
     write_json(Path("metrics/summary.json"), summary(quality, evaluation, metrics))

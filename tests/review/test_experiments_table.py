@@ -36,12 +36,12 @@ def test_the_table_has_the_values_in_the_files_of_each_experiment(experimented: 
     rows = {row.name: row for row in list_experiments(experimented.folder, 3, policy)}
     for name, revision in {"main": "main", "rate": experimented.experiment("rate")}.items():
         summary = json.loads(experimented.run("git", "show", f"{revision}:metrics/summary.json"))
-        assert rows[name].metrics == {metric: summary[metric] for metric in policy}
+        assert rows[name].metrics == {metric: summary[metric] for metric in policy if metric in summary}
     assert rows["rate"].params["train.lr"] == 1e-5
     assert {1.5, 2.5} <= {row.params["recommend.price_factor"] for row in rows.values()}
 
     _workspace, _main, *experiments = list_experiments(experimented.folder, 1, policy)
-    first_metric = next(iter(policy))
+    first_metric = next(metric for metric in policy if metric in rows["main"].metrics)
     values = [row.metrics[first_metric] for row in experiments]
     assert values == sorted(values, reverse=True)
     assert len(values) >= 3  # another rate, and two price factors
@@ -58,5 +58,5 @@ def test_the_columns_stay_after_a_commit(experimented: Project) -> None:
     (project.folder / "README.md").write_text("changed")
     project.run("git", "commit", "-qam", "another")
     heading, *lines = project.marketplace("experiments", "-n", "2").splitlines()
-    assert "recommended category precision" in heading
+    assert "category agreement" in heading
     assert len(lines) == 3

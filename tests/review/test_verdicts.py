@@ -73,6 +73,10 @@ def test_metrics_without_a_rule_are_listed_and_block_nothing() -> None:
     ]
 
 
+def test_a_metric_of_the_policy_that_neither_revision_has_is_left_out() -> None:
+    assert judge_metrics({}, {}, {"m": HIGHER}, None) == []
+
+
 @given(base=st.floats(0, 1), head=st.floats(0, 1), tolerance=st.floats(0, 0.2))
 def test_a_change_for_the_better_is_one_for_the_worse_in_reverse(base: float, head: float, tolerance: float) -> None:
     rule = Rule(better="higher", tolerance=tolerance, blocks=True)

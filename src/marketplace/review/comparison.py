@@ -18,6 +18,7 @@ from marketplace.review.changes import (
     select_extremes,
 )
 from marketplace.review.files import COUNTS, NOISE, PER_CATEGORY, SUMMARY, TRACKED_PRODUCTS
+from marketplace.review.judged import JudgedComparison, compare_judged
 from marketplace.review.lock import find_stale_stages, training_data_hash
 from marketplace.review.recommendations import recommendations_of
 from marketplace.review.revisions import Revision, git
@@ -33,6 +34,7 @@ class Review:
     base: Revision
     head: Revision
     verdicts: list[Verdict] = field(default_factory=list)
+    judged: JudgedComparison | None = None  # None: neither revision has judgements
     params: list[Change] = field(default_factory=list)
     stages: list[StageChange] = field(default_factory=list)
     categories: list[Change] | None = None  # accuracy on the test photos of each category; None: not computed
@@ -66,7 +68,9 @@ def review_change(root: Path, base_name: str, head_name: str) -> Review:
     base = Revision.of(root, base_name)
     head = Revision.of(root, head_name)
     review = Review(base=base, head=head)
-    _judge_metrics(review)
+    noise = _read_noise(review)
+    _judge_metrics(review, noise)
+    review.judged = compare_judged(base, head, noise)
     review.params = find_changes(base.yaml("params.yaml") or {}, head.yaml("params.yaml") or {})
     review.stages = find_stage_changes(base.stages, head.stages)
     review.problems += [f"`dvc.lock` does not match: {reason}" for reason in find_stale_reasons(head)]
@@ -99,23 +103,21 @@ def find_stale_reasons(revision: Revision) -> list[str]:
         return [str(stale) for stale in find_stale_stages(Path(folder) / subfolder)]
 
 
-def _judge_metrics(review: Review) -> None:
-    """Judge the metrics by the base's policy and noise, so that a change cannot loosen its own limits."""
-    judges = {}  # the revision whose file is used, by path
-    for path in (POLICY, NOISE):
-        base_text = review.base.text(path)
-        judges[path] = review.base if base_text is not None else review.head
-        if base_text is not None and base_text != review.head.text(path):
-            review.notes.append(f"`{path}` differs: this review used the base's.")
-    policy = read_policy(judges[POLICY])
-    if not policy:
-        review.problems.append(f"there is no `{POLICY}`, so nothing defines better and worse")
-        return
-    noise = judges[NOISE].json(NOISE)
+def _read_noise(review: Review) -> dict[str, Any] | None:
+    """Return the noise to judge by; None, with a note, if there is none."""
+    noise = _choose_judge(review, NOISE).json(NOISE)
     if noise is None:
         review.notes.append(f"There is no `{NOISE}` (`make noise` writes it): only the tolerances count as noise.")
     elif noise["training_data"] != training_data_hash(review.base.stages):
         review.notes.append(f"`{NOISE}` was measured with other training data: run `make noise` again.")
+    return noise
+
+
+def _judge_metrics(review: Review, noise: dict[str, Any] | None) -> None:
+    policy = read_policy(_choose_judge(review, POLICY))
+    if not policy:
+        review.problems.append(f"there is no `{POLICY}`, so nothing defines better and worse")
+        return
     base = review.base.json(SUMMARY)
     head = review.head.json(SUMMARY)
     for revision, metrics in ((review.base, base), (review.head, head)):
@@ -123,6 +125,16 @@ def _judge_metrics(review: Review) -> None:
             review.problems.append(f"{revision.label} has no metrics: `{SUMMARY}` is missing or empty")
     if not review.problems:
         review.verdicts = judge_metrics(base, head, policy, noise)
+
+
+def _choose_judge(review: Review, path: str) -> Revision:
+    """Return the revision whose file counts: the base, so that a change cannot loosen its own limits."""
+    base_text = review.base.text(path)
+    if base_text is None:
+        return review.head
+    if base_text != review.head.text(path):
+        review.notes.append(f"`{path}` differs: this review used the base's.")
+    return review.base
 
 
 def _compare_categories(review: Review) -> None:

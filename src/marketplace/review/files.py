@@ -4,6 +4,7 @@ recommendation/fingerprints.py has the paths of the tables and models.
 """
 
 SUMMARY = "metrics/summary.json"  # the metrics that policy.yaml judges
+JUDGED = "metrics/judged.json"  # the quality of every judged question
 NOISE = "metrics/noise.json"  # written by `marketplace noise`, not by a stage
 COUNTS = "metrics/clean.json"  # rows and files that `clean` kept and left out
 TRAINING = "metrics/train_full/metrics.json"

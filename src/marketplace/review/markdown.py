@@ -1,14 +1,18 @@
 """A review as Markdown: the verdict first, then the reasons for it."""
 
+import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from marketplace.review.changes import Change, Overlap, StageChange
 from marketplace.review.comparison import Review
+from marketplace.review.judged import JudgedComparison, JudgedDifference
 from marketplace.review.pictures import link_pictures
 from marketplace.review.verdicts import Outcome, Verdict
 
+MOST_QUESTIONS = 10_000  # more are not counted
+QUESTIONS = {"product": "a product", "photo": "one photo", "words": "words"}  # by kind
 NOT_COMPUTED = "Not computed: see the notes."
 SIGNS = {
     Outcome.BETTER: "🟢 better",
@@ -29,6 +33,7 @@ def format_review(review: Review) -> str:
         _format_headline(review),
         _format_list(f"⛔ {reason}" for reason in review.blockers),
         _format_metrics(review.verdicts),
+        _section("Judged relevance", _format_judged(review.judged)),
         _section("Parameters", _format_params(review.params) or "No parameter changed."),
         _section("Pictures that changed", link_pictures(review)),
         _fold("Stages whose outputs changed, and why", _format_stages(review.stages) or "No stage's outputs changed."),
@@ -114,6 +119,54 @@ def _format_metrics(verdicts: Sequence[Verdict]) -> str:
         for verdict in verdicts
     ]
     return format_table(["metric", "base:", "head:", "change:", "band:", "verdict"], rows) if rows else ""
+
+
+def _format_judged(judged: JudgedComparison | None) -> str:
+    if judged is None:
+        return ""
+    parts = [*judged.remarks]
+    if judged.differences:
+        columns = [
+            "question",
+            "metric",
+            "base:",
+            "head:",
+            "change:",
+            "95 % interval:",
+            "seeds:",
+            "questions:",
+            "needed:",
+        ]
+        explanation = (
+            "*Interval*: the change with other questions (paired bootstrap). *Seeds*: the change that another seed of "
+            "training explains. *Needed*: the questions that would show a change of this size (two-sided 5 %, power "
+            "80 %)."
+        )
+        parts = [format_table(columns, map(_format_difference, judged.differences)), explanation, *parts]
+    return "\n\n".join(parts)
+
+
+def _format_difference(row: JudgedDifference) -> list[str]:
+    difference = row.difference
+    cells = [QUESTIONS[row.kind], f"`{row.metric}`"]
+    if not difference.questions:  # nDCG, if no question has a gain
+        return [*cells, "–", "–", "–", "–", "–", "0", "–"]
+    return [
+        *cells,
+        _format_figure(difference.base),
+        _format_figure(difference.head),
+        f"{difference.mean:+.4f}",
+        f"{difference.low:+.4f} to {difference.high:+.4f}",
+        "not measured" if row.band is None else f"±{row.band:.4f}",
+        str(difference.questions),
+        _format_needed(difference.needed),
+    ]
+
+
+def _format_needed(n_questions: float) -> str:
+    if math.isinf(n_questions):  # there is no difference, or a single question
+        return "–"
+    return f"{n_questions:,}" if n_questions <= MOST_QUESTIONS else f"more than {MOST_QUESTIONS:,}"
 
 
 def _format_params(params: Sequence[Change]) -> str:

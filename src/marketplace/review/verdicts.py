@@ -80,10 +80,15 @@ def judge_metrics(
     """Return a verdict on each metric of the policy, in its order, then on the other metrics of `head`.
 
     A metric that is missing or not finite at `head` blocks, whatever the policy says. One that `base` lacks is new.
+    Metrics that both lack are left out: a shop without judgements has no judged quality.
     """
     default = Rule(better="higher", tolerance=0, blocks=False)
     rules = policy | {name: default for name in head if name not in policy}
-    return [_judge(name, _read_number(base, name), _read_number(head, name), rules[name], noise) for name in rules]
+    return [
+        _judge(name, _read_number(base, name), _read_number(head, name), rule, noise)
+        for name, rule in rules.items()
+        if name in base or name in head
+    ]
 
 
 def withhold_judgement(verdicts: list[Verdict]) -> list[Verdict]:

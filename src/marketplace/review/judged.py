@@ -1,0 +1,113 @@
+"""The judged quality of two revisions, question by question."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, ValidationError
+
+from marketplace.common.errors import MarketplaceError
+from marketplace.recommendation.judged import KINDS, METRICS, Kind
+from marketplace.recommendation.metrics import JUDGED_PREFIXES
+from marketplace.relevance.judgements import JUDGEMENTS, SEARCHES
+from marketplace.relevance.metrics import PairedDifference, compare_pairs
+from marketplace.review.files import JUDGED
+from marketplace.review.noise import noise_band
+from marketplace.review.revisions import Revision
+
+
+class JudgedQuestion(BaseModel):
+    """The quality of the answer to one judged question; nDCG is None for a question without any gain."""
+
+    kind: Kind
+    split: Literal["val", "test"]
+    question: str
+    good_at_6: float
+    ndcg_at_8: float | None
+
+
+class JudgedFile(BaseModel):
+    """The part of metrics/judged.json that a review reads."""
+
+    questions: list[JudgedQuestion]
+
+
+@dataclass(frozen=True)
+class JudgedDifference:
+    """The difference between two revisions in a metric of one kind of question."""
+
+    kind: Kind
+    metric: str
+    difference: PairedDifference
+    band: float | None  # the largest difference that another seed of training explains; None: not measured
+
+
+@dataclass(frozen=True)
+class JudgedComparison:
+    """The differences in judged quality, and remarks on them or on why there are none."""
+
+    differences: list[JudgedDifference] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+
+
+def compare_judged(base: Revision, head: Revision, noise: dict[str, Any] | None) -> JudgedComparison | None:
+    """Compare the questions of the test split that are judged at both revisions; None if neither has judgements.
+
+    Raises MarketplaceError if a metrics/judged.json is malformed.
+    """
+    before = _read_questions(base)
+    after = _read_questions(head)
+    if not before and not after:
+        return None
+    if not before or not after:
+        judged, other = (base, head) if before else (head, base)
+        return JudgedComparison(
+            remarks=[f"Only {judged.label} has judged questions: {other.label} has none to compare."]
+        )
+    differences = []
+    for kind in KINDS:
+        pairs = _pair(kind, before, after)
+        if not pairs:
+            continue
+        for metric in METRICS:
+            values = np.array([[getattr(row, metric) for row in pair] for pair in pairs], dtype=float)  # None is NaN
+            difference = JudgedDifference(
+                kind=kind,
+                metric=metric,
+                difference=compare_pairs(values[:, 0], values[:, 1]),
+                band=noise_band(noise, f"{JUDGED_PREFIXES[kind]}{metric}") if noise else None,
+            )
+            differences.append(difference)
+    remarks = [
+        f"`{path}` differs: other grades may explain a part of the differences."
+        for path in (JUDGEMENTS, SEARCHES)
+        if base.text(path) != head.text(path)
+    ]
+    if not differences:
+        remarks.insert(0, "No question of the test split is judged at both revisions.")
+    return JudgedComparison(differences=differences, remarks=remarks)
+
+
+def _read_questions(revision: Revision) -> list[JudgedQuestion]:
+    content = revision.json(JUDGED)
+    if content is None:
+        return []
+    try:
+        return JudgedFile.model_validate(content).questions
+    except ValidationError as error:
+        mistake = error.errors()[0]
+        place = ".".join(map(str, mistake["loc"])) or "its content"
+        raise MarketplaceError(
+            f"{JUDGED} of {revision.name} is malformed: {place}: {mistake['msg']}. `dvc repro recommend` writes it "
+            "again."
+        ) from error
+
+
+def _pair(
+    kind: Kind, base: Sequence[JudgedQuestion], head: Sequence[JudgedQuestion]
+) -> list[tuple[JudgedQuestion, JudgedQuestion]]:
+    """Return the test questions of one kind at both revisions, in the order of `base`."""
+    of_head = {row.question: row for row in head if row.kind == kind and row.split == "test"}
+    of_base = [row for row in base if row.kind == kind and row.split == "test"]
+    return [(row, of_head[row.question]) for row in of_base if row.question in of_head]
