@@ -8,7 +8,10 @@ from marketplace.common.errors import MarketplaceError
 from marketplace.relevance.judgements import (
     PRODUCT_COLUMNS,
     SEARCH_COLUMNS,
+    Addition,
     Judgements,
+    add_grades,
+    read_grades,
     read_judgements,
     split_of_search,
 )
@@ -57,6 +60,30 @@ def test_further_columns_are_ignored(tmp_path: Path) -> None:
 def test_a_mistake_is_a_sentence(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(MarketplaceError, match=message):
         read(tmp_path, text)
+
+
+def test_new_grades_are_appended_and_no_byte_before_them_changes(tmp_path: Path) -> None:
+    path = tmp_path / "judgements.csv"
+    before = b'grade,split,similar_product_id,product_id\r\n2,val,b,a\r\n0,,"x,y",a'
+    path.write_bytes(before)
+    addition = add_grades(path, {("a", "b"): 0, ("a", "x,y"): 0, ("a", 'quoted "c"'): 1, ("b", "a"): 2})
+    assert addition == Addition(added=2, judged_before=2, conflicts={("a", "b"): (2, 0)})
+    assert path.read_bytes() == before + b'\r\n1,,"quoted ""c""",a\r\n2,,a,b\r\n'
+    assert read_grades(path) == {("a", "b"): 2, ("a", "x,y"): 0, ("a", 'quoted "c"'): 1, ("b", "a"): 2}
+    whole = path.read_bytes()
+    again = add_grades(path, {("a", 'quoted "c"'): 1, ("b", "a"): 2})
+    assert again == Addition(added=0, judged_before=2, conflicts={})
+    assert path.read_bytes() == whole
+    assert [file.name for file in tmp_path.iterdir()] == ["judgements.csv"]
+
+
+@pytest.mark.parametrize("text", ["", "product_id,grade\na,2\n", f"{HEADER}a,b,3\n", f"{HEADER}a,b,2\na,b,1\n"])
+def test_nothing_is_added_to_a_malformed_file(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "judgements.csv"
+    path.write_text(text)
+    with pytest.raises(MarketplaceError, match=str(path)):
+        add_grades(path, {("a", "b"): 2})
+    assert path.read_text() == text
 
 
 def test_a_search_needs_no_product_to_ask_about(tmp_path: Path) -> None:

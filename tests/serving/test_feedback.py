@@ -1,6 +1,7 @@
 """Thumbs on recommendations, and what they say of a table."""
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -10,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from marketplace.common.errors import MarketplaceError
-from marketplace.serving.feedback import FEEDBACK, Feedback, Thumb, measure_agreement
+from marketplace.relevance.judgements import JUDGEMENTS
+from marketplace.serving.feedback import FEEDBACK, Feedback, Thumb, export_grades, measure_agreement
 
 
 def thumb(product_id: str, similar_product_id: str, good: bool) -> Thumb:
@@ -54,6 +56,60 @@ def test_agreement_counts_each_thumb_once(
         assert agreement.share == pytest.approx(sum(right) / len(counted))
     else:
         assert math.isnan(agreement.share)
+
+
+HEADER = "product_id,similar_product_id,grade\n"
+
+
+@pytest.fixture
+def rated(tmp_path: Path) -> Path:
+    """A repository with three thumbs and an empty file of judgements."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / JUDGEMENTS).write_text(HEADER)
+    feedback = Feedback(tmp_path / FEEDBACK)
+    feedback.give("b", "a", True)
+    feedback.give("a", "c", False)
+    feedback.give("a", "b", True)
+    return tmp_path
+
+
+def test_thumbs_become_judgements_once(rated: Path) -> None:
+    assert export_grades(rated) == "added 3 judgements to data/judgements.csv; 0 pairs were judged already"
+    exported = (rated / JUDGEMENTS).read_text()
+    assert exported == f"{HEADER}a,b,2\na,c,0\nb,a,2\n"
+    assert export_grades(rated) == "added 0 judgements to data/judgements.csv; 3 pairs were judged already"
+    assert (rated / JUDGEMENTS).read_text() == exported
+
+
+def test_a_thumb_does_not_replace_a_grade(rated: Path) -> None:
+    (rated / JUDGEMENTS).write_text(f"{HEADER}x,y,1\na,c,2\na,b,2\n")
+    sentence = export_grades(rated)
+    assert sentence == (
+        "added 1 judgements to data/judgements.csv; 2 pairs were judged already, 1 of them with another grade, "
+        "which was kept: a and c (2 in the file, 0 on the page)"
+    )
+    assert (rated / JUDGEMENTS).read_text() == f"{HEADER}x,y,1\na,c,2\na,b,2\nb,a,2\n"
+
+
+def test_an_export_without_thumbs_or_a_sound_file_is_refused_in_a_sentence(rated: Path) -> None:
+    (rated / JUDGEMENTS).write_text(f"{HEADER}a,c,5\n")
+    with pytest.raises(MarketplaceError, match="are not 0, 1 or 2, such as '5' in line 2"):
+        export_grades(rated)
+    (rated / JUDGEMENTS).unlink()
+    with pytest.raises(MarketplaceError, match="is missing: restore it with"):
+        export_grades(rated)
+    assert not (rated / JUDGEMENTS).exists()
+    (rated / FEEDBACK).unlink()
+    with pytest.raises(MarketplaceError, match="no ratings yet"):
+        export_grades(rated)
+
+
+def test_the_command_exports(make_project: Callable[..., Project]) -> None:
+    project = make_project()
+    Feedback(project.folder / FEEDBACK).give("a", "b", True)
+    assert "added 1 judgements to data/judgements.csv" in project.marketplace("feedback", "--export")
+    assert project.run("git", "diff", "--stat").split()[0] == "data/judgements.csv"
+    assert "not allowed with argument" in project.marketplace("feedback", "main", "--export", code=2)
 
 
 def test_the_command_compares_two_revisions(copy_of_reproduced: Project) -> None:

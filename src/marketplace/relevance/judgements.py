@@ -5,7 +5,9 @@ Grades: 2, the same kind of thing and a real alternative; 1, related and tolerab
 ignored. Git tracks both files. With their header lines alone, everything works without judgements.
 """
 
+import csv
 import hashlib
+import io
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -15,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from marketplace.common.errors import MarketplaceError
+from marketplace.common.files import replacing
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +27,8 @@ PRODUCT_COLUMNS = ("product_id", "similar_product_id", "grade")
 SEARCH_COLUMNS = ("query", "product_id", "grade")
 GRADES = (0, 1, 2)
 EXAMPLES = 3  # shown in a message
+
+Grades = dict[tuple[str, str], int]  # of a product and a candidate
 
 
 @dataclass(frozen=True)
@@ -44,16 +49,22 @@ class Judgements:
         )
 
 
+@dataclass(frozen=True)
+class Addition:
+    """The result of adding grades to a file of judgements."""
+
+    added: int
+    judged_before: int  # pairs that the file already had; their grades stay
+    conflicts: dict[tuple[str, str], tuple[int, int]]  # among them, pairs whose grades differ: in the file, given
+
+
 def read_judgements(path: Path, columns: tuple[str, str, str], known_products: Iterable[str]) -> Judgements:
     """Read and check a file of judgements; leave out pairs with products that are not in the catalogue, with a line.
 
     Raises MarketplaceError if the file is missing, has other columns, a grade that is none, or two grades for a pair.
     """
-    table = _read_table(path, columns)
     question, candidate, grade = columns
-    table[grade] = _check_grades(path, table[grade])
-    table = table.drop_duplicates()
-    _check_pairs(path, table, [question, candidate])
+    table = _read_checked(path, columns)
     known = set(known_products)
     is_known = table[candidate].isin(known)
     if question == "product_id":
@@ -68,10 +79,57 @@ def read_judgements(path: Path, columns: tuple[str, str, str], known_products: I
     )
 
 
+def read_grades(path: Path) -> Grades:
+    """Read the grades of all pairs of products in a file, of any catalogue.
+
+    Raises MarketplaceError like `read_judgements`.
+    """
+    table = _read_checked(path, PRODUCT_COLUMNS)
+    return {(product_id, similar_id): grade for product_id, similar_id, grade in table.itertuples(index=False)}
+
+
+def add_grades(path: Path, grades: Grades) -> Addition:
+    """Append the grades of pairs that a file of judgements does not have yet; its present content stays as it is.
+
+    Raises MarketplaceError like `read_judgements`, and then leaves the file as it was.
+    """
+    present = read_grades(path)
+    new = {pair: grade for pair, grade in grades.items() if pair not in present}
+    conflicts = {pair: (present[pair], grade) for pair, grade in grades.items() if present.get(pair, grade) != grade}
+    if new:
+        _append(path, new)
+    return Addition(added=len(new), judged_before=len(grades) - len(new), conflicts=conflicts)
+
+
 def split_of_search(query: str) -> str:
     """Return the split of a search, val or test, by its words alone: a hash, so that new searches move no others."""
     first_digit = hashlib.sha256(query.encode()).hexdigest()[0]
     return "val" if int(first_digit, 16) % 2 == 0 else "test"
+
+
+def _append(path: Path, grades: Grades) -> None:
+    """Append rows in the file's own order of columns; further columns stay empty."""
+    content = path.read_bytes()
+    line_end = "\r\n" if b"\r\n" in content else "\n"
+    columns = pd.read_csv(path, dtype=str, nrows=0).columns
+    rows = io.StringIO()
+    if not content.endswith(b"\n"):
+        rows.write(line_end)
+    writer = csv.DictWriter(rows, columns, lineterminator=line_end)
+    for (product_id, similar_id), grade in grades.items():
+        writer.writerow({"product_id": product_id, "similar_product_id": similar_id, "grade": grade})
+    with replacing(path) as part:
+        part.write_bytes(content + rows.getvalue().encode())
+
+
+def _read_checked(path: Path, columns: tuple[str, str, str]) -> pd.DataFrame:
+    """Return the columns of a file, with numbers as grades and each pair once."""
+    question, candidate, grade = columns
+    table = _read_table(path, columns)
+    table[grade] = _check_grades(path, table[grade])
+    table = table.drop_duplicates()
+    _check_pairs(path, table, [question, candidate])
+    return table
 
 
 def _read_table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:

@@ -43,9 +43,11 @@ def add_commands(commands: Any) -> None:
     serve.set_defaults(run=_serve)
 
     feedback = commands.add_parser("feedback", help="compare recommendations with users' ratings")
-    feedback.add_argument(
+    comparison = feedback.add_mutually_exclusive_group()
+    comparison.add_argument(
         "base", metavar="REVISION", nargs="?", help="also compare the recommendations of a commit, branch or experiment"
     )
+    comparison.add_argument("--export", action="store_true", help="add the ratings to data/judgements.csv instead")
     feedback.set_defaults(run=_feedback)
 
     export = commands.add_parser("export", help="upload the vectors to a database that `serve` can use")
@@ -159,12 +161,15 @@ def _feedback(options: argparse.Namespace) -> None:
     from marketplace.review.markdown import format_table
     from marketplace.review.recommendations import recommendations_of
     from marketplace.review.revisions import WORKSPACE, Revision
-    from marketplace.serving.feedback import FEEDBACK, Feedback, measure_agreement
+    from marketplace.serving.feedback import FEEDBACK, NO_RATINGS, Feedback, export_grades, measure_agreement
 
     root = project_root()
+    if options.export:
+        log.info(export_grades(root))
+        return
     thumbs = Feedback(root / FEEDBACK).thumbs()
     if not thumbs:
-        raise MarketplaceError("no ratings yet: rate recommendations in `marketplace serve`.")
+        raise MarketplaceError(NO_RATINGS)
     rows = []
     for name in [options.base, WORKSPACE] if options.base else [WORKSPACE]:
         revision = Revision.of(root, name)

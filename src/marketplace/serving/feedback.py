@@ -1,4 +1,4 @@
-"""Thumbs up and down on recommendations, in a local SQLite file, and how far recommendations agree with them."""
+"""Ratings given on the page, in a local SQLite file; how far recommendations agree with them; their export."""
 
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
@@ -7,8 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from marketplace.common.errors import MarketplaceError
+from marketplace.relevance.judgements import EXAMPLES, JUDGEMENTS, add_grades
 
 FEEDBACK = "feedback.sqlite"  # in the repository's root; Git ignores it
+NO_RATINGS = "no ratings yet: rate recommendations in `marketplace serve`."
+THUMB_GRADES = {True: 2, False: 0}
 LOCK_SECONDS = 10.0  # to wait for another process that writes
 _TABLE = """
 CREATE TABLE IF NOT EXISTS feedback (
@@ -86,6 +89,26 @@ class Feedback:
                 connection.close()
         except sqlite3.Error as error:
             raise MarketplaceError(f"{self._path} cannot be used ({error}): move it away to start a new one.") from None
+
+
+def export_grades(root: Path) -> str:
+    """Add the grades that the page's thumbs stand for to data/judgements.csv; return a sentence about them.
+
+    `root` is the repository's. Raises MarketplaceError if there are no thumbs, or if the file is missing or malformed.
+    """
+    feedback = Feedback(root / FEEDBACK)
+    grades = {(thumb.product_id, thumb.similar_product_id): THUMB_GRADES[thumb.good] for thumb in feedback.thumbs()}
+    if not grades:
+        raise MarketplaceError(NO_RATINGS)
+    addition = add_grades(root / JUDGEMENTS, grades)
+    sentence = f"added {addition.added} judgements to {JUDGEMENTS}; {addition.judged_before} pairs were judged already"
+    if addition.conflicts:
+        examples = "; ".join(
+            f"{product_id} and {similar_id} ({grade} in the file, {other_grade} on the page)"
+            for (product_id, similar_id), (grade, other_grade) in list(addition.conflicts.items())[:EXAMPLES]
+        )
+        sentence += f", {len(addition.conflicts)} of them with another grade, which was kept: {examples}"
+    return sentence
 
 
 def measure_agreement(thumbs: Sequence[Thumb], recommended: Mapping[str, Sequence[str]]) -> Agreement:
