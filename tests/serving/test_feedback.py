@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from marketplace.common.errors import MarketplaceError
-from marketplace.relevance.judgements import JUDGEMENTS
+from marketplace.relevance.judgements import JUDGEMENTS, read_grades
 from marketplace.serving.feedback import FEEDBACK, Feedback, Thumb, export_grades, measure_agreement
 
 
@@ -89,6 +89,16 @@ def test_a_thumb_does_not_replace_a_grade(rated: Path) -> None:
         "which was kept: a and c (2 in the file, 0 on the page)"
     )
     assert (rated / JUDGEMENTS).read_text() == f"{HEADER}x,y,1\na,c,2\na,b,2\nb,a,2\n"
+
+
+def test_a_grade_wins_over_a_thumb(rated: Path) -> None:
+    feedback = Feedback(rated / FEEDBACK)
+    feedback.give_grade("a", "b", 2)
+    feedback.give_grade("a", "b", 1)
+    feedback.give_grade("c", "a", 0)
+    assert feedback.grades() == {("a", "b"): 1, ("c", "a"): 0}
+    assert export_grades(rated) == "added 4 judgements to data/judgements.csv; 0 pairs were judged already"
+    assert read_grades(rated / JUDGEMENTS) == {("a", "b"): 1, ("a", "c"): 0, ("b", "a"): 2, ("c", "a"): 0}
 
 
 def test_an_export_without_thumbs_or_a_sound_file_is_refused_in_a_sentence(rated: Path) -> None:

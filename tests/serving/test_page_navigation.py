@@ -257,6 +257,10 @@ def test_assistive_technology_stumbles_over_nothing(
     page.goto(f"{url}/?view=map")
     expect(page.locator("#map canvas")).to_be_visible()
     assert violations(page, axe) == []
+    page.goto(f"{url}/?judge")
+    expect(page.locator("#judge")).to_be_visible()
+    assert violations(page, axe) == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
     page.goto(f"{url}/?product=nothing")
     expect(page.get_by_role("alert")).to_be_visible()
     assert violations(page, axe) == []

@@ -1,7 +1,7 @@
 """The JSON API: the catalogue, and the products similar to a product or a photo."""
 
 from dataclasses import replace
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import unquote
 
 from fastapi import Depends, FastAPI, File, HTTPException, Query, Request, Response, UploadFile
@@ -13,6 +13,7 @@ from marketplace.recommendation.similarity import Weights, parse_weights
 from marketplace.serving.answers import BusyError, Heat, Order, Place, SimilarProduct
 from marketplace.serving.comparison import ComparedLists, RevisionComparison
 from marketplace.serving.explanation import Explanation
+from marketplace.serving.judging import JudgingTask
 from marketplace.serving.photos import SIZES
 from marketplace.serving.recommender import Recommender
 
@@ -52,6 +53,12 @@ class Opinion(BaseModel):
     """A thumb up (true) or down (false), or none."""
 
     good: bool | None
+
+
+class Judgement(BaseModel):
+    """A grade: 2, the same kind of thing and a real alternative; 1, related and tolerable; 0, not similar."""
+
+    grade: Literal[0, 1, 2]
 
 
 class Status(BaseModel):
@@ -108,6 +115,7 @@ def add_routes(app: FastAPI, recommender: Recommender, comparison: RevisionCompa
     _add_catalogue_routes(app, recommender, comparison)
     _add_similarity_routes(app, recommender)
     _add_feedback_routes(app, recommender)
+    _add_judging_routes(app, recommender)
 
 
 def _add_status_routes(app: FastAPI, recommender: Recommender) -> None:
@@ -232,3 +240,15 @@ def _add_feedback_routes(app: FastAPI, recommender: Recommender) -> None:
     def feedback_on(product_id: PathId) -> dict[str, bool]:
         """The thumbs on the recommendations for a product, by product id: true is up."""
         return recommender.feedback_on(product_id)
+
+
+def _add_judging_routes(app: FastAPI, recommender: Recommender) -> None:
+    @app.get("/api/judging")
+    def next_task() -> JudgingTask | None:
+        """The next product to judge, with candidates in random order; null if every product is judged."""
+        return recommender.judging.next_task()
+
+    @app.put("/api/products/{product_id}/similar/{other_id}/judgement", responses=UNKNOWN_PRODUCT, status_code=204)
+    def judge(product_id: PathId, other_id: PathId, judgement: Judgement) -> None:
+        """Store the grade of a product as a candidate for another."""
+        recommender.give_grade(product_id, other_id, judgement.grade)

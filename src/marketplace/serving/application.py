@@ -25,6 +25,7 @@ ASSETS = {
     "api.js": SCRIPT,
     "app.js": SCRIPT,
     "filters.js": SCRIPT,
+    "judge.js": SCRIPT,
     "map.js": SCRIPT,
     "view.js": SCRIPT,
     "style.css": "text/css",

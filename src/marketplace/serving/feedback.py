@@ -7,17 +7,26 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from marketplace.common.errors import MarketplaceError
-from marketplace.relevance.judgements import EXAMPLES, JUDGEMENTS, add_grades
+from marketplace.relevance.judgements import EXAMPLES, JUDGEMENTS, Grades, add_grades
 
 FEEDBACK = "feedback.sqlite"  # in the repository's root; Git ignores it
 NO_RATINGS = "no ratings yet: rate recommendations in `marketplace serve`."
 THUMB_GRADES = {True: 2, False: 0}
 LOCK_SECONDS = 10.0  # to wait for another process that writes
-_TABLE = """
+_THUMBS = """
 CREATE TABLE IF NOT EXISTS feedback (
     product_id TEXT NOT NULL,
     similar_product_id TEXT NOT NULL,
     good INTEGER NOT NULL,
+    at TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP,
+    PRIMARY KEY (product_id, similar_product_id)
+)
+"""
+_JUDGEMENTS = """
+CREATE TABLE IF NOT EXISTS judgements (
+    product_id TEXT NOT NULL,
+    similar_product_id TEXT NOT NULL,
+    grade INTEGER NOT NULL,
     at TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP,
     PRIMARY KEY (product_id, similar_product_id)
 )
@@ -50,7 +59,7 @@ class Agreement:
 
 
 class Feedback:
-    """The thumbs in a file, which is created with the first thumb."""
+    """The thumbs and grades in a file, which is created with the first of them."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -77,13 +86,28 @@ class Feedback:
                 for product, similar_product, good in rows
             ]
 
+    def give_grade(self, product_id: str, similar_product_id: str, grade: int) -> None:
+        """Store a grade (see relevance/judgements.py) in place of an earlier one of the same pair."""
+        with self._connect() as connection:
+            insert = "INSERT OR REPLACE INTO judgements (product_id, similar_product_id, grade) VALUES (?, ?, ?)"
+            connection.execute(insert, (product_id, similar_product_id, grade))
+
+    def grades(self) -> Grades:
+        """Return the grades of all pairs."""
+        if not self._path.exists():
+            return {}
+        with self._connect() as connection:
+            rows = connection.execute("SELECT product_id, similar_product_id, grade FROM judgements ORDER BY 1, 2")
+            return {(product_id, similar_id): grade for product_id, similar_id, grade in rows}
+
     @contextmanager
     def _connect(self) -> Iterator[sqlite3.Connection]:
         try:
             connection = sqlite3.connect(self._path, timeout=LOCK_SECONDS)
             try:
                 with connection:  # a transaction
-                    connection.execute(_TABLE)
+                    connection.execute(_THUMBS)
+                    connection.execute(_JUDGEMENTS)
                     yield connection
             finally:
                 connection.close()
@@ -92,12 +116,14 @@ class Feedback:
 
 
 def export_grades(root: Path) -> str:
-    """Add the grades that the page's thumbs stand for to data/judgements.csv; return a sentence about them.
+    """Add the page's grades and thumbs to data/judgements.csv; return a sentence about them.
 
-    `root` is the repository's. Raises MarketplaceError if there are no thumbs, or if the file is missing or malformed.
+    A pair with both has its grade. `root` is the repository's. Raises MarketplaceError if there are no ratings, or if
+    the file is missing or malformed.
     """
     feedback = Feedback(root / FEEDBACK)
-    grades = {(thumb.product_id, thumb.similar_product_id): THUMB_GRADES[thumb.good] for thumb in feedback.thumbs()}
+    thumbs = {(thumb.product_id, thumb.similar_product_id): THUMB_GRADES[thumb.good] for thumb in feedback.thumbs()}
+    grades = thumbs | feedback.grades()
     if not grades:
         raise MarketplaceError(NO_RATINGS)
     addition = add_grades(root / JUDGEMENTS, grades)

@@ -24,11 +24,13 @@ from marketplace.recommendation.origin import origin_of
 from marketplace.recommendation.products import Product
 from marketplace.recommendation.ranking import IndexSearch, Restriction
 from marketplace.recommendation.similarity import Weights
+from marketplace.relevance.judgements import JUDGEMENTS
 from marketplace.serving import qdrant
 from marketplace.serving.answers import Heat, Order, Place, SimilarProduct
 from marketplace.serving.explanation import Explanation, compute_heat, explain
 from marketplace.serving.feedback import FEEDBACK, Feedback
 from marketplace.serving.ids import Ids
+from marketplace.serving.judging import Judging
 from marketplace.serving.matching import Match, Matcher, VectorStore
 from marketplace.serving.models import Models
 from marketplace.serving.photo_queue import PhotoQueue
@@ -118,6 +120,11 @@ class Recommender:
         from marketplace.serving.search import CatalogueSearch
 
         return CatalogueSearch(self._products, self.ids, self._texts.text, self._embed_words)
+
+    @cached_property
+    def judging(self) -> Judging:
+        """The products to judge, with their candidates."""
+        return Judging(self._products, self.similar_to_product, self._feedback, self._root / JUDGEMENTS)
 
     @cached_property
     def photos(self) -> "CataloguePhotos":
@@ -248,6 +255,10 @@ class Recommender:
         """Return the thumbs on the recommendations for a product, by product id. Raises UnknownProductError."""
         thumbs = self._feedback.thumbs(self.product(product_id).product_id)
         return {thumb.similar_product_id: thumb.good for thumb in thumbs}
+
+    def give_grade(self, product_id: str, other_id: str, grade: int) -> None:
+        """Store the grade of a product as a candidate for another. Raises UnknownProductError."""
+        self._feedback.give_grade(self.product(product_id).product_id, self.product(other_id).product_id, grade)
 
     def square(self, content: bytes) -> np.ndarray:
         """Return a photo as the model sees it, `(S, S, 3) uint8`. Raises MarketplaceError if it is not a photo."""

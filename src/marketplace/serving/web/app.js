@@ -1,5 +1,6 @@
 // The address decides what the page shows: with `?product=ID`, a product and similar ones; with `?photo=NAME`, products
-// similar to a photo, which does not fit in an address and is kept here; otherwise the catalogue, by words and filters.
+// similar to a photo, which does not fit in an address and is kept here; with `?judge`, products to judge; otherwise the
+// catalogue, by words and filters.
 import { ask, productPath, tell } from "./api.js";
 import * as filters from "./filters.js";
 import {
@@ -86,7 +87,7 @@ async function photo(file) {
 const mayHaveMore = (ranked) => ranked.length === similar && similar < MOST_SIMILAR;
 
 function problem(error) {
-  $("map").hidden = true;
+  ["map", "judge"].forEach((id) => ($(id).hidden = true));
   showProblem(error.message);
   scrollTo({ top: 0 });
 }
@@ -96,8 +97,14 @@ async function catalogueMap() {
   return () => showMap(places, (id) => open(changed({ view: "", product: id })));
 }
 
+async function judging() {
+  const { startJudging } = await import("./judge.js");
+  return startJudging();
+}
+
 async function answer(offset) {
   const query = address();
+  if (query.has("judge")) return judging();
   if (query.get("view") === "map") return catalogueMap();
   if (query.get("product")) return product(query.get("product"));
   if (!query.has("photo")) return catalogue(offset);
@@ -112,7 +119,7 @@ async function show({ top = true, offset = 0 } = {}) {
     const draw = await answer(offset);
     if (mine !== run) return;
     $("problem").hidden = true;
-    ["map", "hovered"].forEach((id) => ($(id).hidden = true));
+    ["map", "judge", "hovered"].forEach((id) => ($(id).hidden = true));
     await draw();
     if (top) scrollTo({ top: 0 });
   } catch (error) {
@@ -123,7 +130,7 @@ async function show({ top = true, offset = 0 } = {}) {
 }
 
 // What is on the page, and where it is scrolled to.
-const KEPT = ["query", "heading", "status", "problem", "chips", "results", "more", "empty", "compared", "map"];
+const KEPT = ["query", "heading", "status", "problem", "chips", "results", "more", "empty", "compared", "map", "judge"];
 const snapshot = () => ({
   title: document.title,
   similar,
@@ -244,7 +251,7 @@ addEventListener("popstate", () => {
   else show();
 });
 document.addEventListener("click", (event) => {
-  const link = event.target.closest("a[href^='?'], a.home");
+  const link = event.target.closest("a[href^='?']:not([href='?judge']), a.home");
   if (!link || event.ctrlKey || event.metaKey || event.shiftKey || event.button) return;
   event.preventDefault();
   open(new URL(link.href).searchParams);
@@ -255,7 +262,7 @@ document.addEventListener("keydown", (event) => {
     form.words.focus();
   } else if (event.key === "Escape" && !document.querySelector("dialog[open]")) {
     if ($("filters").classList.contains("open")) toggleFilters(false);
-    else if (!["product", "photo", "view"].some((name) => address().has(name))) return;
+    else if (!["product", "photo", "view", "judge"].some((name) => address().has(name))) return;
     else if (history.state?.first) showEverything();
     else history.back();
   }

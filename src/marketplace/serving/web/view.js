@@ -5,7 +5,7 @@ export const $ = (id) => document.getElementById(id);
 const SIZES = [160, 320, 640, 1280];
 const ORDERS = { cheapest: (a, b) => a - b, dearest: (a, b) => b - a };
 const space = (currency) => (/\p{L}$/u.test(currency) ? " " : "");
-const money = ({ price, currency }) =>
+export const money = ({ price, currency }) =>
   price == null ? "no price" : currency + space(currency) + price.replace(/\B(?=(\d{3})+(?!\d))(?<!\..*)/g, ",");
 
 export function element(tag, text, className = "") {
@@ -17,7 +17,7 @@ export function element(tag, text, className = "") {
 
 export const counted = (n, noun) => `${n.toLocaleString("en-GB")} ${noun}${n === 1 ? "" : "s"}`;
 
-function setPhoto(img, image, sizes) {
+export function setPhoto(img, image, sizes) {
   img.srcset = SIZES.map((size) => `${photoPath(image, size)} ${size}w`).join(", ");
   img.sizes = sizes;
   img.src = photoPath(image, 320);
