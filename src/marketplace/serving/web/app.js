@@ -50,7 +50,7 @@ async function product(id) {
   const pair = (other) => `${path}/similar/${encodeURIComponent(other.product_id)}`;
   const judging = {
     thumbs,
-    onWhy: (other) => explain(pair(other), shown.name, other),
+    onWhy: (other) => explain(pair(other), shown.name, other, form.weights.value),
     onThumb: (other, good) => tell(`${pair(other)}/feedback`, { good }).catch(problem),
   };
   return () => {
@@ -62,10 +62,10 @@ async function product(id) {
 
 // Photos and words come first: the network takes a moment to find what the photos share.
 let explained; // the pair in the dialog
-async function explain(pair, name, other) {
+async function explain(pair, name, other, weights) {
   explained = pair;
   try {
-    showWhy(await ask(pair), name, other);
+    showWhy(await ask(pair, { weights }), name, other);
     const heat = await ask(`${pair}/heat`);
     if (pair === explained) showHeat(heat);
   } catch (error) {
@@ -114,6 +114,7 @@ async function answer(offset) {
 // Show what the address and the filters ask for; `top`: scroll to the top of the page.
 async function show({ top = true, offset = 0 } = {}) {
   const mine = ++run;
+  form.weights.hidden = !(address().has("product") || address().has("photo")); // a catalogue has no question
   $("results").classList.add("busy");
   try {
     const draw = await answer(offset);

@@ -5,7 +5,7 @@ const form = $("search");
 const names = () => [...form.querySelectorAll(".filters [name]")].map((input) => input.name);
 
 export function addInputs(filters) {
-  form.order.before(...filters.map(inputOf));
+  form.weights.before(...filters.map(inputOf));
 }
 
 function inputOf({ name, label, help, kind, choices }) {
