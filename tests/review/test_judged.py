@@ -42,7 +42,11 @@ def git(folder: Path, *arguments: str) -> None:
 
 def commit(folder: Path, rows: list[Row], judgements: str = "product_id,similar_product_id,grade\n") -> Revision:
     """Commit the quality of judged questions, and the judgements."""
-    (folder / "metrics/judged.json").write_text(json.dumps({"questions": rows}))
+    questions: dict[str, dict[str, Row]] = {}
+    for row in rows:
+        values = {name: row[name] for name in ("split", "good_at_6", "ndcg_at_8")}
+        questions.setdefault(str(row["kind"]), {})[str(row["question"])] = values
+    (folder / "metrics/judged.json").write_text(json.dumps({"questions": questions}))
     (folder / "data/judgements.csv").write_text(judgements)
     git(folder, "add", "-A")
     git(folder, "commit", "-qm", "results", "--allow-empty")
@@ -140,7 +144,7 @@ def test_judgements_of_one_revision_or_of_other_questions_are_a_sentence(reposit
     ("content", "message"),
     [
         ("[1]", r"metrics/judged.json of workspace is malformed: its content: Input should be"),
-        ('{"questions": [{"kind": "smell"}]}', r"malformed: questions.0.kind: Input should be 'product'"),
+        ('{"questions": {"smell": {}}}', r"malformed: questions.smell.*: Input should be 'product'"),
         ("{", "metrics/judged.json of workspace is not JSON"),
     ],
 )

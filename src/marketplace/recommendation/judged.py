@@ -155,10 +155,10 @@ def judged_metrics(
     """Return the content of metrics/judged.json.
 
     For each kind of question that has judgements and each split, it has the number of questions and, for each of
-    METRICS, the mean with the ends of its 95 % interval; `questions` has the metrics of every question.
+    METRICS, the mean with the ends of its 95 % interval; `questions` has the metrics of every question, by kind.
     """
     content: dict[str, Any] = {}
-    rows: list[dict[str, Any]] = []
+    questions: dict[str, dict[str, Any]] = {}
     for kind, pairs in judged.items():
         own_weights = getattr(weights, kind)
         scores = rule_scores(pairs, products, rules, own_weights) if kind == "product" else pairs.scores(own_weights)
@@ -169,8 +169,8 @@ def judged_metrics(
             judge = Judge(pairs.judgements.select(in_split))
             quality = judge.measure(scores[in_split])
             content.setdefault(kind, {})[split] = _summarise(quality)
-            rows += _rows(kind, split, judge.questions, quality)
-    return content | {"questions": rows}
+            questions.setdefault(kind, {}).update(_by_question(split, judge.questions, quality))
+    return content | {"questions": questions}
 
 
 def _summarise(quality: Quality) -> dict[str, Any]:
@@ -183,14 +183,12 @@ def _summarise(quality: Quality) -> dict[str, Any]:
     return summary
 
 
-def _rows(kind: Kind, split: str, questions: np.ndarray, quality: Quality) -> list[dict[str, Any]]:
-    return [
-        {
-            "kind": kind,
+def _by_question(split: str, questions: np.ndarray, quality: Quality) -> dict[str, Any]:
+    return {
+        str(question): {
             "split": split,
-            "question": str(question),
             "good_at_6": round(float(good), 4),
             "ndcg_at_8": round(float(ndcg), 4) if np.isfinite(ndcg) else None,
         }
         for question, good, ndcg in zip(questions, quality.good_at_6, quality.ndcg_at_8, strict=True)
-    ]
+    }

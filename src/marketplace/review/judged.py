@@ -1,6 +1,6 @@
 """The judged quality of two revisions, question by question."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -20,9 +20,7 @@ from marketplace.review.revisions import Revision
 class JudgedQuestion(BaseModel):
     """The quality of the answer to one judged question; nDCG is None for a question without any gain."""
 
-    kind: Kind
     split: Literal["val", "test"]
-    question: str
     good_at_6: float
     ndcg_at_8: float | None
 
@@ -30,7 +28,7 @@ class JudgedQuestion(BaseModel):
 class JudgedFile(BaseModel):
     """The part of metrics/judged.json that a review reads."""
 
-    questions: list[JudgedQuestion]
+    questions: dict[Kind, dict[str, JudgedQuestion]]
 
 
 @dataclass(frozen=True)
@@ -67,7 +65,7 @@ def compare_judged(base: Revision, head: Revision, noise: dict[str, Any] | None)
         )
     differences = []
     for kind in KINDS:
-        pairs = _pair(kind, before, after)
+        pairs = _pair(before.get(kind, {}), after.get(kind, {}))
         if not pairs:
             continue
         for metric in METRICS:
@@ -89,10 +87,10 @@ def compare_judged(base: Revision, head: Revision, noise: dict[str, Any] | None)
     return JudgedComparison(differences=differences, remarks=remarks)
 
 
-def _read_questions(revision: Revision) -> list[JudgedQuestion]:
+def _read_questions(revision: Revision) -> dict[Kind, dict[str, JudgedQuestion]]:
     content = revision.json(JUDGED)
     if content is None:
-        return []
+        return {}
     try:
         return JudgedFile.model_validate(content).questions
     except ValidationError as error:
@@ -105,9 +103,8 @@ def _read_questions(revision: Revision) -> list[JudgedQuestion]:
 
 
 def _pair(
-    kind: Kind, base: Sequence[JudgedQuestion], head: Sequence[JudgedQuestion]
+    base: Mapping[str, JudgedQuestion], head: Mapping[str, JudgedQuestion]
 ) -> list[tuple[JudgedQuestion, JudgedQuestion]]:
-    """Return the test questions of one kind at both revisions, in the order of `base`."""
-    of_head = {row.question: row for row in head if row.kind == kind and row.split == "test"}
-    of_base = [row for row in base if row.kind == kind and row.split == "test"]
-    return [(row, of_head[row.question]) for row in of_base if row.question in of_head]
+    """Return the questions that belong to the test split at both revisions, in the order of `base`."""
+    pairs = [(judged, head[question]) for question, judged in base.items() if question in head]
+    return [(judged, other) for judged, other in pairs if judged.split == other.split == "test"]

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BaseModel
 
 from marketplace.recommendation.filters import CONDITIONS, KIND_OF, Filters, Kind
 from marketplace.recommendation.products import Product
-from marketplace.recommendation.similarity import Weights, parse_weights
+from marketplace.recommendation.similarity import PARTS, Weights, parse_weights
 from marketplace.serving.answers import BusyError, Heat, Order, Place, SimilarProduct
 from marketplace.serving.comparison import ComparedLists, RevisionComparison
 from marketplace.serving.explanation import Explanation
@@ -89,8 +89,14 @@ PathId = Annotated[str, AfterValidator(unquote)]
 FilterParameters = Annotated[Filters, Depends()]
 PhotoSize = Annotated[int, Query(ge=1, le=SIZES[-1])]  # pixels of the longer side
 Count = Annotated[int, Query(ge=1, le=100)]
+_WEIGHT = rf"({'|'.join(PARTS)})=[0-9]{{1,4}}(\.[0-9]{{1,9}})?"
 WeightsText = Annotated[
-    str, Query(max_length=100, description="weights of kind, text, title and path, such as kind=1,text=0.5")
+    str,
+    Query(
+        max_length=100,
+        pattern=rf"^({_WEIGHT}(,{_WEIGHT})*)?$",
+        description="weights of kind, text, title and path, such as kind=1,text=0.5",
+    ),
 ]
 
 Responses = dict[int | str, dict[str, Any]]

@@ -149,23 +149,21 @@ def test_judged_metrics_rank_by_the_rules_of_the_table(
     vectors = weigh_symmetrically(catalogue.parts.join(), catalogue.parts.dimensions, WEIGHTS)
     weights = QuestionWeights(product=WEIGHTS, photo=WEIGHTS, words=WEIGHTS)
     metrics = judged_metrics(judged, products, RankingRules(products, vectors, settings), weights)
-    assert {row["kind"] for row in metrics["questions"]} == {"product", "photo", "words"}
+    assert set(metrics["questions"]) == {"product", "photo", "words"}
     pairs = judged["product"]
     category = products.table.set_index("product_id")["category"]
-    for row in metrics["questions"]:
-        if row["kind"] != "product":
-            continue
-        of_question = np.flatnonzero(pairs.judgements.questions == row["question"])
+    for question, row in metrics["questions"]["product"].items():
+        of_question = np.flatnonzero(pairs.judgements.questions == question)
         grades = pairs.judgements.grades[of_question]
         candidates = pairs.judgements.candidates[of_question]
         if "same_category" in changes:
-            allowed = [category[other] == category[row["question"]] for other in candidates]
+            allowed = [category[other] == category[question] for other in candidates]
             assert row["good_at_6"] <= np.sum(grades[allowed] == 2) / 6 + 1e-4
         elif not changes:
             best = np.argsort(-pairs.scores(WEIGHTS)[of_question], kind="stable")[:6]
             assert row["good_at_6"] == pytest.approx(np.sum(grades[best] == 2) / 6, abs=1e-4)
     for split in ("val", "test"):
-        rows = [row for row in metrics["questions"] if row["kind"] == "product" and row["split"] == split]
+        rows = [row for row in metrics["questions"]["product"].values() if row["split"] == split]
         figures = metrics["product"][split]["good_at_6"]
         assert figures["mean"] == pytest.approx(np.mean([row["good_at_6"] for row in rows]), abs=1e-3)
         assert figures["low"] < figures["mean"] < figures["high"]
