@@ -26,8 +26,6 @@ if TYPE_CHECKING:  # imported where a model is read, so that questions without o
     from marketplace.embedding.onnx import Embedded
     from marketplace.recommendation.questions import TextEmbedder
 
-SAME_PRODUCT_COSINE = 0.8  # of identity vectors, from which on two photos show the same product
-
 
 @dataclass(frozen=True)
 class VectorStore:
@@ -98,7 +96,7 @@ class Matcher:
         for product in nearest:
             identities = self._vectors.identities_of(self._products.photos_of(product.number))
             cosine = float((identities @ embedded.identity[0]).max())
-            if product.same_photo or cosine >= SAME_PRODUCT_COSINE:
+            if product.same_photo or cosine >= self._settings.same_product_cosine:
                 shown.append(replace(product, score=cosine))
 
         numbers = np.array([product.number for product in shown], dtype=np.int64)
