@@ -199,7 +199,8 @@ def test_texts_without_a_template_come_back_unchanged(texts: list[str], rng: ran
 WORDS = st.sampled_from(
     ["old", "red", "sofa", "lamp", "works", "fine", "Leeds", "12", "£5", ".", "!", ",", "-", "Ikea"]
 )
-SENTENCES = st.lists(WORDS, max_size=12).map(" ".join)
+# A name that is followed by a comma would be taken for a part of the sentence before it.
+SENTENCES = st.lists(WORDS, max_size=12).map(lambda words: " ".join(words).lstrip(",-.! "))
 
 
 @hypothesis_settings(max_examples=50)

@@ -109,15 +109,18 @@ def test_a_killed_worker_makes_no_difference(
 ) -> None:
     expected = work()
     monkeypatch.setenv(SCHEDULER_VARIABLE, dask.address)
-    monkeypatch.setenv("MARKETPLACE_CACHE", str(project / "another"))
-    with dask.kill_a_busy_worker(project):
-        assert work() == expected
+    with dask.kill_a_busy_worker(project) as killed:
+        for attempt in range(10):  # the work may be done before a busy worker is seen
+            monkeypatch.setenv("MARKETPLACE_CACHE", str(project / f"another {attempt}"))
+            assert work() == expected
+            if killed.is_set():
+                break
 
 
 def test_workers_compare_the_candidates_of_an_index_too(
     project: Path, dask: DaskCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("marketplace.recommendation.table.EXHAUSTIVE_UP_TO_PHOTOS", 0)
+    monkeypatch.setattr("marketplace.recommendation.rankers.EXHAUSTIVE_UP_TO_PRODUCTS", 0)
     expected = recommend()
     monkeypatch.setenv(SCHEDULER_VARIABLE, dask.address)
     assert recommend() == expected

@@ -94,12 +94,12 @@ class DaskCluster:
         timer.join()
 
     @contextmanager
-    def kill_a_busy_worker(self, folder: Path) -> Iterator[None]:
-        """Kill a worker as soon as it runs a task for that folder; fail if none ever did."""
+    def kill_a_busy_worker(self, folder: Path) -> Iterator[threading.Event]:
+        """Kill a worker as soon as it runs a task for that folder, and set the event; fail if none ever did."""
         killed = threading.Event()
         thread = threading.Thread(target=self._kill_when_busy, args=(folder, killed))
         thread.start()
-        yield
+        yield killed
         thread.join()
         assert killed.is_set()
 

@@ -149,14 +149,14 @@ def test_a_database_that_fails_later_is_a_503(
     _, client = exported
     recommender = Recommender(reproduced.folder)
     product_id = read_catalogue(reproduced.folder).products.table["product_id"].iloc[0]
-    monkeypatch.setattr(client, "query_batch_points", no_answer)
+    monkeypatch.setattr(client, "query_points", no_answer)
     with TestClient(create_application(recommender)) as browser:
         answer = browser.get(f"/api/products/{product_id}/similar")
     assert answer.status_code == 503
     assert "does not answer as expected" in answer.json()["detail"]
 
 
-def no_answer(*_: Any) -> None:
+def no_answer(*_: Any, **__: Any) -> None:
     raise ConnectionRefusedError(111, "Connection refused")
 
 

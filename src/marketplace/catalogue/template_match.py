@@ -35,6 +35,7 @@ _PATTERNS = {
     NAME: rf"(?<![\w'’-]){_NAME_WORD}(?: {_NAME_WORD}){{0,2}}",
 }
 _INNER_NAME = rf"(?<![\w'’-])(?:{_NAME_WORD}(?: {_NAME_WORD}){{1,2}}(?=[.!?…]|$)|{_NAME_WORD})"
+_MAX_GAP = 200  # characters between two words of a template
 _MIN_CODE_DIGITS = 4
 _MAX_CODE_DIGITS = 8  # more may be a telephone number, which sellers do write
 
@@ -76,10 +77,14 @@ class Template:
         return self._find(listing, is_anchored=False)
 
     def occurs_in(self, listing: Listing) -> bool:
-        """True if the words are somewhere in the description, in the same order."""
+        """True if the words are somewhere in the description, in the same order and near each other."""
         if not all(word in listing.description for word in self.words):
             return False
-        return _compile(Template(self._core, self.edge), None, None, False).match(listing.description) is not None
+        words = [element for element in self._core if is_word(element)]
+        return any(
+            _continues(words[1:], listing.description, first.end())
+            for first in re.finditer(rf"\b{re.escape(words[0])}\b", listing.description)
+        )
 
     def extends(self, other: "Template") -> bool:
         """True if this template is the other one with more in front (at the beginning of descriptions: behind)."""
@@ -155,6 +160,16 @@ def fits(slot: str, value: str, listing: Listing) -> bool:
         if label in value:
             value = label_pattern(label).sub("", value)
     return not any(letter.isalnum() for letter in value)
+
+
+def _continues(words: list[str], text: str, position: int) -> bool:
+    """Return whether words follow each other in a text from a position on, each near the one before."""
+    for word in words:
+        place = text.find(word, position, position + _MAX_GAP + len(word))
+        if place < 0:
+            return False
+        position = place + len(word)
+    return True
 
 
 def _last(elements: tuple[str, ...]) -> str:
