@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from helpers.caches import make_empty_cache
 from helpers.project import STAGES, TINY, Project, copy_of, ran
 
 from marketplace.settings import Settings
@@ -70,7 +71,7 @@ def test_a_second_repro_runs_nothing(reproduced: Project) -> None:
 def test_two_clones_give_the_same_hash_for_every_output(
     reproduced: Project, make_project: MakeProject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("MARKETPLACE_CACHE", str(tmp_path))  # nothing that the first clone computed
+    monkeypatch.setenv("MARKETPLACE_CACHE", make_empty_cache(tmp_path))
     clone = make_project()
     assert ran(clone.dvc("repro")) == STAGES
     assert clone.out_hashes() == reproduced.out_hashes()
@@ -203,7 +204,7 @@ def test_ctrl_c_leaves_nothing_half_written_and_the_next_repro_recovers(
         # A test run in the background hands on that interrupts are ignored.
         ["env", "--default-signal=INT", "dvc", "repro", "--force", "--single-item", stage],
         cwd=project.folder,
-        env={**project.environment(), "MARKETPLACE_CACHE": str(tmp_path / "cache")},  # nothing is known yet
+        env={**project.environment(), "MARKETPLACE_CACHE": make_empty_cache(tmp_path / "cache")},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         start_new_session=True,
