@@ -180,8 +180,9 @@ def test_a_client_that_gave_up_ends_with_a_sentence_too(
     scheduler.add_workers(1)
     results = run_on_cluster(pow, [(2, 1)] * 50)
     assert next(results) == 2
+    client = connection.connect(scheduler.address)
     scheduler.kill_scheduler()
-    while connection.connect(scheduler.address).status != "closed":
+    while client.status != "closed":
         time.sleep(0.1)
     with pytest.raises(MarketplaceError, match=r"the scheduler .* was lost"):
         list(results)

@@ -21,6 +21,7 @@ NOT_RUN = {
     "marketplace serve": "never ends; tests/serving runs it",
     "marketplace serve --compare main": "never ends; tests/serving/test_comparison.py",
     "marketplace tune": "needs judgements; tests/review/test_tuning.py",
+    "marketplace feedback --export": "needs ratings; tests/serving/test_feedback.py",
     "marketplace feedback main": "needs thumbs; tests/recommendation/test_feedback.py",
     "marketplace export qdrant http://HOST:6333": "needs a server; tests/recommendation/test_qdrant.py fills a folder",
     "marketplace review": "is named in a sentence",
