@@ -21,6 +21,7 @@ from helpers.servers import free_port
 from marketplace.common.errors import MarketplaceError
 from marketplace.raw.shards import read_shard, shard_paths
 from marketplace.recommendation.catalogue import read_catalogue
+from marketplace.recommendation.filters import Filters
 from marketplace.recommendation.fingerprints import fingerprints
 from marketplace.recommendation.products import products_of
 from marketplace.serving import qdrant, qdrant_export
@@ -141,6 +142,33 @@ def test_an_empty_database_is_told(reproduced: Project, tmp_path: Path, monkeypa
     monkeypatch.setenv(qdrant.URL_VARIABLE, str(tmp_path))
     with pytest.raises(MarketplaceError, match="has no vectors: run `marketplace export qdrant"):
         Recommender(reproduced.folder)
+
+
+def test_a_photos_question_asks_seldom_and_excludes_few_products(
+    reproduced: Project, exported: tuple[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, client = exported
+    recommender = Recommender(reproduced.folder)
+    content = dict(list(read_shard(shard_paths(reproduced.folder / "data/raw/images")[0]))[:1]).popitem()[1]
+    excluded: list[int] = []
+    requests: list[None] = []
+    query_filter = qdrant._query_filter
+    retrieve = client.retrieve
+
+    def count_excluded(filters: Filters, excluded_ids: list[str]) -> Any:
+        excluded.append(len(excluded_ids))
+        return query_filter(filters, excluded_ids)
+
+    def count_requests(*arguments: Any, **options: Any) -> Any:
+        requests.append(None)
+        return retrieve(*arguments, **options)
+
+    monkeypatch.setattr(qdrant, "_query_filter", count_excluded)
+    monkeypatch.setattr(client, "retrieve", count_requests)
+    category = recommender.table.choices("category")[0]
+    assert recommender.similar_to_photo(content, 10, Filters(category=category))
+    assert max(excluded) <= 10
+    assert len(requests) <= 2
 
 
 def test_a_database_that_fails_later_is_a_503(

@@ -47,6 +47,7 @@ class Match:
 
     product: RankedProduct
     row: int  # of the training data: the photo to show
+    cosine: float = 0.0  # of that photo with the nearest photo of the question, if it has photos
 
 
 class Matcher:
@@ -75,7 +76,7 @@ class Matcher:
         ranked = self._nearest(question, depth, restriction, np.array([number]))
         kinds = self._vectors.kinds_of(self._products.photos_of(number))
         diverse = self._diversify(ranked, weights)[:k]
-        return [self._with_photo(product, kinds, self._vectors.kinds_of) for product in diverse]
+        return self._choose_photos(diverse, kinds, self._vectors.kinds_of)
 
     def match_photo(
         self,
@@ -92,21 +93,22 @@ class Matcher:
         """
         question = np.append(embedded.identity[0], np.float32(1))
         nearest = nearest_products(self._products, self._vectors.identity, question, k, restriction, copies)
-        shown = []
-        for product in nearest:
-            identities = self._vectors.identities_of(self._products.photos_of(product.number))
-            cosine = float((identities @ embedded.identity[0]).max())
-            if product.same_photo or cosine >= self._settings.same_product_cosine:
-                shown.append(replace(product, score=cosine))
-
-        numbers = np.array([product.number for product in shown], dtype=np.int64)
-        passing = restriction.passing.copy()
-        passing[np.isin(self._products.groups, self._products.groups[numbers])] = False
-        others = Restriction(passing=passing, filters=restriction.filters, excluded=np.flatnonzero(~passing).tolist())
+        shown = [
+            replace(match, product=replace(match.product, score=match.cosine))
+            for match in self._choose_photos(nearest, embedded.identity, self._vectors.identities_of)
+            if match.product.same_photo or match.cosine >= self._settings.same_product_cosine
+        ]
+        numbers = np.array([match.product.number for match in shown], dtype=np.int64)
+        is_shown = np.isin(self._products.groups, self._products.groups[numbers])
+        others = Restriction(
+            passing=restriction.passing & ~is_shown,
+            filters=restriction.filters,
+            excluded=np.flatnonzero(is_shown).tolist(),
+        )
         parts = self._ask_about_photo(embedded)
         question = weigh(parts.join(), self.dimensions, weights or self._settings.weights.photo)[0]
-        ranked = [*shown, *self._nearest(question, k, others, numbers)][:k]
-        return [self._with_photo(product, embedded.identity, self._vectors.identities_of) for product in ranked]
+        similar = self._nearest(question, k - len(shown), others, numbers) if len(shown) < k else []
+        return [*shown, *self._choose_photos(similar, embedded.identity, self._vectors.identities_of)]
 
     def _ask_about_photo(self, embedded: "Embedded") -> Parts:
         parts = photo_questions(embedded.kind, embedded.title, embedded.path, self.dimensions["text"])
@@ -140,11 +142,27 @@ class Matcher:
         order = diversify(scores, own_vectors, self._settings.diversity)
         return [ranked[place] for place in order.tolist()]
 
-    def _with_photo(
-        self, product: RankedProduct, question: np.ndarray, vectors_of: Callable[[np.ndarray], np.ndarray]
-    ) -> Match:
-        """Choose the product's photo that is most similar to one of the photos of a question `(n, d)`."""
-        rows = self._products.photos_of(product.number)
-        vectors = vectors_of(rows)
-        place = most_similar_pair(question, vectors)[1] if len(vectors) and len(question) else 0
-        return Match(product=product, row=int(rows[place]))
+    def _choose_photos(
+        self, ranked: list[RankedProduct], question: np.ndarray, vectors_of: Callable[[np.ndarray], np.ndarray]
+    ) -> list[Match]:
+        """Choose the photo of each product that is most similar to one of the photos of a question `(n, d)`."""
+        rows_of = [self._products.photos_of(product.number) for product in ranked]
+        matches = []
+        for product, rows, vectors in zip(ranked, rows_of, _vectors_by_product(rows_of, vectors_of), strict=True):
+            if len(vectors) and len(question):
+                _, place, cosine = most_similar_pair(question, vectors)
+                matches.append(Match(product=product, row=int(rows[place]), cosine=cosine))
+            else:
+                matches.append(Match(product=product, row=int(rows[0])))
+        return matches
+
+
+def _vectors_by_product(rows_of: list[np.ndarray], vectors_of: Callable[[np.ndarray], np.ndarray]) -> list[np.ndarray]:
+    """Return the vectors of the photos of each product, in one request unless a database lacks some of them."""
+    if not rows_of:
+        return []
+    rows = np.concatenate(rows_of)
+    vectors = vectors_of(rows)
+    if len(vectors) < len(rows):
+        return [vectors_of(own_rows) for own_rows in rows_of]
+    return np.split(vectors, np.cumsum([len(own_rows) for own_rows in rows_of[:-1]]))
