@@ -38,7 +38,7 @@ from marketplace.models.checkpoints import Checkpoint
 from marketplace.recommendation.catalogue import Catalogue
 from marketplace.recommendation.judged import JudgedPairs, Kind, read_judged_pairs
 from marketplace.recommendation.products import products_of
-from marketplace.recommendation.questions import TextEmbedder
+from marketplace.recommendation.questions import EmbedWords
 from marketplace.recommendation.similarity import Weights
 from marketplace.relevance.judgements import JUDGEMENTS, SEARCHES
 from marketplace.relevance.metrics import Judge
@@ -292,7 +292,7 @@ class Bench:
         return same_product_metrics(ranks) | retrieval_metrics(neighbours, self._table, rows)
 
 
-def _no_searches() -> TextEmbedder:
+def _no_searches() -> EmbedWords:
     raise AssertionError("searches are not measured here")
 
 

@@ -21,11 +21,11 @@ def main() -> None:
     from marketplace.recommendation.measurement import calibrate, measure_agreement
     from marketplace.recommendation.metrics import select_tracked_products, summary, table_metrics
     from marketplace.recommendation.origin import Origin
-    from marketplace.recommendation.questions import open_text_embedder
     from marketplace.recommendation.rankers import create_ranker
     from marketplace.recommendation.rules import RankingRules, RecommendSettings
     from marketplace.recommendation.similarity import weigh_symmetrically
     from marketplace.recommendation.table import add_probabilities, recommendations, write_recommendations
+    from marketplace.texts.text_model import TextModel
     from marketplace.vectors.tables import read_expected_texts
 
     settings = load_section("recommend", RecommendSettings)
@@ -37,7 +37,7 @@ def main() -> None:
         catalogue=catalogue,
         expected=read_expected_texts(Path(EMBEDDINGS)),
         lookalikes=settings.lookalikes,
-        open_texts=lambda: open_text_embedder(Path(TEXT_MODEL)),
+        open_texts=lambda: TextModel(Path(TEXT_MODEL)).embed_words,
     )
 
     # The indexes answer questions about single products, photos and words; a question brings its weights.

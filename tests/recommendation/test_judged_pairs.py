@@ -11,7 +11,7 @@ from marketplace.recommendation.lookalikes import LookalikeSettings
 from marketplace.recommendation.measurement import calibrate, measure_agreement
 from marketplace.recommendation.metrics import agreement_metrics
 from marketplace.recommendation.products import products_of
-from marketplace.recommendation.questions import TextEmbedder
+from marketplace.recommendation.questions import EmbedWords
 from marketplace.recommendation.rankers import create_ranker
 from marketplace.recommendation.rules import QuestionWeights, RankingRules
 from marketplace.recommendation.similarity import PARTS, Weights, weigh_symmetrically
@@ -49,17 +49,19 @@ def expected(catalogue: Catalogue) -> ExpectedTexts:
 
 
 @pytest.fixture(scope="module")
-def embedder() -> TextEmbedder:
+def embedder() -> EmbedWords:
     vectors = {query: directions(seed, 1, 10)[0] for seed, query in enumerate(QUERIES)}
-    return TextEmbedder(
-        text=lambda words: np.stack([vectors[query][:6] for query in words]),
-        meaning=lambda words: np.stack([vectors[query][6:] for query in words]),
-    )
+
+    def embed(words: list[str]) -> tuple[np.ndarray, np.ndarray]:
+        both = np.stack([vectors[query] for query in words])
+        return both[:, :6], both[:, 6:]
+
+    return embed
 
 
 @pytest.fixture(scope="module")
 def judged(
-    catalogue: Catalogue, expected: ExpectedTexts, embedder: TextEmbedder, tmp_path_factory: pytest.TempPathFactory
+    catalogue: Catalogue, expected: ExpectedTexts, embedder: EmbedWords, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[Kind, JudgedPairs]:
     root = tmp_path_factory.mktemp("judged")
     (root / "data").mkdir()
@@ -126,15 +128,15 @@ def test_a_photos_candidates_are_compared_with_what_it_lets_one_expect(
 
 
 def test_the_candidates_of_words_are_compared_with_their_vectors_and_likely_paths(
-    catalogue: Catalogue, embedder: TextEmbedder, judged: dict[Kind, JudgedPairs]
+    catalogue: Catalogue, embedder: EmbedWords, judged: dict[Kind, JudgedPairs]
 ) -> None:
     pairs = judged["words"]
     for place in range(0, len(pairs.judgements), 7):
         query = pairs.judgements.questions[place]
-        meaning = embedder.meaning([query])[0]
+        (text,), (meaning,) = embedder([query])
         likelihoods = [np.exp(float(meaning @ title) / 0.05) for title in catalogue.texts.title]
         path = sum(share * own for share, own in zip(likelihoods, catalogue.texts.path, strict=True)) / sum(likelihoods)
-        question = {"kind": np.zeros(5), "text": embedder.text([query])[0], "title": meaning, "path": path}
+        question = {"kind": np.zeros(5), "text": text, "title": meaning, "path": path}
         candidate = catalogue.products.number_of[pairs.judgements.candidates[place]]
         assert pairs.scores(WEIGHTS)[place] == pytest.approx(weighted_sum(question, catalogue, candidate), abs=1e-5)
         assert pairs.splits[place] == split_of_search(query)

@@ -1,6 +1,7 @@
 """The probability that a shopper calls a recommendation good, as a function of its score."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -35,6 +36,14 @@ def fit_calibration(scores: np.ndarray, good: np.ndarray) -> Calibration | None:
         return None
     fitted = IsotonicRegression(y_min=0, y_max=1).fit(scores[finite].astype(float), good[finite].astype(float))
     return Calibration(scores=fitted.X_thresholds_.tolist(), probabilities=fitted.y_thresholds_.tolist())
+
+
+def is_close(probability: Any, is_shared: Any) -> Any:
+    """Return whether recommendations are close: probably good, or listings that share a photo or the title.
+
+    Both arguments are numbers, or arrays of one shape.
+    """
+    return (probability >= CLOSE_PROBABILITY) | is_shared
 
 
 def leaf_agreement(products: Products, recommended: pd.DataFrame) -> pd.DataFrame:

@@ -14,7 +14,7 @@ import numpy as np
 from marketplace.recommendation.catalogue import Catalogue
 from marketplace.recommendation.lookalikes import LOOKS, LookalikeSettings, add_lookalikes
 from marketplace.recommendation.products import Products
-from marketplace.recommendation.questions import TextEmbedder, photo_questions, words_questions
+from marketplace.recommendation.questions import EmbedWords, photo_questions, words_questions
 from marketplace.recommendation.rules import QuestionWeights, RankingRules
 from marketplace.recommendation.similarity import PARTS, Parts, Weights, weigh
 from marketplace.relevance.judgements import (
@@ -46,8 +46,7 @@ class JudgedPairs:
 
     def scores(self, weights: Weights) -> np.ndarray:
         """Return the similarity `(J,)` of each pair."""
-        shares = weights.normalised().model_dump()
-        return self.similarities @ np.array([shares[name] for name in PARTS], dtype=np.float32)
+        return self.similarities @ weights.shares().astype(np.float32)
 
     def select(self, chosen: np.ndarray) -> "JudgedPairs":
         """Return the pairs in a mask `(J,) bool`."""
@@ -64,7 +63,7 @@ def read_judged_pairs(
     catalogue: Catalogue,
     expected: ExpectedTexts,
     lookalikes: LookalikeSettings,
-    open_texts: Callable[[], TextEmbedder],
+    open_texts: Callable[[], EmbedWords],
 ) -> dict[Kind, JudgedPairs]:
     """Read the judgements in `root` that are about a catalogue.
 

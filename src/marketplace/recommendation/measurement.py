@@ -1,4 +1,4 @@
-"""The measurements of a run that need a ranking of their own: probabilities, and the agreement of categories."""
+"""The measurements of a run that rank again: probabilities, and the agreement of categories."""
 
 import logging
 from collections.abc import Iterator
@@ -53,7 +53,7 @@ def measure_agreement(catalogue: Catalogue, joined: np.ndarray, settings: Recomm
 def _rank_split(products: Products, ranker: Ranker, split: str) -> pd.DataFrame:
     """Return the recommendations for a split's products, or for MAX_PRODUCTS of them, evenly spread."""
     numbers = np.flatnonzero(products.table["split"] == split)
-    spread = np.unique(np.linspace(0, max(0, len(numbers) - 1), MAX_PRODUCTS).round().astype(int))
-    numbers = numbers[spread] if len(numbers) > MAX_PRODUCTS else numbers
+    if len(numbers) > MAX_PRODUCTS:
+        numbers = numbers[np.linspace(0, len(numbers) - 1, MAX_PRODUCTS).round().astype(int)]
     batches: Iterator[pa.RecordBatch] = recommendations(products, ranker, numbers)
     return pd.concat([batch.to_pandas() for batch in batches], ignore_index=True)

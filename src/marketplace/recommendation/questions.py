@@ -1,30 +1,14 @@
 """The parts of questions about a photo or about words, which are compared with the parts of products."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from marketplace.recommendation.similarity import Parts
-from marketplace.texts.text_model import TextModel
 from marketplace.vectors.tables import TextVectors
 
+EmbedWords = Callable[[list[str]], tuple[np.ndarray, np.ndarray]]  # see TextModel.embed_words
 PATH_TEMPERATURE = 0.05  # of the titles whose category paths words let one expect
-
-
-@dataclass(frozen=True)
-class TextEmbedder:
-    """Two ways to embed texts."""
-
-    text: Callable[[list[str]], np.ndarray]  # (n, t), by meaning and spelling
-    meaning: Callable[[list[str]], np.ndarray]  # (n, m)
-
-
-def open_text_embedder(folder: Path, sha256: str | None = None) -> TextEmbedder:
-    """Open the text model in a folder; see TextModel."""
-    model = TextModel(folder, sha256)
-    return TextEmbedder(text=model, meaning=model.embed_meanings)
 
 
 def photo_questions(kind: np.ndarray, title: np.ndarray, path: np.ndarray, text_dimensions: int) -> Parts:
@@ -36,14 +20,14 @@ def photo_questions(kind: np.ndarray, title: np.ndarray, path: np.ndarray, text_
     return Parts(kind=kind, text=_beginning_with(title, text_dimensions), title=title, path=path)
 
 
-def words_questions(words: list[str], embed: TextEmbedder, texts: TextVectors, kind_dimensions: int) -> Parts:
+def words_questions(words: list[str], embed: EmbedWords, texts: TextVectors, kind_dimensions: int) -> Parts:
     """Return the parts of questions in words. The expected path is the path of products with similar titles."""
-    meanings = embed.meaning(words)
+    text, meanings = embed(words)
     logits = meanings @ texts.title.T / PATH_TEMPERATURE
     weights = np.exp(logits - logits.max(axis=1, keepdims=True))
     return Parts(
         kind=np.zeros((len(words), kind_dimensions), np.float32),
-        text=embed.text(words),
+        text=text,
         title=meanings,
         path=(weights / weights.sum(axis=1, keepdims=True) @ texts.path).astype(np.float32),
     )

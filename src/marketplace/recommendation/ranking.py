@@ -1,8 +1,8 @@
 """The ranking of similar products, for the table of recommendations and for single questions.
 
 A row of an index is a product or one of its photos. Of a product's rows, the one nearest to the question counts. Of
-listings that share a photo or a title, only the best
-is recommended; it is marked if it shares the photo or title with the product in question.
+listings that share a photo or a title, only the best is recommended; it is marked if it shares the photo or title with
+the product in question.
 """
 
 from collections.abc import Callable, Sequence
@@ -139,19 +139,6 @@ def _rank(
             same_text=bool(same_text[place]),
         )
         for place, number in enumerate(numbers)
-    ]
-
-
-def top_products(products: Products, numbers: np.ndarray, scores: np.ndarray, k: int) -> list[RankedProduct]:
-    """Return the `k` products of `numbers` `(n,)` with the highest `scores` `(n,)`, one of each group."""
-    return [
-        RankedProduct(
-            number=int(numbers[place]),
-            score=float(scores[place]),
-            same_photo=False,
-            same_text=False,
-        )
-        for place in top_k_distinct(scores, products.groups[numbers], k)
     ]
 
 

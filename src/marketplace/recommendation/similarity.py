@@ -34,6 +34,10 @@ class Weights(Section):
             raise MarketplaceError(f"the weights {', '.join(values)} are all 0: at least one must be greater.")
         return Weights(**{name: value / total for name, value in values.items()})
 
+    def shares(self) -> np.ndarray:
+        """Return the normalised weights `(4,) float`, in the order of PARTS."""
+        return np.array(list(self.normalised().model_dump().values()))
+
     def format(self) -> str:
         """Return the weights as `parse_weights` reads them."""
         return ",".join(f"{name}={value:g}" for name, value in self.model_dump().items())
@@ -83,13 +87,14 @@ class Parts:
 
 def weigh(vectors: np.ndarray, dimensions: dict[str, int], weights: Weights) -> np.ndarray:
     """Multiply joined parts `(n, d)` by their normalised weights: the vectors of questions `(n, d) float32`."""
-    shares = weights.normalised().model_dump()
-    factors = np.repeat([shares[name] for name in PARTS], [dimensions[name] for name in PARTS])
-    return vectors * factors.astype(np.float32)
+    return vectors * _repeat(weights.shares(), dimensions)
 
 
 def weigh_symmetrically(vectors: np.ndarray, dimensions: dict[str, int], weights: Weights) -> np.ndarray:
     """Multiply joined parts `(n, d)` by the roots of their weights: inner products of the results are similarities."""
-    shares = weights.normalised().model_dump()
-    factors = np.repeat([shares[name] ** 0.5 for name in PARTS], [dimensions[name] for name in PARTS])
-    return vectors * factors.astype(np.float32)
+    return vectors * _repeat(weights.shares() ** 0.5, dimensions)
+
+
+def _repeat(factors: np.ndarray, dimensions: dict[str, int]) -> np.ndarray:
+    """Return the factor `(4,)` of each part once for each of its dimensions, `(d,) float32`."""
+    return np.repeat(factors, [dimensions[name] for name in PARTS]).astype(np.float32)

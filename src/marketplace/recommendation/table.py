@@ -1,6 +1,5 @@
 """The table of recommendations: for every product its most similar ones."""
 
-import logging
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,13 +10,12 @@ import pyarrow.parquet as pq
 from marketplace.cluster.placement import apply_to_each
 from marketplace.common.files import replacing
 from marketplace.common.progress import progress_bar
-from marketplace.recommendation.calibration import CLOSE_PROBABILITY, Calibration
+from marketplace.recommendation.calibration import Calibration, is_close
 from marketplace.recommendation.origin import Origin
 from marketplace.recommendation.products import Products
 from marketplace.recommendation.rankers import Ranker
 from marketplace.recommendation.rules import SimilarProducts
 
-log = logging.getLogger(__name__)
 SIMILARITIES_AT_ONCE = 2**27  # 512 MiB of float32: the memory of a block, besides the vectors
 SCHEMA = pa.schema(
     [
@@ -81,7 +79,7 @@ def add_probabilities(
         table = batch.to_pandas()
         shared = table["same_photo"] | table["same_text"]
         table["probability"] = calibration.probabilities_of(table["score"].to_numpy()).astype(np.float32)
-        table["close"] = shared | (table["probability"] >= CLOSE_PROBABILITY)
+        table["close"] = is_close(table["probability"], shared)
         if least_probability is not None:
             table = table[shared | (table["probability"] >= least_probability)]
             table["rank"] = (table.groupby("product_id").cumcount() + 1).astype(np.int32)

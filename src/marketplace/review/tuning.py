@@ -14,11 +14,11 @@ from marketplace.common.errors import MarketplaceError
 from marketplace.recommendation.catalogue import read_catalogue
 from marketplace.recommendation.fingerprints import EMBEDDINGS, TEXT_MODEL
 from marketplace.recommendation.judged import JudgedPairs, Kind, read_judged_pairs
-from marketplace.recommendation.questions import open_text_embedder
 from marketplace.recommendation.rules import RecommendSettings
 from marketplace.recommendation.similarity import PARTS, Weights
 from marketplace.relevance.judgements import JUDGEMENTS, SEARCHES
 from marketplace.relevance.metrics import Judge, mean
+from marketplace.texts.text_model import TextModel
 from marketplace.vectors.tables import read_expected_texts
 
 STEPS = 20  # weights are multiples of 1/20
@@ -127,7 +127,7 @@ def print_best_weights(root: Path, settings: RecommendSettings) -> None:
         catalogue=catalogue,
         expected=read_expected_texts(root / EMBEDDINGS),
         lookalikes=settings.lookalikes,
-        open_texts=lambda: open_text_embedder(root / TEXT_MODEL),
+        open_texts=lambda: TextModel(root / TEXT_MODEL).embed_words,
     )
     console = table_console()
     changes = []

@@ -24,7 +24,7 @@ from marketplace.vectors.tables import TextVectors
 
 if TYPE_CHECKING:  # imported where a model is read, so that questions without one are fast
     from marketplace.embedding.onnx import Embedded
-    from marketplace.recommendation.questions import TextEmbedder
+    from marketplace.recommendation.questions import EmbedWords
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ class Matcher:
         return add_lookalikes(parts, self._texts, nearest.numbers, nearest.scores, settings)
 
     def match_words(
-        self, words: str, embed: "TextEmbedder", k: int, restriction: Restriction, weights: Weights | None = None
+        self, words: str, embed: "EmbedWords", k: int, restriction: Restriction, weights: Weights | None = None
     ) -> list[Match]:
         """Return the products most similar to words, each with its first photo."""
         parts = words_questions([words], embed, self._texts, self.dimensions["kind"])

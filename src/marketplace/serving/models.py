@@ -11,7 +11,7 @@ from marketplace.recommendation.fingerprints import IMAGE_MODEL, TEXT_MODEL, che
 
 if TYPE_CHECKING:  # imported where a model is read, so that questions without one are fast
     from marketplace.embedding.onnx import Embedded
-    from marketplace.recommendation.questions import TextEmbedder
+    from marketplace.texts.text_model import TextModel
 
 EmbedImages = Callable[[np.ndarray], "Embedded"]
 
@@ -45,13 +45,13 @@ class Models:
         return self._read_once(IMAGE_MODEL, read)
 
     @property
-    def text(self) -> "TextEmbedder":
+    def text(self) -> "TextModel":
         """The text model."""
 
-        def read(path: Path) -> "TextEmbedder":
-            from marketplace.recommendation.questions import open_text_embedder
+        def read(path: Path) -> "TextModel":
+            from marketplace.texts.text_model import TextModel
 
-            return open_text_embedder(path, self._fingerprints[TEXT_MODEL])
+            return TextModel(path, self._fingerprints[TEXT_MODEL])
 
         return self._read_once(TEXT_MODEL, read)
 

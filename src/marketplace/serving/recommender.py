@@ -10,7 +10,7 @@ import numpy as np
 from marketplace.catalogue_map.places import read_map
 from marketplace.common.errors import MarketplaceError
 from marketplace.compute.arrays import ShardedArray
-from marketplace.recommendation.calibration import CLOSE_PROBABILITY, Calibration
+from marketplace.recommendation.calibration import Calibration, is_close
 from marketplace.recommendation.catalogue import Catalogue, read_catalogue, read_texts
 from marketplace.recommendation.filters import FilteredTable, Filters
 from marketplace.recommendation.fingerprints import (
@@ -87,7 +87,7 @@ class Recommender:
         self.queue = PhotoQueue(QUEUE_CAPACITY)
         self._feedback = Feedback(root / FEEDBACK)
         # The page sends the same words several times.
-        self._embed_words = lru_cache(maxsize=256)(lambda words: self._models.text.text([words])[0])
+        self._embed_words = lru_cache(maxsize=256)(lambda words: self._models.text([words])[0])
         self._square_size = ShardedArray(root / SQUARES).shape[1]
 
     def _open_indexes(self, catalogue: Catalogue) -> VectorStore:
@@ -198,7 +198,7 @@ class Recommender:
         one expect.
         """
         restriction = Restriction(passing=self.table.passing(filters), filters=filters)
-        return self._answer(self._matcher.match_words(words, self._models.text, k, restriction, weights))
+        return self._answer(self._matcher.match_words(words, self._models.text.embed_words, k, restriction, weights))
 
     def explanation(self, product_id: str, other_id: str, weights: Weights | None = None) -> Explanation:
         """Explain why two products are similar. Raises UnknownProductError."""
@@ -280,7 +280,7 @@ class Recommender:
             close = None
             if calibration is not None:
                 probability = float(calibration.probabilities_of(np.array(ranked.score, np.float32)))
-                close = probability >= CLOSE_PROBABILITY or ranked.same_photo or ranked.same_text
+                close = is_close(probability, ranked.same_photo or ranked.same_text)
             similar = SimilarProduct(
                 rank=rank,
                 score=ranked.score,

@@ -54,8 +54,7 @@ class TextModel:
 
     def __call__(self, texts: list[str]) -> np.ndarray:
         """Return the vectors `(N, t) float32` of texts, of length 1; all zeros for a text without a word."""
-        plain = [plain_text(text) for text in texts]
-        return self._combine(self._sentence(plain), self._spelling(plain))
+        return self.embed_words(texts)[0]
 
     def embed_catalogue(self, texts: list[str]) -> np.ndarray:
         """Return the same for the texts of a catalogue, with the sentence vectors that are stored in the cache.
@@ -69,9 +68,11 @@ class TextModel:
         """Return the meanings `(N, m) float32` of the titles of a catalogue, stored like its texts."""
         return self._sentence.embed_catalogue([plain_text(title) for title in titles])
 
-    def embed_meanings(self, texts: list[str]) -> np.ndarray:
-        """Return the meanings `(N, m) float32` of other texts, of length 1; all zeros for a text without a word."""
-        return self._sentence([plain_text(text) for text in texts])
+    def embed_words(self, texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
+        """Return the vectors `(N, t)` of texts, see `__call__`, and their meanings `(N, m)`, both float32."""
+        plain = [plain_text(text) for text in texts]
+        meaning = self._sentence(plain)
+        return self._combine(meaning, self._spelling(plain)), meaning
 
     def _combine(self, meaning: np.ndarray, spelling: np.ndarray) -> np.ndarray:
         weight = self._meaning_weight
