@@ -23,17 +23,14 @@ import numpy as np
 import pandas as pd
 import torch
 from reference_loop import EPOCHS, PARAMS
-from torch.optim.swa_utils import update_bn
 from workspace import ROOT, Workspace, make_parser, report, table, workspace
 
 from marketplace.embedding.extraction import embed_photos, embed_texts, fit_paths
 from marketplace.evaluation.report import category_probabilities
 from marketplace.evaluation.retrieval import find_neighbours, retrieval_metrics
 from marketplace.evaluation.same_product import choose_pairs, rank_own_products, same_product_metrics
-from marketplace.inference.features import FeatureStore
 from marketplace.inference.outputs import network_outputs
 from marketplace.models import checkpoints
-from marketplace.models.backbones import StateDict
 from marketplace.models.checkpoints import Checkpoint
 from marketplace.recommendation.catalogue import Catalogue
 from marketplace.recommendation.judged import JudgedPairs, Kind, read_judged_pairs
@@ -54,17 +51,11 @@ Metrics = dict[str, float]
 
 @dataclass(frozen=True)
 class Training:
-    """A way to train: changes to the section `train`, and epochs on small and on full-sized images.
-
-    With `last` above 1, the weights of the tail and the head are averaged over the last full-sized epochs. With `tuned`
-    below 1, the tail is a weighted mean of the fine-tuned (`tuned`) and the untouched weights (arXiv:2109.01903).
-    """
+    """A way to train: changes to the section `train`, and epochs on small and on full-sized images."""
 
     changes: dict[str, Any] = field(default_factory=dict)
     small: int = 6
     full: int = 4
-    last: int = 1
-    tuned: float = 1.0
 
 
 TRAININGS = {
@@ -85,9 +76,6 @@ TRAININGS = {
     "titles, weight 8": Training(changes={"title_weight": 8.0}),
     "titles, InfoNCE": Training(changes={"title_target_temperature": 0.005}),
     "6 small, then 8 full": Training(full=8),
-    "averaged over the last 2 epochs": Training(last=2),
-    "averaged with the untouched tail, 0.75 tuned": Training(tuned=0.75),
-    "averaged with the untouched tail, 0.5 tuned": Training(tuned=0.5),
 }
 VECTOR_SETTINGS: dict[str, dict[str, Any]] = {
     "no learned whitening (a PCA)": {"shrinkage": 1.0},
@@ -185,37 +173,17 @@ class Bench:
         settings = self._settings.train.model_copy(update={**training.changes, "seed": seed})
         checkpoint = self._pretrained
         seconds = 0.0
-        states: list[StateDict] = []
         for data, epochs in ((self._small, training.small), (self._full, training.full)):
             if not epochs:
                 continue
-            states.clear()
             trainer = Trainer(checkpoint, data, settings, epochs)
             started = time.perf_counter()
             while not trainer.is_done:
                 trainer.train_epoch()
-                states.append(checkpoints.copy_state(trainer.network))
             seconds += time.perf_counter() - started
             assert trainer.best is not None
             checkpoint = trainer.best
-        if training.last > 1 or training.tuned < 1:
-            checkpoint = self._average(checkpoint, states[-training.last :], training.tuned)
         return checkpoint, seconds
-
-    def _average(self, checkpoint: Checkpoint, states: list[StateDict], tuned: float) -> Checkpoint:
-        """Average the weights of a checkpoint; BatchNorm's statistics do not average, and are computed again."""
-        means = {name: torch.stack([state[name] for state in states]).to(torch.float64).mean(0) for name in states[0]}
-        untouched = self._pretrained["state_dict"]
-        for name in means:
-            if name.startswith("tail."):
-                means[name] = tuned * means[name] + (1 - tuned) * untouched[name]
-        state = {name: value.to(states[0][name].dtype) for name, value in means.items()}
-        network = checkpoints.network_of({**checkpoint, "state_dict": state}, len(checkpoint["categories"]))
-        features = FeatureStore(network, self._full.images).features()
-        rows = self._full.train.rows
-        batches = np.array_split(rows, len(rows) // 256 + 1)
-        update_bn((features(batch) for batch in batches), network.tail)
-        return {**checkpoint, "state_dict": checkpoints.copy_state(network)}
 
     def measure(self, checkpoint: Checkpoint, changes: dict[str, Any], *, hub_correction: bool = True) -> Metrics:
         """Return a network's accuracy, and the retrieval metrics of its vectors with changed settings of `extract`."""

@@ -15,7 +15,7 @@ COUNT_BYTES = 8  # of the number of keys
 
 
 def write_pack(path: Path, keys: np.ndarray, values: np.ndarray) -> None:
-    """Write the arrays `values` `(n, ...)` of `keys` `(n,)`. Raises OSError; then there is no file."""
+    """Write arrays, `values` `(n, ...)`, under their `keys` `(n,)`. Raises OSError and leaves no file behind."""
     with replacing(path, shared=True) as part:
         with part.open("wb") as file:
             write_array(file, values)

@@ -25,7 +25,13 @@ from marketplace.evaluation.retrieval import (
     retrieval_metrics,
     sample_queries,
 )
-from marketplace.evaluation.same_product import choose_pairs, rank_own_products, recall_from_ranks, same_product_metrics
+from marketplace.evaluation.same_product import (
+    PhotoPairs,
+    choose_pairs,
+    rank_own_products,
+    recall_from_ranks,
+    same_product_metrics,
+)
 from marketplace.inference.outputs import network_outputs
 from marketplace.models import checkpoints
 from marketplace.vectors.tables import PhotoVectors
@@ -99,11 +105,12 @@ def evaluate(
     products = predict_product_categories(table, probabilities, texts, categories)
 
     queries = sample_queries(test)
-    searches = {"tuned": _search(vectors, table, queries, settings)}
+    pairs = choose_pairs(table, "test")
+    searches = {"tuned": _search(vectors, table, queries, pairs, settings)}
     uncorrected = settings.model_copy(update={"hub_weight": 0.0})
     plain, projected = _embed_untouched(pretrained, table, images, settings)
-    searches["untouched"] = _search(plain, table, queries, uncorrected)
-    searches["untouched_projected"] = _search(projected, table, queries, settings)
+    searches["untouched"] = _search(plain, table, queries, pairs, uncorrected)
+    searches["untouched_projected"] = _search(projected, table, queries, pairs, settings)
 
     return Evaluation(
         metrics=_metrics(labels, predicted, probabilities, products, searches, table, queries),
@@ -116,11 +123,13 @@ def evaluate(
     )
 
 
-def _search(vectors: PhotoVectors, table: pd.DataFrame, queries: np.ndarray, settings: ExtractSettings) -> Searches:
+def _search(
+    vectors: PhotoVectors, table: pd.DataFrame, queries: np.ndarray, pairs: PhotoPairs, settings: ExtractSettings
+) -> Searches:
     ranks = rank_own_products(
         vectors.identity,
         table["sha256"].to_numpy(),
-        choose_pairs(table, "test"),
+        pairs,
         hub_neighbours=settings.hub_neighbours,
         hub_weight=settings.hub_weight,
     )

@@ -1,4 +1,4 @@
-"""The words of a photo's question: those that the photo lets one expect, and those of products that look like it.
+"""The words of a photo's question: expected from the photo, and borrowed from products that look like it.
 
 It is a form of pseudo relevance feedback (Rocchio, 1971; Manning et al., Introduction to Information Retrieval,
 chapter 9): sellers of similar things use words that no photo tells.

@@ -17,7 +17,7 @@ from marketplace.recommendation.similarity import Weights
 
 
 class QuestionWeights(Section):
-    """The weights of a similarity's parts, by what the question is."""
+    """The weights of a similarity's parts, by the kind of question."""
 
     product: Weights
     photo: Weights

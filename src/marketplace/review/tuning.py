@@ -116,7 +116,7 @@ def _as_weights(values: np.ndarray) -> Weights:
 
 
 def print_best_weights(root: Path, settings: RecommendSettings) -> None:
-    """Print the best weights for each kind of question, what each part is worth, and how to try them.
+    """Print the best weights for each kind of question, the worth of each part, and how to try them.
 
     `root` is the folder of a finished pipeline, `settings` its section `recommend`. Raises MarketplaceError if no
     question of the validation split is judged.

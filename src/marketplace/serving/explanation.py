@@ -43,8 +43,8 @@ def explain(
 ) -> Explanation:
     """Explain the similarity of two products, given by their numbers.
 
-    `dimensions` are those of the parts of a product's vector. Raises UnavailableError if a database no longer has the
-    vectors.
+    `dimensions` has the length of each part of a product's vector. Raises UnavailableError if a database no longer has
+    the vectors.
     """
     rows = products.photos_of(number)
     other_rows = products.photos_of(other)

@@ -163,7 +163,7 @@ class Recommender:
     ) -> list[SimilarProduct]:
         """Return the `k` most similar other products. Raises UnknownProductError.
 
-        A score is the weighted sum of the similarities of kind, text, title and path; `weights` replace those of
+        A score is the weighted sum of the similarities of kind, text, title and path; `weights` replace the ones in
         params.yaml, and then nothing is known of the scores' probabilities.
         """
         number = self.ids.number(product_id)

@@ -39,18 +39,10 @@ class ResumeState:
 
     def save(self, state: Mapping[str, Any]) -> None:
         """Replace the saved state."""
-        self._write("state.pt", dict(state))
-
-    def clear(self) -> None:
-        """Delete the state."""
-        with suppress(FileNotFoundError):  # an identical run may be clearing it as well
-            remove(self._folder)
-
-    def _write(self, name: str, content: Any) -> None:
         if self._disk_is_full:
             return
         try:
-            checkpoints.save(self._folder / name, content, shared=True)
+            checkpoints.save(self._folder / "state.pt", dict(state), shared=True)
         except OSError as error:
             self._disk_is_full = True
             log.warning(
@@ -59,6 +51,11 @@ class ResumeState:
                 error.strerror,
             )
             self.clear()  # half a state is useless, and may be filling the disk
+
+    def clear(self) -> None:
+        """Delete the state."""
+        with suppress(FileNotFoundError):  # an identical run may be clearing it as well
+            remove(self._folder)
 
 
 def _hash_code() -> list[str]:

@@ -14,7 +14,7 @@ from marketplace.texts.sentence_model import open_sentence_model
 
 log = logging.getLogger(__name__)
 
-MAX_TOKENS = 64  # of a title, as long as those of texts: their vectors are then stored once
+MAX_TOKENS = 64  # of a title; as many as of a text, so that both store one vector
 MAX_TITLES = 8192  # that a batch is compared with, besides its own: more take longer than the network itself
 
 

@@ -42,7 +42,7 @@ class ExpectedTexts:
 
 @dataclass(frozen=True)
 class TextVectors:
-    """The vectors of what sellers wrote, in the order of products' ids. Products without words have zeros."""
+    """The vectors of sellers' words and categories, ordered by product id. Products without words have zeros."""
 
     text: np.ndarray  # (P, t) float32, of length 1: title and description, by meaning and spelling
     title: np.ndarray  # (P, m) float32, of length 1: the title's meaning
