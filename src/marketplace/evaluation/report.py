@@ -11,6 +11,7 @@ from PIL import Image
 from sklearn.metrics import accuracy_score, f1_score, precision_recall_fscore_support, top_k_accuracy_score
 
 from marketplace.common.files import replacing, write_json
+from marketplace.common.metrics import round_metrics
 from marketplace.compute.arrays import Images
 from marketplace.embedding.extraction import fit_projections
 from marketplace.embedding.hubs import hub_bias
@@ -157,8 +158,8 @@ def _metrics(
         for name, search in searches.items()
     }
     metrics: dict[str, float | dict[str, float]] = {}
-    metrics |= _round(classification | products.metrics() | retrieval.pop("tuned"))
-    metrics |= {name: _round(retrieval[name]) for name in retrieval}
+    metrics |= round_metrics(classification | products.metrics() | retrieval.pop("tuned"))
+    metrics |= {name: round_metrics(retrieval[name]) for name in retrieval}
     return metrics
 
 
@@ -212,11 +213,6 @@ def _embed_untouched(
         identity, table["sha256"].to_numpy(), neighbours=settings.hub_neighbours, weight=settings.hub_weight
     )
     return plain, PhotoVectors(identity=identity, kind=kind, hub_bias=bias)
-
-
-def _round(metrics: dict[str, float]) -> dict[str, float]:
-    """Round to five digits; leave out metrics that could not be measured (NaN)."""
-    return {name: round(float(value), 5) for name, value in metrics.items() if np.isfinite(value)}
 
 
 @torch.inference_mode()

@@ -4,9 +4,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
-
-from marketplace.recommendation.products import Products
 
 MIN_PAIRS = 50  # too few for a calibration below
 CLOSE_PROBABILITY = 0.5  # from which on a recommendation is close
@@ -44,14 +41,3 @@ def is_close(probability: Any, is_shared: Any) -> Any:
     Both arguments are numbers, or arrays of one shape.
     """
     return (probability >= CLOSE_PROBABILITY) | is_shared
-
-
-def leaf_agreement(products: Products, recommended: pd.DataFrame) -> pd.DataFrame:
-    """Return the score of recommendations, and whether they are `good`: in the product's own leaf category.
-
-    Listings that share a photo or a title with the product do not count.
-    """
-    leaf = products.table.set_index("product_id")["category_path"]
-    counted = recommended[~recommended["same_photo"] & ~recommended["same_text"]]
-    own = counted["product_id"].map(leaf).to_numpy()
-    return pd.DataFrame({"score": counted["score"], "good": counted["similar_product_id"].map(leaf).to_numpy() == own})

@@ -11,6 +11,7 @@ import pandas as pd
 
 from marketplace.compute.arrays import Images
 from marketplace.photos.codec import thumbnail
+from marketplace.recommendation.agreement import compare_categories
 from marketplace.recommendation.products import Products, price_text, shared_label
 from marketplace.reports.pages import CARD_PIXELS, Card, caption, data_url, write_page
 
@@ -25,7 +26,7 @@ class Extreme:
     category: str
     kind: str  # best or worst
     number: int  # the row in the table of products
-    recommended: pd.DataFrame  # its rows in the table of recommendations
+    recommended: pd.DataFrame  # its rows in the table of recommendations, with the `agreement` of their categories
 
 
 @dataclass(frozen=True)
@@ -47,11 +48,19 @@ def write_gallery(
     `images` `(N, S, S, 3) uint8` are in the order of the training data. `metrics` is the content of
     metrics/evaluate.json, with the metrics of the recommendations under `recommend`.
     """
+    recommended = recommended.assign(agreement=_agreements(products, recommended))
     sections: dict[str, list[Case]] = {}
     for extreme in _extremes(products, recommended):
         sections.setdefault(extreme.category, []).append(_case(extreme, products, images))
     write_page(path, TEMPLATE, sections=list(sections.items()), metrics=metrics, n=len(products.table))
     log.info("%s recommendations; %s shows some of them", f"{len(recommended):,}", path)
+
+
+def _agreements(products: Products, recommended: pd.DataFrame) -> np.ndarray:
+    """Return `(n,) str`: the level on which products and their recommendations agree: leaf, root or none."""
+    same_leaf = compare_categories(products, recommended, "category_path")
+    same_root = compare_categories(products, recommended, "category")
+    return np.select([~same_root, same_leaf], ["none", "leaf"], "root")
 
 
 def _extremes(products: Products, recommended: pd.DataFrame) -> Iterator[Extreme]:
@@ -62,12 +71,11 @@ def _extremes(products: Products, recommended: pd.DataFrame) -> Iterator[Extreme
     """
     table = products.table
     query = recommended["product_id"].map(products.number_of)
-    similar = recommended["similar_product_id"].map(products.number_of)
     judged = pd.DataFrame(
         {
             "query": query,
-            "root": _agrees(table["category"], query, similar),
-            "leaf": _agrees(table["category_path"], query, similar),
+            "root": recommended["agreement"] != "none",
+            "leaf": recommended["agreement"] == "leaf",
             "score": recommended["score"],
         }
     )
@@ -83,21 +91,14 @@ def _extremes(products: Products, recommended: pd.DataFrame) -> Iterator[Extreme
             )
 
 
-def _agrees(column: "pd.Series[str]", query: "pd.Series[int]", similar: "pd.Series[int]") -> np.ndarray:
-    """Return `(n,) bool`: whether query and similar product have the same value in a column of the products."""
-    values = column.to_numpy()
-    return values[query] == values[similar]
-
-
 def _case(extreme: Extreme, products: Products, images: Images) -> Case:
     product = products.table.iloc[extreme.number]
     query = _card(extreme.number, products, images, price_text(product["price"], product["currency"]), "query")
     similar = []
     for row in extreme.recommended.itertuples():
         number = products.number_of[str(row.similar_product_id)]
-        agreement = _agreement(product, products.table.iloc[number])
         text = caption(row.score, shared_label(row.same_photo, row.same_text))
-        similar.append(_card(number, products, images, text, agreement))
+        similar.append(_card(number, products, images, text, str(row.agreement)))
     return Case(
         kind=extreme.kind,
         right=sum(card.agrees in {"leaf", "root"} for card in similar),
@@ -105,13 +106,6 @@ def _case(extreme: Extreme, products: Products, images: Images) -> Case:
         query=query,
         similar=similar,
     )
-
-
-def _agreement(product: "pd.Series[Any]", similar: "pd.Series[Any]") -> str:
-    """Return the level on which two products' categories agree: leaf, root or none."""
-    if similar["category"] != product["category"]:
-        return "none"
-    return "leaf" if similar["category_path"] == product["category_path"] else "root"
 
 
 def _card(number: int, products: Products, images: Images, text: str, agrees: str) -> Card:

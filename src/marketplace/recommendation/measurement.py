@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from marketplace.recommendation.calibration import Calibration, fit_calibration, leaf_agreement
+from marketplace.recommendation.agreement import compare_categories, drop_shared_listings
+from marketplace.recommendation.calibration import Calibration, fit_calibration
 from marketplace.recommendation.catalogue import Catalogue
 from marketplace.recommendation.judged import JudgedPairs
 from marketplace.recommendation.metrics import agreement_metrics
@@ -32,9 +33,9 @@ def calibrate(
         scores = judged.scores(settings.weights.product)[in_validation]
         return fit_calibration(scores, judged.judgements.grades[in_validation] == GOOD)
     log.info("few judgements: a recommendation is called close where leaf categories are likely to agree")
-    recommended = _rank_split(products, ranker, "val")
-    pairs = leaf_agreement(products, recommended)
-    return fit_calibration(pairs["score"].to_numpy(), pairs["good"].to_numpy())
+    recommended = drop_shared_listings(_rank_split(products, ranker, "val"))
+    same_leaf = compare_categories(products, recommended, "category_path")
+    return fit_calibration(recommended["score"].to_numpy(), same_leaf.to_numpy())
 
 
 def measure_agreement(catalogue: Catalogue, joined: np.ndarray, settings: RecommendSettings) -> dict[str, float]:

@@ -5,9 +5,10 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
+from marketplace.common.metrics import round_metrics
+from marketplace.recommendation.agreement import compare_categories, drop_shared_listings
 from marketplace.recommendation.judged import METRICS
 from marketplace.recommendation.products import Products
 from marketplace.relevance.judgements import Judgements
@@ -34,13 +35,10 @@ def agreement_metrics(products: Products, recommended: pd.DataFrame) -> dict[str
 
     Products that share a photo or a title with the product itself are not counted.
     """
-    by_id = products.table.set_index("product_id")
-    counted = recommended[~recommended["same_photo"] & ~recommended["same_text"]]
-    metrics = {}
-    for name, column in AGREEMENTS.items():
-        own = counted["product_id"].map(by_id[column])
-        metrics[name] = (own == counted["similar_product_id"].map(by_id[column])).mean()
-    return _round(metrics)
+    counted = drop_shared_listings(recommended)
+    return round_metrics(
+        {name: compare_categories(products, counted, column).mean() for name, column in AGREEMENTS.items()}
+    )
 
 
 def table_metrics(products: Products, recommended: pd.DataFrame, judgements: Judgements) -> dict[str, float]:
@@ -60,12 +58,7 @@ def table_metrics(products: Products, recommended: pd.DataFrame, judgements: Jud
         grades = pd.Series(judgements.grades, [judgements.questions, judgements.candidates], dtype=float)
         pairs = pd.MultiIndex.from_frame(close.loc[in_test, ["product_id", "similar_product_id"]])
         metrics["close_precision"] = float((grades.reindex(pairs).dropna() == GOOD).mean())
-    return _round(metrics)
-
-
-def _round(metrics: Mapping[str, float]) -> dict[str, float]:
-    """Round to five digits; leave out metrics that could not be measured (NaN)."""
-    return {name: round(float(value), 5) for name, value in metrics.items() if np.isfinite(value)}
+    return round_metrics(metrics)
 
 
 def _warn_about_products_without_recommendations(products: Products, recommended: pd.DataFrame) -> None:
