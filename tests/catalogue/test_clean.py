@@ -184,7 +184,7 @@ def test_when_no_file_matches_a_row_names_and_ids_are_shown(tmp_path: Path) -> N
         fetch_and_clean(dump.write(tmp_path / "dump"), tmp_path)
 
 
-@pytest.mark.parametrize("extension", ["JPG", "jpeg", "Png", "tiff", "WEBP", ""])
+@pytest.mark.parametrize("extension", ["JPG", "jpeg", "Png", "tiff", "WEBP", "HEIC", ""])
 def test_files_are_found_whatever_their_extension(tmp_path: Path, extension: str) -> None:
     dump = small_dump()
     dump.photos = {name.replace("jpg", extension).rstrip("."): content for name, content in dump.photos.items()}

@@ -42,7 +42,8 @@ def test_every_exif_orientation_comes_out_upright(orientation: int) -> None:
     stored = upright if to_stored is None else upright.transpose(to_stored)
     exif = Image.Exif()
     exif[0x0112] = orientation
-    assert difference(decode(saved(stored, format="JPEG", quality=95, exif=exif)), upright) < 3
+    for image_format in ("JPEG", "HEIF"):
+        assert difference(decode(saved(stored, format=image_format, quality=95, exif=exif.tobytes())), upright) < 3
 
 
 @pytest.mark.parametrize(
@@ -52,6 +53,8 @@ def test_every_exif_orientation_comes_out_upright(orientation: int) -> None:
         ({"format": "JPEG", "quality": 95}, "CMYK"),
         ({"format": "WEBP", "quality": 95}, "RGB"),
         ({"format": "AVIF", "quality": 95}, "RGB"),
+        ({"format": "HEIF", "quality": 95}, "RGB"),
+        ({"format": "HEIF", "quality": 95}, "RGBA"),
         ({"format": "BMP"}, "RGB"),
         ({"format": "TIFF"}, "RGB"),
         ({"format": "PNG"}, "RGBA"),
@@ -109,6 +112,7 @@ def test_a_tiff_of_nan_is_refused() -> None:
 
 JPEG = saved(scene(300, 200), format="JPEG")
 PNG = saved(scene(300, 200), format="PNG")
+HEIC = saved(scene(300, 200), format="HEIF")
 
 
 def many_scans(n: int) -> bytes:
@@ -200,6 +204,7 @@ def test_a_phones_photo_is_decoded_in_bounded_memory(
         (b"<!DOCTYPE html><html>503</html>", "not_an_image"),
         (JPEG[: len(JPEG) // 2], "truncated"),
         (PNG[: len(PNG) // 2], "truncated"),
+        (HEIC[:-50], "damaged"),
         (_save_bomb(scene()), "too_large"),
         (saved(Image.new("1", (80_000, 1)), format="PNG"), "too_large"),
         (many_scans(100), "too_many_scans"),
@@ -213,7 +218,8 @@ def test_a_broken_file_says_why(content: bytes, reason: str) -> None:
 
 
 @given(
-    data=st.data(), content=st.sampled_from([JPEG, PNG, saved(scene(), format="WEBP"), saved(scene(), format="TIFF")])
+    data=st.data(),
+    content=st.sampled_from([JPEG, PNG, HEIC, saved(scene(), format="WEBP"), saved(scene(), format="TIFF")]),
 )
 @hypothesis_settings(max_examples=150, deadline=None)
 def test_any_bytes_give_a_picture_or_a_reason(data: st.DataObject, content: bytes) -> None:

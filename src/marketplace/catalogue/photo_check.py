@@ -12,7 +12,7 @@ import pandas as pd
 from marketplace.cluster.placement import map_shards
 from marketplace.compute.packs import Packs, keys_of_files
 from marketplace.compute.recipe import recipe
-from marketplace.photos import codec, metadata
+from marketplace.photos import codec
 from marketplace.photos.codec import UnreadableImageError, decode
 from marketplace.raw.shards import read_shard, shard_paths
 
@@ -57,7 +57,7 @@ def _check_shard(path: Path) -> list[CheckedFile]:
             if row in new_rows:
                 yield _check_photo(content)
 
-    packs = Packs(recipe((__file__, codec.__file__, metadata.__file__), ("pillow", "simplejpeg", "imagehash")))
+    packs = Packs(recipe((__file__, *codec.CODE), (*codec.PACKAGES, "imagehash")))
     checks = packs.fill(packs.find(keys_of_files(hashes)), check)
     return [
         CheckedFile(name=name, sha256=sha256, reason=reason.decode(), phash=phash.decode())

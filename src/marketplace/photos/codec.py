@@ -6,19 +6,30 @@ import warnings
 import numpy as np
 import simplejpeg
 from PIL import Image, UnidentifiedImageError
+from pillow_heif import register_heif_opener
 
+from marketplace.photos import metadata, profiles
 from marketplace.photos.metadata import without_metadata
+from marketplace.photos.profiles import find_conversion, to_srgb
 
-# Formats that shops and browsers send. Pillow's others stay disabled: some start external programs.
-FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "GIF", "BMP", "TIFF")
+CODE = (__file__, metadata.__file__, profiles.__file__)  # that decodes a photo
+PACKAGES = ("pillow", "pillow-heif", "simplejpeg")
+
+# Formats that phones, shops and browsers send. Pillow's others stay disabled: some start external programs.
+FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "HEIF", "GIF", "BMP", "TIFF")
+ANIMATED_FORMATS = ("PNG", "WEBP", "AVIF", "GIF")
 MAX_SIDE = 65_535  # pixels, as in a JPEG; one row of 80 million would be padded to a square
 MAX_PIXELS = 300_000_000  # at full size, even if it is decoded at a smaller one: each takes time
-MAX_BYTES = 900_000_000  # of memory while decoding: 200 megapixels, as phones take them, in every usual format
+MAX_BYTES = 900_000_000  # of memory while decoding: 200 megapixels, as phones take them, as JPEG or PNG; 75 as HEIC
 MAX_SCANS = 64  # of a progressive JPEG, which needs about ten; each costs as much time as the whole photo
 HUGE_PIXELS = 30_000_000  # a larger image is reduced before it is converted
 BACKGROUND = (255, 255, 255)
+MAX_BLANK_FRAMES = 8  # at the beginning of an animation; each takes time
+BLANK_RANGE = 8  # from the darkest to the brightest value of a frame that shows nothing
+BYTES_PER_FRAME_PIXEL = 24  # of memory: Pillow holds the frames before and after, in four channels
 
-Image.MAX_IMAGE_PIXELS = None  # `decode` has its own bounds, which reject instead of warning
+Image.MAX_IMAGE_PIXELS = MAX_PIXELS // 2  # Pillow refuses twice as many
+register_heif_opener(thumbnails=False, depth_images=False, aux_images=False)  # the photo itself, and nothing else
 
 _ORIENTATION = 0x0112  # the EXIF tag
 _TO_UPRIGHT = {
@@ -48,10 +59,11 @@ def decode(content: bytes, min_side: int | None = None, max_bytes: int = MAX_BYT
     """Decode a file's bytes to an upright RGB image.
 
     EXIF orientation is applied if it can be read; other metadata, however odd, makes no difference. Transparency is
-    laid on white; CMYK, greyscale and palettes are converted, greyscale of more than 8 bits with its full range. Only
-    the first frame of an animation counts. A JPEG is decoded at a half, a quarter or an eighth of its size if neither
-    side falls below `min_side` pixels: that takes a fraction of the time. An image that needs more than `max_bytes` of
-    memory while it is decoded is too large.
+    laid on white; CMYK, greyscale and palettes are converted, greyscale of more than 8 bits with its full range. An ICC
+    profile is applied if it can be read: colours are those of sRGB. Of an animation, the first frame counts that is not
+    blank. A JPEG is decoded at a half, a quarter or an eighth of its size if neither side falls below `min_side`
+    pixels: that takes a fraction of the time. An image that needs more than `max_bytes` of memory while it is decoded
+    is too large.
 
     Raises UnreadableImageError and nothing else, for any bytes.
     """
@@ -74,6 +86,8 @@ def _decode(content: bytes, min_side: int | None, max_bytes: int) -> Image.Image
             return _read_pixels(content, min_side, max_bytes)
         except UnreadableImageError:
             raise
+        except Image.DecompressionBombError:  # on the way to the size that is checked here
+            raise UnreadableImageError("too_large") from None
         except Exception as error:  # Pillow's parsers raise a dozen types on hostile files
             return _decode_without_metadata(content, min_side, max_bytes, error)
 
@@ -97,6 +111,28 @@ def _decode_without_metadata(
 
 
 def _read_pixels(content: bytes, min_side: int | None, max_bytes: int) -> Image.Image | np.ndarray:
+    image = _open(content, min_side, max_bytes)
+    profile = image.info.get("icc_profile")
+    pixels = _read_ordinary_jpeg(image, content)
+    if pixels is None:
+        image.load()
+        image = _skip_blank_frames(image, max_bytes)
+    to_upright = _TO_UPRIGHT.get(_orientation(image))  # known only now: it may be in the file's last bytes
+    if pixels is not None:
+        if to_upright is None and find_conversion(profile, "RGB") is None:
+            return pixels
+        image = Image.fromarray(pixels)
+    if min_side is not None and _is_reducible(image):
+        image = image.reduce(max(1, min(image.size) // min_side))
+    image = _to_rgb(image, profile)
+    if to_upright is not None:
+        image = image.transpose(to_upright)
+    image.info = {}  # it may have an orientation, which no longer holds
+    return image
+
+
+def _open(content: bytes, min_side: int | None, max_bytes: int) -> Image.Image:
+    """Open a file, without decoding it, if that would take no more than it may."""
     image: Image.Image = Image.open(io.BytesIO(content), formats=FORMATS)
     n_pixels = image.width * image.height
     if max(image.size) > MAX_SIDE or n_pixels > MAX_PIXELS:
@@ -108,21 +144,33 @@ def _read_pixels(content: bytes, min_side: int | None, max_bytes: int) -> Image.
     # Within the compressed data, FF is always followed by 00.
     if image.format == "JPEG" and content.count(b"\xff\xda") > MAX_SCANS:
         raise UnreadableImageError("too_many_scans")
-    pixels = _read_ordinary_jpeg(image, content)
-    if pixels is None:
-        image.load()
-    to_upright = _TO_UPRIGHT.get(_orientation(image))  # known only now: it may be in the file's last bytes
-    if pixels is not None:
-        if to_upright is None:
-            return pixels
-        image = Image.fromarray(pixels)
-    if min_side is not None and _is_reducible(image):
-        image = image.reduce(max(1, min(image.size) // min_side))
-    image = _to_rgb(image)
-    if to_upright is not None:
-        image = image.transpose(to_upright)
-    image.info = {}  # it may have an orientation, which no longer holds
     return image
+
+
+def _skip_blank_frames(image: Image.Image, max_bytes: int) -> Image.Image:
+    """Return the first frame of an animation that shows something; the first of all if the next ones show nothing.
+
+    Frames after a damaged or a larger one do not count: one frame is a picture.
+    """
+    n_pixels = image.width * image.height
+    if image.format not in ANIMATED_FORMATS or not getattr(image, "is_animated", False) or not _is_blank(image):
+        return image
+    first = image.copy()
+    for frame in range(1, MAX_BLANK_FRAMES + 1):
+        if BYTES_PER_FRAME_PIXEL * n_pixels > max_bytes:
+            break
+        try:
+            image.seek(frame)
+            image.load()
+        except Exception:  # the dozen types again
+            break
+        if not _is_blank(image):
+            return image
+    return first
+
+
+def _is_blank(image: Image.Image) -> bool:
+    return all(high - low <= BLANK_RANGE for low, high in _to_rgb(image, profile=None).getextrema())
 
 
 def _read_ordinary_jpeg(image: Image.Image, content: bytes) -> np.ndarray | None:
@@ -151,6 +199,8 @@ def _bytes_needed(image: Image.Image, n_pixels: int) -> int:
     """Estimate the memory that decoding takes; `n_pixels` is the size before `draft` reduced it."""
     stored = 1 if image.mode in ("1", "L", "P") else 4  # Pillow stores three channels as four
     converted = 0 if _is_reducible(image) else 8
+    if image.format == "HEIF":
+        stored += 8  # libheif's own pixels, of more than 8 bits in some photos, and the bytes that Pillow reads
     # libjpeg holds all coefficients of a progressive JPEG, 2 bytes each; half of the colours' are left out.
     coefficients = 3 * n_pixels if image.info.get("progressive") else 0
     return image.width * image.height * (stored + converted) + coefficients
@@ -169,16 +219,25 @@ def _orientation(image: Image.Image) -> int:
         return 1
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
+def _to_rgb(image: Image.Image, profile: bytes | None) -> Image.Image:
     if image.mode.startswith("I;16"):
         image = Image.fromarray(_16_TO_8_BITS[np.asarray(image).astype(np.uint16, copy=False)])
     elif image.mode in ("I", "F"):
         image = _scale_to_8_bits(np.asarray(image))  # Pillow's own conversion clips at 255
     if image.has_transparency_data:
-        image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, (*BACKGROUND, 255))
-        image = Image.alpha_composite(white, image)
+        return _lay_on_white(image, profile)
+    image = to_srgb(image, profile)
     return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _lay_on_white(image: Image.Image, profile: bytes | None) -> Image.Image:
+    glass = image.convert("RGBA")
+    colours = to_srgb(image, profile)
+    if colours is not image:
+        colours.putalpha(glass.getchannel("A"))
+        glass = colours
+    white = Image.new("RGBA", image.size, (*BACKGROUND, 255))
+    return Image.alpha_composite(white, glass).convert("RGB")
 
 
 def _scale_to_8_bits(values: np.ndarray) -> Image.Image:

@@ -16,7 +16,7 @@ from marketplace.common.files import replacing, write_array
 from marketplace.common.params import Section
 from marketplace.compute.packs import Packs, keys_of_files
 from marketplace.compute.recipe import recipe
-from marketplace.photos import codec, metadata
+from marketplace.photos import codec
 from marketplace.photos.codec import BACKGROUND, decode_array
 from marketplace.raw.shards import read_shard, shard_paths
 
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 # An image that is scaled down by two or more loses nothing visible by being decoded at a smaller size.
 OVERSAMPLING = 2
-CODE = (__file__, codec.__file__, metadata.__file__)  # that turns a photo into squares
+CODE = (__file__, *codec.CODE)  # that turns a photo into squares
 
 ImageSize = Annotated[int, Field(ge=32, le=1024)]
 
@@ -102,7 +102,7 @@ def _resize_shard(shard: Path, photos: pd.DataFrame, targets: dict[Path, int]) -
     ends = np.cumsum([3 * size**2 for size in sizes])
     in_shard = photos.sort_values("file")  # the order of the shard
     # All sizes together: the largest decides at which size a photo is decoded, and so the bytes of the others.
-    packs = Packs(recipe(CODE, ("pillow", "simplejpeg", "torch"), sizes=sizes))
+    packs = Packs(recipe(CODE, (*codec.PACKAGES, "torch"), sizes=sizes))
     lookup = packs.find(keys_of_files(in_shard["sha256"].tolist()))
     squares = packs.fill(lookup, lambda rows: _decode(shard, in_shard["file"].iloc[rows].tolist(), sizes))
     if not len(photos):

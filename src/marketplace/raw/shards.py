@@ -20,7 +20,22 @@ from marketplace.common.errors import MarketplaceError
 from marketplace.raw.tables import tidy_id
 
 SEAL_NAME = "./end"  # no photo can have this name: it has a slash
-IMAGE_EXTENSIONS = ("jpg", "jpeg", "jpe", "jfif", "png", "webp", "avif", "gif", "bmp", "tif", "tiff")
+IMAGE_EXTENSIONS = (
+    "jpg",
+    "jpeg",
+    "jpe",
+    "jfif",
+    "png",
+    "webp",
+    "avif",
+    "heic",
+    "heif",
+    "hif",
+    "gif",
+    "bmp",
+    "tif",
+    "tiff",
+)
 
 
 def image_id_of(name: str) -> str:

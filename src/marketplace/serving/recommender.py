@@ -46,7 +46,7 @@ QUEUE_CAPACITY = 16  # photos, each with a thread
 MAX_DECODING_BYTES = 650_000_000  # for a photo in a question: 160 megapixels as PNG, far more as JPEG
 UNREADABLE_REASONS = {
     "empty": "the file is empty",
-    "not_an_image": "it is not an image (JPEG, PNG, WebP, AVIF, GIF, BMP and TIFF can be read)",
+    "not_an_image": "it is not an image (JPEG, PNG, WebP, AVIF, HEIC, GIF, BMP and TIFF can be read)",
     "too_large": "it has too many pixels",
     "too_many_scans": "decoding it would take too long",
     "truncated": "it ends too early",
