@@ -6,10 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from helpers.dumps import fetch_and_clean, noise_photo, small_dump
-from hypothesis import given
-from hypothesis import strategies as st
 
-from marketplace.catalogue.near_duplicates import MAX_RE_ENCODED_DISTANCE, MIN_PLACEHOLDER_PRODUCTS, placeholders
+from marketplace.catalogue.placeholders import MAX_RE_ENCODED_DISTANCE, MIN_PLACEHOLDER_PRODUCTS
 
 
 def ids_with_reason(rejects: pd.DataFrame, reason: str) -> dict[str, set[str]]:
@@ -40,20 +38,6 @@ def test_a_photo_that_a_few_products_share_is_kept(tmp_path: Path) -> None:
     result = fetch_and_clean(dump.write(tmp_path / "dump"), tmp_path)
     assert len(result.training_data) == 48
     assert len(result.near_duplicates) == (MIN_PLACEHOLDER_PRODUCTS - 1) * (MIN_PLACEHOLDER_PRODUCTS - 2) / 2
-
-
-HASHES = st.integers(0, 2**256 - 1) | st.integers(0, 2**14)
-
-
-@given(st.lists(st.tuples(st.integers(0, 11), HASHES), min_size=1, max_size=40))
-def test_placeholders_are_the_photos_of_many_products(photos: list[tuple[int, int]]) -> None:
-    expected = []
-    for _, photo_hash in photos:
-        products = {product for product, other in photos if (photo_hash ^ other).bit_count() <= MAX_RE_ENCODED_DISTANCE}
-        expected.append(len(products) >= MIN_PLACEHOLDER_PRODUCTS)
-    product_ids = pd.Series([f"p{product}" for product, _ in photos])
-    hashes = pd.Series([f"{photo_hash:064x}" for _, photo_hash in photos])
-    assert placeholders(product_ids, hashes).tolist() == expected
 
 
 def test_a_rare_category_is_left_out_and_the_others_are_kept(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,8 +14,9 @@ from pydantic import Field
 
 from marketplace.catalogue import repair
 from marketplace.catalogue.groups import photo_groups
-from marketplace.catalogue.near_duplicates import near_duplicates, placeholders
+from marketplace.catalogue.near_duplicates import near_duplicates
 from marketplace.catalogue.photo_check import check_shards
+from marketplace.catalogue.placeholders import placeholders
 from marketplace.catalogue.splits import SPLITS, assign_splits, in_rare_categories
 from marketplace.catalogue.templates import leave_out_templates
 from marketplace.common.errors import MarketplaceError
@@ -108,9 +110,11 @@ def clean(raw: Path, settings: CleanSettings) -> CleanDump:
     table = repair.join_products(images, products, rejects)
     if table.empty:
         raise MarketplaceError("no photo is left after cleaning: no product has a row in images.csv with a sound file.")
-    table = repair.leave_out_photos(table, placeholders(table["product_id"], table["phash"]), "placeholder", rejects)
     table = table.sort_values(["shard", "image_id"], ignore_index=True)  # the order of the shards' arrays
-    pairs = near_duplicates(table["phash"])
+    pairs = near_duplicates(table["phash"], table["picture"])
+    is_placeholder = placeholders(table, pairs)
+    table = repair.leave_out_photos(table, is_placeholder, "placeholder", rejects)
+    pairs = _without_photos(pairs, is_placeholder)
     table["group"] = photo_groups(table["product_id"], table["sha256"], pairs)
     pairs = _with_image_ids(pairs, table["image_id"])
     table = repair.leave_out_photos(table, in_rare_categories(table), "rare_category", rejects)
@@ -132,6 +136,13 @@ def _read_table(raw: Path, name: str, rejects: Rejects) -> Table:
     table = read_table((raw / f"{name}.csv").read_bytes(), f"{name}.csv")
     rejects.add(name, pd.Series([f"row {number}" for number in table.malformed], dtype=str), "malformed_row")
     return table
+
+
+def _without_photos(pairs: pd.DataFrame, left_out: np.ndarray) -> pd.DataFrame:
+    """Return the pairs of photos that are not `left_out` `(N,) bool`, as positions among those that are kept."""
+    kept = pairs[~left_out[pairs[["first", "second"]]].any(axis=1)]
+    places = np.cumsum(~left_out) - 1
+    return kept.assign(first=places[kept["first"]], second=places[kept["second"]])
 
 
 def _with_image_ids(pairs: pd.DataFrame, image_ids: "pd.Series[str]") -> pd.DataFrame:

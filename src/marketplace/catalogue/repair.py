@@ -98,10 +98,10 @@ def clean_images(
 
 
 def join_files(images: pd.DataFrame, files: pd.DataFrame, known: "pd.Series[str]", rejects: Rejects) -> pd.DataFrame:
-    """Join image rows with the checked files: adds file (its name), shard, sha256 and phash.
+    """Join image rows with the checked files: adds file (its name), shard, sha256, phash and picture.
 
-    Rows and files without a partner are left out. `files` has name, shard, sha256, phash and reason (empty for a sound
-    image); a file's name is an image's id, with or without an extension. `known` are the ids in the images' table.
+    Rows and files without a partner are left out. `files` is the table of check_shards; a file's name is an image's id,
+    with or without an extension. `known` are the ids in the images' table.
 
     Raises MarketplaceError if no file has the name of any row.
     """

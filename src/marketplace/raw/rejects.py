@@ -12,7 +12,7 @@ EXPLANATIONS = {
     "without_category": "the product has no category",
     "rare_category": "the product's root category has too few products for training, validation and test",
     "without_image": "the product has no photo that was kept",
-    "placeholder": 'the photo is on so many products that it shows none of them ("no photo")',
+    "placeholder": 'the photo is on many products with nothing in common, so it shows none of them ("no photo")',
     "unknown_product": "the product is not in products.csv",
     "product_not_kept": "the product was left out",
     "without_file": "no file has this id as its name",
