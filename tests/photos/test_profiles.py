@@ -1,5 +1,7 @@
 """Colour profiles: photos of phones and cameras have the colours that their makers meant."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from helpers.photos import saved, scene
@@ -19,7 +21,7 @@ from PIL import Image, ImageCms
 from marketplace.photos.codec import decode, decode_array
 from marketplace.photos.profiles import find_conversion
 
-LOSSLESS = [
+LOSSLESS: list[dict[str, Any]] = [
     {"format": "PNG"},
     {"format": "TIFF"},
     {"format": "WEBP", "lossless": True, "exact": True},
@@ -30,7 +32,7 @@ LOSSLESS = [
 
 
 @pytest.mark.parametrize("space", [ADOBE_RGB, DISPLAY_P3, PROPHOTO], ids=["Adobe RGB", "Display P3", "ProPhoto"])
-@pytest.mark.parametrize("options", LOSSLESS, ids=[str(options["format"]) for options in LOSSLESS])
+@pytest.mark.parametrize("options", LOSSLESS, ids=[options["format"] for options in LOSSLESS])
 def test_colours_are_converted_to_srgb(space: Space, options: dict[str, object]) -> None:
     pixels = np.asarray(scene())
     expected = expected_srgb(pixels, space)

@@ -8,11 +8,12 @@ import simplejpeg
 from PIL import Image, UnidentifiedImageError
 from pillow_heif import register_heif_opener
 
-from marketplace.photos import metadata, profiles
+from marketplace.photos import gif, metadata, profiles
+from marketplace.photos.gif import frames_fit
 from marketplace.photos.metadata import without_metadata
 from marketplace.photos.profiles import find_conversion, to_srgb
 
-CODE = (__file__, metadata.__file__, profiles.__file__)  # that decodes a photo
+CODE = (__file__, gif.__file__, metadata.__file__, profiles.__file__)  # that decodes a photo
 PACKAGES = ("pillow", "pillow-heif", "simplejpeg")
 
 # Formats that phones, shops and browsers send. Pillow's others stay disabled: some start external programs.
@@ -115,8 +116,10 @@ def _read_pixels(content: bytes, min_side: int | None, max_bytes: int) -> Image.
     profile = image.info.get("icc_profile")
     pixels = _read_ordinary_jpeg(image, content)
     if pixels is None:
+        is_animated = _is_animated(image)
         image.load()
-        image = _skip_blank_frames(image, max_bytes)
+        if is_animated and _is_blank(image):
+            image = _skip_blank_frames(image, content, max_bytes)
     to_upright = _TO_UPRIGHT.get(_orientation(image))  # known only now: it may be in the file's last bytes
     if pixels is not None:
         if to_upright is None and find_conversion(profile, "RGB") is None:
@@ -147,22 +150,28 @@ def _open(content: bytes, min_side: int | None, max_bytes: int) -> Image.Image:
     return image
 
 
-def _skip_blank_frames(image: Image.Image, max_bytes: int) -> Image.Image:
+def _is_animated(image: Image.Image) -> bool:
+    try:
+        return image.format in ANIMATED_FORMATS and getattr(image, "is_animated", False)
+    except Exception:  # the second frame is damaged
+        return False
+
+
+def _skip_blank_frames(image: Image.Image, content: bytes, max_bytes: int) -> Image.Image:
     """Return the first frame of an animation that shows something; the first of all if the next ones show nothing.
 
-    Frames after a damaged or a larger one do not count: one frame is a picture.
+    Frames after a damaged one do not count, nor do those that take too much memory: one frame is a picture.
     """
-    n_pixels = image.width * image.height
-    if image.format not in ANIMATED_FORMATS or not getattr(image, "is_animated", False) or not _is_blank(image):
-        return image
     first = image.copy()
+    if BYTES_PER_FRAME_PIXEL * image.width * image.height > max_bytes:
+        return first
+    if image.format == "GIF" and not frames_fit(content, image.size):
+        return first
     for frame in range(1, MAX_BLANK_FRAMES + 1):
-        if BYTES_PER_FRAME_PIXEL * n_pixels > max_bytes:
-            break
         try:
             image.seek(frame)
             image.load()
-        except Exception:  # the dozen types again
+        except Exception:  # also Pillow's dozen types
             break
         if not _is_blank(image):
             return image
@@ -170,7 +179,7 @@ def _skip_blank_frames(image: Image.Image, max_bytes: int) -> Image.Image:
 
 
 def _is_blank(image: Image.Image) -> bool:
-    return all(high - low <= BLANK_RANGE for low, high in _to_rgb(image, profile=None).getextrema())
+    return int(np.ptp(np.asarray(_to_rgb(image, profile=None)), axis=(0, 1)).max()) <= BLANK_RANGE
 
 
 def _read_ordinary_jpeg(image: Image.Image, content: bytes) -> np.ndarray | None:
