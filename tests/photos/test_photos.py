@@ -1,6 +1,7 @@
 """Decoding: every format upright as RGB, a reason for every broken file, and bounded memory."""
 
 import contextlib
+import struct
 import subprocess
 import sys
 import zlib
@@ -122,6 +123,16 @@ def many_scans(n: int) -> bytes:
     return content[:last] + n * content[last:-2] + content[-2:]
 
 
+def tiled_heic(n_tiles: int) -> bytes:
+    """Return a HEIC file of few pixels, cut from more tiles than it needs, each of which would be decoded."""
+    content = bytearray(saved(Image.new("RGB", (512 * n_tiles, 512)), format="HEIF", quality=20, tile_size=512))
+    place = content.index(b"ispe" + struct.pack(">3I", 0, 512 * n_tiles, 512))
+    content[place + 8 : place + 16] = struct.pack(">2I", 100, 100)
+    place = content.index(struct.pack(">2H", 512 * n_tiles, 512))
+    content[place : place + 4] = struct.pack(">2H", 100, 100)
+    return bytes(content)
+
+
 def segment(marker: int, data: bytes) -> bytes:
     return b"\xff" + bytes([marker]) + (len(data) + 2).to_bytes(2) + data
 
@@ -208,6 +219,7 @@ def test_a_phones_photo_is_decoded_in_bounded_memory(
         (_save_bomb(scene()), "too_large"),
         (saved(Image.new("1", (80_000, 1)), format="PNG"), "too_large"),
         (many_scans(100), "too_many_scans"),
+        (tiled_heic(2).replace(b"grid", b"iovl", 1), "too_large"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n", "not_an_image"),
     ],
 )
@@ -235,6 +247,13 @@ def test_callers_can_bound_the_memory_of_decoding() -> None:
     assert decode(content).size == (2000, 1500)
     with pytest.raises(UnreadableImageError, match="too_large"):
         decode(content, max_bytes=10_000_000)
+
+
+def test_all_tiles_of_a_heic_count() -> None:
+    content = tiled_heic(4)
+    assert decode(content).size == (100, 100)
+    with pytest.raises(UnreadableImageError, match="too_large"):
+        decode(content, max_bytes=8 * 4 * 512 * 512)
 
 
 @pytest.mark.parametrize("orientation", [1, 6])

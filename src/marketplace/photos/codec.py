@@ -6,14 +6,14 @@ import warnings
 import numpy as np
 import simplejpeg
 from PIL import Image, UnidentifiedImageError
-from pillow_heif import register_heif_opener
 
-from marketplace.photos import gif, metadata, profiles
+from marketplace.photos import gif, heic, metadata, profiles
 from marketplace.photos.gif import frames_fit
+from marketplace.photos.heic import count_tile_pixels, has_overlay
 from marketplace.photos.metadata import without_metadata
 from marketplace.photos.profiles import find_conversion, to_srgb
 
-CODE = (__file__, gif.__file__, metadata.__file__, profiles.__file__)  # that decodes a photo
+CODE = (__file__, gif.__file__, heic.__file__, metadata.__file__, profiles.__file__)  # that decodes a photo
 PACKAGES = ("pillow", "pillow-heif", "simplejpeg")
 
 # Formats that phones, shops and browsers send. Pillow's others stay disabled: some start external programs.
@@ -29,8 +29,8 @@ MAX_BLANK_FRAMES = 8  # at the beginning of an animation; each takes time
 BLANK_RANGE = 8  # from the darkest to the brightest value of a frame that shows nothing
 BYTES_PER_FRAME_PIXEL = 24  # of memory: Pillow holds the frames before and after, in four channels
 
-Image.MAX_IMAGE_PIXELS = MAX_PIXELS // 2  # Pillow refuses twice as many
-register_heif_opener(thumbnails=False, depth_images=False, aux_images=False)  # the photo itself, and nothing else
+# Pillow refuses more than twice as many, before it makes room for a frame that is larger than the picture.
+Image.MAX_IMAGE_PIXELS = MAX_PIXELS // 2
 
 _ORIENTATION = 0x0112  # the EXIF tag
 _TO_UPRIGHT = {
@@ -136,8 +136,10 @@ def _read_pixels(content: bytes, min_side: int | None, max_bytes: int) -> Image.
 
 def _open(content: bytes, min_side: int | None, max_bytes: int) -> Image.Image:
     """Open a file, without decoding it, if that would take no more than it may."""
+    if has_overlay(content):
+        raise UnreadableImageError("too_large")
     image: Image.Image = Image.open(io.BytesIO(content), formats=FORMATS)
-    n_pixels = image.width * image.height
+    n_pixels = max(image.width * image.height, count_tile_pixels(image))
     if max(image.size) > MAX_SIDE or n_pixels > MAX_PIXELS:
         raise UnreadableImageError("too_large")
     if min_side is not None:
@@ -153,7 +155,7 @@ def _open(content: bytes, min_side: int | None, max_bytes: int) -> Image.Image:
 def _is_animated(image: Image.Image) -> bool:
     try:
         return image.format in ANIMATED_FORMATS and getattr(image, "is_animated", False)
-    except Exception:  # the second frame is damaged
+    except Exception:  # a second frame is damaged; the first may be sound
         return False
 
 
@@ -208,11 +210,12 @@ def _bytes_needed(image: Image.Image, n_pixels: int) -> int:
     """Estimate the memory that decoding takes; `n_pixels` is the size before `draft` reduced it."""
     stored = 1 if image.mode in ("1", "L", "P") else 4  # Pillow stores three channels as four
     converted = 0 if _is_reducible(image) else 8
-    if image.format == "HEIF":
-        stored += 8  # libheif's own pixels, of more than 8 bits in some photos, and the bytes that Pillow reads
-    # libjpeg holds all coefficients of a progressive JPEG, 2 bytes each; half of the colours' are left out.
-    coefficients = 3 * n_pixels if image.info.get("progressive") else 0
-    return image.width * image.height * (stored + converted) + coefficients
+    decoder = 0
+    if image.info.get("progressive"):
+        decoder = 3 * n_pixels  # libjpeg holds all coefficients, 2 bytes each; half of the colours' are left out
+    elif image.format == "HEIF":
+        decoder = 8 * n_pixels  # libheif's own pixels, of more than 8 bits in some photos, and the bytes for Pillow
+    return image.width * image.height * (stored + converted) + decoder
 
 
 def _orientation(image: Image.Image) -> int:
