@@ -33,6 +33,10 @@ PATHS = st.lists(LEVEL, min_size=1, max_size=3)
         ("Cafe\u0301 / Cups", "Café|Cups"),
         ("CafÃ© / Cups", "Café|Cups"),
         ("Tops / N/A", "Tops"),
+        ("Tops\x02 / <b>T-Shirt</b>", "Tops|T-Shirt"),
+        ("家具／ 椅子", "家具|椅子"),
+        ("家具＞椅子", "家具|椅子"),
+        ("Flats / 100 m²", "Flats|100 m²"),
     ],
 )
 def test_levels_are_separated_however_an_export_writes_them(text: str, levels: str) -> None:
@@ -51,6 +55,29 @@ def test_spellings_merge_into_the_commonest() -> None:
     texts = ["Tops / Leaf 0", "TOPS / LEAF 0", "tops / Leaf 0", "Tops​ / Leaf 0", "HATS / Caps", "Hats / Caps", "N/A"]
     tops = ("Tops", "Leaf 0")
     assert parse_categories(texts) == [tops, tops, tops, tops, ("Hats", "Caps"), ("Hats", "Caps"), ()]
+    assert parse_categories(["Hats", "Hats", "Ｈａｔｓ", "𝐇𝐚𝐭𝐬", "Tops"]) == [("Hats",)] * 4 + [("Tops",)]
+
+
+@pytest.mark.parametrize(
+    ("texts", "roots"),
+    [
+        (
+            ["Default Category/ Tops / A", "Default Category / Hats", "default category > Hats", "N/A"],
+            "Tops Hats Hats -",
+        ),
+        (["Root / Default / Tops", "Root / Default / Hats"], "Tops Hats"),
+        (["Shop / Tops / A", "Shop / Hats", "Shop"], "Tops Hats Shop"),
+        (["Tops / A", "Tops / A"], "Tops Tops"),
+        (["Tops / A", "Tops / B", "Hats / A"], "Tops Tops Hats"),
+    ],
+)
+def test_a_first_level_that_all_share_is_left_out_with_a_line(
+    texts: list[str], roots: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    paths = parse_categories(texts)
+    assert [path[0] if path else "-" for path in paths] == roots.split()
+    assert ("which is left out" in caplog.text) == (paths[0] != parse_category(texts[0]))
 
 
 @given(st.lists(PATHS, min_size=1, max_size=8), st.sampled_from([" / ", " > ", "|", "::", " » "]), st.randoms())

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from marketplace.catalogue.repair import clean_products, display_name, label_encoder, repair_text
+from marketplace.catalogue.repair import clean_products, display_name, label_encoder
+from marketplace.catalogue.seller_texts import repair_text
 from marketplace.common.errors import MarketplaceError
 from marketplace.raw.rejects import Rejects
 from marketplace.raw.tables import read_table
@@ -27,10 +28,13 @@ def products(*rows: str) -> pd.DataFrame:
         ("Two \r\n  lines ", "Two lines"),
         ("Red\x1b[31m lamp\x07 \x00 x", "Red[31m lamp x"),
         ("\u202eevil\u202c 👨\u200d👩\u200d👧", "evil 👨\u200d👩\u200d👧"),
-        ("Â£5 &amp; more", "£5 &amp; more"),
+        ("Â£5 &amp; more", "£5 & more"),
+        ("Cafe\u0301 &Acirc;&pound;5", "Café £5"),
+        ("bad\x02 \ufffe\ufdd0 letters&#2;", "bad letters"),
+        ("ＮＩＫＥ 𝓿𝓲𝓷𝓽𝓪𝓰𝓮", "ＮＩＫＥ 𝓿𝓲𝓷𝓽𝓪𝓰𝓮"),
     ],
 )
-def test_only_the_encoding_of_a_text_is_repaired(text: str, repaired: str) -> None:
+def test_a_text_is_shown_as_its_seller_meant_it(text: str, repaired: str) -> None:
     assert repair_text(text) == repaired
 
 
@@ -59,6 +63,13 @@ def test_each_product_is_kept_once_and_every_other_row_has_a_reason() -> None:
         ["products", "b", "without_category"],
         ["products", "row 6", "without_id"],
     ]
+
+
+def test_every_text_of_a_seller_takes_the_same_path() -> None:
+    dirty = "&lt;b&gt;CafÃ© &amp; Co&lt;/b&gt;\x02<style>p {margin: 0}</style>"
+    (row,) = clean_products(products(f"0,a,{dirty},{dirty},{dirty},£1.00,{dirty}"), Rejects()).to_dict("records")
+    for column in ("product_name", "product_description", "category", "category_path", "location"):
+        assert row[column] == "Café & Co", column
 
 
 def test_labels_decode_to_the_names_that_they_encode() -> None:

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from marketplace.catalogue.repair import clean_products, repair_text
+from marketplace.catalogue.repair import clean_products
+from marketplace.catalogue.seller_texts import repair_text
 from marketplace.catalogue.template_search import Listing
 from marketplace.catalogue.templates import CutDescriptions, cut_templates, leave_out_templates, make_listing
 from marketplace.raw.rejects import Rejects

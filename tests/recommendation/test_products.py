@@ -14,3 +14,15 @@ def test_products_know_their_photos() -> None:
         rows = np.flatnonzero(table["product_id"] == product_id)
         assert products.photos_of(number).tolist() == rows.tolist()
         assert (products.product_of_row[rows] == number).all()
+
+
+def test_a_title_in_other_letters_is_the_same_title() -> None:
+    table, _ = shop()
+    ids = sorted(set(table["product_id"]))
+    titles = dict(
+        zip(ids, ["NIKE shoes", "Ｎｉｋｅ 𝓼𝓱𝓸𝓮𝓼", "Nike\u200b  Shoes", "Nike shirt", "", "\u200b"], strict=False)
+    )
+    table["product_name"] = table["product_id"].map(lambda product_id: titles.get(product_id, product_id))
+    groups = products_of(table).text_groups[:6]
+    assert groups[0] == groups[1] == groups[2]
+    assert len(set(groups)) == 4

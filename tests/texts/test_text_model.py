@@ -134,6 +134,14 @@ def test_the_meaning_of_a_text_is_taken_from_its_first_tokens(tmp_path: Path) ->
     assert tokenizer.encode("oak coffee table sofa").tokens[:5] == ["[CLS]", "oak", "coffee", "table", "[SEP]"]
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["Ｏａｋ ｃｏｆｆｅｅ ｔａｂｌｅ", "𝓞𝓪𝓴 𝓬𝓸𝓯𝓯𝓮𝓮 𝓽𝓪𝓫𝓵𝓮", "<style>p {}</style><p>Oak cof\u00adfee table</p>"],
+)
+def test_the_same_words_in_other_letters_or_with_markup_have_the_same_vector(model: TextModel, text: str) -> None:
+    np.testing.assert_allclose(model([text]), model(["Oak coffee table"]), atol=1e-5)
+
+
 def test_html_and_length_are_cut_before_anything_is_compared() -> None:
     assert plain_text("<p>Oak &amp; pine<br/>table</p>") == "Oak & pine table"
     assert plain_text("table < 2 m") == "table < 2 m"

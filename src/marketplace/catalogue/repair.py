@@ -1,39 +1,21 @@
 """Repair, join and encode the tables; every row that is left out is recorded with its reason."""
 
 import logging
-import unicodedata
 from collections import Counter
 
-import ftfy
 import numpy as np
 import pandas as pd
 
 from marketplace.catalogue.categories import parse_categories
+from marketplace.catalogue.places import parse_places
 from marketplace.catalogue.prices import fill_in_signs, parse_price
+from marketplace.catalogue.seller_texts import is_control, repair_text
 from marketplace.common.errors import MarketplaceError
 from marketplace.raw.rejects import Rejects, explanation
 from marketplace.raw.shards import image_id_of
 from marketplace.raw.tables import tidy_id
 
 log = logging.getLogger(__name__)
-_DIRECTION_MARKS = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
-
-
-def repair_text(text: str) -> str:
-    """Undo mojibake (`Â£` to `£`), fold white space and drop control characters, which a terminal would obey.
-
-    Emoji, quotes and letters stay as they are: ftfy repairs only the encoding. It knows how UTF-8 goes wrong, and tells
-    mojibake from intended text.
-    """
-    text = ftfy.fix_encoding(text)
-    if not text.isprintable():
-        text = "".join(letter for letter in text if letter.isspace() or not _is_control(letter))
-    return " ".join(text.split())
-
-
-def _is_control(letter: str) -> bool:
-    """True for a control character, or a mark that changes the direction of writing."""
-    return unicodedata.category(letter) == "Cc" or unicodedata.bidirectional(letter) in _DIRECTION_MARKS
 
 
 def display_name(product_name: str) -> str:
@@ -47,8 +29,9 @@ def display_name(product_name: str) -> str:
 
 def clean_products(table: pd.DataFrame, rejects: Rejects) -> pd.DataFrame:
     """Repair the products and keep each id once; adds category (the root), category_path, price and currency."""
-    products = table[["product_name", "product_description", "location"]].map(repair_text)
+    products = table[["product_name", "product_description"]].map(repair_text)
     products.insert(0, "id", table["id"])
+    products["location"] = parse_places(table["location"])
     paths = parse_categories(table["category"])
     products["category"] = [path[0] if path else "" for path in paths]
     products["category_path"] = [" / ".join(path) for path in paths]
@@ -171,7 +154,7 @@ def _leave_out(table: pd.DataFrame, mask: "pd.Series[bool]", name: str, reason: 
 
 
 def _drop_without_id(table: pd.DataFrame, name: str, rejects: Rejects) -> pd.DataFrame:
-    without_id = table["id"].map(lambda text: not text or any(map(_is_control, text)))
+    without_id = table["id"].map(lambda text: not text or any(map(is_control, text)))
     rejects.add(name, pd.Series([f"row {index}" for index in table.index[without_id]], dtype=str), "without_id")
     return table[~without_id]
 

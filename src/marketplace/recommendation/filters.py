@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, get_args
 from annotated_types import Ge
 
 from marketplace.common.errors import MarketplaceError
+from marketplace.texts.comparison import comparable
 
 if TYPE_CHECKING:  # imported where they are needed, so that `marketplace --help` is fast
     import numpy as np
@@ -165,7 +166,7 @@ class FilteredTable:
         return {texts[code]: int(counts[code]) for code in order.tolist() if counts[code]}
 
     def match_case(self, filters: Filters) -> Filters:
-        """Return the same filters with names in the case that the table has.
+        """Return the same filters with names in the spelling that the table has.
 
         Raises MarketplaceError if no product has such a name.
         """
@@ -177,12 +178,13 @@ class FilteredTable:
         return replace(filters, **corrected)
 
     def _in_known_case(self, name: str, value: str) -> str:
-        choices = {text.casefold(): text for text in self.choices(name)}
-        if value.casefold() not in choices:
-            close = difflib.get_close_matches(value.casefold(), choices, n=3) or list(choices)[:20]
+        choices = {comparable(text).casefold(): text for text in self.choices(name)}
+        key = comparable(value).casefold()
+        if key not in choices:
+            close = difflib.get_close_matches(key, choices, n=3) or list(choices)[:20]
             examples = "; ".join(choices[text] for text in close)
             raise MarketplaceError(f"no product has the {name} {value!r}. There are, for example: {examples}.")
-        return choices[value.casefold()]
+        return choices[key]
 
 
 def _as_float(value: Any) -> float:

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from marketplace.compute.groups import number_groups
+from marketplace.texts.comparison import comparable
 
 COLUMNS = [
     "product_id",
@@ -101,7 +102,7 @@ class Products:
     @cached_property
     def text_groups(self) -> np.ndarray:
         """`(P,) int`, equal for products with the same title; a product without a title is alone."""
-        titles = self.table["product_name"].map(lambda name: " ".join(name.casefold().split()))
+        titles = self.table["product_name"].map(lambda name: comparable(name).casefold())
         return pd.factorize(titles.where(titles != "", self.table["product_id"]))[0]
 
     @cached_property

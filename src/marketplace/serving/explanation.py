@@ -10,6 +10,7 @@ from marketplace.recommendation.products import Product, Products
 from marketplace.recommendation.ranking import most_similar_pair
 from marketplace.recommendation.similarity import Weights
 from marketplace.serving.matching import VectorStore
+from marketplace.texts.comparison import comparable
 
 _WORD = re.compile(r"[^\W_]{2,}")
 
@@ -97,5 +98,5 @@ def common_words(product: Product, other: Product) -> tuple[str, ...]:
 def _words_of(product: Product) -> list[str]:
     from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
-    words = _WORD.findall(f"{product.name} {product.description}".casefold())
+    words = _WORD.findall(comparable(f"{product.name} {product.description}").casefold())
     return [word for word in words if word not in ENGLISH_STOP_WORDS]

@@ -3,6 +3,8 @@
 import numpy as np
 import pandas as pd
 
+from marketplace.texts.comparison import comparable
+
 MIN_LIKENESS = 86  # out of 100: allows a plural, or one wrong letter in a name of seven
 SEPARATOR = " / "  # between the categories of a path
 
@@ -15,7 +17,7 @@ class NameSearch:
 
     def match(self, words: str) -> np.ndarray:
         """Return a mask `(P,) bool` of the products in a category or place with this name."""
-        name = words.strip().casefold()
+        name = comparable(words).casefold()
         return np.logical_or.reduce([column.match(name) for column in self._columns])
 
 
@@ -24,7 +26,7 @@ class _Names:
 
     def __init__(self, values: "pd.Series[str]") -> None:
         self._codes, names = pd.factorize(values)
-        self._parts = [[part.casefold() for part in name.split(SEPARATOR)] for name in names]
+        self._parts = [[comparable(part).casefold() for part in name.split(SEPARATOR)] for name in names]
 
     def match(self, name: str) -> np.ndarray:
         from rapidfuzz.fuzz import ratio

@@ -1,22 +1,20 @@
 """The words of a listing that are compared."""
 
-import html
-import re
-
 import pandas as pd
 
+from marketplace.texts.comparison import comparable
+from marketplace.texts.markup import strip_markup
+
 MAX_CHARACTERS = 1000  # of a text that are compared; more of them add time and no meaning
-_TAG = re.compile(r"<[a-zA-Z/!][^<>]{0,200}>")  # "a < b and c > d" has none
 
 
 def plain_text(text: str) -> str:
-    """Return a text without HTML, on one line, and cut after MAX_CHARACTERS.
+    """Return a text as texts are compared: without markup, in the comparable form, and cut after MAX_CHARACTERS.
 
     >>> plain_text("<b>Oak&nbsp;table</b> &amp; chairs")
     'Oak table & chairs'
     """
-    without_tags = _TAG.sub(" ", text[: 4 * MAX_CHARACTERS])
-    return " ".join(html.unescape(without_tags).split())[:MAX_CHARACTERS]
+    return comparable(strip_markup(text[: 4 * MAX_CHARACTERS]))[:MAX_CHARACTERS]
 
 
 def product_texts(products: pd.DataFrame) -> "pd.Series[str]":
