@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from marketplace.catalogue.prices import CURRENCY_SIGNS, MAX_WHOLE_DIGITS, fill_in_signs, parse_price
-from marketplace.catalogue.repair import repair_text
+from marketplace.catalogue.seller_texts import repair_text
 
 
 @pytest.mark.parametrize(
@@ -31,6 +31,38 @@ from marketplace.catalogue.repair import repair_text
         ("5.50usd", "5.50", "$"),
         ("₹1,23,456.00", "123456.00", "₹"),
         ("£1" + "0" * 30, "1" + "0" * 30, "£"),
+        ("R$ 1.234,56", "1234.56", "R$"),
+        ("R$ 12,50", "12.50", "R$"),
+        ("$ 1.234,56", "1234.56", "$"),
+        ("COP $ 1.200.000", "1200000.00", "CO$"),
+        ("1,500円", "1500.00", "¥"),
+        ("１，５００円", "1500.00", "¥"),
+        ("15,000원", "15000.00", "₩"),
+        ("100 元", "100.00", "CN¥"),
+        ("NT$1,000", "1000.00", "NT$"),
+        ("RM 12.50", "12.50", "RM"),
+        ("Rp 1.500", "1500.00", "Rp"),
+        ("1.500.000đ", "1500000.00", "₫"),
+        ("₱1,234.50", "1234.50", "₱"),
+        ("S/. 12.50", "12.50", "S/."),
+        ("R 1 234,56", "1234.56", "R"),
+        ("1 234 руб.", "1234.00", "₽"),
+        ("12,50 лв.", "12.50", "лв"),
+        ("12 د.إ", "12.00", "AED"),
+        ("١٢٣٫٥٠ €", "123.50", "€"),
+        ("1.299,- €", "1299.00", "€"),
+        ("5.– Fr.", "5.00", "CHF"),
+        ("kr 1.234,-", "1234.00", "kr"),
+        ("150:-", "150.00", ""),
+        ("Rs. 500/- only", "500.00", "₹"),
+        ("KSh 500/=", "500.00", "Ksh"),
+        ("12€50", "12.50", "€"),
+        ("50 € VB", "50.00", "€"),
+        ("US $12.00", "12.00", "$"),
+        ("U.S. $12", "12.00", "$"),
+        ("C $25.00", "25.00", "C$"),
+        ("USD $5", "5.00", "$"),
+        ("$5 CAD", "5.00", "C$"),
     ],
 )
 def test_a_price_is_an_amount_and_a_currency(text: str, amount: str, sign: str) -> None:
@@ -59,6 +91,17 @@ def test_a_price_is_an_amount_and_a_currency(text: str, amount: str, sign: str) 
         "£1" + "0" * 50,
         "９９９９x",
         "£\u202e5x",
+        "£.50",
+        "RM 12,50",
+        "12,34 $",
+        "KWD 12.500",
+        "50 all",
+        "5 pen",
+        "5 EUR/kg",
+        "from £5",
+        "1.5m",
+        "1万円",
+        "(£5)",
     ],
 )
 def test_a_text_that_is_not_one_price_is_none(text: str) -> None:
