@@ -11,8 +11,10 @@ from marketplace.catalogue.clean import CleanDump
 from marketplace.data_report.doubtful_labels import find_doubtful_labels
 from marketplace.data_report.findings import COLUMNS, find_product_pairs, list_findings
 from marketplace.data_report.report import CleanTables, write_data_report
+from marketplace.raw.csv_files import write_csv
 from marketplace.raw.shards import read_shard, shard_paths
 
+LABELS = ["product_id", "category", "suggested", "probability", "suggested_probability"]
 HOSTILE = "<script>alert(1)</script>"
 
 
@@ -24,8 +26,9 @@ def dump(tmp_path_factory: pytest.TempPathFactory) -> tuple[CleanDump, Path]:
     dump.photos["image001.jpg"] = noise_photo(0, quality=50)
     dump.photos["image002.jpg"] = b"<html>"
     dump.photos["stray.jpg"] = noise_photo(500)
-    dump.products.loc[0, "product_name"] = HOSTILE
-    return fetch_and_clean(dump.write(folder / "dump"), folder), folder / "raw"
+    cleaned = fetch_and_clean(dump.write(folder / "dump"), folder)
+    cleaned.training_data.loc[0, "product_name"] = HOSTILE  # as if `clean` had not left it out
+    return cleaned, folder / "raw"
 
 
 def make_vectors(table: pd.DataFrame, mislabelled: list[str], seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -99,8 +102,14 @@ def test_ids_that_look_like_numbers_stay_text(tmp_path: Path) -> None:
     dump.images["id"] = [f"{number:03}" for number in range(len(dump.images))]
     dump.photos = {name.removeprefix("image"): content for name, content in dump.photos.items()}
     dump.photos["001.jpg"] = dump.photos["000.jpg"]
+    dump.photos["=1+1.jpg"] = b"no row"
     clean_dump = fetch_and_clean(dump.write(tmp_path / "dump"), tmp_path)
     clean_dump.write(tmp_path / "clean", tmp_path / "clean.json")
     tables = CleanTables.read(tmp_path / "clean")
     pairs = find_product_pairs(tables.training_data, tables.near_duplicates)
     assert pairs[["image_id", "other_image_id"]].to_numpy().tolist() == [["000", "001"]]
+    assert "\nfiles,'=1+1,without_row\n" in (tmp_path / "clean/rejects.csv").read_text()
+    findings = list_findings(tables.training_data, pd.DataFrame(columns=LABELS), tables.near_duplicates, tables.rejects)
+    write_csv(tmp_path / "data.csv", findings)
+    assert "=1+1" in findings["image_id"].tolist()
+    assert ",'=1+1," in (tmp_path / "data.csv").read_text()

@@ -46,6 +46,15 @@ def test_further_columns_are_ignored(tmp_path: Path) -> None:
     assert judgements.grades.tolist() == [2]
 
 
+def test_ids_that_a_spreadsheet_takes_for_formulas_come_back(tmp_path: Path) -> None:
+    path = tmp_path / "judgements.csv"
+    path.write_text(f"{HEADER}-x,+y,1\n")  # by hand, as it was before
+    grades = {("-x", "=1+1"): 2, ("'=1", "b"): 0}
+    assert add_grades(path, {**grades, ("-x", "+y"): 1}).added == 2
+    assert read_grades(path) == {("-x", "+y"): 1, **grades}
+    assert path.read_text().endswith("'-x,'=1+1,2\n''=1,b,0\n")
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

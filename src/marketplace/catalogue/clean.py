@@ -22,6 +22,7 @@ from marketplace.catalogue.templates import leave_out_templates
 from marketplace.common.errors import MarketplaceError
 from marketplace.common.files import replacing, write_json
 from marketplace.common.params import Section
+from marketplace.raw.csv_files import write_csv
 from marketplace.raw.rejects import Rejects
 from marketplace.raw.tables import Table, read_table
 
@@ -75,8 +76,7 @@ class CleanDump:
             pq.write_table(pa.Table.from_pandas(self.training_data, SCHEMA, preserve_index=False), part)
         write_json(folder / "categories.json", self.categories)
         for name, table in (("rejects", self.rejects), ("near_duplicates", self.near_duplicates)):
-            with replacing(folder / f"{name}.csv") as part:
-                table.to_csv(part, index=False, lineterminator="\n")
+            write_csv(folder / f"{name}.csv", table)
         write_json(metrics, self.counts)
         log.info(
             "kept %s of %s photos, of %s products; %s rejects: %s",

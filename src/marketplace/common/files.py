@@ -8,6 +8,7 @@ import logging
 import mmap
 import os
 import platform
+import re
 import shutil
 import tempfile
 import time
@@ -27,6 +28,8 @@ UNUSED_SECONDS = 14 * 24 * 3600  # after which `remove_unused` deletes a file
 SEAL = b"CRC-32: "
 SEAL_BYTES = len(SEAL) + 4  # that `seal` appends
 READ_BYTES = 2**24  # of a file in memory at once
+_FORMULA = re.compile(r"'*\s*[=+\-@＝＋－＠]")  # in Excel, LibreOffice and Google Sheets, some of which drop blanks
+_ESCAPED = re.compile(rf"'{_FORMULA.pattern}")
 
 
 def remove(path: Path) -> None:
@@ -93,6 +96,24 @@ def write_json(path: Path, value: Any) -> None:
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     with replacing(path) as part:
         part.write_text(text, encoding="utf-8")
+
+
+def escape_formula(text: str) -> str:
+    """Return a text with an apostrophe before it if a spreadsheet would take it for a formula.
+
+    >>> escape_formula("=1+1"), escape_formula("'=1+1"), escape_formula("a=1"), escape_formula("'t Gooi")
+    ("'=1+1", "''=1+1", 'a=1', "'t Gooi")
+    """
+    return f"'{text}" if _FORMULA.match(text) else text
+
+
+def unescape_formula(text: str) -> str:
+    """Return the text that `escape_formula` was given.
+
+    >>> unescape_formula("'=1+1"), unescape_formula("=1+1"), unescape_formula("'t Gooi")
+    ('=1+1', '=1+1', "'t Gooi")
+    """
+    return text[1:] if _ESCAPED.match(text) else text
 
 
 def write_array(file: IO[bytes], array: np.ndarray) -> None:

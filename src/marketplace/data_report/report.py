@@ -8,10 +8,10 @@ from typing import Self
 import numpy as np
 import pandas as pd
 
-from marketplace.common.files import replacing
 from marketplace.compute.arrays import Images
 from marketplace.data_report.findings import find_product_pairs, list_findings
 from marketplace.photos.codec import UnreadableImageError, decode, thumbnail
+from marketplace.raw.csv_files import read_csv, write_csv
 from marketplace.raw.rejects import explanation
 from marketplace.raw.shards import image_id_of, read_shard, shard_of, shard_paths
 from marketplace.reports.pages import CARD_PIXELS, Card, data_url, write_page
@@ -35,8 +35,8 @@ class CleanTables:
         """Read the tables from a folder."""
         return cls(
             training_data=pd.read_parquet(folder / "training_data.parquet"),
-            near_duplicates=_read_csv(folder / "near_duplicates.csv"),
-            rejects=_read_csv(folder / "rejects.csv"),
+            near_duplicates=read_csv(folder / "near_duplicates.csv", texts=("image_id", "other_image_id")),
+            rejects=read_csv(folder / "rejects.csv", texts=("id",)),
         )
 
 
@@ -60,8 +60,7 @@ def write_data_report(
     """
     table = tables.training_data
     findings = list_findings(table, doubtful, tables.near_duplicates, tables.rejects)
-    with replacing(csv) as part:
-        findings.to_csv(part, index=False, lineterminator="\n")
+    write_csv(csv, findings)
     pairs = find_product_pairs(table, tables.near_duplicates)
     cards = CardMaker(table, images)
     write_page(
@@ -177,9 +176,3 @@ def _read_photos(image_ids: set[str], raw: Path) -> dict[str, str]:
                 continue
             photos[image_id_of(name)] = data_url(thumbnail(image, CARD_PIXELS))
     return photos
-
-
-def _read_csv(path: Path) -> pd.DataFrame:
-    """Read a table in which ids stay text, also those that look like numbers."""
-    columns = ("id", "image_id", "other_image_id")
-    return pd.read_csv(path, keep_default_na=False, dtype=dict.fromkeys(columns, str))

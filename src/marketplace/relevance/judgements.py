@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from marketplace.common.errors import MarketplaceError
-from marketplace.common.files import replacing
+from marketplace.common.files import escape_formula, replacing, unescape_formula
 
 log = logging.getLogger(__name__)
 
@@ -117,7 +117,8 @@ def _append(path: Path, grades: Grades) -> None:
         rows.write(line_end)
     writer = csv.DictWriter(rows, columns, lineterminator=line_end)
     for (product_id, similar_id), grade in grades.items():
-        writer.writerow({"product_id": product_id, "similar_product_id": similar_id, "grade": grade})
+        ids = {"product_id": escape_formula(product_id), "similar_product_id": escape_formula(similar_id)}
+        writer.writerow({**ids, "grade": grade})
     with replacing(path) as part:
         part.write_bytes(content + rows.getvalue().encode())
 
@@ -150,7 +151,7 @@ def _read_table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
             f"{path} has no column {_join(missing)}: its columns must be {_join(columns)}, and it has "
             f"{_join(table.columns)}."
         )
-    return table[list(columns)]
+    return table[list(columns)].map(unescape_formula)
 
 
 def _check_grades(path: Path, grades: "pd.Series[str]") -> "pd.Series[int]":
