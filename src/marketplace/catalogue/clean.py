@@ -23,6 +23,7 @@ from marketplace.common.errors import MarketplaceError
 from marketplace.common.files import replacing, write_json
 from marketplace.common.params import Section
 from marketplace.raw.csv_files import write_csv
+from marketplace.raw.ids import match_product_ids
 from marketplace.raw.rejects import Rejects
 from marketplace.raw.tables import Table, read_table
 
@@ -105,11 +106,14 @@ def clean(raw: Path, settings: CleanSettings) -> CleanDump:
 
     products = repair.clean_products(products_csv.rows, rejects)
     products["product_description"], n_generated = leave_out_templates(products)
-    images = repair.clean_images(images_csv.rows, products_csv.rows["id"], products["id"], rejects)
+    image_rows = images_csv.rows.assign(product_id=match_product_ids(images_csv.rows, products_csv.rows))
+    images = repair.clean_images(image_rows, products_csv.rows["id"], products["id"], rejects)
     images = repair.join_files(images, files, images_csv.rows["id"], rejects)
-    table = repair.join_products(images, products, rejects)
+    table = repair.join_products(images, products, repair.further_products(image_rows), rejects)
     if table.empty:
-        raise MarketplaceError("no photo is left after cleaning: no product has a row in images.csv with a sound file.")
+        raise MarketplaceError(
+            f"no photo is left after cleaning: of the rows of images.csv, {rejects.sum_up('images')}."
+        )
     table = table.sort_values(["shard", "image_id"], ignore_index=True)  # the order of the shards' arrays
     pairs = near_duplicates(table["phash"], table["picture"])
     is_placeholder = placeholders(table, pairs)

@@ -11,9 +11,8 @@ from marketplace.catalogue.places import parse_places
 from marketplace.catalogue.prices import fill_in_signs, parse_price
 from marketplace.catalogue.seller_texts import is_control, repair_text
 from marketplace.common.errors import MarketplaceError
+from marketplace.raw.ids import ids_of_files
 from marketplace.raw.rejects import Rejects, explanation
-from marketplace.raw.shards import image_id_of
-from marketplace.raw.tables import tidy_id
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +74,7 @@ def clean_images(
 ) -> pd.DataFrame:
     """Keep each image id once, if its product is among the ids `kept`; `known` are the ids in the products' table."""
     images = _drop_without_id(table[["id", "product_id"]], "images", rejects)
-    images = _drop_repeats(images, "images", rejects)
+    images = _drop_repeats(images, "images", rejects, "photo_of_another_product")
     images = _leave_out(images, ~images["product_id"].isin(known), "images", "unknown_product", rejects)
     return _leave_out(images, ~images["product_id"].isin(kept), "images", "product_not_kept", rejects)
 
@@ -88,14 +87,15 @@ def join_files(images: pd.DataFrame, files: pd.DataFrame, known: "pd.Series[str]
 
     Raises MarketplaceError if no file has the name of any row.
     """
-    files = files.rename(columns={"name": "file"}).assign(id=_image_ids(files["name"], set(known)))
+    files = files.rename(columns={"name": "file"}).assign(id=ids_of_files(files["name"], known.tolist()))
     if not files["id"].isin(known).any():
         raise MarketplaceError(
             f"none of the {len(files)} files belongs to a row of images.csv: files are named like "
             f"{files['file'].iloc[0]!r}, ids are like {known.iloc[0]!r}. A file's name is an id and an extension: "
             f"{known.iloc[0] + '.jpg'!r}."
         )
-    by_preference = files.assign(unusual=~files["file"].str.endswith(".jpg")).sort_values(["id", "unusual", "file"])
+    order = files.assign(depth=files["file"].str.count("/"), unusual=~files["file"].str.endswith(".jpg"))
+    by_preference = order.sort_values(["id", "depth", "unusual", "file"])
     repeats = by_preference.index[by_preference["id"].duplicated()]
     rejects.add("files", files["file"][repeats], "same_id")
     files = files.drop(index=repeats)
@@ -109,13 +109,23 @@ def join_files(images: pd.DataFrame, files: pd.DataFrame, known: "pd.Series[str]
     return joined[joined["reason"] == ""].drop(columns="reason")
 
 
-def _image_ids(names: "pd.Series[str]", known: set[str]) -> list[str]:
-    """The image id of each file: its name, if a table's ids include the extension."""
-    return [tidy_id(name) if tidy_id(name) in known else image_id_of(name) for name in names]
+def join_products(
+    images: pd.DataFrame, products: pd.DataFrame, named: "pd.Series[str]", rejects: Rejects
+) -> pd.DataFrame:
+    """Join each photo with its product, ordered by image_id; products without a photo are left out.
 
-
-def join_products(images: pd.DataFrame, products: pd.DataFrame, rejects: Rejects) -> pd.DataFrame:
-    """Join each photo with its product, ordered by image_id; products without a photo are left out."""
+    `named` are the products of the rows of images.csv that give a photo to a further product.
+    """
+    has_photo = products["id"].isin(images["product_id"])
+    is_named = products["id"].isin(named)
+    if is_named.any():
+        log.warning(
+            "%d rows of images.csv give a photo to a further product: it stays the first one's, and %d products "
+            "have no other photo",
+            len(named),
+            (~has_photo & is_named).sum(),
+        )
+    products = _leave_out(products, ~has_photo & is_named, "products", "without_own_photo", rejects)
     products = _leave_out(products, ~products["id"].isin(images["product_id"]), "products", "without_image", rejects)
     images = images.rename(columns={"id": "image_id"})
     joined = images.merge(products.rename(columns={"id": "product_id"}), on="product_id", validate="many_to_one")
@@ -159,10 +169,18 @@ def _drop_without_id(table: pd.DataFrame, name: str, rejects: Rejects) -> pd.Dat
     return table[~without_id]
 
 
-def _drop_repeats(table: pd.DataFrame, name: str, rejects: Rejects) -> pd.DataFrame:
-    """Keep the first row of each id; later rows get another reason if their content differs."""
+def further_products(images: pd.DataFrame) -> "pd.Series[str]":
+    """Return the products of the rows of images.csv whose photo is another product's by an earlier row."""
+    rows = images[["id", "product_id"]].drop_duplicates()
+    return rows["product_id"][rows["id"].duplicated()]
+
+
+def _drop_repeats(
+    table: pd.DataFrame, name: str, rejects: Rejects, reason: str = "repeated_id_with_other_content"
+) -> pd.DataFrame:
+    """Keep the first row of each id; later rows are left out for `reason` if their content differs."""
     repeats_id = table["id"].duplicated()
     repeats_row = table.duplicated()
     rejects.add(name, table["id"][repeats_id & repeats_row], "repeated_row")
-    rejects.add(name, table["id"][repeats_id & ~repeats_row], "repeated_id_with_other_content")
+    rejects.add(name, table["id"][repeats_id & ~repeats_row], reason)
     return table[~repeats_id]

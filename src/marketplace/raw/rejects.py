@@ -1,5 +1,6 @@
 """The record of rows and files that are left out, and a sentence for each reason."""
 
+from collections import Counter
 from typing import NamedTuple
 
 import pandas as pd
@@ -9,9 +10,11 @@ EXPLANATIONS = {
     "malformed_row": "the row has more or fewer fields than the header",
     "repeated_row": "the row repeats an earlier one",
     "repeated_id_with_other_content": "an earlier row has the same id and other content",
+    "photo_of_another_product": "an earlier row gives the photo to another product",
     "without_category": "the product has no category",
     "rare_category": "the product's root category has too few products for training, validation and test",
     "without_image": "the product has no photo that was kept",
+    "without_own_photo": "earlier rows of images.csv give all photos of the product to others",
     "placeholder": 'the photo is on many products with nothing in common, so it shows none of them ("no photo")',
     "unknown_product": "the product is not in products.csv",
     "product_not_kept": "the product was left out",
@@ -51,6 +54,11 @@ class Rejects:
         """Return all rejects as a table with the columns of Reject, sorted."""
         frame = pd.DataFrame(self._rejects, columns=Reject._fields, dtype=str)
         return frame.sort_values(["table", "reason", "id"], ignore_index=True)
+
+    def sum_up(self, table: str) -> str:
+        """Say how many rows of a table are left out for each reason, the commonest first."""
+        counts = Counter(reject.reason for reject in self._rejects if reject.table == table)
+        return "; ".join(f"{n:,} are left out ({explanation(reason)})" for reason, n in counts.most_common())
 
 
 def explanation(reason: str) -> str:

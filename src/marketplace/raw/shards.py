@@ -39,11 +39,12 @@ IMAGE_EXTENSIONS = (
 
 
 def image_id_of(name: str) -> str:
-    """The image id of a file: its name without an image's extension, whatever the file's format really is.
+    """The image id of a file: its name without folders and an image's extension, whatever its format really is.
 
-    >>> image_id_of("a1.JPG"), image_id_of("a1.v2"), image_id_of("photo 1.jpeg")
+    >>> image_id_of("a1.JPG"), image_id_of("a1.v2"), image_id_of("summer/photo 1.jpeg")
     ('a1', 'a1.v2', 'photo 1')
     """
+    name = name.rpartition("/")[2]
     stem, _, extension = name.rpartition(".")
     return tidy_id(stem if stem and extension.casefold() in IMAGE_EXTENSIONS else name)
 

@@ -3,14 +3,16 @@
 import io
 import logging
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 
 from marketplace.common.errors import MarketplaceError
 from marketplace.common.files import replacing
 from marketplace.common.progress import progress_bar
-from marketplace.raw.shards import image_id_of, write_shards
-from marketplace.raw.tables import read_table, tidy_id
+from marketplace.raw.ids import ids_of_files, match_product_ids
+from marketplace.raw.shards import write_shards
+from marketplace.raw.tables import read_table
 from marketplace.sources.dump import Dump
 from marketplace.sources.mirror import is_safe
 
@@ -33,11 +35,10 @@ def fetch(dump: Dump, target: Path, n_shards: int, limit: int | None) -> None:
     if not names:
         raise MarketplaceError("the dump's folder of photos is empty.")
     if limit is not None:
-        products, images = _first_products(products_csv, images_csv, limit)
-        ids = set(images["id"])
-        names = [name for name in names if image_id_of(name) in ids or tidy_id(name) in ids]
-        products_csv = _to_csv(products)
-        images_csv = _to_csv(images)
+        first = _first_products(products_csv, images_csv, names, limit)
+        names = first.names
+        products_csv = _to_csv(first.products)
+        images_csv = _to_csv(first.images)
     photos = progress_bar(dump.read_photos(names), total=len(names), description="photos", unit="photo")
     with replacing(target / "images") as folder:
         write_shards(photos, folder, n_shards)
@@ -47,15 +48,30 @@ def fetch(dump: Dump, target: Path, n_shards: int, limit: int | None) -> None:
     log.info("fetched %d photos into %d shards", len(names), n_shards)
 
 
-def _first_products(products_csv: bytes, images_csv: bytes, limit: int) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the rows of the first products, and their rows of images.csv."""
+class _Part(NamedTuple):
+    """The first products of a dump, with their rows of images.csv and the names of their photos."""
+
+    products: pd.DataFrame
+    images: pd.DataFrame
+    names: list[str]
+
+
+def _first_products(products_csv: bytes, images_csv: bytes, names: list[str], limit: int) -> _Part:
     products = read_table(products_csv, "products.csv")
     images = read_table(images_csv, "images.csv")
     n_malformed = len(products.malformed) + len(images.malformed)
     if n_malformed:
         log.warning("%d malformed rows are left out of the first products", n_malformed)
-    ids = products.rows["id"].drop_duplicates().head(limit)
-    return products.rows[products.rows["id"].isin(ids)], images.rows[images.rows["product_id"].isin(ids)]
+    product_ids = products.rows["id"].drop_duplicates().head(limit)
+    products_of_images = pd.Series(match_product_ids(images.rows, products.rows), images.rows.index)
+    first_images = images.rows[products_of_images.isin(product_ids)]
+    image_ids = ids_of_files(names, images.rows["id"].tolist())
+    wanted = set(first_images["id"])
+    return _Part(
+        products=products.rows[products.rows["id"].isin(product_ids)],
+        images=first_images,
+        names=[name for name, image_id in zip(names, image_ids, strict=True) if image_id in wanted],
+    )
 
 
 def _to_csv(table: pd.DataFrame) -> bytes:
