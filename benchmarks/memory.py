@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from workspace import ROOT, make_parser, peak_gib, report, table
 
-from marketplace.compute.packs import ROOM_VARIABLE
+from marketplace.compute.user_cache import ROOM_VARIABLE
 from marketplace.models import checkpoints
 from marketplace.models.backbones import BACKBONES
 from marketplace.models.network import build_pretrained_network

@@ -1,27 +1,13 @@
 import errno
 import json
 import resource
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from helpers.full_disk import limit_file_size
 
-from marketplace.common.files import is_sealed, release_pages, replacing, seal, user_cache, write_array, write_json
-
-
-@contextmanager
-def limit_file_size(nbytes: int) -> Iterator[None]:
-    """Stop files of this process from growing beyond `nbytes`, like a full disk (EFBIG in place of ENOSPC)."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (nbytes, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+from marketplace.common.files import release_pages, replacing, write_array, write_json
 
 
 def names(folder: Path) -> list[str]:
@@ -84,36 +70,6 @@ def test_released_pages_of_a_mapped_file_lose_nothing(tmp_path: Path) -> None:
     assert (array == 7).all()
     release_pages(np.zeros(3))  # nothing is mapped, nothing to do
     assert (np.load(path) == 7).all()
-
-
-@given(st.binary(max_size=300), st.data())
-def test_a_seal_sees_every_change(
-    tmp_path_factory: pytest.TempPathFactory, content: bytes, data: st.DataObject
-) -> None:
-    path = tmp_path_factory.mktemp("seal") / "file"
-    path.write_bytes(content)
-    assert not is_sealed(path)
-    seal(path)
-    assert is_sealed(path)
-    sealed = bytearray(path.read_bytes())
-    place = data.draw(st.integers(0, len(sealed) - 1))
-    if data.draw(st.booleans()):
-        sealed[place] ^= data.draw(st.integers(1, 255))
-    else:
-        del sealed[place:]
-    path.write_bytes(sealed)
-    assert not is_sealed(path)
-
-
-def test_a_cache_that_cannot_be_written_to_is_replaced_by_a_temporary_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    (tmp_path / "file").write_text("not a folder")
-    monkeypatch.setenv("MARKETPLACE_CACHE", str(tmp_path / "file"))
-    folder = user_cache("features")
-    (folder / "x").write_text("there")
-    assert user_cache("features") == folder
-    assert "cannot be written to: going on without it ($MARKETPLACE_CACHE names another)" in caplog.text
 
 
 @pytest.mark.parametrize("array", [np.arange(12).reshape(3, 4)[:, ::2], np.empty((0, 2, 2, 3), np.uint8)])

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from marketplace.common.errors import MarketplaceError
-from marketplace.common.files import user_cache
 from marketplace.compute.pack_file import KEY
-from marketplace.compute.packs import GIB, LEFTOVER_SECONDS, ROOM_VARIABLE, Packs, key_of
+from marketplace.compute.packs import GIB, LEFTOVER_SECONDS, Packs, key_of
+from marketplace.compute.user_cache import ROOM_VARIABLE, user_cache
 
 
 @pytest.fixture(autouse=True)
@@ -123,6 +123,7 @@ def test_a_full_disk_is_a_warning(monkeypatch: pytest.MonkeyPatch, caplog: pytes
     monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=10))
     assert not Packs({"recipe": 1}).make_room(100, arrays_of([])[0])
     assert "more than the disk of" in caplog.text
+    assert "MARKETPLACE_CACHE_GIB" in caplog.text
 
 
 def test_a_pack_that_cannot_be_written_is_a_warning(
@@ -134,7 +135,7 @@ def test_a_pack_that_cannot_be_written_is_a_warning(
     monkeypatch.setattr("marketplace.compute.pack_file.write_array", raise_full)
     packs = Packs({"recipe": 1})
     packs.write(*arrays_of([1]))
-    assert "cannot be written (No space left on device)" in caplog.text
+    assert "cannot hold more (No space left on device)" in caplog.text
     assert packs.find(arrays_of([1])[0]).missing.all()
     assert not list(user_cache("packs").rglob("*.part"))
 

@@ -1,8 +1,9 @@
 """Caches of a test's own."""
 
+import random
 from pathlib import Path
 
-from marketplace.common.files import user_cache
+from marketplace.compute.user_cache import user_cache
 
 
 def make_empty_cache(folder: Path) -> str:
@@ -12,4 +13,16 @@ def make_empty_cache(folder: Path) -> str:
     """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "sentence_models").symlink_to(user_cache("sentence_models"))
+    return str(folder)
+
+
+def make_damaged_cache(folder: Path) -> str:
+    """Make a cache of all that the tests' cache holds now, with one byte changed in every file; return its path."""
+    cache = user_cache("")
+    for path in sorted(path for path in cache.rglob("*") if path.is_file() and path.suffix != ".part"):
+        content = bytearray(path.read_bytes())
+        content[random.Random(path.name).randrange(len(content))] ^= 1
+        copy = folder / path.relative_to(cache)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes(content)
     return str(folder)

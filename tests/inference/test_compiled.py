@@ -6,6 +6,7 @@ import numpy as np
 import openvino
 import pytest
 import torch
+from helpers.full_disk import limit_file_size
 from torch import nn
 
 from marketplace.common.files import sha256_of
@@ -87,12 +88,9 @@ def test_a_blob_that_this_openvino_refuses_is_compiled_again(tmp_path: Path, mon
     assert np.array_equal(run(path), before)
 
 
-def test_a_full_disk_costs_time_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = write_network(tmp_path / "network.onnx")
-
-    def raise_full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(Path, "write_bytes", raise_full)
-    assert run(path).shape == (2, 4)
+    with limit_file_size(1000):
+        assert run(path).shape == (2, 4)
     assert not blobs(tmp_path)
+    assert f"the cache {tmp_path}/cache/compiled cannot hold more" in caplog.text

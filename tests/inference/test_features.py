@@ -11,8 +11,7 @@ from helpers.paths import ROOT
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from marketplace.common.files import user_cache
-from marketplace.compute.packs import ROOM_VARIABLE
+from marketplace.compute.user_cache import ROOM_VARIABLE, user_cache
 from marketplace.inference.features import DeviceFeatures, FeatureStore, LiveFeatures
 from marketplace.inference.trunk import TrunkRunner
 from marketplace.models.network import Network

@@ -1,5 +1,8 @@
 """The text model: meaning and spelling, for any words, and without this repository."""
 
+import errno
+import filecmp
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -12,6 +15,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
 from marketplace.common.errors import MarketplaceError
+from marketplace.texts import sentence_model
 from marketplace.texts.listing_text import MAX_CHARACTERS, plain_text
 from marketplace.texts.text_model import TextModel, fit_text_model
 
@@ -158,6 +162,44 @@ def test_the_sentence_model_runs_without_this_repository(folder: Path, model: Te
     )
     assert pram @ stroller > pram @ table + 0.1  # without a word in common
     assert not [path for path in folder.iterdir() if path.suffix in {".pkl", ".joblib", ".pt"}]
+
+
+def test_a_damaged_network_in_the_cache_is_exported_again(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One byte of it is changed. An export takes ten seconds, so a copy of the sound network stands for it."""
+    sound = folder / sentence_model.NETWORK
+    monkeypatch.setattr(sentence_model, "_export_network", lambda path: shutil.copyfile(sound, path))
+    monkeypatch.setenv("MARKETPLACE_CACHE", str(tmp_path / "cache"))
+    written = tmp_path / sentence_model.NETWORK
+    sentence_model.write_sentence_model(tmp_path, max_tokens=64)
+    (kept,) = (tmp_path / "cache/sentence_models").iterdir()
+    content = bytearray(kept.read_bytes())
+    content[len(content) // 2] ^= 1
+    kept.write_bytes(content)
+    sentence_model.write_sentence_model(tmp_path, max_tokens=64)
+    assert filecmp.cmp(written, sound, shallow=False)
+    assert f"{kept} is damaged" in caplog.text
+    monkeypatch.delattr(sentence_model, "_export_network")  # it is not needed again
+    sentence_model.write_sentence_model(tmp_path, max_tokens=64)
+    assert filecmp.cmp(written, sound, shallow=False)
+
+
+def test_without_room_in_the_cache_the_sentence_model_works(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    network = (folder / sentence_model.NETWORK).read_bytes()
+    monkeypatch.setattr(sentence_model, "_export_network", lambda path: path.write_bytes(network))
+    monkeypatch.setenv("MARKETPLACE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("marketplace.compute.user_cache._seal", raise_full)
+    vectors = sentence_model.open_sentence_model(max_tokens=64)(TITLES)
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+    assert f"the cache {tmp_path}/cache/sentence_models cannot hold more (No space left on device)" in caplog.text
+    assert not list((tmp_path / "cache/sentence_models").iterdir())
+
+
+def raise_full(*_: object) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
 
 
 def test_a_damaged_model_is_an_error_of_one_sentence(tmp_path: Path) -> None:

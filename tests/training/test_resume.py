@@ -3,7 +3,6 @@
 import contextlib
 import os
 import random
-import resource
 import signal
 import subprocess
 import time
@@ -16,10 +15,11 @@ import numpy as np
 import pytest
 import torch
 from helpers.caches import make_empty_cache
+from helpers.full_disk import limit_file_size
 from helpers.project import Project, copy_of
 from helpers.training_runs import COLOURS, train_in
 
-from marketplace.common.files import UNUSED_SECONDS, user_cache
+from marketplace.compute.user_cache import UNUSED_SECONDS, keep, user_cache
 from marketplace.models.checkpoints import Checkpoint, save
 from marketplace.settings import Settings
 from marketplace.training import resume
@@ -147,12 +147,26 @@ def test_no_other_run_finds_the_state(
     assert len(list(user_cache("trainings").iterdir())) == len(changed_runs) + 2
 
 
-def test_a_damaged_state_is_ignored_and_an_old_one_deleted(
+def test_a_damaged_state_is_never_resumed(
+    start: Checkpoint,
+    data: TrainingData,
+    undisturbed: tuple[TrainSettings, dict[str, bytes]],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    settings, expected = undisturbed
+    run_and_kill(start, data, settings, tmp_path / "run", after=2)
+    (state,) = user_cache("trainings").rglob("state.pt")
+    content = bytearray(state.read_bytes())
+    content[len(content) // 2] ^= 64  # in a tensor, which PyTorch reads all the same
+    state.write_bytes(content)
+    assert read_outputs(tmp_path / "run", train_in(start, data, settings, tmp_path / "run", EPOCHS)) == expected
+    assert f"{state} is damaged" in caplog.text
+
+
+def test_an_abandoned_state_is_deleted(
     start: Checkpoint, data: TrainingData, train_settings: TrainSettings, tmp_path: Path
 ) -> None:
-    run_and_kill(start, data, train_settings, tmp_path, after=2)
-    (state,) = user_cache("trainings").rglob("state.pt")
-    state.write_bytes(state.read_bytes()[:1000])
     old = user_cache("trainings") / "of-last-month"
     old.mkdir()
     os.utime(old, (time.time() - 2 * UNUSED_SECONDS,) * 2)
@@ -168,20 +182,16 @@ def test_training_goes_on_without_resume_state_if_the_disk_is_full(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    def save_on_full_disk(*args: Any, **kwargs: Any) -> None:
-        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, limits[1]))
-        try:
-            save(*args, **kwargs)
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    def keep_on_full_disk(*args: Any, **kwargs: Any) -> bool:
+        with limit_file_size(2**20):
+            return keep(*args, **kwargs)
 
     undisturbed = train_in(start, data, train_settings, tmp_path / "a", EPOCHS)
     with monkeypatch.context() as patch:
-        patch.setattr("marketplace.models.checkpoints.save", save_on_full_disk)
+        patch.setattr("marketplace.training.resume.keep", keep_on_full_disk)
         best = train_in(start, data, train_settings, tmp_path / "b", EPOCHS)
-    assert "cannot hold the resume state (File too large)" in caplog.text
-    assert caplog.text.count("cannot hold") == 1
+    (warning,) = [message for message in caplog.messages if "cannot hold more (File too large)" in message]
+    assert "if training is interrupted now, it starts from the beginning" in warning
     assert not list(user_cache("trainings").iterdir())
     assert read_outputs(tmp_path / "b", best) == read_outputs(tmp_path / "a", undisturbed)
 

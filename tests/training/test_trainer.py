@@ -14,8 +14,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch.nn import functional as F
 
 from marketplace.common.errors import MarketplaceError
-from marketplace.common.files import user_cache
-from marketplace.compute.packs import ROOM_VARIABLE
+from marketplace.compute.user_cache import ROOM_VARIABLE, user_cache
 from marketplace.models.checkpoints import Checkpoint, network_of
 from marketplace.settings import Settings
 from marketplace.training.data import Split, TrainingData

@@ -8,9 +8,10 @@ from typing import Any, TypeVar
 
 from marketplace.cluster.connection import uses_cluster
 from marketplace.cluster.tasks import run_on_cluster
-from marketplace.common.files import user_cache
+from marketplace.common.errors import MarketplaceError
 from marketplace.common.progress import progress_bar
 from marketplace.compute.parallel import run_in_parallel
+from marketplace.compute.user_cache import keep, read_kept, user_cache
 
 Argument = TypeVar("Argument")
 Result = TypeVar("Result")
@@ -35,8 +36,10 @@ def apply_to_each(function: Callable[[Argument], Result], arguments: Sequence[Ar
 
     with tempfile.TemporaryDirectory(dir=user_cache("shared")) as folder:
         path = Path(folder).resolve() / "function"
-        joblib.dump(function, path)
-        yield from run_on_cluster(_apply, [(path, argument) for argument in arguments])
+        if keep(path, lambda file: joblib.dump(function, file), loss="this process does the workers' work"):
+            yield from run_on_cluster(_apply, [(path, argument) for argument in arguments])
+        else:
+            yield from map(function, arguments)
 
 
 def _apply(path: Path, argument: Any) -> Any:
@@ -47,4 +50,6 @@ def _apply(path: Path, argument: Any) -> Any:
 def _load(path: Path) -> Any:
     import joblib
 
+    if read_kept(path) is None:
+        raise MarketplaceError(f"{path} is damaged: run the stage again.")
     return joblib.load(path, mmap_mode="r")

@@ -25,9 +25,8 @@ from marketplace.cluster.connection import (
 )
 from marketplace.cluster.worker_checks import REMEDY, check_shared, check_workers, facts, short_hash
 from marketplace.common.errors import MarketplaceError
-from marketplace.common.files import CACHE_VARIABLE, user_cache
 from marketplace.compute.interrupts import deferred_interrupts
-from marketplace.compute.packs import ROOM_VARIABLE
+from marketplace.compute.user_cache import CACHE_VARIABLE, ROOM_VARIABLE, user_cache
 
 log = logging.getLogger(__name__)
 

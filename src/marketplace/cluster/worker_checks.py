@@ -12,8 +12,8 @@ from typing import Any
 import marketplace
 from marketplace.cluster.connection import UNSET_HINT
 from marketplace.common.errors import MarketplaceError, first_line
-from marketplace.common.files import CACHE_VARIABLE
 from marketplace.compute.processor import vendor
+from marketplace.compute.user_cache import CACHE_VARIABLE
 
 REMEDY = f"Start workers from this checkout and its requirements-all.lock, on one kind of processor, {UNSET_HINT}."
 

@@ -1,33 +1,19 @@
 """Files that appear whole or not at all."""
 
-import atexit
-import functools
 import hashlib
 import json
-import logging
 import mmap
 import os
 import platform
 import re
 import shutil
-import tempfile
-import time
-import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
-import platformdirs
 
-log = logging.getLogger(__name__)
-
-CACHE_VARIABLE = "MARKETPLACE_CACHE"
-UNUSED_SECONDS = 14 * 24 * 3600  # after which `remove_unused` deletes a file
-SEAL = b"CRC-32: "
-SEAL_BYTES = len(SEAL) + 4  # that `seal` appends
-READ_BYTES = 2**24  # of a file in memory at once
 _FORMULA = re.compile(r"'*\s*[=+\-@＝＋－＠]")  # in Excel, LibreOffice and Google Sheets, some of which drop blanks
 _ESCAPED = re.compile(rf"'{_FORMULA.pattern}")
 
@@ -38,14 +24,6 @@ def remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
-
-
-def remove_unused(folder: Path) -> None:
-    """Delete the files and folders in a folder that were neither written nor used for two weeks."""
-    for path in folder.iterdir():
-        with suppress(FileNotFoundError):  # another process may be clearing the folder too
-            if time.time() - path.stat().st_mtime > UNUSED_SECONDS:
-                remove(path)
 
 
 @contextmanager
@@ -66,29 +44,6 @@ def replacing(path: Path, *, shared: bool = False) -> Iterator[Path]:
     except BaseException:
         remove(part)
         raise
-
-
-def user_cache(name: str) -> Path:
-    """Return a folder for results that can be computed again, in $MARKETPLACE_CACHE or the user's cache.
-
-    If that cannot be written to, the folder is a temporary one, with a warning.
-    """
-    folder = Path(os.environ.get(CACHE_VARIABLE) or platformdirs.user_cache_dir("marketplace")) / name
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        usable = os.access(folder, os.W_OK | os.X_OK)
-    except OSError:
-        usable = False
-    return folder if usable else _temporary_cache(folder)
-
-
-@functools.cache
-def _temporary_cache(unusable: Path) -> Path:
-    """Return a folder to use instead of one that cannot be written to; it is deleted when this process ends."""
-    log.warning("the cache %s cannot be written to: going on without it ($MARKETPLACE_CACHE names another)", unusable)
-    folder = Path(tempfile.mkdtemp(prefix="marketplace-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return folder
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -130,34 +85,6 @@ def sha256_of(path: Path) -> str:
         return hashlib.sha256(listing.encode()).hexdigest()
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def seal(path: Path) -> None:
-    """Append a checksum to a file that is complete; readers of `.npy` files ignore it."""
-    checksum = _checksum(path, path.stat().st_size)
-    with path.open("ab") as file:
-        file.write(SEAL + checksum.to_bytes(4))
-
-
-def is_sealed(path: Path) -> bool:
-    """Return whether a file is exactly as `seal` left it. The whole file is read, at 1 to 3 GB/s."""
-    size = path.stat().st_size - SEAL_BYTES
-    if size < 0:
-        return False
-    with path.open("rb") as file:
-        file.seek(size)
-        end = file.read()
-    return end == SEAL + _checksum(path, size).to_bytes(4)
-
-
-def _checksum(path: Path, nbytes: int) -> int:
-    checksum = 0
-    with path.open("rb") as file:
-        while nbytes:
-            block = file.read(min(nbytes, READ_BYTES))
-            checksum = zlib.crc32(block, checksum)
-            nbytes -= len(block)
-    return checksum
 
 
 def release_pages(array: np.ndarray) -> None:

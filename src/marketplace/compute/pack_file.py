@@ -1,26 +1,26 @@
 """The file of a pack: some hundred arrays in the format of `.npy` files, then their keys, then a checksum."""
 
-import logging
 import os
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
-from marketplace.common.files import SEAL_BYTES, is_sealed, replacing, seal, write_array
-
-log = logging.getLogger(__name__)
+from marketplace.common.files import write_array
+from marketplace.compute.user_cache import SEAL_BYTES, drop_damaged, keep, read_kept
 
 KEY = np.dtype("S32")  # 128 bits in hex
 COUNT_BYTES = 8  # of the number of keys
 
 
-def write_pack(path: Path, keys: np.ndarray, values: np.ndarray) -> None:
-    """Write arrays, `values` `(n, ...)`, under their `keys` `(n,)`. Raises OSError and leaves no file behind."""
-    with replacing(path, shared=True) as part:
-        with part.open("wb") as file:
-            write_array(file, values)
-            file.write(keys.astype(KEY).tobytes() + len(keys).to_bytes(COUNT_BYTES))
-        seal(part)
+def write_pack(path: Path, keys: np.ndarray, values: np.ndarray) -> bool:
+    """Write arrays, `values` `(n, ...)`, under their `keys` `(n,)`; return whether that succeeded (see `keep`)."""
+
+    def write(file: IO[bytes]) -> None:
+        write_array(file, values)
+        file.write(keys.astype(KEY).tobytes() + len(keys).to_bytes(COUNT_BYTES))
+
+    return keep(path, write)
 
 
 def read_keys(path: Path) -> np.ndarray:
@@ -36,22 +36,15 @@ def read_keys(path: Path) -> np.ndarray:
                 return np.frombuffer(file.read(end - start), KEY)
     except FileNotFoundError:  # another experiment needed the room
         return np.empty(0, KEY)
-    _delete_damaged(path)
+    drop_damaged(path)
     return np.empty(0, KEY)
 
 
 def open_pack(path: Path) -> np.ndarray | None:
     """Return a pack's arrays `(n, ...)`, memory-mapped; None if it is gone, or damaged and so deleted."""
+    if read_kept(path) is None:
+        return None
     try:
-        if is_sealed(path):
-            os.utime(path)  # it was used now
-            return np.load(path, mmap_mode="r")
-        _delete_damaged(path)
-    except FileNotFoundError:
-        pass
-    return None
-
-
-def _delete_damaged(path: Path) -> None:
-    log.warning("%s is damaged: its arrays are computed again", path)
-    path.unlink(missing_ok=True)
+        return np.load(path, mmap_mode="r")
+    except FileNotFoundError:  # another experiment has just dropped it
+        return None

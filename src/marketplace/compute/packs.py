@@ -21,14 +21,14 @@ from typing import Any
 import numpy as np
 
 from marketplace.common.errors import MarketplaceError
-from marketplace.common.files import release_pages, user_cache
+from marketplace.common.files import release_pages
 from marketplace.compute.pack_file import KEY, open_pack, read_keys, write_pack
 from marketplace.compute.recipe import recipe_id
+from marketplace.compute.user_cache import MORE_ROOM, ROOM_VARIABLE, user_cache
 
 log = logging.getLogger(__name__)
 
 GIB = 2**30
-ROOM_VARIABLE = "MARKETPLACE_CACHE_GIB"
 DEFAULT_ROOM_GIB = 20.0
 PACK = 512  # arrays: a killed run loses at most the work on so few
 LEFTOVER_SECONDS = 24 * 3600  # after which an unfinished file is no longer being written
@@ -129,8 +129,7 @@ class Packs:
         first = next(arrays)
         fits = self.make_room(len(missing) * first.nbytes, lookup.keys)
         for rows, part in zip(cut(missing, PACK), _stack(chain([first], arrays)), strict=True):
-            if fits:
-                self.write(lookup.keys[rows], part)
+            fits = fits and self.write(lookup.keys[rows], part)
             yield rows, part
 
     def write(self, keys: np.ndarray, values: np.ndarray) -> bool:
@@ -138,13 +137,7 @@ class Packs:
 
         Return whether that succeeded; if not, a warning says why.
         """
-        path = self._folder / f"{hashlib.sha256(keys.tobytes()).hexdigest()[:32]}.npy"
-        try:
-            write_pack(path, keys, values)
-        except OSError as error:
-            log.warning("%s cannot be written (%s): its arrays are computed again next time", path, error.strerror)
-            return False
-        return True
+        return write_pack(self._folder / f"{hashlib.sha256(keys.tobytes()).hexdigest()[:32]}.npy", keys, values)
 
     def make_room(self, nbytes: int, needed: np.ndarray) -> bool:
         """Make room for `nbytes` more by dropping packs, except those that hold one of the keys `needed`.
@@ -165,8 +158,10 @@ class Packs:
         if fits and self._disk_holds(nbytes):
             return True
         if room:
-            limit = f"the disk of {self._root} holds" if fits else f"${ROOM_VARIABLE} = {room / GIB:g} allows"
-            log.warning("%.1f GiB of results cannot be kept for next time: that is more than %s", nbytes / GIB, limit)
+            limit = f"the disk of {self._root} holds. You can {MORE_ROOM}"
+            if not fits:
+                limit = f"${ROOM_VARIABLE} = {room / GIB:g} allows in {self._root}"
+            log.warning("%.1f GiB of results cannot be kept for next time: that is more than %s.", nbytes / GIB, limit)
         return False
 
     def _disk_holds(self, nbytes: int) -> bool:

@@ -184,7 +184,8 @@ def _compute_packs(write_pack: _PackWriter, rows: np.ndarray) -> None:
                     log.warning("a worker could not store features (its log says why): they are computed here instead")
         else:
             for part in parts:
-                write_pack(part, progress.update)
+                if not write_pack(part, progress.update):
+                    break  # the others are computed when they are used
 
 
 def trunk_recipe(network: Network) -> dict[str, Any]:

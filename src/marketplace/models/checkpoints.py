@@ -3,7 +3,7 @@
 import io
 import logging
 from pathlib import Path
-from typing import Any, TypedDict, Unpack
+from typing import IO, Any, TypedDict, Unpack
 
 import torch
 
@@ -36,16 +36,18 @@ class Checkpoint(Provenance):
     state_dict: StateDict
 
 
-def save(path: Path, content: Any, *, shared: bool = False) -> None:
-    """Write a dictionary of tensors and plain values; the same content gives the same bytes.
-
-    With `shared`, several processes may write this file at once. Raises OSError if the disk cannot hold it.
-    """
-    # In memory first: torch would write the file's name into the file, and hide the error of a full disk.
+def to_bytes(content: Any) -> memoryview:
+    """Return the file of a dictionary of tensors and plain values; the same content gives the same bytes."""
+    # In memory: torch would write the file's name into the file, and hide the error of a full disk.
     buffer = io.BytesIO()
     torch.save(content, buffer)
-    with replacing(path, shared=shared) as part:
-        part.write_bytes(buffer.getbuffer())
+    return buffer.getbuffer()
+
+
+def save(path: Path, content: Any) -> None:
+    """Write a dictionary of tensors and plain values. Raises OSError if the disk cannot hold it."""
+    with replacing(path) as part:
+        part.write_bytes(to_bytes(content))
 
 
 def save_pretrained(path: Path, network: Network, weights: str) -> None:
@@ -57,10 +59,15 @@ def save_pretrained(path: Path, network: Network, weights: str) -> None:
     log.info("%s: %s with the weights %s", path, network.backbone, weights)
 
 
+def read(file: Path | IO[bytes]) -> Any:
+    """Read what `to_bytes` returned. Raises all kinds of errors for anything else."""
+    return torch.load(file, map_location="cpu", weights_only=True)
+
+
 def load(path: Path) -> Any:
     """Read a file that `save` wrote. Raises MarketplaceError if it is missing or damaged."""
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        return read(path)
     except FileNotFoundError:
         raise MarketplaceError(f"{path} is missing: run `dvc repro`, or `dvc pull` to get it.") from None
     except Exception as error:  # whatever unpickling a damaged file brings up

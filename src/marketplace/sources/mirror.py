@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from filelock import FileLock, Timeout
 
 from marketplace.common.errors import MarketplaceError
-from marketplace.common.files import user_cache
 from marketplace.common.progress import progress_bar
+from marketplace.compute.user_cache import user_cache
 from marketplace.sources.photo_store import PhotoStore, Stamp
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ It is all-MiniLM-L6-v2, from a package on the package index, exported to ONNX an
 
 import hashlib
 import logging
-import shutil
+import tempfile
 import threading
 from collections.abc import Iterable, Iterator
 from importlib.resources import as_file, files
@@ -13,11 +13,12 @@ from pathlib import Path
 
 import numpy as np
 
-from marketplace.common.files import replacing, sha256_of, user_cache
+from marketplace.common.files import sha256_of
 from marketplace.common.progress import progress_bar
 from marketplace.compute.packs import PACK, Packs, cut, keys_of_files
 from marketplace.compute.processor import processor
 from marketplace.compute.recipe import recipe, recipe_id
+from marketplace.compute.user_cache import keep, read_kept, user_cache
 from marketplace.inference import onnx_export
 from marketplace.inference.compiled import compile_model
 from marketplace.inference.onnx_export import write_onnx
@@ -35,16 +36,18 @@ def write_sentence_model(folder: Path, *, max_tokens: int) -> None:
     """Write the network and its tokenizer, which cuts texts after `max_tokens`, to a folder."""
     from tokenizers import Tokenizer
 
-    shutil.copyfile(_export_network_once(), folder / NETWORK)
+    _write_network(folder / NETWORK)
     tokenizer = Tokenizer.from_file(str(_tokenizer()))
     tokenizer.enable_truncation(max_tokens)
     tokenizer.save(str(folder / TOKENIZER), pretty=False)
 
 
 def open_sentence_model(*, max_tokens: int) -> "SentenceModel":
-    """Return the sentence model of the installed package; its network comes from the user's cache."""
-    network = _export_network_once()
-    return SentenceModel(network, _tokenizer(), sha256_of(network), max_tokens=max_tokens)
+    """Return the sentence model of the installed package."""
+    with tempfile.TemporaryDirectory() as folder:
+        network = Path(folder) / NETWORK
+        _write_network(network)
+        return SentenceModel(network, _tokenizer(), sha256_of(network), max_tokens=max_tokens)
 
 
 class SentenceModel:
@@ -143,15 +146,17 @@ def _tokenizer() -> Path:
         return path  # of an installed package: no temporary file
 
 
-def _export_network_once() -> Path:
-    """Return the network's ONNX file in the user's cache; it is exported once per recipe."""
+def _write_network(path: Path) -> None:
+    """Write the network's ONNX file. It is exported once per recipe, and then comes from the user's cache."""
     code = (__file__, onnx_export.__file__)
     made_with = recipe(code, ("onnxscript", "torch", "transformers", PACKAGE))
-    path = user_cache("sentence_models") / f"{recipe_id(made_with)}.onnx"
-    if not path.is_file():
-        with replacing(path, shared=True) as part:
-            _export_network(part)
-    return path
+    kept = user_cache("sentence_models") / f"{recipe_id(made_with)}.onnx"
+    content = read_kept(kept)
+    if content is not None:
+        path.write_bytes(content)
+        return
+    _export_network(path)
+    keep(kept, lambda file: file.write(path.read_bytes()))
 
 
 def _export_network(path: Path) -> None:

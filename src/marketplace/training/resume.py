@@ -5,19 +5,17 @@ finds its state. The state is deleted when the run is done.
 """
 
 import hashlib
+import io
 import json
-import logging
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from marketplace.common.errors import MarketplaceError
-from marketplace.common.files import remove, remove_unused, sha256_of, user_cache
+from marketplace.common.files import remove, sha256_of
+from marketplace.compute.user_cache import keep, read_kept, remove_unused, user_cache
 from marketplace.models import checkpoints
-
-log = logging.getLogger(__name__)
 
 
 class ResumeState:
@@ -32,25 +30,18 @@ class ResumeState:
 
     def load(self) -> Any | None:
         """Return the state that was saved last, or None if there is none or it is damaged."""
-        try:
-            return checkpoints.load(self._folder / "state.pt")
-        except MarketplaceError:
-            return None
+        content = read_kept(self._folder / "state.pt")
+        return None if content is None else checkpoints.read(io.BytesIO(content))
 
     def save(self, state: Mapping[str, Any]) -> None:
         """Replace the saved state."""
         if self._disk_is_full:
             return
-        try:
-            checkpoints.save(self._folder / "state.pt", dict(state), shared=True)
-        except OSError as error:
+        loss = "if training is interrupted now, it starts from the beginning"
+        content = checkpoints.to_bytes(dict(state))
+        if not keep(self._folder / "state.pt", lambda file: file.write(content), loss=loss):
             self._disk_is_full = True
-            log.warning(
-                "%s cannot hold the resume state (%s): if training is interrupted now, it starts from the beginning",
-                self._folder.parent,
-                error.strerror,
-            )
-            self.clear()  # half a state is useless, and may be filling the disk
+            self.clear()  # an older state may be filling the disk
 
     def clear(self) -> None:
         """Delete the state."""
