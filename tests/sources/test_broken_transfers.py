@@ -17,7 +17,7 @@ from helpers.proxy import Proxy
 from helpers.servers import S3Server, SshServer
 
 from marketplace.common.errors import MarketplaceError
-from marketplace.sources import ssh
+from marketplace.sources import mirror, ssh
 from marketplace.sources.dump import FetchSettings
 from marketplace.sources.photo_store import FILE_NAME
 
@@ -123,6 +123,31 @@ def test_a_full_disk_is_one_sentence_and_more_space_is_all_it_takes(
     assert "Traceback" not in output
     assert not (tmp_path / "raw" / "images").exists()
     assert fetch_files(over_ssh(), tmp_path / "raw") == files_in(raw)
+
+
+@pytest.mark.parametrize("pages", [3, 60], ids=["at once", "on the way"])  # of 4 kB
+def test_a_full_cache_is_a_warning_and_photos_pass_through_memory(
+    over_ssh: MakeSettings,
+    raw: Path,
+    tmp_path: Path,
+    pages: int,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(mirror, "MEMORY_BYTES", 400_000)
+    connect = sqlite3.connect
+
+    def connect_to_small_disk(path: str | Path) -> sqlite3.Connection:
+        connection = connect(path)
+        if path != ":memory:":
+            connection.execute(f"PRAGMA max_page_count = {pages}")  # SQLite's own error of a full disk
+        return connection
+
+    monkeypatch.setattr(sqlite3, "connect", connect_to_small_disk)
+    assert fetch_files(over_ssh(), tmp_path / "raw") == files_in(raw)
+    (warning,) = [message for message in caplog.messages if "is full" in message]
+    assert str(tmp_path / "cache" / "dumps") in warning
+    assert "$MARKETPLACE_CACHE_GIB" in warning
 
 
 def test_a_photo_that_is_damaged_here_is_fetched_again(

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from filelock import FileLock, Timeout
 
+from marketplace.common.console import DISK_FULL_ERRORS
 from marketplace.common.errors import MarketplaceError
 from marketplace.common.progress import progress_bar
-from marketplace.compute.user_cache import user_cache
+from marketplace.compute.user_cache import MORE_ROOM, user_cache
 from marketplace.sources.photo_store import PhotoStore, Stamp
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 MAX_ROUNDS = 5
+MEMORY_BYTES = 2**28  # of photos at once, if the cache cannot hold them
 RETRY_PAUSES = (1.0, 2.0, 4.0)  # seconds before each retry; they start over once anything has arrived
 
 Result = TypeVar("Result")
@@ -74,15 +76,46 @@ class Mirror:
     def read_photos(self, names: list[str]) -> Iterator[tuple[str, bytes]]:
         """Transfer missing photos, then yield (name, content) of the named photos in the order given.
 
-        Photos that have vanished in the meantime are left out.
+        Photos that have vanished in the meantime are left out. If the cache is full, photos pass through memory.
         """
         folder = user_cache("dumps") / self._folder_name
-        folder.mkdir(exist_ok=True)
-        with _lock(folder), contextlib.closing(PhotoStore(folder)) as store:
-            self._sync(store, names)
-            for name in names:
-                if name in self._listing and name not in self._unreadable:
-                    yield name, store.read(name)
+        with contextlib.ExitStack() as stack:
+            try:
+                store = stack.enter_context(_open_store(folder))
+                self._sync(store, names)
+            except OSError as error:
+                if error.errno not in DISK_FULL_ERRORS:
+                    raise
+                log.warning("the cache %s is full: photos are not kept. You can %s.", folder, MORE_ROOM)
+            else:
+                self._warn_of_unreadable(names)
+                yield from self._read(store, names)
+                return
+        for some_names in self._cut(names):
+            with contextlib.closing(PhotoStore(None)) as store:
+                self._sync(store, some_names)
+                yield from self._read(store, some_names)
+        self._warn_of_unreadable(names)
+
+    def _read(self, store: PhotoStore, names: list[str]) -> Iterator[tuple[str, bytes]]:
+        """Yield (name, content) of the named photos, which are in the store if they can be read."""
+        for name in names:
+            if name in self._listing and name not in self._unreadable:
+                yield name, store.read(name)
+
+    def _cut(self, names: list[str]) -> Iterator[list[str]]:
+        """Yield the names in parts, whose photos have at most MEMORY_BYTES together."""
+        part: list[str] = []
+        n_bytes = 0
+        for name in names:
+            size = self._listing[name].size if name in self._listing else 0
+            if part and n_bytes + size > MEMORY_BYTES:
+                yield part
+                part = []
+                n_bytes = 0
+            part.append(name)
+            n_bytes += size
+        yield part
 
     def _list_photos(self) -> dict[str, Stamp]:
         listing = _retry(self._remote.list_photos)
@@ -108,7 +141,6 @@ class Mirror:
                 if still_missing == missing:
                     break  # no photo came that could be kept, and nothing has changed
                 missing = still_missing
-        self._warn_of_unreadable(names)
         if missing:
             name, stamp = next(iter(missing.items()))
             raise MarketplaceError(
@@ -172,6 +204,14 @@ class Mirror:
 def is_safe(name: str) -> bool:
     """True if a file may have this name: not a path, no control characters, valid Unicode."""
     return name not in ("", ".", "..") and "/" not in name and name.isprintable()
+
+
+@contextlib.contextmanager
+def _open_store(folder: Path) -> Iterator[PhotoStore]:
+    """Open the photos in a folder, which is made, for this process alone."""
+    folder.mkdir(exist_ok=True)
+    with _lock(folder), contextlib.closing(PhotoStore(folder)) as store:
+        yield store
 
 
 @contextlib.contextmanager

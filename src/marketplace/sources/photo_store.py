@@ -35,14 +35,16 @@ class Stamp(NamedTuple):
 class PhotoStore:
     """Photos by name, with the stamps that they had at their source; for one process at a time.
 
+    They are in a folder, or in memory if that is None.
     Each photo is added in one transaction, so a process that is killed loses at most the photo under way.
     Methods raise OSError if the disk is full, and MarketplaceError if the database cannot be used.
     """
 
-    def __init__(self, folder: Path) -> None:
-        for path in (*folder.glob("*.photos"), *folder.glob("*.index")):  # the format of earlier versions
-            path.unlink()
-        self._path = folder / FILE_NAME
+    def __init__(self, folder: Path | None) -> None:
+        if folder is not None:
+            for path in (*folder.glob("*.photos"), *folder.glob("*.index")):  # the format of earlier versions
+                path.unlink()
+        self._path = ":memory:" if folder is None else folder / FILE_NAME
         with self._explain_errors():
             self._connection = sqlite3.connect(self._path)
             self._connection.executescript(SCHEMA)
