@@ -96,6 +96,8 @@ class PhotoStore:
         sha256, content = row or (None, None)
         if content is None or hashlib.sha256(content).hexdigest() != sha256:
             self.drop([name])
+            if name in self.stamps():  # as when the order of the names is damaged, by which SQLite finds them
+                raise MarketplaceError(f"{self._path} is damaged: delete it and run the stage again.")
             raise MarketplaceError(
                 f"{self._path} had a damaged copy of {name!r}: run the stage again to fetch it anew."
             )
