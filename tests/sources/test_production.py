@@ -74,6 +74,7 @@ def test_pushed_results_are_pulled_and_need_no_run(
     s3.refuse_strangers("cache")
     mine = copy_of_reproduced
     mine.dvc("remote", "add", "--default", "storage", "s3://cache/dvc")
+    mine.dvc("remote", "modify", "storage", "verify", "true")
     mine.dvc("remote", "modify", "storage", "endpointurl", s3.url)
     mine.run("git", "add", "-A")
     mine.run("git", "commit", "-qm", "results, and where they are kept")
