@@ -164,7 +164,7 @@ def test_damaged_features_are_computed_again(
     content = content if damage in ("zeros", "a bit") else content[: len(content) // 2 * (damage == "cut")]
     path.write_bytes(content)
     assert torch.equal(FeatureStore(network, images).features()(ALL_ROWS), expected)
-    assert f"{path} is damaged: its arrays are computed again" in caplog.text
+    assert f"{path} is damaged: it is computed again" in caplog.text
 
 
 WRITER = """

@@ -203,5 +203,5 @@ def test_missing_and_damaged_checkpoints_say_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(MarketplaceError, match="is missing: run `dvc repro`"):
         load(tmp_path / "small.pt")
     (tmp_path / "small.pt").write_bytes(b"half")
-    with pytest.raises(MarketplaceError, match="cannot be read"):
+    with pytest.raises(MarketplaceError, match="is damaged"):
         load(tmp_path / "small.pt")

@@ -273,7 +273,7 @@ def test_outputs_of_two_runs_are_not_mixed(copy_of_reproduced: Project) -> None:
         content = path.read_bytes()
         path.unlink()
         path.write_bytes(content + b"\n")
-        with pytest.raises(MarketplaceError, match=rf"{name} is from another run than .*: run `dvc repro`, or `dvc"):
+        with pytest.raises(MarketplaceError, match=rf"{name} is damaged, or from another run than .*: delete"):
             Recommender(folder).load()
         path.write_bytes(content)
     Recommender(folder).load()

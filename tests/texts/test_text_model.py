@@ -203,5 +203,5 @@ def raise_full(*_: object) -> None:
 
 
 def test_a_damaged_model_is_an_error_of_one_sentence(tmp_path: Path) -> None:
-    with pytest.raises(MarketplaceError, match=r"cannot be read .*dvc repro extract"):
+    with pytest.raises(MarketplaceError, match=r"cannot be read .*: delete .*, then run `dvc repro`"):
         TextModel(tmp_path)

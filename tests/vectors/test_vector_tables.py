@@ -125,7 +125,7 @@ def test_vectors_of_another_model_are_refused(
     read_text_embeddings(text_path, ["a"], text_model)
     image_model.write_bytes(b"second")
     (text_model / "tokenizer.json").write_text("second")
-    with pytest.raises(MarketplaceError, match=r"made with another model than .*onnx: run `dvc repro extract`"):
+    with pytest.raises(MarketplaceError, match=r"made with another model than .*onnx, or one is damaged: delete"):
         read_embeddings(path, photos, [image_model])
     with pytest.raises(MarketplaceError, match=r"made with another model than .*text_model"):
         read_text_embeddings(text_path, ["a"], text_model)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from marketplace.common.damage import damage_error, how_to_heal
 from marketplace.common.errors import MarketplaceError
 from marketplace.common.files import release_pages
 
@@ -25,7 +26,7 @@ class ShardedArray:
         first = self._shards[0]
         for path, shard in zip(paths, self._shards, strict=True):
             if shard.shape[1:] != first.shape[1:] or shard.dtype != first.dtype:
-                raise MarketplaceError(f"{path} does not match {paths[0]}: delete {folder} and run `dvc repro`.")
+                raise MarketplaceError(f"{path} does not match {paths[0]}: {how_to_heal(folder)}.")
         self._ends = np.cumsum([len(shard) for shard in self._shards])
         self.shape: tuple[int, ...] = (int(self._ends[-1]), *first.shape[1:])
         self.dtype = first.dtype
@@ -73,4 +74,4 @@ def _map(path: Path) -> np.ndarray:
     try:
         return np.load(path, mmap_mode="r")
     except (ValueError, EOFError) as error:
-        raise MarketplaceError(f"{path} is damaged ({error}): delete it and run `dvc repro resize_images`.") from None
+        raise damage_error(path, error) from None

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from marketplace.common.damage import how_to_heal
 from marketplace.common.errors import MarketplaceError
 from marketplace.common.progress import progress_bar
 from marketplace.compute.arrays import Images
@@ -32,8 +33,8 @@ def chosen_checkpoint(path: Path, metrics: Path) -> Checkpoint:
     content = {"epoch": checkpoint["epoch"], **checkpoint["figures"]}
     if content != chosen:
         raise MarketplaceError(
-            f"{path} holds {content}, but {metrics} says that {chosen} was chosen: one of them is stale. "
-            "Run `dvc repro --force train_full`."
+            f"{path} holds {content}, but {metrics} says that {chosen} was chosen: one of them is stale or damaged. "
+            f"To make them again, {how_to_heal(path, metrics)}."
         )
     return checkpoint
 

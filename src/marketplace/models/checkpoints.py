@@ -7,6 +7,7 @@ from typing import IO, Any, TypedDict, Unpack
 
 import torch
 
+from marketplace.common.damage import damage_error
 from marketplace.common.errors import MarketplaceError, first_line
 from marketplace.common.files import replacing
 from marketplace.models.backbones import StateDict
@@ -71,8 +72,7 @@ def load(path: Path) -> Any:
     except FileNotFoundError:
         raise MarketplaceError(f"{path} is missing: run `dvc repro`, or `dvc pull` to get it.") from None
     except Exception as error:  # whatever unpickling a damaged file brings up
-        reason = first_line(error)
-        raise MarketplaceError(f"{path} cannot be read ({reason}): delete it and run `dvc repro`.") from None
+        raise damage_error(path, first_line(error)) from None
 
 
 def checkpoint_of(network: Network, **provenance: Unpack[Provenance]) -> Checkpoint:

@@ -16,6 +16,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from marketplace.common.damage import damage_error
 from marketplace.common.errors import MarketplaceError
 from marketplace.raw.tables import tidy_id
 
@@ -108,7 +109,7 @@ def read_shard(path: Path) -> Iterator[tuple[str, bytes]]:
                 yield member.name, content
         raise tarfile.ReadError("its end is missing")
     except (tarfile.TarError, EOFError, ValueError) as error:
-        raise _damage_error(path, error) from None
+        raise damage_error(path, error) from None
 
 
 class _Extent(NamedTuple):
@@ -150,7 +151,7 @@ class StoredPhotos:
             with tarfile.open(fileobj=mapped_file) as tar:
                 return {member.name: _Extent(offset=member.offset_data, size=member.size) for member in tar}
         except tarfile.TarError as error:
-            raise _damage_error(self._paths[shard], error) from None
+            raise damage_error(self._paths[shard], error) from None
 
 
 def _map_file(path: Path) -> mmap.mmap:
@@ -158,13 +159,7 @@ def _map_file(path: Path) -> mmap.mmap:
         with path.open("rb") as file:
             return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except ValueError as error:  # an empty file
-        raise _damage_error(path, error) from None
-
-
-def _damage_error(path: Path, error: Exception) -> MarketplaceError:
-    return MarketplaceError(
-        f"{path} is damaged ({error}): delete it and run `dvc repro fetch`, or `dvc pull` it again."
-    )
+        raise damage_error(path, error) from None
 
 
 class _Seal:

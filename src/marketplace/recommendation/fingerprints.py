@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from pathlib import Path
 
+from marketplace.common.damage import how_to_heal
 from marketplace.common.errors import MarketplaceError
 from marketplace.common.files import sha256_of
 
@@ -31,6 +32,6 @@ def check_fingerprints(root: Path, recorded: dict[str, str], names: Iterable[str
     for name in names:
         if sha256_of(root / name) != recorded.get(name):
             raise MarketplaceError(
-                f"{root / name} is from another run than {RECOMMENDATIONS}: run `dvc repro`, or `dvc checkout` to get "
-                "the files that dvc.lock names. Results of different runs are never mixed."
+                f"{root / name} is damaged, or from another run than {RECOMMENDATIONS}: {how_to_heal(root / name)}. "
+                "Results of different runs are never mixed."
             )

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from marketplace.common.damage import how_to_heal
 from marketplace.common.errors import MarketplaceError, first_line
 from marketplace.common.files import replacing, write_json
 from marketplace.texts.listing_text import plain_text
@@ -48,9 +49,7 @@ class TextModel:
                 self._spelling = Spelling(dict(arrays))
             self._meaning_weight: float = json.loads((folder / WEIGHTS).read_text(encoding="utf-8"))["meaning"]
         except Exception as error:  # three libraries raise all kinds for a missing or damaged file
-            raise MarketplaceError(
-                f"{folder} cannot be read ({first_line(error)}): run `dvc repro extract`, or `dvc pull`."
-            ) from None
+            raise MarketplaceError(f"{folder} cannot be read ({first_line(error)}): {how_to_heal(folder)}.") from None
 
     def __call__(self, texts: list[str]) -> np.ndarray:
         """Return the vectors `(N, t) float32` of texts, of length 1; all zeros for a text without a word."""

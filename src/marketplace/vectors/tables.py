@@ -17,6 +17,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from marketplace.common.damage import how_to_heal
 from marketplace.common.errors import MarketplaceError
 from marketplace.common.files import replacing, sha256_of
 
@@ -138,8 +139,7 @@ def _read(path: Path, columns: list[str], models: Sequence[Path]) -> pa.Table:
     for model in models:
         if made_with.get(model.name.encode()) != sha256_of(model).encode():
             raise MarketplaceError(
-                f"{path} was made with another model than {model}: run `dvc repro extract`, or `dvc checkout` to get "
-                "the files that dvc.lock names."
+                f"{path} was made with another model than {model}, or one is damaged: {how_to_heal(path, model)}."
             )
     return stored
 
