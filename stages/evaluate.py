@@ -9,6 +9,7 @@ def main() -> None:
     """Run the stage."""
     import pandas as pd
 
+    from marketplace.common.damage import reading
     from marketplace.common.params import load_section
     from marketplace.compute.arrays import ShardedArray
     from marketplace.embedding.projection import ExtractSettings
@@ -18,7 +19,9 @@ def main() -> None:
 
     settings = load_section("extract", ExtractSettings)
     model = Path("models/full.pt")
-    table = pd.read_parquet("data/clean/training_data.parquet")
+    training_data = Path("data/clean/training_data.parquet")
+    with reading(training_data):
+        table = pd.read_parquet(training_data)
     product_ids = sorted(set(table["product_id"]))
     evaluation = evaluate(
         tuned=checkpoints.load(model),

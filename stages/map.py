@@ -10,9 +10,12 @@ def main() -> None:
     import pandas as pd
 
     from marketplace.catalogue_map.places import MAP, lay_out, product_vectors, write_map
+    from marketplace.common.damage import reading
     from marketplace.vectors.tables import read_embeddings, read_text_embeddings
 
-    photos = pd.read_parquet("data/clean/training_data.parquet")
+    training_data = Path("data/clean/training_data.parquet")
+    with reading(training_data):
+        photos = pd.read_parquet(training_data)
     kinds = read_embeddings(Path("data/embeddings.parquet"), photos).kind
     product_ids = sorted(photos["product_id"].unique())
     texts = read_text_embeddings(Path("data/text_embeddings.parquet"), product_ids).text

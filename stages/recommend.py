@@ -10,6 +10,7 @@ def main() -> None:
     """Run the stage."""
     import pandas as pd
 
+    from marketplace.common.damage import reading
     from marketplace.common.files import write_json
     from marketplace.common.params import load_section
     from marketplace.compute.arrays import ShardedArray
@@ -60,7 +61,9 @@ def main() -> None:
     quality = judged_metrics(judged, products, rules, settings.weights)
     metrics = measure_agreement(catalogue, joined, settings)
     metrics |= table_metrics(products, recommended, judged["product"].judgements)
-    evaluation = json.loads(Path("metrics/evaluate.json").read_text(encoding="utf-8"))
+    evaluate = Path("metrics/evaluate.json")
+    with reading(evaluate):
+        evaluation = json.loads(evaluate.read_text(encoding="utf-8"))
     write_json(Path("metrics/judged.json"), quality)
     write_json(Path("metrics/summary.json"), summary(quality, evaluation, metrics))
     write_json(Path("metrics/tracked_products.json"), select_tracked_products(products, recommended))

@@ -12,6 +12,7 @@ from marketplace.common.console import run_stage
 
 def main(size: str) -> None:
     """Run the stage for the images of `size`."""
+    from marketplace.common.damage import reading
     from marketplace.common.params import load_section
     from marketplace.models import checkpoints
     from marketplace.training.data import read_training_data
@@ -30,7 +31,9 @@ def main(size: str) -> None:
             start_path = Path("models/small.pt")
 
     start = checkpoints.load(start_path)
-    categories = json.loads(Path("data/clean/categories.json").read_text(encoding="utf-8"))["decode"]
+    label_encoder = Path("data/clean/categories.json")
+    with reading(label_encoder):
+        categories = json.loads(label_encoder.read_text(encoding="utf-8"))["decode"]
     data = read_training_data(
         images=Path(f"data/resized/{size}"),
         table=Path("data/clean/training_data.parquet"),

@@ -1,16 +1,19 @@
 """Outputs that are damaged, in the workspace and in DVC's cache: the advice of the error makes them again."""
 
+import json
 import os
 import re
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 import yaml
 from helpers.paths import ROOT
 from helpers.project import Project, ran
 
-from marketplace.common.damage import how_to_heal
+from marketplace.common.damage import how_to_heal, reading
 from marketplace.common.errors import MarketplaceError
 from marketplace.compute.arrays import ShardedArray
 from marketplace.models import checkpoints
@@ -86,6 +89,25 @@ def test_following_the_advice_makes_damaged_outputs_again(
     assert ran(repository.dvc("repro")) == ["make"] * in_cache
     assert {name: Path(name).read_bytes() for name in READERS} == before
     assert all(cached(content) for content in before.values())
+
+
+@pytest.mark.parametrize(
+    ("name", "read"),
+    [("table.parquet", pd.read_parquet), ("values.json", lambda path: json.loads(path.read_text())["best"])],
+)
+def test_a_table_or_json_that_is_damaged_is_named(tmp_path: Path, name: str, read: Callable[[Path], object]) -> None:
+    path = tmp_path / name
+    with pytest.raises(FileNotFoundError), reading(path):
+        read(path)
+    pd.DataFrame({"best": np.arange(1000)}).to_parquet(tmp_path / "table.parquet")
+    (tmp_path / "values.json").write_text('{"best": {"epoch": 1, "loss": 0.25}}')
+    with reading(path):
+        read(path)
+    sound = path.read_bytes()
+    for damaged in (sound[: len(sound) // 2], sound[:-9] + b"x" * 9, b"", b"{}"):
+        path.write_bytes(damaged)
+        with pytest.raises(MarketplaceError, match=rf"{name} is damaged \(.*\): delete .*{name}"), reading(path):
+            read(path)
 
 
 def test_outside_a_repository_only_the_file_is_named(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from helpers.full_disk import limit_file_size
 from hypothesis import given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from marketplace.compute.user_cache import keep, read_kept, user_cache
@@ -14,6 +15,7 @@ def keep_bytes(path: Path, content: bytes) -> bool:
     return keep(path, lambda file: file.write(content))
 
 
+@hypothesis_settings(deadline=None)
 @given(st.binary(max_size=300), st.data())
 def test_every_change_of_a_kept_file_is_seen_and_the_file_dropped(
     tmp_path_factory: pytest.TempPathFactory, content: bytes, data: st.DataObject

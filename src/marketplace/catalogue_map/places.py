@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from marketplace.common.damage import reading
 from marketplace.common.errors import MarketplaceError
 from marketplace.common.files import replacing
 
@@ -74,4 +75,5 @@ def read_map(root: Path) -> pd.DataFrame:
     """Return the map of the pipeline in `root`. Raises MarketplaceError if there is none."""
     if not (root / MAP).exists():
         raise MarketplaceError(f"{root / MAP} is missing: run `dvc repro map`, or `dvc pull` to get it.")
-    return pd.read_parquet(root / MAP)
+    with reading(root / MAP):
+        return pd.read_parquet(root / MAP)

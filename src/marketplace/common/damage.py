@@ -2,15 +2,27 @@
 
 import hashlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from marketplace.common.errors import MarketplaceError
+from marketplace.common.errors import MarketplaceError, first_line
 
 
 def damage_error(path: Path, reason: object) -> MarketplaceError:
     """Return the error of an output that is damaged, which may be a file in a folder."""
     return MarketplaceError(f"{path} is damaged ({reason}): {how_to_heal(path)}.")
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Raise `damage_error` if the block finds that the output, which it reads, is damaged."""
+    try:
+        yield
+    except (ValueError, KeyError, EOFError, OSError) as error:  # the libraries for tables, arrays and JSON
+        if isinstance(error, FileNotFoundError) or getattr(error, "errno", None):  # the system's, not a library's
+            raise
+        raise damage_error(path, first_line(error)) from None
 
 
 def how_to_heal(*paths: Path) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from marketplace.common.damage import how_to_heal
+from marketplace.common.damage import how_to_heal, reading
 from marketplace.common.errors import MarketplaceError
 from marketplace.common.progress import progress_bar
 from marketplace.compute.arrays import Images
@@ -29,7 +29,8 @@ def chosen_checkpoint(path: Path, metrics: Path) -> Checkpoint:
     Raises MarketplaceError if it is not of the epoch that was chosen according to the run's metrics.
     """
     checkpoint: Checkpoint = checkpoints.load(path)
-    chosen = json.loads(metrics.read_text(encoding="utf-8"))["best"]
+    with reading(metrics):
+        chosen = json.loads(metrics.read_text(encoding="utf-8"))["best"]
     content = {"epoch": checkpoint["epoch"], **checkpoint["figures"]}
     if content != chosen:
         raise MarketplaceError(

@@ -4,6 +4,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from marketplace.common.damage import reading
 from marketplace.common.errors import MarketplaceError
 from marketplace.recommendation.calibration import Calibration
 from marketplace.recommendation.rules import RecommendSettings
@@ -30,7 +31,8 @@ def origin_of(path: Path) -> Origin:
     """Read the origin from the metadata of a table of recommendations. Raises MarketplaceError if it has none."""
     import pyarrow.parquet as pq
 
-    metadata = pq.read_metadata(path).metadata or {}
+    with reading(path):
+        metadata = pq.read_metadata(path).metadata or {}
     try:
         calibration = json.loads(metadata[b"calibration"])
         return Origin(

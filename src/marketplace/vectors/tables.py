@@ -17,7 +17,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from marketplace.common.damage import how_to_heal
+from marketplace.common.damage import how_to_heal, reading
 from marketplace.common.errors import MarketplaceError
 from marketplace.common.files import replacing, sha256_of
 
@@ -100,7 +100,8 @@ def read_embeddings(path: Path, table: pd.DataFrame, models: Sequence[Path] = ()
 
 def read_expected_texts(path: Path) -> ExpectedTexts:
     """Read the expected titles and paths that `write_embeddings` wrote."""
-    stored = pq.read_table(path, columns=["title", "path"])
+    with reading(path):
+        stored = pq.read_table(path, columns=["title", "path"])
     return ExpectedTexts(title=_as_array(stored["title"]), path=_as_array(stored["path"]))
 
 
@@ -134,7 +135,8 @@ def _write(path: Path, columns: dict[str, pa.Array], models: Sequence[Path]) -> 
 
 
 def _read(path: Path, columns: list[str], models: Sequence[Path]) -> pa.Table:
-    stored = pq.read_table(path, columns=columns)
+    with reading(path):
+        stored = pq.read_table(path, columns=columns)
     made_with = stored.schema.metadata or {}
     for model in models:
         if made_with.get(model.name.encode()) != sha256_of(model).encode():
