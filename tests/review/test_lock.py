@@ -6,6 +6,11 @@ from pathlib import Path
 
 import pytest
 from helpers.project import Project
+from helpers.repositories import commit_all, git, small_pipeline
+
+from marketplace.review.comparison import find_stale_reasons
+from marketplace.review.lock import find_stale_stages
+from marketplace.review.revisions import WORKSPACE, Revision
 
 Edit = Callable[[Project], None]
 
@@ -94,3 +99,36 @@ def test_a_broken_pipeline_is_refused_in_a_sentence(tmp_path: Path, experimented
     assert output.startswith("ERROR: ")
     assert "dvc.yaml" in output
     assert "Traceback" not in output
+
+
+@pytest.mark.parametrize(
+    ("subfolder", "place"),
+    [("", "."), ("", "src/deep"), ("shop", "src"), ("sh\u00f6p #1/de%41p", "src/deep")],
+)
+def test_a_clone_without_data_is_the_same_in_every_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, subfolder: str, place: str
+) -> None:
+    root = small_pipeline(tmp_path, subfolder)
+    monkeypatch.chdir(root / place)
+    assert find_stale_stages(root) == []
+    assert find_stale_reasons(Revision.of(root, "HEAD")) == []
+    (root / "src/clean.py").write_text("changed = True")
+    (root / "params.yaml").write_text("clean: {seed: 2}")
+    reasons = ["clean: code src/clean.py is modified", "clean: parameter clean.seed is modified"]
+    assert find_stale_reasons(Revision.of(root, WORKSPACE)) == reasons
+    commit_all(root)
+    assert find_stale_reasons(Revision.of(root, "HEAD")) == reasons
+    assert find_stale_reasons(Revision.of(root, "HEAD~1")) == []
+
+
+def test_a_commit_that_no_branch_of_a_shallow_clone_has_is_checked(tmp_path: Path) -> None:
+    original = tmp_path / "original"
+    small_pipeline(original)
+    commit_all(original)
+    shallow = tmp_path / "shallow"
+    git(tmp_path, "clone", "-q", "--depth", "1", original.as_uri(), str(shallow))
+    git(shallow, "checkout", "-q", "--detach")
+    (shallow / "src/clean.py").write_text("changed = True")
+    revision = Revision.of(shallow, commit_all(shallow))
+    git(shallow, "checkout", "-q", "main")
+    assert find_stale_reasons(revision) == ["clean: code src/clean.py is modified"]

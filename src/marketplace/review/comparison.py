@@ -1,12 +1,12 @@
 """The comparison of two revisions, from the files that Git tracks."""
 
-import subprocess
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from marketplace.common.errors import MarketplaceError
 from marketplace.recommendation.fingerprints import RECOMMENDATIONS
 from marketplace.review.changes import (
     Change,
@@ -92,15 +92,21 @@ def find_stale_reasons(revision: Revision) -> list[str]:
     """Return why stages would run again at a revision; a commit is checked out into a clone without data."""
     if revision.commit is None:
         return [str(stale) for stale in find_stale_stages(revision.root)]
-    repository = (git(revision.root, "rev-parse", "--show-toplevel") or "").removesuffix("\n")
     subfolder = (git(revision.root, "rev-parse", "--show-prefix") or "").removesuffix("\n")  # empty at the top level
     with tempfile.TemporaryDirectory() as folder:
-        for command in (
-            ["clone", "--quiet", "--shared", "--no-checkout", repository, folder],
-            ["-C", folder, "checkout", "--quiet", "--detach", revision.commit],
-        ):
-            subprocess.run(["git", *command], check=True, capture_output=True)
+        _check_out(revision, Path(folder))
         return [str(stale) for stale in find_stale_stages(Path(folder) / subfolder)]
+
+
+def _check_out(revision: Revision, folder: Path) -> None:
+    """Check a commit out into a repository without a history of its own: a clone of a shallow clone may lack it."""
+    objects = (git(revision.root, "rev-parse", "--git-path", "objects") or "").removesuffix("\n")
+    git(folder, "init", "--quiet")
+    (folder / ".git/objects/info/alternates").write_text(f"{(revision.root / objects).resolve()}\n", encoding="utf-8")
+    if git(folder, "checkout", "--quiet", "--detach", str(revision.commit)) is None:
+        raise MarketplaceError(
+            f"Git cannot check {revision.label} out into {folder}: `git fsck` tells whether the commit is complete here."
+        )
 
 
 def _read_noise(review: Review) -> dict[str, Any] | None:

@@ -1,5 +1,6 @@
 """Check that dvc.lock is up to date, without needing the data."""
 
+import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,9 +34,9 @@ def find_stale_stages(root: Path) -> list[StaleStage]:
     from dvc.repo import Repo
 
     try:
-        with Repo(str(root)) as repo:
-            # DVC names stages as seen from the working directory: ../clone/dvc.yaml:fetch
-            status = {name.rpartition(":")[2]: entries for name, entries in repo.status().items()}
+        # DVC names stages and files as seen from the working directory.
+        with contextlib.chdir(root), Repo(".") as repo:
+            status = repo.status()
             cached = {out.def_path for stage in repo.index.stages for out in stage.outs if out.use_cache}
             stages = [stage.name for stage in repo.index.stages]
     except DvcException as error:
