@@ -106,3 +106,30 @@ def test_an_unreachable_server_is_reported_before_training(monkeypatch: pytest.M
         MlflowRun.from_environment("train_small")
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     assert MlflowRun.from_environment("train_small") is None
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "mlruns",
+        "file:///tmp/mlruns",
+        "sqlite:///mlflow.db",
+        "postgresql://me:secret@127.0.0.1:1/runs",
+        "localhost:5000",
+        "ftp://server",
+        "http://[::1",
+        "http://me:secret@127.0.0.1:1",
+        "databricks-uc",
+        "\x1b[2J",
+    ],
+)
+def test_an_address_that_is_no_server_is_a_sentence(uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    with pytest.raises(MarketplaceError, match="nothing is sent") as caught:
+        MlflowRun.from_environment("train_small")
+    assert "secret" not in str(caught.value)
+    assert "\x1b" not in str(caught.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["params.yaml"]

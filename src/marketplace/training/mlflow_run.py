@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import time
 from collections.abc import Callable
 from typing import Any, Self
@@ -22,8 +23,8 @@ SECTIONS = ("model", "resize_images", "train")  # of params.yaml; the section of
 class MlflowRun:
     """A run on an MLflow server: parameters, the metrics of each epoch, and the chosen epoch.
 
-    Raises MarketplaceError if the server cannot be reached at the start, before any training. If it is lost later,
-    there is one warning and training goes on.
+    Raises MarketplaceError if the server cannot be reached at the start, before any training, or if the address is
+    something else, such as a folder. If the server is lost later, there is one warning and training goes on.
     """
 
     def __init__(self, uri: str, stage: str) -> None:
@@ -36,16 +37,13 @@ class MlflowRun:
                 "MLflow's client is not installed: `pip install --no-deps -r requirements-all.lock`, or unset "
                 f"${URI_VARIABLE}."
             ) from None
-        self._client = MlflowClient(uri)
         self._is_lost = False
         try:
+            self._client = MlflowClient(uri)
             self._id = self._create_run(stage)
             self._log_params(stage)
         except Exception as error:  # MLflow raises its own errors, and those of requests and of its stores
-            raise MarketplaceError(
-                f"the MLflow server at {uri} does not answer as it should ({first_line(error)}): is it running, and "
-                f"is the address right? Without ${URI_VARIABLE}, nothing is sent."
-            ) from None
+            raise MarketplaceError(f"{_explain(uri, error)} Without ${URI_VARIABLE}, nothing is sent.") from None
 
     @classmethod
     def from_environment(cls, stage: str) -> Self | None:
@@ -101,4 +99,25 @@ class MlflowRun:
             send()
         except Exception as error:
             self._is_lost = True
-            log.warning("the MLflow server is lost (%s): training goes on without it", first_line(error))
+            reason = _hide_password(first_line(error))
+            log.warning("the MLflow server is lost (%s): training goes on without it", reason)
+
+
+def _explain(uri: str, error: Exception) -> str:
+    """Return why a run cannot be created at an address, as a sentence."""
+    address = _hide_password(uri)
+    if not uri.startswith(("http://", "https://", "databricks")):
+        return (
+            f"this MLflow client cannot write to {address!r}: it needs the address of a server, such as "
+            "http://localhost:5000. For a folder or a database, start one (`mlflow server --backend-store-uri …`)."
+        )
+    reason = _hide_password(first_line(error))
+    return (
+        f"the MLflow server at {address} does not answer as it should ({reason}): is it running, and is the address "
+        "right?"
+    )
+
+
+def _hide_password(text: str) -> str:
+    """Leave out the user and password of addresses in a text."""
+    return re.sub(r"//[^/\s]*@", "//", text)
