@@ -2,11 +2,17 @@
 
 import json
 import re
+from pathlib import Path
 
 import pandas as pd
+import pytest
 import yaml
 from helpers.project import Project
+from helpers.repositories import small_pipeline
 from playwright.sync_api import Browser
+
+from marketplace.common.errors import MarketplaceError
+from marketplace.review.plots_page import write_plots_page
 
 
 def declared_titles(project: Project) -> set[str]:
@@ -57,3 +63,22 @@ def test_a_report_before_the_pipeline_has_run_is_refused_in_a_sentence(reproduce
     output = clone.marketplace("report", code=1)
     assert "Traceback" not in output
     assert "run `dvc repro` first" in output
+
+
+@pytest.mark.parametrize("path", ["dvc.lock", "params.yaml"])
+def test_a_conflict_is_named_in_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str) -> None:
+    root = small_pipeline(tmp_path)
+    monkeypatch.setenv("PATH", Project.at(root).environment()["PATH"])
+    content = (root / path).read_text()
+    (root / path).write_text(f"<<<<<<< HEAD\n{content}=======\n{content}>>>>>>> theirs\n")
+    with pytest.raises(MarketplaceError, match=rf"^DVC cannot draw the plots: .*{path}.*conflicts"):
+        write_plots_page(root, root / "reports/plots.html")
+    assert not (root / "reports").exists()
+
+
+def test_a_pipeline_that_never_ran_has_nothing_to_draw(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = small_pipeline(tmp_path)
+    monkeypatch.setenv("PATH", Project.at(root).environment()["PATH"])
+    (root / "dvc.lock").unlink()
+    with pytest.raises(MarketplaceError, match="there is nothing to draw: run `dvc repro` first"):
+        write_plots_page(root, root / "reports/plots.html")

@@ -4,6 +4,7 @@ DVC's own page loads Vega from the network.
 """
 
 import json
+import re
 import subprocess
 import tempfile
 from dataclasses import dataclass
@@ -33,16 +34,31 @@ def write_plots_page(root: Path, path: Path) -> None:
     """Write the plots of the working tree to a page. Raises MarketplaceError if DVC cannot draw them."""
     titles = Revision.of(root, WORKSPACE).plot_titles
     with tempfile.TemporaryDirectory() as images:
-        command = ["dvc", "plots", "show", "--json", "--out", images]
-        process = subprocess.run(command, cwd=root, capture_output=True, text=True)
-        if process.returncode:
-            raise MarketplaceError(f"`dvc plots show` fails: {process.stderr.strip().splitlines()[-1:]}.")
-        renderings = json.loads(process.stdout)["data"]
+        renderings = _show_plots(root, images)
         plots = [_plot(titles.get(name, name), part) for name, parts in renderings.items() for part in parts]
     if not plots:
         raise MarketplaceError("there is nothing to draw: run `dvc repro` first.")
     path.parent.mkdir(exist_ok=True)
     write_page(path, TEMPLATE, plots=plots)
+
+
+def _show_plots(root: Path, images: str) -> dict[str, list[dict[str, Any]]]:
+    """Return what DVC would draw, by the name of the plot; pictures are written to the folder `images`.
+
+    Missing files are left out: a part of the pipeline may not have run. Raises MarketplaceError for any other error.
+    """
+    command = ["dvc", "plots", "show", "--json", "--out", images]
+    process = subprocess.run(command, cwd=root, capture_output=True, text=True)
+    if process.returncode:
+        reasons = re.findall(r"^ERROR: (.+)", process.stderr, re.MULTILINE) or process.stderr.splitlines()[-1:]
+        raise MarketplaceError(f"`dvc plots show` fails: {' '.join(reasons)}.")
+    answer = json.loads(process.stdout)
+    for error in answer.get("errors", []):
+        if error["type"] != "FileNotFoundError":
+            raise MarketplaceError(
+                f"DVC cannot draw the plots: {error['msg']}. Has a merge left conflicts in it? `git status` tells."
+            )
+    return answer.get("data", {})
 
 
 def _plot(title: str, rendering: dict[str, Any]) -> Plot:

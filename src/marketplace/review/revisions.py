@@ -80,7 +80,8 @@ class Revision:
         try:
             return None if text is None else parse(text)
         except (json.JSONDecodeError, yaml.YAMLError) as error:
-            raise MarketplaceError(f"{path} of {self.name} is not {language}: {error}.") from error
+            reason = " ".join(str(error).split())
+            raise MarketplaceError(f"{path} of {self.name} is not {language}: {reason}.") from error
 
 
 def _experiment_commits(root: Path) -> dict[str, str]:
@@ -91,6 +92,7 @@ def _experiment_commits(root: Path) -> dict[str, str]:
 
 
 def git(root: Path, *arguments: str) -> str | None:
-    """Return the output of a Git command, None if it fails."""
-    process = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, encoding="utf-8")
+    """Return the output of a Git command, None if it fails; bytes that are not UTF-8 become question marks."""
+    command = ["git", *arguments]
+    process = subprocess.run(command, cwd=root, capture_output=True, text=True, encoding="utf-8", errors="replace")
     return process.stdout if process.returncode == 0 else None
