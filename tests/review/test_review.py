@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import yaml
 from helpers.project import Project
+from helpers.repositories import commit_all, small_pipeline
 
 from marketplace.review.comparison import review_change
 from marketplace.review.markdown import escape, format_review
@@ -174,6 +175,60 @@ def test_a_missing_file_of_metrics_blocks_but_a_new_one_does_not(clone: Project)
     clone.run("git", "commit", "-qm", "with tracked products")
     page = clone.marketplace("review", "change", "back", code=1)  # still without metrics
     assert "Not computed: the recommendations of the tracked products" in page
+
+
+METRICS = {
+    "policy.yaml": "recall: {better: higher, tolerance: 0.01, blocks: true}",
+    "metrics/summary.json": '{"recall": 0.5}',
+    "metrics/clean.json": '{"images": {"kept": 9}}',
+    "metrics/evaluate/per_category.json": '[{"category": "Bags", "recall": 0.5, "images": 9}]',
+    "metrics/tracked_products.json": '[{"product_id": "a", "name": "b", "category": "c", "similar": []}]',
+}
+
+
+def write_metrics(root: Path, **changes: str | None) -> None:
+    """Write METRICS with some changes, by the stem of the file; None: without that file."""
+    for name, content in METRICS.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)
+        changed = changes.get(path.stem, content)
+        if changed is not None:
+            path.write_text(changed)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("summary", None),
+        ("summary", '{"recall": NaN}'),
+        ("summary", '{"accuracy": 1}'),
+        ("per_category", "[]"),
+        ("tracked_products", "[]"),
+        ("policy", None),
+    ],
+)
+def test_a_review_blocks_only_what_the_base_has(tmp_path: Path, name: str, content: str | None) -> None:
+    root = small_pipeline(tmp_path)
+    write_metrics(root, **{name: content})
+    lacking = commit_all(root)
+    assert review_change(root, lacking, lacking).blockers == []
+    write_metrics(root)
+    whole = commit_all(root)
+    assert review_change(root, lacking, whole).blockers == []
+    assert review_change(root, whole, whole).blockers == []
+    assert len(review_change(root, whole, lacking).blockers) == (name != "policy")  # the base's holds
+
+
+def test_without_a_policy_nothing_is_judged(tmp_path: Path) -> None:
+    root = small_pipeline(tmp_path)
+    write_metrics(root, policy=None)
+    commit_all(root)
+    write_metrics(root, policy=None, summary='{"recall": 0.1}')
+    review = review_change(root, "HEAD", commit_all(root))
+    page = format_review(review)
+    assert "**Verdict: not comparable**, because there is no `policy.yaml`" in page
+    assert "worse" not in page.replace("better and worse", "")
 
 
 def test_a_change_cannot_loosen_its_own_limits(clone: Project) -> None:

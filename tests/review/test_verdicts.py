@@ -47,6 +47,9 @@ def judge(base: object, head: object, rule: Rule = HIGHER, noise: dict[str, obje
         (0.5, "much", LOWER, Outcome.NOT_A_NUMBER, True),
         (0.5, True, LOWER, Outcome.NOT_A_NUMBER, True),
         (math.nan, 0.5, HIGHER, Outcome.NEW, False),
+        (math.nan, math.nan, HIGHER, Outcome.NOT_A_NUMBER, False),
+        (math.inf, None, HIGHER, Outcome.MISSING, False),
+        (None, "much", HIGHER, Outcome.NOT_A_NUMBER, False),
     ],
 )
 def test_a_verdict(base: object, head: object, rule: Rule, outcome: Outcome, blocks: bool) -> None:

@@ -78,7 +78,7 @@ def review_change(root: Path, base_name: str, head_name: str) -> Review:
     counts = _read_both(review, COUNTS, "the counts of kept and rejected data")
     if counts:
         review.counts = [change for change in find_changes(*counts) if change.name != TEST_PHOTOS]
-        review.incomparable = _find_incomparability(review, *counts)
+        review.incomparable = review.incomparable or _find_incomparability(review, *counts)
     if review.incomparable:
         review.verdicts = withhold_judgement(review.verdicts)
     tracked = _read_both(review, TRACKED_PRODUCTS, "the recommendations of the tracked products")
@@ -105,7 +105,7 @@ def _check_out(revision: Revision, folder: Path) -> None:
     (folder / ".git/objects/info/alternates").write_text(f"{(revision.root / objects).resolve()}\n", encoding="utf-8")
     if git(folder, "checkout", "--quiet", "--detach", str(revision.commit)) is None:
         raise MarketplaceError(
-            f"Git cannot check {revision.label} out into {folder}: `git fsck` tells whether the commit is complete here."
+            f"Git cannot check {revision.label} out into {folder}: `git fsck` tells whether the commit is whole here."
         )
 
 
@@ -122,15 +122,21 @@ def _read_noise(review: Review) -> dict[str, Any] | None:
 def _judge_metrics(review: Review, noise: dict[str, Any] | None) -> None:
     policy = read_policy(_choose_judge(review, POLICY))
     if not policy:
-        review.problems.append(f"there is no `{POLICY}`, so nothing defines better and worse")
+        review.incomparable = f"there is no `{POLICY}` that defines better and worse"
+    base = _read_metrics(review.base)
+    head = _read_metrics(review.head)
+    if not base:
+        review.notes.append(f"{review.base.label} has no metrics: `{SUMMARY}` is missing or empty.")
+    elif not head:
+        review.problems.append(f"{review.head.label} has no metrics: `{SUMMARY}` is missing or empty")
         return
-    base = review.base.json(SUMMARY)
-    head = review.head.json(SUMMARY)
-    for revision, metrics in ((review.base, base), (review.head, head)):
-        if not metrics or not isinstance(metrics, Mapping):
-            review.problems.append(f"{revision.label} has no metrics: `{SUMMARY}` is missing or empty")
-    if not review.problems:
-        review.verdicts = judge_metrics(base, head, policy, noise)
+    review.verdicts = judge_metrics(base, head, policy, noise)
+
+
+def _read_metrics(revision: Revision) -> Mapping[str, Any]:
+    """Return the metrics of a revision; none if their file is missing or holds something else."""
+    metrics = revision.json(SUMMARY)
+    return metrics if isinstance(metrics, Mapping) else {}
 
 
 def _choose_judge(review: Review, path: str) -> Revision:
@@ -171,13 +177,16 @@ def _find_incomparability(review: Review, base_counts: Mapping[str, Any], head_c
 
 
 def _read_both(review: Review, path: str, content: str) -> tuple[Any, Any] | None:
-    """Return a JSON file of both revisions; None, with a problem or a note, if one of them lacks it or it is empty."""
+    """Return a JSON file of both revisions; None if one of them lacks it or it is empty.
+
+    That is a problem if only the head does: a review blocks nothing that the base lacks as well.
+    """
     base = review.base.json(path)
     head = review.head.json(path)
-    if not head:
+    if not base:
+        review.notes.append(f"Not computed: {content}, because {review.base.label} has no `{path}`, or an empty one.")
+    elif not head:
         review.problems.append(f"{review.head.label} has no `{path}`, or an empty one: {content} cannot be compared")
-    elif not base:
-        review.notes.append(f"Not computed: {content}, because {review.base.label} has no `{path}`.")
     return (base, head) if base and head else None
 
 

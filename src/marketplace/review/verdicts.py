@@ -79,8 +79,8 @@ def judge_metrics(
 ) -> list[Verdict]:
     """Return a verdict on each metric of the policy, in its order, then on the other metrics of `head`.
 
-    A metric that is missing or not finite at `head` blocks, whatever the policy says. One that `base` lacks is new.
-    Metrics that both lack are left out: a shop without judgements has no judged quality.
+    A metric of `base` that is missing or not finite at `head` blocks, whatever the policy says. One that `base` lacks
+    is new. Metrics that both lack are left out: a shop without judgements has no judged quality.
     """
     default = Rule(better="higher", tolerance=0, blocks=False)
     rules = policy | {name: default for name in head if name not in policy}
@@ -106,8 +106,12 @@ def _judge(name: str, base: float | None, head: float | None, rule: Rule, noise:
     band = max(seed_band or 0.0, rule.tolerance)
     outcome = _compare(base, head, rule, band)
     unusable = outcome in (Outcome.MISSING, Outcome.NOT_A_NUMBER)
-    blocks = unusable or (outcome is Outcome.WORSE and rule.blocks)
+    blocks = (unusable and _is_usable(base)) or (outcome is Outcome.WORSE and rule.blocks)
     return Verdict(metric=name, base=base, head=head, band=band, outcome=outcome, blocks=blocks)
+
+
+def _is_usable(value: float | None) -> bool:
+    return value is not None and math.isfinite(value)
 
 
 def _compare(base: float | None, head: float | None, rule: Rule, band: float) -> Outcome:
