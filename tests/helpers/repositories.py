@@ -10,6 +10,7 @@ import yaml
 # Of each file: its content.
 FILES = {
     ".dvc/config": "",
+    "params.schema.json": "{}",
     "params.yaml": "clean: {seed: 1}\n",
     "src/clean.py": "",
     "src/deep/other.py": "",

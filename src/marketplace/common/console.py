@@ -2,19 +2,23 @@
 
 import argparse
 import errno
+import getpass
 import io
 import logging
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from marketplace.common.copies import check_this_copy
 from marketplace.common.errors import MarketplaceError, first_line
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+NO_HOME = "/nonexistent"  # as Debian names it for users without one
 PIPE_WIDTH = 1000  # columns: no line is that long
 DISK_FULL_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 # Out-of-memory messages of the loader, PyTorch on a CPU and on a GPU, C++ and the OS.
@@ -44,7 +48,30 @@ def run_stage(main: Callable[..., None], description: str | None, **arguments: S
         from marketplace.common.params import check_params  # slower to import than `marketplace --help` is to run
 
         check_params()
+        check_this_copy()
         main(**values)
+
+
+def provide_user() -> None:
+    """Give this process a name and a home folder if its user has none, as a user id without an account in a container.
+
+    DVC and PyTorch ask for both. The home folder does not exist: caches are then temporary, with a warning.
+    """
+    try:
+        getpass.getuser()
+    except (KeyError, OSError):  # KeyError before Python 3.13
+        os.environ["USER"] = str(os.getuid())
+    if not _has_home():
+        os.environ["HOME"] = NO_HOME
+
+
+def _has_home() -> bool:
+    if os.environ.get("HOME") == "":  # Python takes it for /
+        return False
+    try:
+        return Path.home().is_absolute()
+    except RuntimeError:
+        return False
 
 
 def start_logging() -> None:

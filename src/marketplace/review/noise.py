@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from scipy.special import stdtrit  # scipy.stats has the same quantiles, but takes a second to import
 
+from marketplace.common.copies import check_copies
 from marketplace.common.errors import MarketplaceError
 from marketplace.review.files import SUMMARY
 from marketplace.review.lock import training_data_hash
@@ -21,8 +22,10 @@ log = logging.getLogger(__name__)
 def measure_noise(root: Path, n_seeds: int) -> dict[str, Any]:
     """Train with the seeds 1 to `n_seeds`, each as a `dvc exp run --temp`; return the content of metrics/noise.json.
 
-    The experiments are removed afterwards. Their results stay in DVC's cache, so measuring again costs nothing.
+    The experiments are removed afterwards. Their results stay in DVC's cache, so measuring again costs nothing. Raises
+    MarketplaceError if one fails, or if DVC would lose its results.
     """
+    check_copies(root)
     seeds = list(range(1, n_seeds + 1))
     summaries = []
     for seed in seeds:
