@@ -6,7 +6,7 @@ import sys
 
 import shtab
 
-from marketplace.common.console import report_errors, start_logging
+from marketplace.common.console import provide_user, report_errors, start_logging
 from marketplace.review.commands import add_commands as add_review_commands
 from marketplace.serving.commands import add_commands as add_serving_commands
 
@@ -36,6 +36,7 @@ def main() -> None:
     """Run the command line. Exit codes: 0 done, 1 an error that stderr explains, 2 wrong usage, 130 interrupted."""
     options = create_parser().parse_args()
     start_logging()
+    provide_user()
     try:
         with report_errors():
             options.run(options)

@@ -1,10 +1,12 @@
 import errno
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from helpers.paths import ROOT
+from helpers.repositories import small_pipeline
 
 from marketplace.common.console import run_stage
 from marketplace.common.errors import MarketplaceError
@@ -84,3 +86,24 @@ def test_a_missing_triton_is_not_mentioned() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize("home", [None, "", "/nonexistent"])
+def test_a_user_without_a_name_or_a_home_folder_can_use_the_command(tmp_path: Path, home: str | None) -> None:
+    """As a container has one, if it is started with a user id of its own."""
+    code = (
+        "import pwd, sys; from marketplace import cli; "
+        "pwd.getpwuid = {}.__getitem__; "  # it raises the same error
+        "sys.argv[1:] = ['check']; cli.main()"
+    )
+    variables = ("HOME", "USER", "LOGNAME", "LNAME", "USERNAME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME")
+    environment = {name: value for name, value in os.environ.items() if name not in variables}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=small_pipeline(tmp_path),
+        env=environment if home is None else {**environment, "HOME": home},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "dvc.lock is up to date" in done.stderr
