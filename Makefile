@@ -7,7 +7,8 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 # What is installed: the pipeline and the server, or also the options and the test tools.
 override READY := $(VENV)/requirements.sha256
 override READY_FOR_TESTS := $(VENV)/requirements-all.sha256
-# --no-deps: a lock is complete, except for what pyproject.toml leaves out on purpose.
+# --no-deps: a lock is complete, except for what pyproject.toml leaves out on purpose. --no-build-isolation: setuptools
+# comes from the lock, too, and not in any version without a check of its hash.
 PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps
 LOCK := $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-package marketplace --custom-compile-command "make lock"
@@ -68,7 +69,7 @@ $(READY): requirements.lock pyproject.toml
 		rm -f $@; \
 		{ [ -x $(VENV)/bin/python ] || $(PYTHON) -m venv $(VENV); } && \
 		$(PIP) --require-hashes -r requirements.lock && \
-		$(PIP) -e . && \
+		$(PIP) --no-build-isolation -e . && \
 		cat $^ | sha256sum > $@; \
 	fi
 

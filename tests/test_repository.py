@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 from helpers.paths import ROOT
+from helpers.repositories import git
 
 DOCKERFILE = ROOT / "Dockerfile"
 
@@ -20,12 +22,55 @@ def test_the_dockerfile_is_sound() -> None:
     assert done.returncode == 0, done.stdout
 
 
+def test_the_base_image_has_a_digest() -> None:
+    images = re.findall(r"^FROM (\S+)", DOCKERFILE.read_text(), re.MULTILINE)
+    stages = set(re.findall(r"^FROM .* AS (\S+)", DOCKERFILE.read_text(), re.MULTILINE))
+    outside = [image for image in images if image not in stages]
+    assert outside
+    assert all(re.fullmatch(r"python:3\.11-\S+@sha256:[0-9a-f]{64}", image) for image in outside)
+
+
 def test_the_image_gets_only_what_it_copies() -> None:
     copied = set(re.findall(r"^COPY --chown=\w+ (\S+) ", DOCKERFILE.read_text(), re.MULTILINE))
-    rules = (ROOT / ".dockerignore").read_text().splitlines()
+    rules = dockerignore_rules()
     kept = {rule.removeprefix("!") for rule in rules if rule.startswith("!")}
-    assert "*" in rules
+    assert rules[0] == "*"
     assert kept == copied
+
+
+def test_the_image_gets_nothing_that_git_ignores() -> None:
+    rules = dockerignore_rules()
+    kept = [rule.removeprefix("!") for rule in rules if rule.startswith("!")]
+    last_kept = max(place for place, rule in enumerate(rules) if rule.startswith("!"))
+    for path in (".gitignore", ".dvc/.gitignore"):
+        for line in (ROOT / path).read_text().splitlines():
+            pattern = line.strip("/")
+            if line.startswith("/"):  # in this folder alone
+                assert (Path(path).parent / pattern).parts[0] not in kept
+            elif pattern and not pattern.startswith("#"):
+                assert rules.index(f"**/{pattern}") > last_kept  # the last rule that matches decides
+
+
+def dockerignore_rules() -> list[str]:
+    lines = (ROOT / ".dockerignore").read_text().splitlines()
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def test_a_clone_has_the_same_bytes_whatever_git_does_to_line_ends(tmp_path: Path) -> None:
+    original = tmp_path / "original"
+    for name in (".gitattributes", "Makefile", "dvc.yaml", "src/marketplace/cli.py", "docs/gallery.png"):
+        (original / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, original / name)
+    (original / "from_windows.csv").write_bytes(b"a\r\nb\r\n")
+    git(original, "init", "-q")
+    git(original, "-c", "core.autocrlf=true", "add", "-A")
+    git(original, "commit", "-qm", "start")
+    git(tmp_path, "clone", "-q", "-c", "core.autocrlf=true", "-c", "core.eol=crlf", str(original), "clone")
+    clone = tmp_path / "clone"
+    assert git(clone, "status", "--porcelain") == ""
+    for path in original.rglob("*"):
+        if path.is_file() and ".git" not in path.relative_to(original).parts:
+            assert (clone / path.relative_to(original)).read_bytes() == path.read_bytes()
 
 
 def test_the_devcontainer_builds_that_dockerfile() -> None:

@@ -2,6 +2,8 @@
 
 import ast
 import re
+import shutil
+import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
@@ -11,6 +13,7 @@ from pathlib import Path
 import pytest
 from helpers.paths import ROOT
 from helpers.requirements import lock_entries, lock_versions, pyproject_requirements, requirements_pins
+from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 # Parts of pyproject.toml, and the lock that installs them.
@@ -130,3 +133,27 @@ def test_no_lock_has_what_pyproject_excludes() -> None:
     excluded = set(settings["tool"]["uv"]["exclude-dependencies"])
     assert "triton" in excluded
     assert not excluded & set(lock_entries("requirements-all.lock"))
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_a_lock_has_what_builds_the_project(lock: str) -> None:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    locked = lock_versions(lock)
+    for requirement in map(Requirement, settings["build-system"]["requires"]):
+        assert requirement.specifier.contains(locked[requirement.name].removeprefix("=="))
+
+
+def test_every_way_to_install_the_project_builds_it_with_the_lock() -> None:
+    for name in ("Makefile", "Dockerfile", "README.md"):
+        commands = re.findall(r"^.*[^.]-e \..*$", (ROOT / name).read_text(encoding="utf-8"), re.MULTILINE)
+        assert commands, name
+        assert all("--no-build-isolation" in command for command in commands), name
+
+
+def test_the_project_is_built_without_an_index(tmp_path: Path) -> None:
+    for name in ("pyproject.toml", "src/marketplace/__init__.py", "src/marketplace/cli.py"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, tmp_path / name)
+    options = ["--quiet", "--no-deps", "--no-build-isolation", "--no-index", "--target", str(tmp_path / "installed")]
+    subprocess.run([sys.executable, "-m", "pip", "install", *options, str(tmp_path)], check=True)
+    assert (tmp_path / "installed/bin/marketplace").is_file()
