@@ -19,6 +19,9 @@ from typing import Any
 
 MARKER = "<!-- review of the recommender -->"
 AUTHOR = "github-actions[bot]"  # the author of comments written with $GITHUB_TOKEN
+# Mentions and links, in every form that GitHub recognises: #12, GH-12, owner/name#12, an address, [text](target),
+# [text][name] with [name]: target; and blocks of code, which GitHub draws as diagrams and maps with links of their own.
+LINKED = re.compile(r"(@|#(?=\d)|(?<![a-z0-9])gh-(?=\d)|:(?=//)|www(?=\.)|\](?=[(\[:])|`(?=``)|~(?=~~))", re.IGNORECASE)
 MAX_CHARACTERS = 60_000  # GitHub takes 65,536
 PAGE_SIZE = 100
 
@@ -75,8 +78,7 @@ def defuse(text: str) -> str:
     """Return the text without mentions, links, images and HTML, cut if it is too long."""
     text = "".join(letter for letter in text if letter.isprintable() or letter == "\n")
     text = text.replace("&", "&amp;").replace("<", "&lt;").replace("![", "!\\[")
-    # Mentions and links, in every form that GitHub recognises: #12, GH-12, owner/name#12, an address.
-    text = re.sub(r"(@|#(?=\d)|\bgh-(?=\d)|:(?=//)|\bwww(?=\.))", "\\1\N{ZERO WIDTH SPACE}", text, flags=re.IGNORECASE)
+    text = LINKED.sub("\\1\N{ZERO WIDTH SPACE}", text)
     if len(text) > MAX_CHARACTERS:
         text = text[:MAX_CHARACTERS].rpartition("\n")[0] + "\n\n(The rest was too long: it is in the run's summary.)"
     return text

@@ -123,7 +123,7 @@ def test_a_lock_has_all_of_the_smaller_one() -> None:
 
 
 def test_the_pipeline_installs_no_test_tool_and_the_server_no_pytorch() -> None:
-    also_indirect = {"httpx2", "packaging"}  # tokenizers and DVC require them
+    also_indirect = {"httpx2", "markdown-it-py", "packaging"}  # tokenizers, rich and DVC require them
     assert requirement_names("test", *OPTIONS) & set(lock_entries("requirements.lock")) == also_indirect
     assert not {"torch", "transformers", "timm"} & set(lock_entries("requirements-serve.lock"))
 

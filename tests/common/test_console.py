@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from helpers.paths import ROOT
 from helpers.repositories import small_pipeline
+from rich.table import Table
 
-from marketplace.common.console import run_stage
+from marketplace.common.console import CONTROL_CHARACTERS, run_stage, table_console
 from marketplace.common.errors import MarketplaceError
 
 STAGES = sorted((ROOT / "stages").glob("*.py"))
@@ -107,3 +108,36 @@ def test_a_user_without_a_name_or_a_home_folder_can_use_the_command(tmp_path: Pa
     )
     assert done.returncode == 0, done.stderr
     assert "dvc.lock is up to date" in done.stderr
+
+
+CONTROLS = "a\x1b]0;owned\x07\x1b[2Jb\x9b31mc\x00\x7f\r\u202ed"
+
+
+def test_control_characters_never_reach_a_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, sentence = run_failing_stage(MarketplaceError(f"{CONTROLS} is no category\r\nin line 1"), monkeypatch, capsys)
+    assert code == 1
+    assert not CONTROL_CHARACTERS.search(sentence)
+    assert sentence.endswith("d is no category\r\nin line 1")
+
+    table = Table("product", CONTROLS)
+    table.add_row(CONTROLS, "\N{POUND SIGN}1\t\N{WOMAN}\u200d\N{WRENCH} :smile:")
+    console = table_console()
+    console.print(CONTROLS)
+    console.print(table)
+    output = capsys.readouterr().out
+    assert not CONTROL_CHARACTERS.search(output)
+    assert "\N{WOMAN}\u200d\N{WRENCH} :smile:" in output
+
+
+def test_messages_have_no_control_characters() -> None:
+    code = f"""
+import logging
+from marketplace.common.console import start_logging
+start_logging()
+logging.getLogger("marketplace.x").info("%s and\\n%s", {CONTROLS!r}, "more")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not CONTROL_CHARACTERS.search(done.stderr)
+    assert done.stderr.endswith("d and\nmore\n")

@@ -2,9 +2,10 @@
 
 import json
 
+import pytest
 from helpers.project import Project
 
-from marketplace.review.experiments import Experiment, list_experiments, make_table, sort_experiments
+from marketplace.review.experiments import Experiment, list_experiments, make_table, print_experiments, sort_experiments
 from marketplace.review.revisions import WORKSPACE, Revision
 from marketplace.review.verdicts import Policy, Rule, read_policy
 
@@ -29,6 +30,17 @@ def test_lower_is_better_where_the_policy_says_so() -> None:
     _, error, recall = make_table(experiments, POLICY).columns
     assert list(error.cells) == ["–", "0.300", "[bold]0.100[/bold]", "[bold]0.100[/bold]"]
     assert list(recall.cells) == ["–", "[bold]0.900[/bold]", "0.600", "0.500"]
+
+
+def test_names_and_values_are_shown_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    odd = ["[/red]", "[bold]x[/bold]", "a\\[b]", ":smile:", "\x1b[2J"]
+    experiments = [Experiment(name=text, metrics={"recall": 0.5}, params={"[/key]": text}, state="") for text in odd]
+    print_experiments(experiments, POLICY)
+    output = capsys.readouterr().out
+    assert "\x1b" not in output
+    assert "[/key]" in output
+    assert [line.split()[0] for line in output.splitlines()[1:]] == [*odd[:4], "\N{REPLACEMENT CHARACTER}[2J"]
+    assert all(output.count(text) == 2 for text in odd[:4])  # the name, and the parameter that differs
 
 
 def test_the_table_has_the_values_in_the_files_of_each_experiment(experimented: Project) -> None:

@@ -3,17 +3,21 @@
 import json
 import re
 from collections.abc import Callable
+from html import unescape
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 import yaml
+from helpers.markdown import rendered
 from helpers.project import Project
 from helpers.repositories import commit_all, small_pipeline
 
+from marketplace.common.console import CONTROL_CHARACTERS, printable
 from marketplace.review.comparison import review_change
-from marketplace.review.markdown import escape, format_review
+from marketplace.review.escaping import code, escape
+from marketplace.review.markdown import format_review
 from marketplace.review.verdicts import Outcome
 
 Edit = Callable[[str], str]
@@ -331,6 +335,67 @@ def test_names_of_products_are_shown_literally() -> None:
     assert "@team" not in text
     assert "#12" not in text
     assert re.sub(r"\\(.)", r"\1", text).replace("\N{ZERO WIDTH SPACE}", "") == name.replace("\n", " ")
+
+
+ODD_TEXTS = (
+    "`",
+    "a`b``c",
+    "a|b",
+    "|",
+    "a\\",
+    "a\\|b",
+    "x\n\n| y | z |\n",
+    "**bold** _em_ a_b __c__ ~~d~~",
+    "[x](//evil.example) [x](https:\\/\\/evil.example) ![p](q)",
+    "https://evil.example www.evil.example _www.evil.example_",
+    "<https://evil.example> <img src=x onerror=y> <b>",
+    "@team #12 GH-13 _gh-14_ owner/name#15 &lt; &#64;x",
+    "a\x1b[2J\x07\x9b31m\x00b\u202ec",
+    "$x$ :tada: - + 1.",
+)
+
+
+@pytest.mark.parametrize("text", ODD_TEXTS)
+@pytest.mark.parametrize("form", [escape, code])
+def test_a_text_is_shown_literally_wherever_it_stands(text: str, form: Callable[[str], str]) -> None:
+    shown = form(text)
+    assert not CONTROL_CHARACTERS.search(shown)
+    for page, place in ((f"see {shown}", "p"), (f"- see {shown}", "li"), (f"| a |\n| - |\n| see {shown} |", "td")):
+        html = rendered(page)
+        assert not re.search(r"<(?!/?(?:p|ul|li|table|thead|tbody|tr|th|td|code)\b)", html), html
+        (words,) = re.findall(rf"<{place}>(.*?)</{place}>", html, re.DOTALL)
+        visible = unescape(re.sub("<[^>]*>", "", words)).replace("\N{ZERO WIDTH SPACE}", "")
+        assert visible == f"see {' '.join(printable(text).split())}"
+    if not shown.startswith("`"):  # GitHub links nothing within code
+        assert not re.search(r"@\w|#\d|gh-\d|://|www\.", shown.replace("\\", ""), re.IGNORECASE)
+
+
+@pytest.mark.parametrize("text", ODD_TEXTS)
+def test_names_and_values_leave_the_review_around_them_alone(tmp_path: Path, text: str) -> None:
+    root = small_pipeline(tmp_path)
+    tracked = [{"product_id": text, "name": text, "category": text, "similar": ["b"]}]
+    category = {"category": text, "recall": 0.5, "images": 9}
+    for seed, score in ((text, 0.5), (f"{text}!", 0.4)):
+        (root / "params.yaml").write_text(yaml.safe_dump({"clean": {"seed": seed}, text: seed}))
+        write_metrics(
+            root,
+            summary=json.dumps({"recall": score, text: score}),
+            clean=json.dumps({text: score}),
+            per_category=json.dumps([{**category, "recall": score}, {**category, "category": seed}]),
+            tracked_products=json.dumps([{**tracked[0], "similar": [seed]}]),
+        )
+        commit_all(root)
+    page = format_review(review_change(root, "HEAD~1", "HEAD"))
+    assert not CONTROL_CHARACTERS.search(page)
+    html = rendered(page)
+    assert not re.search(r"<(?:a|img|em|s|script)\b", html), html
+    tables = re.findall(r"<table>.*?</table>", html, re.DOTALL)
+    assert len(tables) >= 4
+    for table in tables:
+        columns = table.count("<th")  # and thead
+        assert {row.count("<td") for row in re.findall(r"<tr>.*?</tr>", table.partition("<tbody>")[2], re.DOTALL)} == {
+            columns - 1
+        }
 
 
 def test_summary_policy_and_noise_are_about_the_same_metrics(experimented: Project) -> None:

@@ -14,6 +14,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import yaml
+from helpers.markdown import rendered
 from helpers.npm import installed
 from helpers.paths import ROOT
 from helpers.project import COMMAND, Project
@@ -323,6 +324,42 @@ def test_the_text_is_defused(github: GitHub, review: Path) -> None:
     assert "\x1b" not in text
     assert "`code` | a |" in text
     assert "The rest was too long" in text
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        "[x](//evil.example)",
+        r"[x](https:\/\/evil.example)",
+        "[x](/login/oauth/authorize)",
+        "[x](evil:name)",
+        "[x]( <b> 'title')",
+        "[x][y]\n\n[y]: //evil.example",
+        "[y]\n\n[y]: <//evil.example>",
+        "[![p](//evil.example/p.png)](//evil.example)",
+        "<https://evil.example>",
+        "![p][y]\n\n[y]:\n//evil.example",
+    ],
+)
+def test_the_text_has_no_link(github: GitHub, review: Path, link: str) -> None:
+    assert re.search("<(a|img)", rendered(link))
+    review.write_text(f"| a |\n| - |\n| b |\n\n{link}\n")
+    comment(github, review)
+    (body,) = github.bot_comments()
+    origin, _, text = body.partition("---")
+    assert "the run" in origin
+    assert not re.search("<(a|img)", rendered(text))
+    assert "<td>b</td>" in rendered(text)
+
+
+@pytest.mark.parametrize("fence", ["```mermaid", "~~~geojson", "````math"])
+def test_the_text_has_no_diagram(github: GitHub, review: Path, fence: str) -> None:
+    review.write_text(
+        f"{fence}\ngraph TD; a;\nclick a href '//evil.example'\n{fence.rstrip('abcdefghijklmnopqrstuvwxyz')}\n"
+    )
+    comment(github, review)
+    (body,) = github.bot_comments()
+    assert "<pre>" not in rendered(body.partition("---")[2])
 
 
 def test_a_missing_review_and_a_link_in_its_place_are_named(github: GitHub, review: Path) -> None:

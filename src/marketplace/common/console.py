@@ -6,11 +6,12 @@ import getpass
 import io
 import logging
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from marketplace.common.copies import check_this_copy
 from marketplace.common.errors import MarketplaceError, first_line
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 NO_HOME = "/nonexistent"  # as Debian names it for users without one
 PIPE_WIDTH = 1000  # columns: no line is that long
+# Commands to a terminal, and characters that change the direction of the text after them.
+CONTROL_CHARACTERS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]|\r(?!\n)")
 DISK_FULL_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 # Out-of-memory messages of the loader, PyTorch on a CPU and on a GPU, C++ and the OS.
 OUT_OF_MEMORY_MESSAGES = (
@@ -82,10 +85,24 @@ def start_logging() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_PrintableFormatter())
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
     logging.getLogger("marketplace").setLevel(logging.INFO)
     # It warns that Triton is missing, which the locks leave out.
     logging.getLogger("torch.utils.flop_counter").setLevel(logging.ERROR)
+
+
+def printable(text: str) -> str:
+    """Replace control characters except tabs and line ends: a text from a file must not command a terminal."""
+    return CONTROL_CHARACTERS.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+class _PrintableFormatter(logging.Formatter):
+    """Formats messages without control characters."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))
 
 
 @contextmanager
@@ -94,33 +111,37 @@ def report_errors() -> Iterator[None]:
     try:
         yield
     except MarketplaceError as error:
-        sys.exit(f"ERROR: {error}")
+        _fail(str(error))
     except KeyboardInterrupt:
         print("\nInterrupted: nothing half-written is left.", file=sys.stderr)
         sys.exit(130)
     except FileNotFoundError as error:
-        sys.exit(
-            f"ERROR: {error.filename or error} is missing (looked in {Path.cwd()}). Run this in the repository's root; "
+        _fail(
+            f"{error.filename or error} is missing (looked in {Path.cwd()}). Run this in the repository's root; "
             "`dvc repro` makes the files that a stage needs, `dvc pull` downloads them."
         )
     except (MemoryError, ImportError, RuntimeError) as error:
         reason = _out_of_memory_reason(error)
         if reason is None:
             raise
-        sys.exit(
-            f"ERROR: there is not enough memory ({reason}). Close other programs, or set smaller values for "
+        _fail(
+            f"there is not enough memory ({reason}). Close other programs, or set smaller values for "
             "resize_images.full or train.batch_size; nothing half-written is left."
         )
     except OSError as error:
         if error.errno not in DISK_FULL_ERRORS:
             if error.filename is None:
                 raise
-            sys.exit(f"ERROR: {error.filename}: {error.strerror}.")
+            _fail(f"{error.filename}: {error.strerror}.")
         where = f" while writing {error.filename}" if error.filename else ""
-        sys.exit(
-            f"ERROR: the disk is full{where} ({error.strerror}). Nothing half-written is left: free some space "
+        _fail(
+            f"the disk is full{where} ({error.strerror}). Nothing half-written is left: free some space "
             "(`dvc gc -w` drops cached results that this workspace does not use) and run `dvc repro` again."
         )
+
+
+def _fail(sentence: str) -> NoReturn:
+    sys.exit(f"ERROR: {printable(sentence)}")
 
 
 def _out_of_memory_reason(error: Exception) -> str | None:
@@ -134,11 +155,16 @@ def _out_of_memory_reason(error: Exception) -> str | None:
 def table_console(*, markup: bool = False) -> "Console":
     """Return a console for tables, in which lines are only cut or wrapped in a terminal.
 
-    With `markup`, texts such as "[bold]0.5[/bold]" are formatted.
+    With `markup`, texts such as "[bold]0.5[/bold]" are formatted. Control characters are replaced.
     """
     from rich.console import Console
+    from rich.text import Text
 
-    console = Console(markup=markup, highlight=False)
+    class PrintableConsole(Console):
+        def render_str(self, text: str, **options: Any) -> Text:
+            return super().render_str(printable(text), **options)
+
+    console = PrintableConsole(markup=markup, highlight=False, emoji=False)
     if not console.is_terminal:
         console.width = PIPE_WIDTH
     return console

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from marketplace.common.console import count, project_root
+from marketplace.common.console import count, printable, project_root
 from marketplace.common.errors import MarketplaceError
 
 log = logging.getLogger(__name__)
@@ -71,7 +71,7 @@ def _review(options: argparse.Namespace) -> None:
     from marketplace.review.markdown import format_review
 
     review = review_change(project_root(), options.base, options.head)
-    sys.stdout.write(format_review(review))
+    sys.stdout.write(printable(format_review(review)))
     if review.blockers:
         sys.exit(1)
 
@@ -92,7 +92,7 @@ def _drift(_: argparse.Namespace) -> None:
 
     explanation = explain_rounding(review_change(project_root(), "HEAD", "workspace"))
     if explanation:
-        sys.stdout.write(explanation + "\n")
+        sys.stdout.write(printable(explanation) + "\n")
 
 
 def _report(_: argparse.Namespace) -> None:
@@ -125,7 +125,8 @@ def _lineage(options: argparse.Namespace) -> None:
     lines |= trace_file(root, file).describe()
     for heading, texts in lines.items():
         for place, text in enumerate(texts):
-            sys.stdout.write(f"{heading if place == 0 else '':<12} {text}\n")
+            line = " ".join(printable(text).splitlines())
+            sys.stdout.write(f"{heading if place == 0 else '':<12} {line}\n")
 
 
 def _noise(options: argparse.Namespace) -> None:

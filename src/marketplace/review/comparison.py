@@ -17,6 +17,7 @@ from marketplace.review.changes import (
     find_stage_changes,
     select_extremes,
 )
+from marketplace.review.escaping import escape
 from marketplace.review.files import COUNTS, NOISE, PER_CATEGORY, SUMMARY, TRACKED_PRODUCTS
 from marketplace.review.judged import JudgedComparison, compare_judged
 from marketplace.review.lock import find_stale_stages, training_data_hash
@@ -73,7 +74,7 @@ def review_change(root: Path, base_name: str, head_name: str) -> Review:
     review.judged = compare_judged(base, head, noise)
     review.params = find_changes(base.yaml("params.yaml") or {}, head.yaml("params.yaml") or {})
     review.stages = find_stage_changes(base.stages, head.stages)
-    review.problems += [f"`dvc.lock` does not match: {reason}" for reason in find_stale_reasons(head)]
+    review.problems += [f"`dvc.lock` does not match: {escape(reason)}" for reason in find_stale_reasons(head)]
     _compare_categories(review)
     counts = _read_both(review, COUNTS, "the counts of kept and rejected data")
     if counts:
@@ -126,9 +127,9 @@ def _judge_metrics(review: Review, noise: dict[str, Any] | None) -> None:
     base = _read_metrics(review.base)
     head = _read_metrics(review.head)
     if not base:
-        review.notes.append(f"{review.base.label} has no metrics: `{SUMMARY}` is missing or empty.")
+        review.notes.append(f"{escape(review.base.label)} has no metrics: `{SUMMARY}` is missing or empty.")
     elif not head:
-        review.problems.append(f"{review.head.label} has no metrics: `{SUMMARY}` is missing or empty")
+        review.problems.append(f"{escape(review.head.label)} has no metrics: `{SUMMARY}` is missing or empty")
         return
     review.verdicts = judge_metrics(base, head, policy, noise)
 
@@ -160,7 +161,7 @@ def _compare_categories(review: Review) -> None:
     for revision, own, others in ((review.head, head, base), (review.base, base, head)):
         unique = sorted(set(own) - set(others))
         if unique:
-            review.notes.append(f"Only {revision.label} has the categories {', '.join(unique)}.")
+            review.notes.append(f"Only {escape(revision.label)} has the categories {escape(', '.join(unique))}.")
 
 
 def _find_incomparability(review: Review, base_counts: Mapping[str, Any], head_counts: Mapping[str, Any]) -> str:
@@ -184,9 +185,11 @@ def _read_both(review: Review, path: str, content: str) -> tuple[Any, Any] | Non
     base = review.base.json(path)
     head = review.head.json(path)
     if not base:
-        review.notes.append(f"Not computed: {content}, because {review.base.label} has no `{path}`, or an empty one.")
+        label = escape(review.base.label)
+        review.notes.append(f"Not computed: {content}, because {label} has no `{path}`, or an empty one.")
     elif not head:
-        review.problems.append(f"{review.head.label} has no `{path}`, or an empty one: {content} cannot be compared")
+        label = escape(review.head.label)
+        review.problems.append(f"{label} has no `{path}`, or an empty one: {content} cannot be compared")
     return (base, head) if base and head else None
 
 
@@ -213,6 +216,7 @@ def _as_entries(recommendations: dict[str, list[str]]) -> list[dict[str, Any]]:
 
 def _describe_blocker(verdict: Verdict) -> str:
     if verdict.outcome is not Outcome.WORSE:
-        return f"{verdict.metric} is {verdict.outcome}"
+        return f"{escape(verdict.metric)} is {verdict.outcome}"
     change = abs((verdict.head or 0) - (verdict.base or 0))
-    return f"{verdict.metric} got worse by {change:.4f}, more than noise and policy allow ({verdict.band:.4f})"
+    metric = escape(verdict.metric)
+    return f"{metric} got worse by {change:.4f}, more than noise and policy allow ({verdict.band:.4f})"

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rich.markup import escape
 from rich.table import Table
 
 from marketplace.common.console import table_console
@@ -74,12 +75,12 @@ def make_table(experiments: Sequence[Experiment], policy: Policy) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("", no_wrap=True)
     for name in [*metrics, *differing_params]:
-        table.add_column(name.replace("_", " "), justify="right", vertical="bottom")
+        table.add_column(escape(name.replace("_", " ")), justify="right", vertical="bottom")
     for row in experiments:
         label = f"{row.name}, {row.state.lower()}" if row.state else row.name
         figures = [_format_figure(row.metrics.get(name), best[name]) for name in metrics]
-        values = [str(row.params[name]) for name in differing_params]
-        table.add_row(label, *figures, *values)
+        values = [escape(str(row.params[name])) for name in differing_params]
+        table.add_row(escape(label), *figures, *values)
     return table
 
 

@@ -12,6 +12,7 @@ from marketplace.recommendation.judged import KINDS, METRICS, Kind
 from marketplace.recommendation.metrics import JUDGED_PREFIXES
 from marketplace.relevance.judgements import JUDGEMENTS, SEARCHES
 from marketplace.relevance.metrics import PairedDifference, compare_pairs
+from marketplace.review.escaping import escape
 from marketplace.review.files import JUDGED
 from marketplace.review.noise import noise_band
 from marketplace.review.revisions import Revision
@@ -61,7 +62,7 @@ def compare_judged(base: Revision, head: Revision, noise: dict[str, Any] | None)
     if not before or not after:
         judged, other = (base, head) if before else (head, base)
         return JudgedComparison(
-            remarks=[f"Only {judged.label} has judged questions: {other.label} has none to compare."]
+            remarks=[f"Only {escape(judged.label)} has judged questions: {escape(other.label)} has none to compare."]
         )
     differences = []
     for kind in KINDS:

@@ -1,12 +1,12 @@
 """A review as Markdown: the verdict first, then the reasons for it."""
 
 import math
-import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from marketplace.review.changes import Change, Overlap, StageChange
 from marketplace.review.comparison import Review
+from marketplace.review.escaping import code, escape
 from marketplace.review.judged import JudgedComparison, JudgedDifference
 from marketplace.review.pictures import link_pictures
 from marketplace.review.verdicts import Outcome, Verdict
@@ -29,7 +29,7 @@ SIGNS = {
 def format_review(review: Review) -> str:
     """Return the whole page: verdict, metrics and parameters, then the rest in sections that unfold."""
     sections = [
-        f"## Review of `{review.head.label}` against `{review.base.label}`",
+        f"## Review of {code(review.head.label)} against {code(review.base.label)}",
         _format_headline(review),
         _format_list(f"⛔ {reason}" for reason in review.blockers),
         _format_metrics(review.verdicts),
@@ -62,12 +62,6 @@ def explain_rounding(review: Review) -> str:
         + (f"{figures} ({noise}).\n" if figures else "The metrics are the same.\n")
         + "To keep these results as your baseline: git commit -am 'Results of this machine'"
     )
-
-
-def escape(text: str) -> str:
-    """Escape a listing's text, so that Markdown shows it literally and on one line, and it mentions nobody."""
-    unlinked = re.sub(r"([@#])", "\\1\N{ZERO WIDTH SPACE}", " ".join(text.split()))
-    return re.sub(r"([\\`*_{}\[\]()#+!|<>~$&-])", r"\\\1", unlinked)
 
 
 def format_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -109,7 +103,7 @@ def _choose_verdict(review: Review, counts: Counter[Outcome]) -> str:
 def _format_metrics(verdicts: Sequence[Verdict]) -> str:
     rows = [
         [
-            f"`{verdict.metric}`",
+            code(verdict.metric),
             _format_figure(verdict.base),
             _format_figure(verdict.head),
             _format_gain(verdict),
@@ -170,22 +164,19 @@ def _format_needed(n_questions: float) -> str:
 
 
 def _format_params(params: Sequence[Change]) -> str:
-    rows = [[f"`{change.name}`", _format_value(change.base), _format_value(change.head)] for change in params]
+    rows = [[code(change.name), _format_value(change.base), _format_value(change.head)] for change in params]
     return format_table(["parameter", "base", "head"], rows) if rows else ""
 
 
 def _format_stages(stages: Sequence[StageChange]) -> str:
-    rows = [
-        [f"`{change.stage}`", ", ".join(f"`{path}`" for path in change.outputs), _format_reasons(change)]
-        for change in stages
-    ]
+    rows = [[code(change.stage), ", ".join(map(code, change.outputs)), _format_reasons(change)] for change in stages]
     return format_table(["stage", "outputs", "because of"], rows) if rows else ""
 
 
 def _format_reasons(change: StageChange) -> str:
     if not change.reasons:
         return "nothing in `dvc.lock`: other libraries or another machine"
-    return "; ".join(f"{kind} {', '.join(f'`{name}`' for name in names)}" for kind, names in change.reasons.items())
+    return "; ".join(f"{kind} {', '.join(map(code, names))}" for kind, names in change.reasons.items())
 
 
 def _format_categories(review: Review) -> str:
@@ -208,7 +199,7 @@ def _format_counts(counts: Sequence[Change] | None) -> str:
     if counts is None:
         return NOT_COMPUTED
     rows = [
-        [f"`{change.name}`", _format_value(change.base), _format_value(change.head), f"{change.gain:+g}"]
+        [code(change.name), _format_value(change.base), _format_value(change.head), f"{change.gain:+g}"]
         for change in counts
     ]
     return format_table(["count", "base:", "head:", "change:"], rows) if rows else ""
@@ -221,7 +212,7 @@ def _format_recommendations(review: Review) -> str:
     if review.tracked_overlap:
         parts.append(_format_overlap(review.tracked_overlap, f"the {review.tracked_overlap.products} tracked products"))
         rows = [
-            [escape(product.name), escape(product.category), f"`{product.product_id}`", f"{product.share:.0%}"]
+            [escape(product.name), escape(product.category), code(product.product_id), f"{product.share:.0%}"]
             for product in review.tracked_overlap.least
         ]
         if rows:
@@ -257,4 +248,4 @@ def _format_gain(verdict: Verdict) -> str:
 
 
 def _format_value(value: object) -> str:
-    return "–" if value is None else f"`{value}`"
+    return "–" if value is None else code(str(value))

@@ -7,9 +7,9 @@ import jinja2
 from marketplace.common.errors import MarketplaceError
 from marketplace.common.files import replacing
 from marketplace.recommendation.fingerprints import IMAGE_MODEL, TRAINING_DATA
+from marketplace.review.escaping import code, escape
 from marketplace.review.files import COUNTS, NOISE, PER_CATEGORY, SUMMARY, TRAINING
 from marketplace.review.lock import hashes, training_data_hash
-from marketplace.review.markdown import escape
 from marketplace.review.noise import noise_band
 from marketplace.review.revisions import WORKSPACE, Revision, git
 
@@ -41,10 +41,11 @@ def _render_card(tree: Revision) -> str:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         undefined=jinja2.StrictUndefined,
-        autoescape=False,  # it is Markdown, and the names of categories are clean
+        autoescape=False,  # it is Markdown
         keep_trailing_newline=True,
     )
     environment.filters["escape_markdown"] = escape
+    environment.filters["code"] = code
     return environment.get_template("model_card.md").render(
         params=tree.yaml("params.yaml"),
         counts=values["counts"],

@@ -1,8 +1,10 @@
 """Links to the pictures that a change affects, for a review on GitHub."""
 
 import os
+from urllib.parse import quote
 
 from marketplace.review.comparison import Review
+from marketplace.review.escaping import escape
 from marketplace.review.revisions import Revision, git
 
 
@@ -16,7 +18,7 @@ def link_pictures(review: Review) -> str:
         return ""
     changed_outputs = {output for change in review.stages for output in change.outputs}
     return "\n".join(
-        f"- {title}: [before]({_address(review.base, path)}), [after]({_address(review.head, path)})"
+        f"- {escape(title)}: [before]({_address(review.base, path)}), [after]({_address(review.head, path)})"
         for path, title in review.head.plot_titles.items()
         if path in changed_outputs and path.endswith(".jpg")
     )
@@ -24,5 +26,6 @@ def link_pictures(review: Review) -> str:
 
 def _address(revision: Revision, path: str) -> str:
     server = os.environ.get("GITHUB_SERVER_URL", "https://github.com")
-    folder = (git(revision.root, "rev-parse", "--show-prefix") or "").strip()  # this project's in a larger repository
-    return f"{server}/{os.environ['GITHUB_REPOSITORY']}/blob/{revision.commit}/{folder}{path}"
+    # This project may lie in a folder of a larger repository.
+    folder = (git(revision.root, "rev-parse", "--show-prefix") or "").removesuffix("\n")
+    return f"{server}/{os.environ['GITHUB_REPOSITORY']}/blob/{revision.commit}/{quote(folder + path)}"

@@ -158,6 +158,7 @@ def _serve(options: argparse.Namespace) -> None:
 
 
 def _feedback(options: argparse.Namespace) -> None:
+    from marketplace.review.escaping import escape
     from marketplace.review.markdown import format_table
     from marketplace.review.recommendations import recommendations_of
     from marketplace.review.revisions import WORKSPACE, Revision
@@ -178,7 +179,7 @@ def _feedback(options: argparse.Namespace) -> None:
             raise MarketplaceError(f"{name}'s recommendations are not here: `dvc fetch recommend` downloads them.")
         agreement = measure_agreement(thumbs, recommended)
         row = [
-            revision.label,
+            escape(revision.label),
             f"{agreement.thumbs_up_listed} of {agreement.thumbs_up}",
             f"{agreement.thumbs_down_not_listed} of {agreement.thumbs_down}",
             f"{agreement.share:.3f}",

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from rich.table import Table
 
-from marketplace.common.console import table_console
+from marketplace.common.console import CONTROL_CHARACTERS, table_console
 from marketplace.recommendation.products import price_text, shared_label
 from marketplace.serving.answers import SimilarProduct
 
@@ -18,7 +18,8 @@ MEDIUM = 100  # columns, from which on locations are shown
 def print_json(products: Sequence[SimilarProduct]) -> None:
     """Print similar products like the API: a list of objects, prices as texts."""
     rows = [dataclasses.asdict(similar) for similar in products]
-    sys.stdout.write(json.dumps(rows, ensure_ascii=False, indent=2, default=str) + "\n")
+    text = json.dumps(rows, ensure_ascii=False, indent=2, default=str)
+    sys.stdout.write(CONTROL_CHARACTERS.sub(lambda match: f"\\u{ord(match[0]):04x}", text) + "\n")
 
 
 def print_table(
