@@ -2,13 +2,18 @@
 
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from helpers.project import Project
+from helpers.repositories import commit_all, small_pipeline
 
+from marketplace.cli import main
+from marketplace.common.console import CONTROL_CHARACTERS
 from marketplace.common.errors import MarketplaceError
 from marketplace.raw.shards import read_shard, shard_paths
 from marketplace.review.recommendations import find_recommendation
@@ -39,6 +44,25 @@ def test_a_model_has_a_commit_parameters_data_epoch_and_metrics(experimented: Pr
     assert not [line for line in lineage["parameters"] if line.startswith("recommend.")]  # a later stage
     assert f"data/raw/products.csv  md5 {experimented.out_hashes()['data/raw/products.csv']}" in lineage["data"]
     assert lineage["reproduce"] == [f"git checkout {head} && dvc repro extract"]
+
+
+def test_a_commit_writes_no_control_character_and_no_line_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = small_pipeline(tmp_path)
+    (root / "data").mkdir()
+    (root / "data/clean.csv").write_text("a\n")
+    lock = yaml.safe_load((root / "dvc.lock").read_text())
+    lock["stages"]["fetch"]["cmd"] = "cp\x1b[2J\nreproduce    rm -rf data"
+    (root / "dvc.lock").write_text(yaml.safe_dump(lock))
+    commit_all(root, "a subject\x1b[2J\x9b31m")
+    monkeypatch.chdir(root)
+    monkeypatch.setattr(sys, "argv", ["marketplace", "lineage", "data/clean.csv"])
+    main()
+    output = capsys.readouterr().out
+    assert not CONTROL_CHARACTERS.search(output)
+    assert "a subject" in output
+    assert output.count("\nreproduce") == 1
 
 
 def test_a_file_is_recognised_wherever_it_lies(experimented: Project, tmp_path: Path) -> None:
