@@ -132,3 +132,17 @@ def test_a_commit_that_no_branch_of_a_shallow_clone_has_is_checked(tmp_path: Pat
     revision = Revision.of(shallow, commit_all(shallow))
     git(shallow, "checkout", "-q", "main")
     assert find_stale_reasons(revision) == ["clean: code src/clean.py is modified"]
+
+
+def test_a_review_in_a_hook_leaves_the_repository_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = small_pipeline(tmp_path)
+    (root / "src/clean.py").write_text("changed = True")
+    head = commit_all(root)
+    monkeypatch.setenv("GIT_DIR", str(root / ".git"))
+    monkeypatch.setenv("GIT_INDEX_FILE", str(root / ".git/index"))
+    assert find_stale_reasons(Revision.of(root, "HEAD~1")) == []
+    monkeypatch.delenv("GIT_DIR")
+    monkeypatch.delenv("GIT_INDEX_FILE")
+    assert git(root, "rev-parse", "HEAD").strip() == head
+    assert git(root, "symbolic-ref", "HEAD").strip() == "refs/heads/main"
+    assert git(root, "status", "--porcelain") == ""

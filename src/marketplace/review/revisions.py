@@ -1,6 +1,7 @@
 """A revision of the repository (a commit, an experiment or the working tree) and its files in Git."""
 
 import json
+import os
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ import yaml
 from marketplace.common.errors import MarketplaceError
 
 WORKSPACE = "workspace"
+# Git sets these for its hooks: in another folder, commands would still change the hook's repository.
+OF_ONE_REPOSITORY = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY")
 
 
 @dataclass(frozen=True)
@@ -93,6 +96,14 @@ def _experiment_commits(root: Path) -> dict[str, str]:
 
 def git(root: Path, *arguments: str) -> str | None:
     """Return the output of a Git command, None if it fails; bytes that are not UTF-8 become question marks."""
-    command = ["git", *arguments]
-    process = subprocess.run(command, cwd=root, capture_output=True, text=True, encoding="utf-8", errors="replace")
+    environment = {name: value for name, value in os.environ.items() if name not in OF_ONE_REPOSITORY}
+    process = subprocess.run(
+        ["git", *arguments],
+        cwd=root,
+        env=environment,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+    )
     return process.stdout if process.returncode == 0 else None
