@@ -1,5 +1,6 @@
 """Shards: the same photos give the same bytes, and no damage goes unnoticed."""
 
+import contextlib
 import io
 import tarfile
 import tempfile
@@ -12,7 +13,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from marketplace.common.errors import MarketplaceError
-from marketplace.raw.shards import read_shard, shard_of, shard_paths, write_shards
+from marketplace.raw.shards import StoredPhotos, read_shard, shard_of, shard_paths, write_shards
 
 PHOTOS = st.dictionaries(st.from_regex(r"[a-zé0-9-]{1,40}\.jpg", fullmatch=True), st.binary(max_size=2000), max_size=20)
 
@@ -98,3 +99,30 @@ def test_no_damage_makes_a_shard_shorter(tmp_path: Path, data: st.DataObject) ->
         assert "is damaged" in str(error)
     else:
         assert read == photos  # the byte was padding, or the value of a number is the same
+
+
+def header(size: int, kind: bytes) -> bytes:
+    """Make a header of tar."""
+    member = tarfile.TarInfo("x")
+    member.size = size
+    member.type = kind
+    return member.tobuf(tarfile.GNU_FORMAT)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        (header(9, tarfile.XHDTYPE) + b"9 a=bcd\n\n".ljust(512, b"\0")) * 2000,
+        (header(9, tarfile.GNUTYPE_LONGNAME) + b"name".ljust(512, b"\0")) * 2000,
+        header(2**62, tarfile.REGTYPE),
+        header(-5, tarfile.REGTYPE),
+        header(30, tarfile.XHDTYPE) + b"30 GNU.sparse.map=a,b,c,d,e,f\n".ljust(512, b"\0") + header(5, b"0"),
+    ],
+    ids=["nested headers", "nested names", "huge", "negative", "sparse"],
+)
+def test_a_header_without_sense_is_damage(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "000.tar").write_bytes(content + bytes(1024))
+    with pytest.raises(MarketplaceError, match=r"000\.tar is damaged"):
+        list(read_shard(tmp_path / "000.tar"))
+    with contextlib.suppress(MarketplaceError, KeyError):
+        StoredPhotos(tmp_path).read(0, "y")

@@ -21,6 +21,7 @@ from marketplace.common.errors import MarketplaceError
 from marketplace.raw.tables import tidy_id
 
 SEAL_NAME = "./end"  # no photo can have this name: it has a slash
+DAMAGE = (tarfile.TarError, EOFError, ValueError, OverflowError, RecursionError)  # what a header may lead to
 IMAGE_EXTENSIONS = (
     "jpg",
     "jpeg",
@@ -96,9 +97,12 @@ def shard_paths(folder: Path) -> list[Path]:
 def read_shard(path: Path) -> Iterator[tuple[str, bytes]]:
     """Yield (name, content) of every photo in a shard. Raises MarketplaceError if the shard is damaged."""
     seal = _Seal()
+    n_bytes = path.stat().st_size
     try:
         with tarfile.open(path) as tar:
             for member in tar:
+                if member.size > n_bytes:  # which would be reserved before it is read
+                    raise tarfile.ReadError(f"{member.name} has more bytes than the file")
                 file = tar.extractfile(member)
                 content = file.read() if file is not None else b""
                 if member.name == SEAL_NAME:
@@ -108,7 +112,7 @@ def read_shard(path: Path) -> Iterator[tuple[str, bytes]]:
                 seal.add(member.name, content)
                 yield member.name, content
         raise tarfile.ReadError("its end is missing")
-    except (tarfile.TarError, EOFError, ValueError) as error:
+    except DAMAGE as error:
         raise damage_error(path, error) from None
 
 
@@ -150,7 +154,7 @@ class StoredPhotos:
         try:
             with tarfile.open(fileobj=mapped_file) as tar:
                 return {member.name: _Extent(offset=member.offset_data, size=member.size) for member in tar}
-        except tarfile.TarError as error:
+        except DAMAGE as error:
             raise damage_error(self._paths[shard], error) from None
 
 
