@@ -32,7 +32,8 @@ from workspace import best_seconds, make_parser, report, table
 from marketplace.sources import ec2
 from marketplace.sources.fetch import fetch
 from marketplace.sources.mirror import Mirror
-from marketplace.sources.ssh import Ec2Settings, parse_private_key
+from marketplace.sources.private_keys import parse_private_key
+from marketplace.sources.ssh import Ec2Settings
 
 OURS = "marketplace fetch"
 

@@ -14,8 +14,9 @@ from marketplace.settings import Settings
 from marketplace.sources import mirror
 from marketplace.sources.dump import FetchSettings
 from marketplace.sources.photo_store import PhotoStore, Stamp
+from marketplace.sources.private_keys import PASSPHRASE_VARIABLE
 from marketplace.sources.s3 import S3Settings
-from marketplace.sources.ssh import PASSPHRASE_VARIABLE, Ec2Settings
+from marketplace.sources.ssh import Ec2Settings
 
 
 @pytest.fixture(scope="session")

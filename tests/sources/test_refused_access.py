@@ -17,8 +17,8 @@ from helpers.servers import (
 )
 
 from marketplace.common.errors import MarketplaceError
-from marketplace.sources import ssh
 from marketplace.sources.dump import open_dump
+from marketplace.sources.private_keys import PASSPHRASE_VARIABLE
 
 
 def test_known_hosts_may_replace_a_fingerprint(over_ssh: MakeSettings, server: SshServer, tmp_path: Path) -> None:
@@ -61,7 +61,7 @@ def test_an_unknown_a_changed_and_a_wrongly_pinned_host_key_are_refused(
         ({"key": "keys/id"}, {}, "is not an S3 address"),
         ({"key": "s3://keys/page"}, {}, "is not a private key"),
         ({"key": "s3://keys/locked"}, {}, "is encrypted: put its passphrase into"),
-        ({"key": "s3://keys/locked"}, {ssh.PASSPHRASE_VARIABLE: "wrong"}, "does not open the private key"),
+        ({"key": "s3://keys/locked"}, {PASSPHRASE_VARIABLE: "wrong"}, "does not open the private key"),
         ({"key": None}, {}, "fetch.ec2.key is not set"),
         ({"user": "root"}, {}, "refused the user 'root'"),
         ({"port": 9}, {}, "cannot connect to 127.0.0.1:9"),

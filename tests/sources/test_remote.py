@@ -6,8 +6,9 @@ import pytest
 from helpers.dumps import MakeSettings, fetch_files, files_in, photos_in, unpack
 from helpers.servers import KEY_KINDS, KeyPairs, S3Server, ssh_server
 
-from marketplace.sources import ec2, ssh
+from marketplace.sources import ec2
 from marketplace.sources.dump import open_dump
+from marketplace.sources.private_keys import PASSPHRASE_VARIABLE
 
 
 def test_every_byte_arrives_over_ssh(over_ssh: MakeSettings, raw: Path, tmp_path: Path, transferred: list[str]) -> None:
@@ -34,7 +35,7 @@ def test_every_byte_arrives_from_a_server_that_allows_sftp_alone(
 def test_every_kind_of_key_opens(
     over_ssh: MakeSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str, raw: Path
 ) -> None:
-    monkeypatch.setenv(ssh.PASSPHRASE_VARIABLE, KEY_KINDS[key].passphrase or "unused")
+    monkeypatch.setenv(PASSPHRASE_VARIABLE, KEY_KINDS[key].passphrase or "unused")
     assert open_dump(over_ssh(key=f"s3://keys/{key}")).table("images.csv") == (raw / "images.csv").read_bytes()
 
 

@@ -21,7 +21,7 @@ from marketplace.common.params import Section
 from marketplace.compute.interrupts import deferred_interrupts
 from marketplace.sources.mirror import RemoteInterrupted
 from marketplace.sources.photo_store import Stamp
-from marketplace.sources.ssh import PASSPHRASE_VARIABLE, parse_private_key
+from marketplace.sources.private_keys import PASSPHRASE_VARIABLE, parse_private_key
 
 N_CONNECTIONS = 32
 MAX_KEY_BYTES = 64 * 1024

@@ -1,12 +1,10 @@
 """A connection over SSH to a machine whose host key is known, with a private key that stays in memory."""
 
-import io
 import logging
 from pathlib import Path
 from typing import Annotated
 
 import paramiko
-from cryptography.hazmat.primitives import serialization
 from pydantic import Field
 
 from marketplace.common.errors import MarketplaceError
@@ -18,8 +16,6 @@ STALL_SECONDS = 30.0  # a server that is silent for this long hangs
 # The window allows 200 MB/s at 20 ms. A larger one is slower, because paramiko moves its whole content at every read.
 WINDOW_BYTES = 2**22
 PACKET_BYTES = 2**17  # the most that is possible: every packet costs Python time
-KEY_CLASSES: tuple[type[paramiko.PKey], ...] = (paramiko.Ed25519Key, paramiko.ECDSAKey, paramiko.RSAKey)
-PASSPHRASE_VARIABLE = "MARKETPLACE_KEY_PASSPHRASE"
 
 logging.getLogger("paramiko").setLevel(logging.CRITICAL)  # it logs what it also raises, with tracebacks
 
@@ -34,47 +30,6 @@ class Ec2Settings(Section):
     key: str | None
     known_hosts: str | None
     fingerprint: Annotated[str, Field(pattern="^SHA256:[A-Za-z0-9+/]{43}$")] | None
-
-
-def parse_private_key(text: str, passphrase: str | None, where: str) -> paramiko.PKey:
-    """Parse an Ed25519, ECDSA or RSA private key in OpenSSH, PEM or PKCS#8 format.
-
-    Raises MarketplaceError if the text is no such key, or the passphrase is missing or wrong. Errors never quote the
-    text; they name it by `where`.
-    """
-    if "PRIVATE KEY-----" not in text:
-        raise MarketplaceError(f"{where} is not a private key: it should begin with -----BEGIN … PRIVATE KEY-----.")
-    text = _to_openssh(text, passphrase)
-    encrypted = False
-    for key_class in KEY_CLASSES:
-        try:
-            return key_class.from_private_key(io.StringIO(text), passphrase)
-        except paramiko.PasswordRequiredException:
-            encrypted = True
-        except Exception:  # another algorithm or a wrong passphrase: paramiko has no common type for these
-            encrypted = encrypted or "ENCRYPTED" in text or passphrase is not None
-    if passphrase is None and encrypted:
-        raise MarketplaceError(f"the private key {where} is encrypted: put its passphrase into ${PASSPHRASE_VARIABLE}.")
-    if encrypted:
-        raise MarketplaceError(f"the passphrase in ${PASSPHRASE_VARIABLE} does not open the private key {where}.")
-    raise MarketplaceError(f"{where} is not an Ed25519, ECDSA or RSA private key in OpenSSH, PEM or PKCS#8 format.")
-
-
-def _to_openssh(text: str, passphrase: str | None) -> str:
-    """Convert a PKCS#8 key, OpenSSL's default, to the format that paramiko reads; return any other text unchanged."""
-    if "BEGIN PRIVATE KEY" not in text and "BEGIN ENCRYPTED PRIVATE KEY" not in text:
-        return text
-    password = passphrase.encode() if passphrase and "ENCRYPTED" in text else None
-    try:
-        key = serialization.load_pem_private_key(text.strip().encode(), password)
-        content = key.private_bytes(
-            encoding=serialization.Encoding.PEM,
-            format=serialization.PrivateFormat.OpenSSH,
-            encryption_algorithm=serialization.NoEncryption(),
-        )
-    except Exception:  # cryptography has no common type either; the caller explains the mistake
-        return text
-    return content.decode()
 
 
 def connect(settings: Ec2Settings, key: paramiko.PKey) -> paramiko.SSHClient:
