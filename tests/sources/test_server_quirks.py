@@ -1,19 +1,15 @@
 """Dumps on servers with quirks: few sessions, no shell, greetings, odd keys, unreadable photos."""
 
-import os
-import socket
 import stat
-import threading
 from pathlib import Path
 from typing import Any
 
 import botocore.client
 import botocore.exceptions
-import paramiko
 import pytest
-from cryptography.hazmat.primitives import serialization
 from helpers.dumps import MakeSettings, fetch_files, files_in, photos_in, unpack
-from helpers.servers import KeyPairs, S3Server, generate_key, ssh_server
+from helpers.servers import KeyPairs, S3Server, ssh_server
+from helpers.sftp_alone import Refusal, close_channel, end_command, end_connection, refuse, say_nothing, sftp_alone
 
 from marketplace.common.errors import MarketplaceError
 from marketplace.sources import ec2, ssh
@@ -98,78 +94,12 @@ def test_every_byte_arrives_from_servers_with_quirks(
         assert fetch_files(over_ssh(odd), tmp_path / "raw") == files_in(raw)
 
 
-class SftpAlone(paramiko.ServerInterface):  # type: ignore[misc]  # paramiko is not typed
-    """A server that refuses every command: exec requests fail instead of starting an SFTP server."""
-
-    def get_allowed_auths(self, username: str) -> str:
-        return "publickey"
-
-    def check_auth_publickey(self, username: str, key: paramiko.PKey) -> int:
-        return int(paramiko.AUTH_SUCCESSFUL)
-
-    def check_channel_request(self, kind: str, chanid: int) -> int:
-        return int(paramiko.OPEN_SUCCEEDED)
-
-
-class Folder(paramiko.SFTPServerInterface):  # type: ignore[misc]
-    """The files of this machine, read-only."""
-
-    def list_folder(self, path: str) -> Any:
-        return [paramiko.SFTPAttributes.from_stat(entry.stat(), entry.name) for entry in os.scandir(path)]
-
-    def stat(self, path: str) -> Any:
-        try:
-            return paramiko.SFTPAttributes.from_stat(Path(path).stat())
-        except OSError as error:
-            return paramiko.SFTPServer.convert_errno(error.errno)
-
-    def open(self, path: str, flags: int, attr: object) -> Any:
-        handle = paramiko.SFTPHandle(flags)
-        handle.readfile = Path(path).open("rb")  # noqa: SIM115  # closed with the handle
-        return handle
-
-
+@pytest.mark.parametrize("refusal", [refuse, say_nothing, end_command, close_channel, end_connection])
 def test_every_byte_arrives_from_a_server_that_refuses_commands(
-    raw: Path, over_ssh: MakeSettings, tmp_path: Path
+    raw: Path, over_ssh: MakeSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refusal: Refusal
 ) -> None:
+    monkeypatch.setattr(ssh, "STALL_SECONDS", 1.0)
     dump = unpack(raw, tmp_path / "dump")
-    host_key = paramiko.RSAKey.generate(2048)
-    listener = socket.create_server(("127.0.0.1", 0))
-
-    def serve() -> None:
-        while True:
-            try:
-                connection, _ = listener.accept()
-            except OSError:
-                return
-            transport = paramiko.Transport(connection)
-            transport.add_server_key(host_key)
-            transport.set_subsystem_handler("sftp", paramiko.SFTPServer, Folder)
-            transport.start_server(server=SftpAlone())
-
-    threading.Thread(target=serve, daemon=True).start()
-    try:
-        port = listener.getsockname()[1]
-        settings = over_ssh(port=port, fingerprint=host_key.fingerprint, path=str(dump))
+    with sftp_alone(refusal) as server:
+        settings = over_ssh(port=server.port, fingerprint=server.fingerprint, path=str(dump))
         assert fetch_files(settings, tmp_path / "raw") == files_in(raw)
-    finally:
-        listener.close()
-
-
-@pytest.mark.parametrize("passphrase", ["", "correct horse"])
-@pytest.mark.parametrize("algorithm", ["rsa", "ecdsa", "ed25519"])
-def test_a_pkcs8_key_is_the_key_that_it_was_made_from(tmp_path: Path, algorithm: str, passphrase: str) -> None:
-    generate_key(tmp_path / "key", algorithm)
-    load = serialization.load_pem_private_key if algorithm == "rsa" else serialization.load_ssh_private_key
-    key = load((tmp_path / "key").read_bytes(), None)
-    encryption: serialization.KeySerializationEncryption = serialization.NoEncryption()
-    if passphrase:
-        encryption = serialization.BestAvailableEncryption(passphrase.encode())
-    text = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption).decode()
-    parsed = ssh.parse_private_key(text, passphrase or None, "here")
-    assert parsed.get_base64() == (tmp_path / "key.pub").read_text().split()[1]
-    if passphrase:
-        with pytest.raises(MarketplaceError, match="is encrypted: put its passphrase into"):
-            ssh.parse_private_key(text, None, "here")
-        with pytest.raises(MarketplaceError, match="does not open the private key"):
-            ssh.parse_private_key(text, "wrong", "here")

@@ -2,11 +2,12 @@
 
 import csv
 import io
+import os
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from helpers.dumps import fetch_files, files_in, photos_in, unpack
+from helpers.dumps import fetch_files, files_in, photos_in, small_dump, unpack
 
 from marketplace.common.errors import MarketplaceError
 from marketplace.raw.tables import read_table
@@ -73,6 +74,42 @@ def test_a_missing_part_of_a_local_dump_is_named(tmp_path: Path) -> None:
     with pytest.raises(MarketplaceError, match="is empty"):
         fetch(LocalDump(LocalSettings(path=str(tmp_path))), tmp_path / "raw", 1, None)
     assert not (tmp_path / "raw" / "images").exists()
+
+
+@pytest.mark.parametrize("part", ["products.csv", "images.csv", "images"])
+def test_a_link_out_of_a_local_dump_is_not_followed(tmp_path: Path, part: str) -> None:
+    folder = small_dump(4).write(tmp_path / "dump")
+    (folder / part).rename(tmp_path / "elsewhere")
+    (folder / part).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(MarketplaceError, match=f"{part} is a link that leads out of the dump, to .*/elsewhere"):
+        LocalDump(LocalSettings(path=str(folder)))
+    (folder / part).unlink()
+    (tmp_path / "elsewhere").rename(folder / "today")
+    (folder / part).symlink_to("today")
+    (tmp_path / "link").symlink_to(folder)
+    assert len(LocalDump(LocalSettings(path=str(tmp_path / "link"))).photo_names()) == 4
+
+
+def test_a_table_that_is_no_file_is_not_read(tmp_path: Path) -> None:
+    folder = small_dump(4).write(tmp_path / "dump")
+    (folder / "products.csv").unlink()
+    os.mkfifo(folder / "products.csv")  # reading it would never end
+    with pytest.raises(MarketplaceError, match=r"products\.csv is not a file"):
+        LocalDump(LocalSettings(path=str(folder)))
+
+
+def test_a_file_too_large_for_a_photo_and_one_that_vanishes_cost_themselves_alone(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = small_dump(8).write(tmp_path / "dump")
+    with (folder / "images" / "backup.tar").open("wb") as file:
+        file.truncate(30 * 10**9)  # takes no space
+    (folder / "images" / f"{'x' * 250}.jpg").touch()
+    dump = LocalDump(LocalSettings(path=str(folder)))
+    names = dump.photo_names()
+    (folder / "images" / "image003.jpg").unlink()
+    assert len(list(dump.read_photos(names))) == len(names) - 1 == 8
+    assert "1 files in images/ are left behind, such as 'backup.tar' (30.0 GB): no photo has more" in caplog.text
 
 
 def test_a_limit_fetches_the_first_products_with_their_rows_and_files(sample: SampleDump, tmp_path: Path) -> None:

@@ -7,80 +7,121 @@ second one.
 
 import contextlib
 import os
-import tarfile
-import threading
-from collections.abc import Iterable, Iterator
-from functools import cached_property
+import re
+from collections.abc import Iterator
 from shlex import quote
-from typing import Any
+from typing import NamedTuple
 
 import paramiko
 
 from marketplace.common.errors import MarketplaceError
-from marketplace.sources import sftp, ssh
+from marketplace.sources import sftp, shell, ssh, tar_stream
+from marketplace.sources.addresses import find_address, find_key_file
+from marketplace.sources.bounds import read_table, read_up_to
+from marketplace.sources.known_hosts import KnownHosts
 from marketplace.sources.mirror import RemoteInterrupted
 from marketplace.sources.photo_store import Stamp
 from marketplace.sources.s3 import read_key
 from marketplace.sources.ssh import Ec2Settings
 
-READ_AHEAD = 2**18  # bytes
 TOOLS_MARKER = "marketplace"
 TOOLS_CHECK = (
     f"find --version && tar --version | grep -q GNU && sha256sum --version && xargs --version && echo {TOOLS_MARKER}"
 )
-# Precedes the output of every command: an account's start files may print a greeting, which is no part of it.
-OUTPUT_MARKER = b"\n--- marketplace begins ---\n"
-MAX_GREETING_BYTES = 2**20
+MAX_ANSWER_BYTES = 2**16  # of commands that say little
+MAX_SHOWN_BYTES = 100  # in an error
+MAX_RECORD_BYTES = 2**13  # twice the longest path of Linux
+LISTED_FILE = re.compile(rb"(\d{1,20}) (\S{1,50}) (.+)", re.DOTALL)
+CHECKED_FILE = re.compile(rb"([0-9a-f]{64}) [ *](.+)", re.DOTALL)
 UNREADABLE_VERSION = "unreadable"  # the version of a photo that the account may not read
+
+
+class Part(NamedTuple):
+    """A part of a dump."""
+
+    name: str
+    description: str
+    kind: str  # file or folder
+
+
+PARTS = (
+    Part(name="", description="fetch.ec2.path", kind="folder"),
+    Part(name="products.csv", description="the table products.csv", kind="file"),
+    Part(name="images.csv", description="the table images.csv", kind="file"),
+    Part(name="images", description="the folder images", kind="folder"),
+)
+STATE_TEST = """if [ ! -e {path} ]; then echo missing; elif [ ! {kind} {path} ]; then echo irregular
+elif [ ! -r {path} ]; then echo unreadable; elif [ ! -L {path} ]; then echo sound
+else case "$(readlink -f {path})" in "${{root%/}}"/*) echo sound;; *) echo outside;; esac
+fi"""
+PROBLEMS = {  # by the answer of STATE_TEST, the first of them first
+    "missing": "{what} is missing on {host}: there is no {path!r}.",
+    "irregular": "{what} is not a {kind} on {host}: {path!r}.",
+    "unreadable": "{what} is not readable on {host} for {user!r}: {path!r}.",
+    "outside": "{what} on {host} is a link that leads out of the dump, and is not followed: copy what it leads to in "
+    "place of {path!r}.",
+}
 
 
 class Ec2Dump:
     """The folder `fetch.ec2.path` of a machine; a Remote (see `marketplace.sources.mirror`)."""
 
     def __init__(self, settings: Ec2Settings) -> None:
-        for name in ("host", "path", "key"):
+        for name in ("host", "path"):
             if getattr(settings, name) is None:
                 raise MarketplaceError(f"fetch.ec2.{name} is not set: fetch.source=ec2 needs it.")
         self._settings = settings
+        self._address = find_address(str(settings.host), settings.user, settings.port)
+        if settings.key is None and find_key_file(self._address) is None:
+            raise MarketplaceError(
+                "fetch.ec2.key is not set: fetch.source=ec2 needs it, or an IdentityFile in ~/.ssh/config."
+            )
+        self._known_hosts = KnownHosts(settings.known_hosts)
         path = str(settings.path)
         self._folder = path if path.startswith("/") else f"./{path}"  # so that no path looks like an option
-        self._client: paramiko.SSHClient | None = None
+        self._connected: ssh.Connection | None = None
+        self._tools: bool | None = None  # whether the machine has TOOLS_CHECK's; None: nobody has asked
+        self._n_cut_off = 0  # connections that ended when a command was tried
 
     @property
     def identity(self) -> str:
         """A text that is different for every dump."""
-        return f"ssh://{self._settings.user}@{self._settings.host}:{self._settings.port}/{self._settings.path}"
+        address = self._address
+        return f"ssh://{address.user}@{address.host}:{address.port}/{self._settings.path}"
 
     def table(self, name: str) -> bytes:
         """See Remote."""
         path = f"{self._folder}/{name}"
-        with self._connection():
-            self._check_readable(self._folder, "fetch.ec2.path")
-            self._check_readable(path, f"the table {name}")
-            if self._has_tools:
-                return self._run(f"cat -- {quote(path)}")
-            return sftp.read_file(self._transport, path)
+        with self._connection() as transport:
+            self._check_parts(transport)
+            if not self._tools:
+                return sftp.read_file(transport, path, name)
+            with shell.run(transport, f"cat -- {quote(path)}") as command:
+                content = read_table(command.read, name)
+                if command.exit_status() != 0:
+                    raise RemoteInterrupted(f"{name} broke off on {self._address.host}")
+                return content
 
-    def list_photos(self) -> dict[str, Stamp]:
+    def list_photos(self) -> Iterator[tuple[str, Stamp]]:
         """See Remote. Anything but a regular file (folders, links) is not listed."""
         folder = f"{self._folder}/images"
-        with self._connection():
-            self._check_readable(folder, "the folder images")
-            if not self._has_tools:
-                return sftp.list_files(self._transport, folder)
+        with self._connection() as transport:
+            self._check_parts(transport)
+            if not self._tools:
+                yield from sftp.list_files(transport, folder)
+                return
             stamp = rf"\( -readable -printf '%s %T@ %f\0' -o -printf '%s {UNREADABLE_VERSION} %f\0' \)"
-            output = self._run(f"find . -mindepth 1 -maxdepth 1 -type f {stamp}", folder)
-        photos = {}
-        for record in output.split(b"\0")[:-1]:
-            size, version, name = record.split(b" ", 2)
-            photos[os.fsdecode(name)] = Stamp(size=int(size), version=version.decode())
-        return photos
+            with shell.run(transport, f"find . -mindepth 1 -maxdepth 1 -type f {stamp}", folder) as command:
+                for size, version, name in self._read_records(command, LISTED_FILE):
+                    yield os.fsdecode(name), Stamp(size=int(size), version=version.decode("ascii", "replace"))
+                if command.exit_status() != 0:
+                    raise RemoteInterrupted(f"the listing of images/ broke off on {self._address.host}")
 
     def read_photos(self, stamps: dict[str, Stamp]) -> Iterator[tuple[str, bytes | None]]:
         """See Remote."""
-        with self._connection():
-            if not self._has_tools:
-                yield from sftp.read_files(self._transport, f"{self._folder}/images", stamps)
+        with self._connection() as transport:
+            if not self._tools:
+                yield from sftp.read_files(transport, f"{self._folder}/images", stamps)
                 return
             readable = {}
             for name, stamp in stamps.items():
@@ -89,160 +130,137 @@ class Ec2Dump:
                 else:
                     readable[name] = stamp
             if readable:
-                yield from self._read_tar(readable)
+                yield from self._read_tar(transport, readable)
 
-    def checksums(self, names: list[str]) -> dict[str, str]:
+    def checksums(self, names: list[str]) -> dict[str, str] | None:
         """See Remote."""
-        with self._connection():
-            if not names or not self._has_tools:
-                return {}
-            command = "xargs -0 sha256sum -z --"
-            output = self._run(command, f"{self._folder}/images", names, may_fail=True)  # some may have vanished
-            return {os.fsdecode(line[66:]): line[:64].decode() for line in output.split(b"\0") if line}
+        with self._connection() as transport:
+            if not self._tools:
+                return None
+            expected = set(names)
+            checksums = {}
+            # Its exit status says nothing: some may have vanished.
+            with shell.run(transport, "xargs -0 sha256sum -z --", f"{self._folder}/images", names) as command:
+                for sha256, name in self._read_records(command, CHECKED_FILE):
+                    if os.fsdecode(name) not in expected:
+                        raise self._unexpected_error("sha256sum", name)
+                    expected.remove(os.fsdecode(name))
+                    checksums[os.fsdecode(name)] = sha256.decode()
+            return checksums
 
-    def _read_tar(self, stamps: dict[str, Stamp]) -> Iterator[tuple[str, bytes]]:
-        waiting = dict(stamps)
-        command = "tar --create --file=- --no-recursion --null --verbatim-files-from --files-from=-"
-        with self._channel(command, f"{self._folder}/images", stamps) as (channel, output):
+    def _read_records(self, command: shell.Command, pattern: re.Pattern[bytes]) -> Iterator[tuple[bytes, ...]]:
+        """Yield the groups of `pattern` in every record of a command's output."""
+        for record in command.records(MAX_RECORD_BYTES):
+            match = pattern.fullmatch(record)
+            if match is None:
+                raise self._unexpected_error("find` or `sha256sum", record)
+            yield match.groups()
+
+    def _read_tar(self, transport: paramiko.Transport, stamps: dict[str, Stamp]) -> Iterator[tuple[str, bytes]]:
+        options = "--no-recursion --null --verbatim-files-from --files-from=-"
+        command = f"tar --create --file=- {tar_stream.FORMAT_OPTION} {options}"
+        with shell.run(transport, command, f"{self._folder}/images", stamps) as running:
             try:
-                stream: Any = output  # tarfile's "r|" needs only read()
-                with tarfile.open(fileobj=stream, mode="r|", bufsize=READ_AHEAD) as tar:
-                    for member in tar:
-                        if member.name not in waiting:
-                            raise self._unexpected_member_error(member.name)
-                        if not member.isfile() or member.size != waiting[member.name].size:
-                            return  # it has changed since it was listed: later members may be wrong too
-                        file = tar.extractfile(member)
-                        assert file is not None  # isfile() was true
-                        yield member.name, file.read()
-                        del waiting[member.name]  # a second member of that name is unexpected
-            except tarfile.ReadError as error:
-                if str(error) == "empty file" and channel.recv_exit_status() == 2:
+                yield from tar_stream.read_photos(running.read, stamps)
+            except tar_stream.UnexpectedMemberError as error:
+                raise self._unexpected_error("tar", os.fsencode(str(error))) from None
+            except tar_stream.BrokenStreamError as error:
+                if isinstance(error, tar_stream.EmptyStreamError) and running.exit_status() == 2:
                     return  # tar found none of the photos: all have vanished
-                raise RemoteInterrupted(f"the stream from {self._settings.host} broke off ({error})") from None
+                raise RemoteInterrupted(f"the stream from {self._address.host} broke off ({error})") from None
 
-    def _unexpected_member_error(self, name: str) -> MarketplaceError:
+    def _unexpected_error(self, program: str, content: bytes) -> MarketplaceError:
         return MarketplaceError(
-            f"{self._settings.host} sent {name!r}, which was not requested: nothing of it was kept. "
-            "Is `tar` there the real one?"
+            f"{self._address.host} sent {os.fsdecode(content[:MAX_SHOWN_BYTES])!r}, which was not requested: nothing "
+            f"of it was kept. Is `{program}` there the real one?"
         )
 
-    @cached_property
-    def _has_tools(self) -> bool:
+    def _find_tools(self, transport: paramiko.Transport) -> bool:
+        """Find out whether the machine has a shell with TOOLS_CHECK's programs.
+
+        A machine that offers SFTP alone may refuse a command, end it, say nothing, or end the connection. The last is
+        believed the second time: connections break for other reasons, too.
+        """
         try:
-            return self._run(TOOLS_CHECK, may_fail=True).endswith(TOOLS_MARKER.encode() + b"\n")
-        except paramiko.SSHException:  # the server refuses to run commands
+            with shell.run(transport, TOOLS_CHECK) as command:
+                return read_up_to(command.read, MAX_ANSWER_BYTES).endswith(TOOLS_MARKER.encode() + b"\n")
+        except (paramiko.SSHException, EOFError, OSError):
+            if transport.is_active():
+                return False
+            self._n_cut_off += 1
+            if self._n_cut_off == 1:
+                raise
+            self._disconnect()
             return False
 
-    def _check_readable(self, path: str, description: str) -> None:
-        """Raise MarketplaceError if a file or folder is missing or not readable."""
-        if self._has_tools:
-            test = f"if [ -r {quote(path)} ]; then echo readable; elif [ -e {quote(path)} ]; then echo unreadable; fi"
-            state = self._run(test).strip().decode()
-        else:
-            state = self._find_state_by_sftp(path)
-        if not state:
-            raise MarketplaceError(f"{description} is missing on {self._settings.host}: there is no {path!r}.")
-        if state == "unreadable":
-            raise MarketplaceError(
-                f"{description} is not readable on {self._settings.host} for {self._settings.user!r}: {path!r}."
-            )
+    def _check_parts(self, transport: paramiko.Transport) -> None:
+        """Raise MarketplaceError if a part of the dump is missing, irregular, unreadable or a link out of it."""
+        states = self._find_states(transport) if self._tools else self._find_states_by_sftp(transport)
+        for problem, sentence in PROBLEMS.items():
+            for part, state in zip(PARTS, states, strict=True):
+                if state == problem:
+                    address = self._address
+                    path = f"{self._folder}/{part.name}".removesuffix("/")
+                    raise MarketplaceError(
+                        sentence.format(
+                            what=part.description, host=address.host, user=address.user, kind=part.kind, path=path
+                        )
+                    )
 
-    def _find_state_by_sftp(self, path: str) -> str:
-        """Return "readable", "unreadable" or, for a path that does not exist, an empty text."""
+    def _find_states(self, transport: paramiko.Transport) -> list[str]:
+        folder = quote(self._folder)
+        tests = [
+            STATE_TEST.format(path=quote(f"{self._folder}/{part.name}"), kind="-d" if part.kind == "folder" else "-f")
+            for part in PARTS
+        ]
+        with shell.run(transport, f"root=$(readlink -f {folder})\n" + "\n".join(tests)) as command:
+            states = read_up_to(command.read, MAX_ANSWER_BYTES).decode("ascii", "replace").split()
+        if len(states) != len(PARTS):
+            raise RemoteInterrupted(f"{self._address.host} does not say what {self._folder!r} has")
+        return states
+
+    def _find_states_by_sftp(self, transport: paramiko.Transport) -> list[str]:
         try:
-            with sftp.session(self._transport) as client:
-                client.stat(path)
-            return "readable"
-        except FileNotFoundError:
-            return ""
-        except PermissionError:
-            return "unreadable"
+            with sftp.session(transport) as client:
+                return [sftp.find_state(client, self._folder, part.name, part.kind) for part in PARTS]
         except paramiko.SSHException as error:
+            if not transport.is_active():
+                raise
             raise MarketplaceError(
-                f"{self._settings.host} offers neither a shell with GNU tar nor SFTP to {self._settings.user!r} "
+                f"{self._address.host} offers neither a shell with GNU tar nor SFTP to {self._address.user!r} "
                 f"({str(error) or type(error).__name__}). If the account's start files print anything, make them "
                 "silent unless the shell is interactive."
             ) from None
 
-    def _run(self, command: str, folder: str = ".", names: Iterable[str] = (), may_fail: bool = False) -> bytes:
-        """Run a command in a folder and return its standard output; it reads `names`, each ended by a NUL."""
-        with self._channel(command, folder, names) as (channel, stream):
-            output = b"".join(iter(lambda: stream.read(READ_AHEAD), b""))
-            if channel.recv_exit_status() != 0 and not may_fail:
-                raise RemoteInterrupted(f"{command.split()[0]!r} failed on {self._settings.host}")
-            return output
-
     @contextlib.contextmanager
-    def _channel(self, command: str, folder: str, names: Iterable[str]) -> Iterator[tuple[paramiko.Channel, "_Stream"]]:
-        channel = self._transport.open_session(ssh.WINDOW_BYTES, ssh.PACKET_BYTES, timeout=ssh.CONNECT_SECONDS)
-        try:
-            channel.settimeout(ssh.STALL_SECONDS)
-            marker = f"printf %s {quote(OUTPUT_MARKER.decode())}"
-            channel.exec_command(f"cd {quote(folder)} && {marker} && LC_ALL=C exec sh -c {quote(command)}")
-            # In another thread, because both pipes are finite: a long list fills one while nobody reads the other.
-            threading.Thread(target=_feed, args=(channel, list(names)), daemon=True).start()
-            yield channel, _Stream(channel)
-        finally:
-            channel.close()
-
-    @property
-    def _transport(self) -> paramiko.Transport:
-        assert self._client is not None
-        transport = self._client.get_transport()
-        assert transport is not None
-        return transport
-
-    @contextlib.contextmanager
-    def _connection(self) -> Iterator[None]:
+    def _connection(self) -> Iterator[paramiko.Transport]:
         """Connect if necessary; an error in the block closes the connection and is raised as RemoteInterrupted."""
         try:
-            if self._client is None:
-                self._client = ssh.connect(self._settings, read_key(str(self._settings.key)))
-            yield
+            transport = self._connect()
+            if self._tools is None:
+                self._tools = self._find_tools(transport)
+                transport = self._connect()  # again, if that ended the connection
+            yield transport
         except (paramiko.SSHException, EOFError, OSError) as error:
             self._disconnect()
             reason = "no answer for too long" if isinstance(error, TimeoutError) else str(error) or type(error).__name__
-            raise RemoteInterrupted(f"the connection to {self._settings.host} broke ({reason})") from None
+            raise RemoteInterrupted(f"the connection to {self._address.host} broke ({reason})") from None
         except RemoteInterrupted:
             self._disconnect()
             raise
 
+    def _connect(self) -> paramiko.Transport:
+        if self._connected is None:
+            key_file = find_key_file(self._address)
+            if self._settings.key is not None:
+                key = read_key(self._settings.key)
+            else:
+                assert key_file is not None  # __init__ found one
+                key = ssh.read_key_file(key_file)
+            self._connected = ssh.connect(self._address, key, self._settings.fingerprint, self._known_hosts)
+        return self._connected.transport
+
     def _disconnect(self) -> None:
-        if self._client is not None:
-            self._client.close()
-        self._client = None
-
-
-class _Stream:
-    """The output of a command as a file whose read() returns the bytes that have arrived, and waits for no more."""
-
-    def __init__(self, channel: paramiko.Channel) -> None:
-        self._channel = channel
-        self._buffer: bytes | None = None  # arrived with OUTPUT_MARKER, after it; None before the marker has arrived
-
-    def read(self, size: int) -> bytes:
-        """Return at most `size` bytes; none at the end."""
-        if self._buffer is None:
-            self._buffer = self._read_past_marker()
-        if not self._buffer:
-            return self._channel.recv(size)
-        content = self._buffer[:size]
-        self._buffer = self._buffer[size:]
-        return content
-
-    def _read_past_marker(self) -> bytes:
-        output = b""
-        while OUTPUT_MARKER not in output and len(output) < MAX_GREETING_BYTES:
-            more = self._channel.recv(READ_AHEAD)
-            if not more:
-                return b""  # the command did not start: its exit status says so
-            output += more
-        return output.partition(OUTPUT_MARKER)[2]
-
-
-def _feed(channel: paramiko.Channel, names: list[str]) -> None:
-    with contextlib.suppress(OSError, EOFError, paramiko.SSHException):  # the reading side gets the error, too
-        for start in range(0, len(names), 1000):
-            channel.sendall(b"".join(os.fsencode(name) + b"\0" for name in names[start : start + 1000]))
-        channel.shutdown_write()
+        if self._connected is not None:
+            self._connected.close()
+        self._connected = None

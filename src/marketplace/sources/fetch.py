@@ -14,7 +14,7 @@ from marketplace.raw.ids import ids_of_files, match_product_ids
 from marketplace.raw.shards import write_shards
 from marketplace.raw.tables import read_table
 from marketplace.sources.dump import Dump
-from marketplace.sources.mirror import is_safe
+from marketplace.sources.listing import is_safe
 
 log = logging.getLogger(__name__)
 

@@ -4,7 +4,7 @@ import contextlib
 import hashlib
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -14,6 +14,8 @@ from marketplace.common.console import DISK_FULL_ERRORS
 from marketplace.common.errors import MarketplaceError
 from marketplace.common.progress import progress_bar
 from marketplace.compute.user_cache import MORE_ROOM, user_cache
+from marketplace.sources.bounds import MAX_PHOTOS, too_many_files_error
+from marketplace.sources.listing import Listing
 from marketplace.sources.photo_store import PhotoStore, Stamp
 
 if TYPE_CHECKING:
@@ -42,8 +44,8 @@ class Remote(Protocol):
     def table(self, name: str) -> bytes:
         """Return the bytes of `products.csv` or `images.csv`."""
 
-    def list_photos(self) -> dict[str, Stamp]:
-        """Return the stamps of all photos, by name."""
+    def list_photos(self) -> Iterator[tuple[str, Stamp]]:
+        """Yield the name and the stamp of every file in the folder of photos."""
 
     def read_photos(self, stamps: dict[str, Stamp]) -> Iterator[tuple[str, bytes | None]]:
         """Yield (name, content) of photos in any order; those that vanished or changed may be left out.
@@ -51,8 +53,8 @@ class Remote(Protocol):
         The content is None if the photo is not readable.
         """
 
-    def checksums(self, names: list[str]) -> dict[str, str]:
-        """Return the SHA-256 of photos as the remote machine computes it; nothing if it cannot."""
+    def checksums(self, names: list[str]) -> dict[str, str] | None:
+        """Return the SHA-256 of photos as the remote machine computes them; None if it cannot compute any."""
 
 
 class Mirror:
@@ -118,17 +120,14 @@ class Mirror:
         yield part
 
     def _list_photos(self) -> dict[str, Stamp]:
-        listing = _retry(self._remote.list_photos)
-        unsafe = [name for name in listing if not is_safe(name)]
-        if unsafe:
-            log.warning("%d files are left behind, since no image id can be named like %r", len(unsafe), unsafe[0])
-        return {name: stamp for name, stamp in listing.items() if is_safe(name)}
+        return _retry(lambda: _collect(self._remote.list_photos()))
 
     def _sync(self, store: PhotoStore, names: list[str]) -> None:
         """Transfer photos until the store has them as in the newest listing, which each round takes again."""
         self._check(store)  # photos of a run that ended before its check
         missing = self._find_missing(store, names)
         n_bytes = sum(stamp.size for stamp in missing.values())
+        listing_before = self._listing
         progress = progress_bar(total=n_bytes, description="transferring", unit="B", show=bool(missing), scale=True)
         with progress:
             for _ in range(MAX_ROUNDS):
@@ -136,16 +135,21 @@ class Mirror:
                     break
                 self._transfer(missing, store, progress)
                 self._check(store)
+                listing_before = self._listing
                 self._listing = self._list_photos()
-                still_missing = self._find_missing(store, names)
-                if still_missing == missing:
+                missing_before = missing
+                missing = self._find_missing(store, names)
+                if missing == missing_before:
                     break  # no photo came that could be kept, and nothing has changed
-                missing = still_missing
-        if missing:
+        is_changing = all(listing_before.get(name) != stamp for name, stamp in missing.items())
+        if missing and is_changing and len(missing) < len(self._listing):
+            self._leave_out(missing.keys())
+        elif missing:
             name, stamp = next(iter(missing.items()))
             raise MarketplaceError(
-                f"{len(missing)} photos do not arrive as listed, such as {name!r} ({stamp.size} bytes): they cannot be "
-                "read there, or keep changing. Photos that did arrive are kept: correct this and run the stage again."
+                f"{len(missing)} photos do not arrive as listed, such as {name!r} ({stamp.size} bytes): they are "
+                "damaged on the way, cannot be read there, or keep changing. Photos that did arrive are kept: correct "
+                "this and run the stage again."
             )
         store.drop(store.stamps().keys() - self._listing.keys())
 
@@ -183,14 +187,22 @@ class Mirror:
                 _pause(error, RETRY_PAUSES[max(n_failures - 1, 0)])
 
     def _check(self, store: PhotoStore) -> None:
-        """Drop unchecked photos whose checksum differs from the remote machine's."""
+        """Drop unchecked photos, unless their checksum is the remote machine's or it computes none."""
         pending = store.pending_checks()
         if not pending:
             return
         checksums = _retry(lambda: self._remote.checksums(list(pending)))
-        damaged = {name for name, sha256 in pending.items() if checksums.get(name, sha256) != sha256}
+        if checksums is None:
+            checksums = pending
+        damaged = {name for name, sha256 in pending.items() if checksums.get(name) != sha256}
         store.drop(damaged)
         store.mark_checked(pending.keys() - damaged)
+
+    def _leave_out(self, names: Collection[str]) -> None:
+        """Do without photos that changed in every round, as those that are still being uploaded do."""
+        log.warning("%d photos keep changing there and are left out, such as %r", len(names), min(names))
+        for name in names:
+            del self._listing[name]
 
     def _warn_of_unreadable(self, names: list[str]) -> None:
         if not self._unreadable:
@@ -201,9 +213,15 @@ class Mirror:
         log.warning("%d photos cannot be read there and are left out, such as %r", len(self._unreadable), example)
 
 
-def is_safe(name: str) -> bool:
-    """True if a file may have this name: not a path, no control characters, valid Unicode."""
-    return name not in ("", ".", "..") and "/" not in name and name.isprintable()
+def _collect(files: Iterable[tuple[str, Stamp]]) -> dict[str, Stamp]:
+    """Return the stamps of photos by name. Raises MarketplaceError if there are more than MAX_PHOTOS files."""
+    listing = Listing()
+    for number, (name, stamp) in enumerate(files):
+        if number == MAX_PHOTOS:
+            raise too_many_files_error()
+        listing.add(name, stamp)
+    listing.warn_of_others()
+    return listing.photos
 
 
 @contextlib.contextmanager

@@ -4,36 +4,26 @@ botocore finds the credentials as every AWS tool does: environment, profile, ins
 """
 
 import contextlib
-import itertools
+import hashlib
 import os
-from collections import deque
+import re
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, NamedTuple
 
-import botocore.session
 import paramiko
 from botocore import exceptions
-from botocore.config import Config
 
 from marketplace.common.errors import MarketplaceError
 from marketplace.common.params import Section
-from marketplace.compute.interrupts import deferred_interrupts
+from marketplace.sources.bounds import read_table, read_up_to
 from marketplace.sources.mirror import RemoteInterrupted
 from marketplace.sources.photo_store import Stamp
 from marketplace.sources.private_keys import PASSPHRASE_VARIABLE, parse_private_key
+from marketplace.sources.read_ahead import Photo, read_ahead
+from marketplace.sources.s3_client import N_CONNECTIONS, make_client
 
-N_CONNECTIONS = 32
 MAX_KEY_BYTES = 64 * 1024
-CLIENT_CONFIG = Config(
-    connect_timeout=10,
-    read_timeout=30,
-    retries={"mode": "standard", "max_attempts": 3},
-    max_pool_connections=N_CONNECTIONS,
-    # Stores that speak S3 but are not AWS stumble over the checksums that newer botocores add by themselves.
-    request_checksum_calculation="when_required",
-    response_checksum_validation="when_required",
-)
+MAX_EMPTY_PAGES = 20  # of a listing, one after another
 UNREADABLE_CODES = {"AccessDenied", "403", "Forbidden", "InvalidObjectState"}  # the last: archived, as in Glacier
 MISSING_CODES = {"404", "NoSuchKey", "NoSuchBucket", "NotFound"}
 CHANGED_CODES = {"412", "PreconditionFailed"}
@@ -73,51 +63,49 @@ class S3Dump:
 
     def table(self, name: str) -> bytes:
         """See Remote."""
-        with _explain_errors(f"{self._url}/{name}"):
-            return self._client.get_object(Bucket=self._location.bucket, Key=self._key(name))["Body"].read()
+        url = f"{self._url}/{name}"
+        with _explain_errors(url):
+            answer = self._get(name)
+            with contextlib.closing(answer["Body"]) as body:
+                content = read_table(body.read, url)
+            if not _is_whole(answer, content):
+                raise RemoteInterrupted(f"{url} arrived with other bytes than its length and ETag say")
+            return content
 
-    def list_photos(self) -> dict[str, Stamp]:
+    def list_photos(self) -> Iterator[tuple[str, Stamp]]:
         """See Remote."""
         prefix = self._key("images/")
-        photos: dict[str, Stamp] = {}
+        n_empty = 0
         with _explain_errors(f"{self._url}/images/"):
             paginator = self._client.get_paginator("list_objects_v2")
             for page in paginator.paginate(Bucket=self._location.bucket, Prefix=prefix):
-                for entry in page.get("Contents", []):
+                entries = page.get("Contents", [])
+                n_empty = 0 if entries else n_empty + 1
+                if n_empty > MAX_EMPTY_PAGES:
+                    raise MarketplaceError(f"the listing of {self._url}/images/ has no end: it goes on without photos.")
+                for entry in entries:
+                    if not {"Key", "Size", "ETag"} <= entry.keys():
+                        raise MarketplaceError(f"the listing of {self._url}/images/ lacks a key, a size or an ETag.")
                     name = entry["Key"].removeprefix(prefix)
-                    photos[name] = Stamp(size=entry["Size"], version=entry["ETag"])
-        photos.pop("", None)  # the "folder" itself, which some tools make
-        return photos
+                    if name:  # else it is the "folder" itself, which some tools make
+                        yield name, Stamp(size=entry["Size"], version=entry["ETag"])
 
-    def read_photos(self, stamps: dict[str, Stamp]) -> Iterator[tuple[str, bytes | None]]:
+    def read_photos(self, stamps: dict[str, Stamp]) -> Iterator[Photo]:
         """See Remote."""
-        names = iter(stamps)
-        pending: deque[Future[tuple[str, bytes | None] | None]] = deque()
-        with deferred_interrupts() as raise_pending, ThreadPoolExecutor(N_CONNECTIONS) as pool:
-            try:
-                while True:
-                    for name in itertools.islice(names, 4 * N_CONNECTIONS - len(pending)):
-                        pending.append(pool.submit(self._read, name, stamps[name]))
-                    if not pending:
-                        return
-                    photo = pending.popleft().result()
-                    raise_pending()
-                    if photo is not None:
-                        yield photo
-            finally:
-                pool.shutdown(cancel_futures=True)
+        return read_ahead(self._read, stamps, N_CONNECTIONS)
 
-    def checksums(self, names: list[str]) -> dict[str, str]:
-        """See Remote. S3 offers none; read_photos asks for each photo by its ETag, which no other content has."""
-        return {}
+    def checksums(self, names: list[str]) -> None:
+        """See Remote. S3 computes none; read_photos compares each photo with the length, ETag and checksum it has."""
 
-    def _read(self, name: str, stamp: Stamp) -> tuple[str, bytes | None] | None:
-        """Return a photo as read_photos yields it, or None if it vanished or changed since it was listed."""
-        key = self._key(f"images/{name}")
+    def _read(self, name: str, stamp: Stamp) -> Photo | None:
+        """Return a photo as read_photos yields it, or None if it vanished, changed or was damaged on the way."""
         with _explain_errors(f"{self._url}/images/{name}"):
             try:
-                answer = self._client.get_object(Bucket=self._location.bucket, Key=key, IfMatch=stamp.version)
-                return name, answer["Body"].read()
+                answer = self._get(f"images/{name}", IfMatch=stamp.version)
+                with contextlib.closing(answer["Body"]) as body:
+                    content = read_up_to(body.read, stamp.size)
+            except exceptions.FlexibleChecksumError:
+                return None
             except exceptions.ClientError as error:
                 code = _error_code(error)
                 if code in MISSING_CODES | CHANGED_CODES:
@@ -125,6 +113,14 @@ class S3Dump:
                 if code in UNREADABLE_CODES:
                     return name, None
                 raise
+            is_listed = len(content) == stamp.size and _plain_etag(answer) == stamp.version.strip('"')
+            return (name, content) if is_listed and _is_whole(answer, content) else None
+
+    def _get(self, name: str, **conditions: str) -> Any:
+        """Request an object; its body is checked if the store knows a checksum."""
+        return self._client.get_object(
+            Bucket=self._location.bucket, Key=self._key(name), ChecksumMode="ENABLED", **conditions
+        )
 
     def _key(self, name: str) -> str:
         return f"{self._location.key}/{name}" if self._location.key else name
@@ -136,7 +132,8 @@ def read_key(url: str) -> paramiko.PKey:
     try:
         with _explain_errors(url):
             answer = _make_client(None).get_object(Bucket=location.bucket, Key=location.key)
-            content = answer["Body"].read(MAX_KEY_BYTES)
+            with contextlib.closing(answer["Body"]) as body:
+                content = read_up_to(body.read, MAX_KEY_BYTES)
     except RemoteInterrupted as error:
         raise MarketplaceError(f"{error}.") from None
     text = content.decode("ascii", errors="replace")
@@ -152,9 +149,25 @@ def _parse_url(url: str, setting: str) -> Location:
 
 def _make_client(endpoint_url: str | None) -> Any:
     with _explain_errors("S3"):
-        session = botocore.session.get_session()
-        region = session.get_config_variable("region") or "us-east-1"  # stores other than AWS have none
-        return session.create_client("s3", region_name=region, endpoint_url=endpoint_url, config=CLIENT_CONFIG)
+        return make_client(endpoint_url)
+
+
+def _is_whole(answer: dict[str, Any], content: bytes) -> bool:
+    """Return whether an object has the length in its answer, and the MD5 that its ETag is.
+
+    The ETag of an object that was uploaded in parts, or encrypted with a customer's key, is no MD5.
+    """
+    if answer.get("ContentLength", len(content)) != len(content):
+        return False
+    etag = _plain_etag(answer)
+    is_encrypted = "kms" in answer.get("ServerSideEncryption", "") or "SSECustomerAlgorithm" in answer
+    if is_encrypted or not re.fullmatch("[0-9a-f]{32}", etag):
+        return True
+    return hashlib.md5(content, usedforsecurity=False).hexdigest() == etag
+
+
+def _plain_etag(answer: dict[str, Any]) -> str:
+    return str(answer.get("ETag", "")).strip('"')
 
 
 @contextlib.contextmanager
@@ -172,8 +185,8 @@ def _explain_errors(url: str) -> Iterator[None]:
         raise _explain_client_error(error, url) from None
     except (exceptions.HTTPClientError, exceptions.ConnectionError, exceptions.ResponseStreamingError) as error:
         raise RemoteInterrupted(f"the connection to S3 for {url} broke ({error})") from None
-    except exceptions.IncompleteReadError:
-        raise RemoteInterrupted(f"the answer to {url} broke off") from None
+    except (exceptions.IncompleteReadError, exceptions.FlexibleChecksumError):
+        raise RemoteInterrupted(f"the answer to {url} broke off, or has another checksum than it says") from None
     except (exceptions.BotoCoreError, ValueError) as error:  # for instance an invalid endpoint or bucket name
         raise MarketplaceError(f"cannot request {url} from S3: {error}.") from None
 

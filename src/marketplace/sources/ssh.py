@@ -1,126 +1,146 @@
 """A connection over SSH to a machine whose host key is known, with a private key that stays in memory."""
 
-import logging
+import contextlib
+import os
+import threading
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import paramiko
 from pydantic import Field
 
 from marketplace.common.errors import MarketplaceError
 from marketplace.common.params import Section
+from marketplace.sources.addresses import Address, find_key_file
+from marketplace.sources.known_hosts import KnownHosts
 from marketplace.sources.mirror import RemoteInterrupted
+from marketplace.sources.private_keys import PASSPHRASE_VARIABLE, parse_private_key
+from marketplace.sources.transport import HostKeyPolicy
 
 CONNECT_SECONDS = 15.0
 STALL_SECONDS = 30.0  # a server that is silent for this long hangs
-# The window allows 200 MB/s at 20 ms. A larger one is slower, because paramiko moves its whole content at every read.
-WINDOW_BYTES = 2**22
-PACKET_BYTES = 2**17  # the most that is possible: every packet costs Python time
-
-logging.getLogger("paramiko").setLevel(logging.CRITICAL)  # it logs what it also raises, with tracebacks
 
 
 class Ec2Settings(Section):
     """The dump on a machine reached over SSH, and the S3 address of the private key."""
 
     host: str | None
-    port: Annotated[int, Field(ge=1, le=65535)]
-    user: str
+    port: Annotated[int, Field(ge=1, le=65535)] | None
+    user: str | None
     path: str | None
     key: str | None
     known_hosts: str | None
     fingerprint: Annotated[str, Field(pattern="^SHA256:[A-Za-z0-9+/]{43}$")] | None
 
 
-def connect(settings: Ec2Settings, key: paramiko.PKey) -> paramiko.SSHClient:
-    """Log in. The host key must be the pinned one or be in the known_hosts file; it is never added automatically.
+class Connection(NamedTuple):
+    """A connection to a machine, with those to the machines on the way."""
 
-    Raises MarketplaceError if the host key or the user is refused, RemoteInterrupted if trying again may help.
+    transport: paramiko.Transport
+    clients: list[paramiko.SSHClient]  # in the order of the way
+
+    def close(self) -> None:
+        """Close it."""
+        for client in reversed(self.clients):
+            client.close()
+
+
+def connect(address: Address, key: paramiko.PKey, fingerprint: str | None, known_hosts: KnownHosts) -> Connection:
+    """Log in, over the machines on the way. A host key is never added automatically.
+
+    The host key must be the pinned one or be in the known_hosts file; on the way, it must be in the file. A machine on
+    the way gets the key that ~/.ssh/config names for it, or else `key`.
+
+    Raises MarketplaceError if a host key or the user is refused, RemoteInterrupted if trying again may help.
     """
-    host = str(settings.host)
-    where = f"{settings.host}:{settings.port}"
+    clients: list[paramiko.SSHClient] = []
+    try:
+        for hop in _way(address):
+            is_last = hop is address
+            policy = HostKeyPolicy(hop, fingerprint if is_last else None, known_hosts)
+            hop_key = key if is_last else _read_own_key(hop) or key
+            way = _open_way(clients[-1], hop) if clients else None
+            clients.append(_log_in(hop, hop_key, policy, way))
+    except BaseException:
+        for client in reversed(clients):
+            client.close()
+        raise
+    return Connection(transport=clients[-1].get_transport(), clients=clients)
+
+
+def read_key_file(file: Path) -> paramiko.PKey:
+    """Read a private key that ~/.ssh/config names. Raises MarketplaceError if it cannot be read or parsed."""
+    try:
+        text = file.read_text(encoding="ascii", errors="replace")
+    except OSError as error:
+        raise MarketplaceError(f"the private key {file} of ~/.ssh/config cannot be read: {error.strerror}.") from None
+    return parse_private_key(text, os.environ.get(PASSPHRASE_VARIABLE), str(file))
+
+
+@contextlib.contextmanager
+def closed_if_silent(channel: paramiko.Channel) -> Iterator[None]:
+    """Close a channel if a request takes too long in the block: paramiko itself would wait for ever."""
+    timer = threading.Timer(STALL_SECONDS, channel.close)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _way(address: Address) -> list[Address]:
+    return [*(_way(address.jump) if address.jump is not None else []), address]
+
+
+def _read_own_key(address: Address) -> paramiko.PKey | None:
+    file = find_key_file(address)
+    return read_key_file(file) if file is not None else None
+
+
+def _open_way(client: paramiko.SSHClient, address: Address) -> paramiko.Channel:
+    try:
+        return client.get_transport().open_channel(
+            "direct-tcpip", (address.host, address.port), ("127.0.0.1", 0), timeout=CONNECT_SECONDS
+        )
+    except (paramiko.SSHException, EOFError, OSError) as error:
+        raise RemoteInterrupted(f"cannot reach {address} over the machine before it ({_reason(error)})") from None
+
+
+def _log_in(
+    address: Address, key: paramiko.PKey, policy: HostKeyPolicy, way: paramiko.Channel | None
+) -> paramiko.SSHClient:
     client = paramiko.SSHClient()
-    if settings.fingerprint is None:
-        _load_known_hosts(client, settings.known_hosts)
-    client.set_missing_host_key_policy(_PinnedKey(settings.fingerprint, where))
+    client.set_missing_host_key_policy(policy)
     try:
         client.connect(
-            host,
-            settings.port,
-            settings.user,
+            address.host,
+            address.port,
+            address.user,
             pkey=key,
+            sock=way,
             look_for_keys=False,
             allow_agent=False,
             timeout=CONNECT_SECONDS,
             banner_timeout=CONNECT_SECONDS,
             auth_timeout=CONNECT_SECONDS,
-            transport_factory=_make_transport,
+            transport_factory=policy.make_transport,
         )
+        client.get_transport().set_keepalive(15)
     except MarketplaceError:
         client.close()
         raise
-    except paramiko.BadHostKeyException as error:
-        client.close()
-        raise MarketplaceError(
-            f"the host key of {where} has CHANGED: known_hosts has {error.expected_key.fingerprint}, the machine shows "
-            f"{error.key.fingerprint}. Somebody may be listening in. If the machine was set up again, remove the old "
-            f"line (ssh-keygen -R '[{host}]:{settings.port}') and pin the new key: fetch.ec2.fingerprint="
-            f"{error.key.fingerprint}"
-        ) from None
     except paramiko.AuthenticationException:
         client.close()
         raise MarketplaceError(
-            f"{where} refused the user {settings.user!r} with the key {settings.key}: check fetch.ec2.user, and that "
-            "the key's public half is in that user's authorized_keys."
+            f"{address} refused the user {address.user!r} with the key of fetch.ec2.key or ~/.ssh/config: check "
+            "fetch.ec2.user, and that the key's public half is in that user's authorized_keys."
         ) from None
     except (paramiko.SSHException, EOFError, OSError) as error:
         client.close()
-        raise RemoteInterrupted(f"cannot connect to {where} ({_reason(error)})") from None
-    transport = client.get_transport()
-    assert transport is not None
-    transport.set_keepalive(15)
+        raise RemoteInterrupted(f"cannot connect to {address} ({_reason(error)})") from None
     return client
-
-
-def _make_transport(sock, **arguments):  # type: ignore[no-untyped-def]  # paramiko's arguments vary
-    transport = paramiko.Transport(
-        sock, default_window_size=WINDOW_BYTES, default_max_packet_size=PACKET_BYTES, **arguments
-    )
-    options = transport.get_security_options()
-    # AES-GCM first: it needs no separate MAC, so a packet takes half the time.
-    options.ciphers = tuple(sorted(options.ciphers, key=lambda name: "gcm" not in name))
-    return transport
-
-
-def _load_known_hosts(client: paramiko.SSHClient, path: str | None) -> None:
-    known_hosts = Path(path or "~/.ssh/known_hosts").expanduser()
-    if known_hosts.is_file():
-        client.load_host_keys(str(known_hosts))
-    elif path is not None:
-        raise MarketplaceError(f"fetch.ec2.known_hosts = {path!r} is not a file.")
-
-
-class _PinnedKey(paramiko.MissingHostKeyPolicy):  # type: ignore[misc]  # paramiko is not typed
-    """Accepts the host key that has the pinned fingerprint, and refuses every other."""
-
-    def __init__(self, fingerprint: str | None, where: str) -> None:
-        self._fingerprint = fingerprint
-        self._where = where
-
-    def missing_host_key(self, client: paramiko.SSHClient, hostname: str, key: paramiko.PKey) -> None:
-        """Accept or refuse a host key that is in no known_hosts file; paramiko calls this."""
-        shown_key = f"{key.get_name()} {key.fingerprint}"
-        if self._fingerprint is None:
-            raise MarketplaceError(
-                f"the host key of {self._where} is not known: it shows {shown_key}. If its owner confirms that key "
-                "(ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub there), pin it: "
-                f"fetch.ec2.fingerprint={key.fingerprint}"
-            )
-        if key.fingerprint != self._fingerprint:
-            raise MarketplaceError(
-                f"the host key of {self._where} is not the pinned one: it shows {shown_key}, and fetch.ec2.fingerprint "
-                f"is {self._fingerprint}. Somebody may be listening in; ask the machine's owner before you pin another."
-            )
 
 
 def _reason(error: BaseException) -> str:
