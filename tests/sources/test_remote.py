@@ -50,7 +50,7 @@ def test_every_byte_arrives_from_s3(
     # A new photo, a changed one, a deleted one, and one whose name no file can have.
     transferred.clear()
     names = sorted(files_in(folder / "images"))
-    s3.upload("dumps", {f"2026/images/{name}": b"new" for name in ("new.jpg", names[0], "nested/x.jpg")})
+    s3.upload("dumps", {f"2026/images/{name}": b"new" for name in ("new.jpg", names[0], "un\u200bprintable.jpg")})
     s3.client().delete_object(Bucket="dumps", Key=f"2026/images/{names[1]}")
     fetch_files(settings, tmp_path / "next")
     photos = photos_in(tmp_path / "next")

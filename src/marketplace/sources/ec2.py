@@ -33,7 +33,13 @@ MAX_SHOWN_BYTES = 100  # in an error
 MAX_RECORD_BYTES = 2**13  # twice the longest path of Linux
 LISTED_FILE = re.compile(rb"(\d{1,20}) (\S{1,50}) (.+)", re.DOTALL)
 CHECKED_FILE = re.compile(rb"([0-9a-f]{64}) [ *](.+)", re.DOTALL)
-UNREADABLE_VERSION = "unreadable"  # the version of a photo that the account may not read
+UNREADABLE_VERSION = "unreadable"  # the version of a photo or folder that the account may not read
+LINK_VERSION = "link"
+LIST_COMMAND = (
+    rf"find . -mindepth 1 \( -type d \( ! -readable -o ! -executable \) -printf '0 {UNREADABLE_VERSION} %P\0' -prune"
+    rf" -o -type l -printf '0 {LINK_VERSION} %P\0'"
+    rf" -o -type f \( -readable -printf '%s %T@ %P\0' -o -printf '%s {UNREADABLE_VERSION} %P\0' \) \)"
+)
 
 
 class Part(NamedTuple):
@@ -103,19 +109,23 @@ class Ec2Dump:
                 return content
 
     def list_photos(self) -> Iterator[tuple[str, Stamp]]:
-        """See Remote. Anything but a regular file (folders, links) is not listed."""
+        """See Remote. Files in subfolders are listed; links are left behind, with a warning."""
         folder = f"{self._folder}/images"
         with self._connection() as transport:
             self._check_parts(transport)
             if not self._tools:
                 yield from sftp.list_files(transport, folder)
                 return
-            stamp = rf"\( -readable -printf '%s %T@ %f\0' -o -printf '%s {UNREADABLE_VERSION} %f\0' \)"
-            with shell.run(transport, f"find . -mindepth 1 -maxdepth 1 -type f {stamp}", folder) as command:
+            n_links = 0
+            with shell.run(transport, LIST_COMMAND, folder) as command:
                 for size, version, name in self._read_records(command, LISTED_FILE):
+                    if version == LINK_VERSION.encode():
+                        n_links += 1
+                        continue
                     yield os.fsdecode(name), Stamp(size=int(size), version=version.decode("ascii", "replace"))
                 if command.exit_status() != 0:
                     raise RemoteInterrupted(f"the listing of images/ broke off on {self._address.host}")
+            sftp.warn_of_links(n_links)
 
     def read_photos(self, stamps: dict[str, Stamp]) -> Iterator[tuple[str, bytes | None]]:
         """See Remote."""

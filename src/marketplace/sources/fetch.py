@@ -33,7 +33,7 @@ def fetch(dump: Dump, target: Path, n_shards: int, limit: int | None) -> None:
     if len(names) < len(listing):
         log.warning("%d files are left behind: their names are not printable text", len(listing) - len(names))
     if not names:
-        raise MarketplaceError("the dump's folder of photos is empty.")
+        raise MarketplaceError("the dump's folder of photos is empty: it and its subfolders hold no file to fetch.")
     if limit is not None:
         first = _first_products(products_csv, images_csv, names, limit)
         names = first.names

@@ -8,6 +8,7 @@ from marketplace.sources.photo_store import Stamp
 log = logging.getLogger(__name__)
 
 MAX_NAME_BYTES = 255  # in every usual file system
+MAX_PATH_BYTES = 4096
 
 
 class Listing:
@@ -47,6 +48,8 @@ class Listing:
 
 
 def is_safe(name: str) -> bool:
-    """True if a file may have this name: not a path, no control characters, valid Unicode, not too long."""
-    is_text = name not in ("", ".", "..") and "/" not in name and name.isprintable()
-    return is_text and len(name.encode()) <= MAX_NAME_BYTES
+    """True if a file may have this path: below its folder, no control characters, valid Unicode, not too long."""
+    if not name.isprintable() or len(name.encode()) > MAX_PATH_BYTES:
+        return False
+    parts = name.split("/")
+    return all(part not in ("", ".", "..") and len(part.encode()) <= MAX_NAME_BYTES for part in parts)

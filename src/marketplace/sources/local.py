@@ -1,6 +1,7 @@
 """A dump in a local folder: products.csv, images.csv and images/."""
 
 import logging
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -42,21 +43,28 @@ class LocalDump:
             ) from None
 
     def photo_names(self) -> list[str]:
-        """Return the names of all files in images/; folders and links in it are left behind, with a warning.
+        """Return the paths of all files in images/ and its subfolders.
 
-        A link could lead to any file of this machine, which `dvc push` would then share.
+        Links are followed within the dump. Others are left behind, with a warning: they could lead to any file of this
+        machine, which `dvc push` would then share.
         """
-        entries = list((self.folder / "images").iterdir())
-        files = [entry for entry in entries if entry.is_file() and not entry.is_symlink()]
-        if len(files) < len(entries):
-            log.warning(
-                "%d entries of %s are folders or links, and are left behind: copy the files that you want",
-                len(entries) - len(files),
-                self.folder / "images",
-            )
+        images = self.folder / "images"
         listing = Listing()
-        for file in files:
-            listing.add(file.name, Stamp(size=file.stat().st_size, version=""))
+        folders = [images]
+        seen = {os.path.realpath(images)}
+        n_left = 0
+        while folders:
+            for entry in folders.pop().iterdir():
+                target = os.path.realpath(entry)
+                if not self._is_inside(target) or not entry.exists():
+                    n_left += 1
+                elif entry.is_file():
+                    listing.add(str(entry.relative_to(images)), Stamp(size=entry.stat().st_size, version=""))
+                elif entry.is_dir() and target not in seen:  # a link may lead to a folder around it
+                    seen.add(target)
+                    folders.append(entry)
+        if n_left:
+            log.warning("%d links in %s lead out of the dump or nowhere, and are left behind", n_left, images)
         listing.warn_of_others()
         return list(listing.photos)
 
@@ -89,8 +97,12 @@ class LocalDump:
             )
         if not (path.is_dir() if is_folder else path.is_file()):
             raise MarketplaceError(f"{path} is not a {'folder' if is_folder else 'file'}.")
-        if not path.resolve().is_relative_to(self.folder.resolve()):
+        if not self._is_inside(os.path.realpath(path)):
             raise MarketplaceError(
                 f"{path} is a link that leads out of the dump, to {path.resolve()}, and is not followed: `dvc push` "
                 "would share what is there. Copy it into the dump."
             )
+
+    def _is_inside(self, target: str) -> bool:
+        """Return whether a path without links is in the dump."""
+        return Path(target).is_relative_to(os.path.realpath(self.folder))

@@ -87,7 +87,7 @@ class S3Dump:
                     if not {"Key", "Size", "ETag"} <= entry.keys():
                         raise MarketplaceError(f"the listing of {self._url}/images/ lacks a key, a size or an ETag.")
                     name = entry["Key"].removeprefix(prefix)
-                    if name:  # else it is the "folder" itself, which some tools make
+                    if name and not name.endswith("/"):  # else it is a "folder", which some tools make
                         yield name, Stamp(size=entry["Size"], version=entry["ETag"])
 
     def read_photos(self, stamps: dict[str, Stamp]) -> Iterator[Photo]:

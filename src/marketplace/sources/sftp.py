@@ -1,6 +1,7 @@
 """SFTP for accounts that allow nothing else: one session or several, and names in any encoding."""
 
 import contextlib
+import logging
 import os
 import queue
 import stat
@@ -25,9 +26,12 @@ from paramiko.sftp import (
 
 from marketplace.sources import ssh
 from marketplace.sources.bounds import MAX_PHOTOS, MAX_TABLE_BYTES, Pace, read_table, read_up_to, too_many_files_error
+from marketplace.sources.listing import is_safe
 from marketplace.sources.photo_store import Stamp
 from marketplace.sources.read_ahead import Photo, read_ahead
 from marketplace.sources.transport import PACKET_BYTES, WINDOW_BYTES
+
+log = logging.getLogger(__name__)
 
 OPEN_SECONDS = 3.0  # until a server that allows one session has seen that the last one ended
 MAX_PACKET_BYTES = 2**20  # OpenSSH sends a quarter of it
@@ -214,11 +218,38 @@ def read_file(transport: paramiko.Transport, path: str, description: str) -> byt
 
 
 def list_files(transport: paramiko.Transport, folder: str) -> Iterator[tuple[str, Stamp]]:
-    """Yield the names and stamps of the regular files of a folder."""
+    """Yield the paths and stamps of the regular files of a folder and its subfolders.
+
+    A subfolder that is not readable is yielded like a file.
+    """
+    n_links = 0
+    n_folders = 0
+    subfolders = [""]
     with session(transport) as client:
-        for name, entry in client.list_entries(folder):
-            if stat.S_ISREG(entry.mode or 0):
-                yield name, Stamp(size=entry.size or 0, version=str(entry.mtime))
+        while subfolders:
+            parent = subfolders.pop()
+            try:
+                for name, entry in client.list_entries(f"{folder}/{parent}"):
+                    mode = entry.mode or 0
+                    n_links += stat.S_ISLNK(mode)
+                    if stat.S_ISREG(mode) and "/" not in name:
+                        yield f"{parent}{name}", Stamp(size=entry.size or 0, version=str(entry.mtime))
+                    elif stat.S_ISDIR(mode) and "/" not in name and is_safe(f"{parent}{name}"):
+                        subfolders.append(f"{parent}{name}/")
+                        n_folders += 1
+            except PermissionError:
+                if not parent:
+                    raise
+                yield parent.rstrip("/"), Stamp(size=0, version="")
+            if n_folders > MAX_PHOTOS:
+                raise too_many_files_error()
+    warn_of_links(n_links)
+
+
+def warn_of_links(n_links: int) -> None:
+    """Log how many links are left behind, if any."""
+    if n_links:
+        log.warning("%d links in images/ are left behind: put the files themselves in their place", n_links)
 
 
 def read_files(transport: paramiko.Transport, folder: str, stamps: dict[str, Stamp]) -> Iterator[Photo]:
