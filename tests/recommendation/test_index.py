@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from marketplace.common.errors import MarketplaceError
+from marketplace.recommendation import index
 from marketplace.recommendation.index import build_index, nearest_among, read_index, write_index
 from marketplace.vectors.unit_length import to_unit_length
 
@@ -60,3 +61,18 @@ def test_an_index_that_cannot_be_built_is_explained_in_one_sentence(
     ):
         write_index(tmp_path / "index", vectors, factory, search)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("factory", ["NSG16", "RQ2x4", "PQ4x4fs,RFlat", "PCA8,NSG16", "IVF4,RQ2x4", "PQ4x4"])
+def test_an_index_that_cannot_be_filtered_is_refused_when_it_is_built(
+    tmp_path: Path, vectors: np.ndarray, factory: str
+) -> None:
+    with pytest.raises(MarketplaceError, match=rf"recommend\.index = '{factory}' cannot be filtered .*: choose"):
+        write_index(tmp_path / "index", vectors, factory)
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_index_that_ignores_filters_is_refused(vectors: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(index, "_parameters", lambda *_: None)
+    with pytest.raises(MarketplaceError, match="it returns rows that do not pass"):
+        build_index(vectors, "Flat")

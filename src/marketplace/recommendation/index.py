@@ -15,7 +15,8 @@ def build_index(vectors: np.ndarray, factory: str, search: str | None = None) ->
 
     `factory` is FAISS's description of an index (https://github.com/facebookresearch/faiss/wiki/The-index-factory).
     `search` holds its search parameters, such as `nprobe=32`, which are stored with the index.
-    Raises MarketplaceError if FAISS rejects one of them, or needs more vectors to train the index.
+    Raises MarketplaceError if FAISS rejects one of them, or needs more vectors to train the index, or if the index
+    cannot be filtered.
     """
     try:
         index = faiss.index_factory(vectors.shape[1], factory, faiss.METRIC_INNER_PRODUCT)
@@ -25,12 +26,34 @@ def build_index(vectors: np.ndarray, factory: str, search: str | None = None) ->
         index.add(vectors)
     except RuntimeError as error:
         n, dimensions = vectors.shape
-        reason = str(error).strip().splitlines()[-1]
         raise MarketplaceError(
             f"recommend.index = {factory!r} with recommend.index_search = {search!r} does not work for {n} vectors of "
-            f"{dimensions} values: {reason}"
+            f"{dimensions} values: {_reason(error)}"
         ) from None
+    _check_filters(index, vectors, factory)
     return index
+
+
+def _check_filters(index: Any, vectors: np.ndarray, factory: str) -> None:
+    """Ask an index once about some rows only. Only its kind decides whether it can; FAISS has no list of them."""
+    every_other = np.arange(len(vectors)) % 2 == 1  # without row 0, the nearest to its own vector
+    try:
+        _, rows = nearest_among(index, vectors[:1], every_other, k=1)
+    except RuntimeError as error:
+        reason = _reason(error)
+    else:
+        if every_other[rows[rows >= 0]].all():
+            return
+        reason = "it returns rows that do not pass"
+    raise MarketplaceError(
+        f"recommend.index = {factory!r} cannot be filtered ({reason}), and questions have filters: choose an index "
+        "such as Flat, HNSW32 or IVF4096,SQ8."
+    )
+
+
+def _reason(error: RuntimeError) -> str:
+    """Return the last line of an error of FAISS: the first ones are C++."""
+    return str(error).strip().splitlines()[-1]
 
 
 def write_index(path: Path, vectors: np.ndarray, factory: str, search: str | None = None) -> None:
