@@ -13,13 +13,13 @@ def main() -> None:
     from marketplace.common.damage import reading
     from marketplace.vectors.tables import read_embeddings, read_text_embeddings
 
-    training_data = Path("data/clean/training_data.parquet")
-    with reading(training_data):
-        photos = pd.read_parquet(training_data)
-    kinds = read_embeddings(Path("data/embeddings.parquet"), photos).kind
+    tables = ["data/clean/training_data.parquet", "data/embeddings.parquet", "data/text_embeddings.parquet"]
+    with reading(Path(tables[0])):
+        photos = pd.read_parquet(tables[0])
+    kinds = read_embeddings(Path(tables[1]), photos).kind
     product_ids = sorted(photos["product_id"].unique())
-    texts = read_text_embeddings(Path("data/text_embeddings.parquet"), product_ids).text
-    write_map(Path(MAP), lay_out(product_ids, product_vectors(photos, kinds, texts)))
+    texts = read_text_embeddings(Path(tables[2]), product_ids).text
+    write_map(Path(MAP), lay_out(product_ids, product_vectors(photos, kinds, texts)), tables)
 
 
 if __name__ == "__main__":

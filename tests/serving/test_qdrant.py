@@ -18,7 +18,7 @@ from helpers.filters import example_filters
 from helpers.project import Project
 from helpers.servers import free_port
 
-from marketplace.common.errors import MarketplaceError
+from marketplace.common.errors import MarketplaceError, UnavailableError
 from marketplace.raw.shards import read_shard, shard_paths
 from marketplace.recommendation.catalogue import read_catalogue
 from marketplace.recommendation.filters import Filters
@@ -136,6 +136,21 @@ def test_the_vectors_of_another_run_are_refused(reproduced: Project, exported: t
     qdrant_export.point_alias(client, "of-yesterday")
     with pytest.raises(MarketplaceError, match=f"answers from of-yesterday, .* run `marketplace export qdrant {url}`"):
         Recommender(reproduced.folder)
+
+
+def test_a_running_server_stays_with_its_collection(reproduced: Project, exported: tuple[str, Any]) -> None:
+    _, client = exported
+    recommender = Recommender(reproduced.folder)
+    product_id = read_catalogue(reproduced.folder).products.table["product_id"].iloc[0]
+    before = told(recommender.similar_to_product(product_id, 5))
+    collection = qdrant.aliased_collection(client)
+    client.create_collection("of-tomorrow", vectors_config={})
+    qdrant_export.point_alias(client, "of-tomorrow")
+    assert told(recommender.similar_to_product(product_id, 5)) == before
+    recommender.check_ready()
+    client.delete_collection(collection)
+    with pytest.raises(UnavailableError, match="does not answer as expected"):
+        recommender.check_ready()
 
 
 def test_an_empty_database_is_told(reproduced: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

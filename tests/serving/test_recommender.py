@@ -19,11 +19,10 @@ from helpers.photos import photo_files, png_of
 from helpers.project import Project
 from PIL import Image
 
-from marketplace.common.errors import MarketplaceError
 from marketplace.photos.codec import decode
 from marketplace.recommendation.catalogue import read_catalogue
 from marketplace.recommendation.filters import Filters
-from marketplace.recommendation.fingerprints import RECOMMENDATIONS, SERVED, fingerprints
+from marketplace.recommendation.fingerprints import RECOMMENDATIONS, fingerprints
 from marketplace.recommendation.index import write_index
 from marketplace.recommendation.origin import origin_of
 from marketplace.recommendation.products import products_of
@@ -264,41 +263,6 @@ def test_an_unknown_product_brings_the_nearest_ids(recommender: Recommender, tab
     with pytest.raises(UnknownProductError, match=known) as raised:
         recommender.product(known[:-1] + "x")
     assert raised.value.nearest[0] == known
-
-
-def test_outputs_of_two_runs_are_not_mixed(copy_of_reproduced: Project) -> None:
-    folder = copy_of_reproduced.folder
-    for name in SERVED:
-        path = folder / name if (folder / name).is_file() else folder / name / "tokenizer.json"
-        content = path.read_bytes()
-        path.unlink()
-        path.write_bytes(content + b"\n")
-        with pytest.raises(MarketplaceError, match=rf"{name} is damaged, or from another run than .*: delete"):
-            Recommender(folder).load()
-        path.write_bytes(content)
-    Recommender(folder).load()
-    (folder / "models/similar.index").unlink()
-    with pytest.raises(MarketplaceError, match="is missing: run `dvc repro` first"):
-        Recommender(folder)
-
-
-def test_a_running_server_keeps_its_models_when_files_are_replaced(
-    copy_of_reproduced: Project, table: pd.DataFrame
-) -> None:
-    folder = copy_of_reproduced.folder
-    recommender = Recommender(folder)
-    recommender.load()
-    recommender.load_models()
-    photo = png_of(copy_of_reproduced, 0)
-    before = recommender.similar_to_photo(photo, k=5)
-    words = recommender.similar_to_words("red", k=5)
-    for name in (*SERVED, "data/resized/full/000.npy"):  # as `dvc checkout` does: other files under the same names
-        if (folder / name).is_file():
-            (folder / name).unlink()
-            (folder / name).write_bytes(b"another run's")
-    assert recommender.similar_to_photo(photo, k=5) == before
-    assert recommender.similar_to_words("red", k=5) == words
-    assert recommender.photos.jpeg(table["image_id"][0], 64)
 
 
 def test_questions_wait_for_models_that_are_still_being_read(reproduced: Project, recommender: Recommender) -> None:

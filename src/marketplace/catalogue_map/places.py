@@ -1,14 +1,18 @@
 """The places of products on the map: t-SNE of their photos' kind vectors and their text vectors."""
 
+import json
 import logging
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from marketplace.common.damage import reading
 from marketplace.common.errors import MarketplaceError
-from marketplace.common.files import replacing
+from marketplace.common.files import replacing, sha256_of
 
 log = logging.getLogger(__name__)
 MAP = "data/map.parquet"
@@ -64,16 +68,30 @@ def _compute_places(vectors: np.ndarray) -> np.ndarray:
     return (centred / max(float(np.abs(centred).max()), 1e-12)).astype(np.float32)
 
 
-def write_map(path: Path, places: pd.DataFrame) -> None:
-    """Write the map as Parquet."""
+def write_map(path: Path, places: pd.DataFrame, tables: Sequence[str]) -> None:
+    """Write the map as Parquet, with the SHA-256 of each of the `tables` that it was made with."""
+    made_with = json.dumps({table: sha256_of(Path(table)) for table in tables})
     with replacing(path) as part:
-        places.to_parquet(part, index=False)
+        pq.write_table(
+            pa.Table.from_pandas(places, preserve_index=False).replace_schema_metadata({"made_with": made_with}), part
+        )
     log.info("%s: the places of %s products", path, f"{len(places):,}")
 
 
-def read_map(root: Path) -> pd.DataFrame:
-    """Return the map of the pipeline in `root`. Raises MarketplaceError if there is none."""
-    if not (root / MAP).exists():
-        raise MarketplaceError(f"{root / MAP} is missing: run `dvc repro map`, or `dvc pull` to get it.")
-    with reading(root / MAP):
-        return pd.read_parquet(root / MAP)
+def read_map(root: Path, made_with: Mapping[str, str]) -> pd.DataFrame:
+    """Return the map of the pipeline in `root`. `made_with` has the SHA-256 of each table that it must be made with.
+
+    Raises MarketplaceError if the map is missing, damaged or from another run.
+    """
+    path = root / MAP
+    if not path.exists():
+        raise MarketplaceError(f"{path} is missing: run `dvc repro map`, or `dvc pull` to get it.")
+    with reading(path):
+        stored = pq.read_table(path)
+        recorded = json.loads((stored.schema.metadata or {}).get(b"made_with", "{}"))
+    if recorded != made_with:
+        raise MarketplaceError(
+            f"{path} is from another run than the tables: run `dvc repro map`, or `dvc checkout` to get the files that "
+            "dvc.lock names."
+        )
+    return stored.to_pandas()

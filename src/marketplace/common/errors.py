@@ -6,7 +6,14 @@ class MarketplaceError(Exception):
 
 
 class UnavailableError(MarketplaceError):
-    """A temporary failure: the same request may succeed later."""
+    """A temporary failure: the same request may succeed later.
+
+    `public` is its text without paths and addresses, for strangers; by default, the text has none.
+    """
+
+    def __init__(self, text: str, public: str | None = None) -> None:
+        super().__init__(text)
+        self.public = text if public is None else public
 
 
 def first_line(error: Exception) -> str:

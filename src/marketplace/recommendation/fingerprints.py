@@ -12,11 +12,12 @@ TRAINING_DATA = "data/clean/training_data.parquet"
 EMBEDDINGS = "data/embeddings.parquet"
 TEXT_EMBEDDINGS = "data/text_embeddings.parquet"
 TABLES = (TRAINING_DATA, EMBEDDINGS, TEXT_EMBEDDINGS)
+SQUARES = "data/resized/full"
 IMAGE_MODEL = "models/image_model.onnx"
 TEXT_MODEL = "models/text_model"
 SIMILAR_INDEX = "models/similar.index"
 IDENTITY_INDEX = "models/identity.index"
-SERVED = (*TABLES, IMAGE_MODEL, TEXT_MODEL, SIMILAR_INDEX, IDENTITY_INDEX)
+SERVED = (*TABLES, SQUARES, IMAGE_MODEL, TEXT_MODEL, SIMILAR_INDEX, IDENTITY_INDEX)
 
 
 def fingerprints(root: Path) -> dict[str, str]:

@@ -44,10 +44,14 @@ class Place:
 
 
 class BusyError(UnavailableError):
-    """The queue of photos is full."""
+    """A question cannot be answered yet; the text is for whoever asked."""
 
 
-class UnknownProductError(MarketplaceError):
+class InvalidQuestionError(MarketplaceError):
+    """The question itself is at fault; the text is for whoever asked."""
+
+
+class UnknownProductError(InvalidQuestionError):
     """No product has that id; `nearest` are similar ids."""
 
     def __init__(self, product_id: str, nearest: list[str]) -> None:

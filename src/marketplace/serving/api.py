@@ -7,10 +7,11 @@ from urllib.parse import unquote
 from fastapi import Depends, FastAPI, File, HTTPException, Query, Request, Response, UploadFile
 from pydantic import AfterValidator, BaseModel
 
+from marketplace.common.errors import MarketplaceError
 from marketplace.recommendation.filters import CONDITIONS, KIND_OF, Filters, Kind
 from marketplace.recommendation.products import Product
 from marketplace.recommendation.similarity import PARTS, Weights, parse_weights
-from marketplace.serving.answers import BusyError, Heat, Order, Place, SimilarProduct
+from marketplace.serving.answers import Heat, InvalidQuestionError, Order, Place, SimilarProduct
 from marketplace.serving.comparison import ComparedLists, RevisionComparison
 from marketplace.serving.explanation import Explanation
 from marketplace.serving.judging import JudgingTask
@@ -132,9 +133,8 @@ def _add_status_routes(app: FastAPI, recommender: Recommender) -> None:
 
     @app.get("/ready", responses=problem_responses(503))
     def ready() -> Status:
-        """Whether the server accepts photos; 503 while the queue is full."""
-        if recommender.queue.full:
-            raise BusyError("too many photos are queued.")
+        """Whether every kind of question can be answered; 503 while models are read or the queue of photos is full."""
+        recommender.check_ready()
         return Status(status="ready")
 
 
@@ -233,7 +233,10 @@ def _add_similarity_routes(app: FastAPI, recommender: Recommender) -> None:
 
 
 def _parse(text: str, default: Weights) -> Weights | None:
-    return parse_weights(text, default) if text.strip() else None
+    try:
+        return parse_weights(text, default) if text.strip() else None
+    except MarketplaceError as error:
+        raise InvalidQuestionError(str(error)) from None
 
 
 def _add_feedback_routes(app: FastAPI, recommender: Recommender) -> None:

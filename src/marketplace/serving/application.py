@@ -1,5 +1,9 @@
 """The web application: the page, its API, and the middleware around both."""
 
+import logging
+import subprocess
+import sys
+import threading
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -7,17 +11,19 @@ from typing import Any
 
 from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import FileResponse, JSONResponse
+from fastapi.responses import JSONResponse
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from marketplace.common.errors import MarketplaceError, UnavailableError
 from marketplace.recommendation.filters import CONDITIONS, KIND_OF
-from marketplace.serving.answers import UnknownProductError
+from marketplace.serving.answers import InvalidQuestionError, UnknownProductError
 from marketplace.serving.api import MAX_UPLOAD_BYTES, add_routes, problem_responses
 from marketplace.serving.comparison import RevisionComparison
 from marketplace.serving.guards import EncodedPaths, ForwardedPrefix, HeadAsGet, LimitedBodies, SafeHeaders
 from marketplace.serving.recommender import Recommender
+
+log = logging.getLogger(__name__)
 
 WEB = Path(__file__).parent / "web"
 SCRIPT = "text/javascript"
@@ -31,6 +37,8 @@ ASSETS = {
     "style.css": "text/css",
     "icon.svg": "image/svg+xml",
 }
+RETRY = {"Retry-After": "5"}  # seconds
+FAILED = "the server cannot answer this: its log says why."
 
 
 def create_application(
@@ -59,11 +67,13 @@ def create_application(
 
 
 @cache
-def bundle_vega() -> str:
-    """Return a script with Vega-Lite and everything it needs, which draws the map. This takes two seconds."""
-    import vl_convert
+def bundle_vega() -> bytes:
+    """Return a script with Vega-Lite and everything it needs, which draws the map.
 
-    return vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
+    This takes two seconds in another process: in this one, no other thread could run meanwhile.
+    """
+    code = "import vl_convert; print(vl_convert.javascript_bundle('window.vegaEmbed = vegaEmbed;'))"
+    return subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, check=True).stdout
 
 
 def _add_error_handlers(app: FastAPI) -> None:
@@ -71,13 +81,20 @@ def _add_error_handlers(app: FastAPI) -> None:
     def handle_unknown_product(_: Request, error: UnknownProductError) -> JSONResponse:
         return JSONResponse({"detail": str(error), "nearest": error.nearest}, status_code=404)
 
+    @app.exception_handler(InvalidQuestionError)
+    def handle_mistake(_: Request, error: InvalidQuestionError) -> JSONResponse:
+        return JSONResponse({"detail": str(error)}, status_code=422)
+
     @app.exception_handler(UnavailableError)
     def handle_unavailable(_: Request, error: UnavailableError) -> JSONResponse:
-        return JSONResponse({"detail": str(error)}, status_code=503, headers={"Retry-After": "5"})
+        if error.public != str(error):
+            log.warning("%s", error)
+        return JSONResponse({"detail": error.public}, status_code=503, headers=RETRY)
 
     @app.exception_handler(MarketplaceError)
-    def handle_mistake(_: Request, error: MarketplaceError) -> JSONResponse:
-        return JSONResponse({"detail": str(error)}, status_code=422)
+    def handle_failure(_: Request, error: MarketplaceError) -> JSONResponse:
+        log.error("%s", error)  # it names files of the server
+        return JSONResponse({"detail": FAILED}, status_code=503, headers=RETRY)
 
     @app.exception_handler(RequestValidationError)
     def handle_invalid_parameters(_: Request, error: RequestValidationError) -> JSONResponse:
@@ -93,19 +110,26 @@ def describe_problem(problem: dict[str, Any]) -> str:
 
 
 def _add_page(app: FastAPI) -> None:
+    # Read now: another version of the code may be checked out while this one answers.
+    index = (WEB / "index.html").read_bytes()
+    assets = {name: (WEB / name).read_bytes() for name in ASSETS}
+    bundling = threading.Lock()
+
     @app.get("/", include_in_schema=False)
-    def page() -> FileResponse:
-        return FileResponse(WEB / "index.html")
+    def page() -> Response:
+        return Response(index, media_type="text/html")
 
     @app.get("/assets/vega.js", include_in_schema=False)
     def vega() -> Response:
-        return Response(bundle_vega(), media_type=SCRIPT, headers={"Cache-Control": "max-age=86400"})
+        with bundling:
+            bundle = bundle_vega()
+        return Response(bundle, media_type=SCRIPT, headers={"Cache-Control": "max-age=86400"})
 
     @app.get("/assets/{name}", include_in_schema=False)
-    def asset(name: str) -> FileResponse:
+    def asset(name: str) -> Response:
         if name not in ASSETS:
             raise HTTPException(404, "there is no such file")
-        return FileResponse(WEB / name, media_type=ASSETS[name])
+        return Response(assets[name], media_type=ASSETS[name])
 
 
 def _describe_parameters(paths: dict[str, dict[str, Any]]) -> None:

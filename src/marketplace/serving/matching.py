@@ -35,6 +35,7 @@ class VectorStore:
     identity: Search  # its rows are photos
     kinds_of: Callable[[np.ndarray], np.ndarray]  # the kind vectors of photos by their rows
     kind_dimensions: int
+    check: Callable[[], None]  # raises UnavailableError if the database does not answer
 
     def identities_of(self, rows: np.ndarray) -> np.ndarray:
         """Return the identity vectors `(n, d)` of photos by their rows."""

@@ -1,23 +1,20 @@
-"""The models and indexes that answer questions. Each is read once, when the first question needs it."""
+"""The models, indexes and squares that answer questions. Each is read once, when the first question needs it."""
 
 import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from marketplace.recommendation.fingerprints import IMAGE_MODEL, TEXT_MODEL, check_fingerprints
+from marketplace.compute.arrays import ShardedArray
+from marketplace.recommendation.fingerprints import IMAGE_MODEL, SQUARES, TEXT_MODEL, check_fingerprints
 
 if TYPE_CHECKING:  # imported where a model is read, so that questions without one are fast
-    from marketplace.embedding.onnx import Embedded
+    from marketplace.embedding.onnx import LoadedModel
     from marketplace.texts.text_model import TextModel
-
-EmbedImages = Callable[[np.ndarray], "Embedded"]
 
 
 class Models:
-    """The models and indexes of a pipeline that has run in `root`.
+    """The models, indexes and squares of a pipeline that has run in `root`.
 
     One thread at a time reads a model: two must not import the same large library at once. Reading raises
     MarketplaceError if a file is missing or differs from its fingerprint.
@@ -34,10 +31,10 @@ class Models:
         check_fingerprints(self._root, self._fingerprints, [IMAGE_MODEL, TEXT_MODEL])
 
     @property
-    def image(self) -> EmbedImages:
-        """The image model: from squares to `embedding.onnx.Embedded`."""
+    def image(self) -> "LoadedModel":
+        """The image model."""
 
-        def read(path: Path) -> EmbedImages:
+        def read(path: Path) -> "LoadedModel":
             from marketplace.embedding.onnx import load_onnx
 
             return load_onnx(path, self._fingerprints[IMAGE_MODEL])
@@ -54,6 +51,11 @@ class Models:
             return TextModel(path, self._fingerprints[TEXT_MODEL])
 
         return self._read_once(TEXT_MODEL, read)
+
+    @property
+    def squares(self) -> ShardedArray:
+        """The squares of the catalogue's photos, `(N, S, S, 3) uint8`, in the order of the training data."""
+        return self._read_once(SQUARES, ShardedArray)
 
     def index(self, name: str) -> Any:
         """Return a FAISS index by the name of its file."""

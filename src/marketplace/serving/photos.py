@@ -1,5 +1,6 @@
 """The photos on the page: the sellers' own, in a few sizes, each rendered when it is first requested."""
 
+import hashlib
 import logging
 from functools import lru_cache
 from pathlib import Path
@@ -22,8 +23,8 @@ CACHED_JPEGS = 2_000  # in memory: about 40 MB
 class CataloguePhotos:
     """The photos of the catalogue as JPEGs.
 
-    `table` is the training data, `originals` the folder of the dump's shards. Where that is not on this machine, the
-    photos are the network's `squares` instead, white margins included.
+    `table` is the training data, `originals` the folder of the dump's shards. Where that is not on this machine, or has
+    another photo of the same name, the photos are the network's `squares` instead, white margins included.
     """
 
     def __init__(self, table: pd.DataFrame, originals: Path, squares: ShardedArray) -> None:
@@ -60,9 +61,10 @@ class CataloguePhotos:
         if self._originals is not None:
             try:
                 content = self._originals.read(self._shards[row], self._files[row])
-                return decode_array(content, min_side=size)
+                if hashlib.sha256(content).hexdigest() == self._sha256[row]:
+                    return decode_array(content, min_side=size)
             except (KeyError, MarketplaceError, UnreadableImageError):
-                pass  # the dump has changed since, or is damaged
+                pass  # the dump is another one, or is damaged
         square = self._squares[row].copy()
         self._squares.release_pages()  # or the photos of the whole catalogue would count as this process's memory
         return square

@@ -11,6 +11,7 @@ import os
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from importlib.metadata import version
 from typing import Any
 
@@ -89,7 +90,8 @@ def report_failures(url: str) -> Iterator[None]:
     except (ApiException, OSError, ValueError) as error:
         raise UnavailableError(
             f"the Qdrant at {url} does not answer as expected ({first_line(error)}). Check that it is running, that "
-            f"its address and ${API_KEY_VARIABLE} are correct, and that `marketplace export qdrant` has filled it."
+            f"its address and ${API_KEY_VARIABLE} are correct, and that `marketplace export qdrant` has filled it.",
+            public="the database does not answer as expected.",
         ) from None
 
 
@@ -110,16 +112,25 @@ def point_ids(products: Products) -> list[str]:
 
 
 class QdrantSearch:
-    """Searches one of the vectors of the collection that the alias names; see ranking.Search.
+    """Searches one of the vectors of a collection; see ranking.Search.
 
-    `points` are the ids of the points that have this vector; `owners` `(n,)` are the numbers of their products.
+    A running server names its collection: the alias may already name the one of another run. `points` are the ids of
+    the points that have this vector; `owners` `(n,)` are the numbers of their products.
     """
 
     def __init__(
-        self, client: Any, url: str, vector_name: str, products: Products, points: list[str], owners: np.ndarray
+        self,
+        client: Any,
+        url: str,
+        vector_name: str,
+        products: Products,
+        points: list[str],
+        owners: np.ndarray,
+        collection: str = ALIAS,
     ) -> None:
         self._client = client
         self._url = url
+        self._collection = collection
         self._vector_name = vector_name
         self._products = products
         self._points = points
@@ -133,7 +144,7 @@ class QdrantSearch:
         query_filter = _query_filter(restriction.filters, excluded_ids)
         with report_failures(self._url):
             answer = self._client.query_points(
-                ALIAS, query=vector.tolist(), using=self._vector_name, query_filter=query_filter, limit=depth
+                self._collection, query=vector.tolist(), using=self._vector_name, query_filter=query_filter, limit=depth
             )
         known_points = [point for point in answer.points if point.id in self._owner_of_point]
         return Nearest(
@@ -146,7 +157,9 @@ class QdrantSearch:
         """See Search."""
         points = [self._points[row] for row in rows.tolist()]
         with report_failures(self._url):
-            records = self._client.retrieve(ALIAS, ids=points, with_vectors=[self._vector_name], with_payload=False)
+            records = self._client.retrieve(
+                self._collection, ids=points, with_vectors=[self._vector_name], with_payload=False
+            )
         vector_of = {record.id: record.vector[self._vector_name] for record in records}
         vectors = [vector_of[point] for point in points if point in vector_of]
         return np.array(vectors, dtype=np.float32) if vectors else np.empty((0, 1), np.float32)
@@ -193,12 +206,20 @@ def open_vectors(url: str, products: Products, fingerprints: dict[str, str]) -> 
     points = point_ids(products)
     first_points = [points[row] for row in products.photos[products.starts].tolist()]
     owners = products.product_of_row
+    numbers = np.arange(len(first_points))
     return VectorStore(
-        similar=QdrantSearch(client, url, SIMILAR, products, first_points, np.arange(len(first_points))),
-        identity=QdrantSearch(client, url, IDENTITY, products, points, owners),
-        kinds_of=QdrantSearch(client, url, KIND, products, points, owners).vectors_of,
+        similar=QdrantSearch(client, url, SIMILAR, products, first_points, numbers, collection),
+        identity=QdrantSearch(client, url, IDENTITY, products, points, owners, collection),
+        kinds_of=QdrantSearch(client, url, KIND, products, points, owners, collection).vectors_of,
         kind_dimensions=dimensions[KIND].size,
+        check=partial(_check_collection, client, url, collection),
     )
+
+
+def _check_collection(client: Any, url: str, collection: str) -> None:
+    """Raise UnavailableError if a database does not answer or no longer has a collection."""
+    with report_failures(url):
+        client.get_collection(collection)
 
 
 def url_from_environment() -> str | None:

@@ -7,9 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from marketplace.catalogue_map.places import read_map
 from marketplace.common.errors import MarketplaceError
-from marketplace.compute.arrays import ShardedArray
 from marketplace.recommendation.calibration import Calibration, is_close
 from marketplace.recommendation.catalogue import Catalogue, read_catalogue, read_texts
 from marketplace.recommendation.filters import FilteredTable, Filters
@@ -26,7 +24,7 @@ from marketplace.recommendation.ranking import IndexSearch, Restriction
 from marketplace.recommendation.similarity import Weights
 from marketplace.relevance.judgements import JUDGEMENTS
 from marketplace.serving import qdrant
-from marketplace.serving.answers import Heat, Order, Place, SimilarProduct
+from marketplace.serving.answers import BusyError, Heat, Order, Place, SimilarProduct
 from marketplace.serving.explanation import Explanation, compute_heat, explain
 from marketplace.serving.feedback import FEEDBACK, Feedback
 from marketplace.serving.ids import Ids
@@ -34,31 +32,23 @@ from marketplace.serving.judging import Judging
 from marketplace.serving.matching import Match, Matcher, VectorStore
 from marketplace.serving.models import Models
 from marketplace.serving.photo_queue import PhotoQueue
+from marketplace.serving.places import read_places
+from marketplace.serving.uploads import read_square
 
 if TYPE_CHECKING:  # imported where they are needed, so that `marketplace similar` is fast
     from marketplace.serving.photos import CataloguePhotos
     from marketplace.serving.search import CatalogueSearch
 
 ORIGINALS = "data/raw/images"
-SQUARES = "data/resized/full"
 NO_FILTERS = Filters()
 QUEUE_CAPACITY = 16  # photos, each with a thread
-MAX_DECODING_BYTES = 650_000_000  # for a photo in a question: 160 megapixels as PNG, far more as JPEG
-UNREADABLE_REASONS = {
-    "empty": "the file is empty",
-    "not_an_image": "it is not an image (JPEG, PNG, WebP, AVIF, HEIC, GIF, BMP and TIFF can be read)",
-    "too_large": "it has too many pixels",
-    "too_many_scans": "decoding it would take too long",
-    "truncated": "it ends too early",
-    "damaged": "it is damaged",
-}
 
 
 class Recommender:
     """The catalogue, indexes and models of a pipeline that has run in `root`.
 
-    Indexes and models are read when a question needs them, since a command asks only one; `load` and `load_models` read
-    all of them. Raises MarketplaceError if a file is missing or from another run than the tables.
+    Indexes, models and squares are read when a question needs them, since a command asks only one; `load` and
+    `load_models` read all of them. Raises MarketplaceError if a file is missing or from another run than the tables.
     """
 
     def __init__(self, root: Path) -> None:
@@ -69,6 +59,7 @@ class Recommender:
         origin = origin_of(recommendations)
         self.settings = origin.settings
         self._calibration = origin.calibration
+        self._made_with = origin.made_with
         check_fingerprints(root, origin.made_with, TABLES)
         self._models = Models(root, origin.made_with)
         url = qdrant.url_from_environment()
@@ -88,7 +79,7 @@ class Recommender:
         self._feedback = Feedback(root / FEEDBACK)
         # The page sends the same words several times.
         self._embed_words = lru_cache(maxsize=256)(lambda words: self._models.text([words])[0])
-        self._square_size = ShardedArray(root / SQUARES).shape[1]
+        self._unready: str | None = None  # why some questions cannot be answered yet
 
     def _open_indexes(self, catalogue: Catalogue) -> VectorStore:
         similar = catalogue.parts.join()
@@ -99,21 +90,47 @@ class Recommender:
             identity=IndexSearch(lambda: self._models.index(IDENTITY_INDEX), catalogue.identity, owners),
             kinds_of=lambda rows: catalogue.vectors.kind[rows],
             kind_dimensions=catalogue.vectors.kind.shape[1],
+            check=lambda: None,
         )
 
     def load(self) -> None:
-        """Read everything that a page of products needs. Models are only checked: reading them takes another second."""
+        """Read everything but the models, so that no question reads a file that belongs to no run.
+
+        Models are only checked: reading them takes another second.
+        """
         self._models.check()
         _ = self._search
         _ = self.photos
+        _ = self.judging
+        _ = self._places
         for search in (self._vectors.similar, self._vectors.identity):
             if isinstance(search, IndexSearch):
                 _ = search.index
 
     def load_models(self) -> None:
-        """Read the models now: a server must not answer with models that are newer than its vectors."""
-        _ = self._models.image
-        _ = self._models.text
+        """Read the models now, and ask a question of each kind; `check_ready` raises an error until it is answered.
+
+        A server must not answer with models that are newer than its vectors.
+        """
+        self._unready = "the models are still being read."
+        try:
+            product = self._products.product(0)
+            self.find("words", NO_FILTERS)
+            self.similar_to_words("words", 1)
+            self.similar_to_photo(self.photos.jpeg(product.image_ids[0], 1), 1)
+            self.heat(product.product_id, product.product_id)
+        except BaseException:
+            self._unready = "some questions cannot be answered: the server's log says why."
+            raise
+        self._unready = None
+
+    def check_ready(self) -> None:
+        """Raise UnavailableError unless every kind of question can be answered now."""
+        if self._unready is not None:
+            raise BusyError(self._unready)
+        if self.queue.full:
+            raise BusyError("too many photos are queued.")
+        self._vectors.check()
 
     @cached_property
     def _search(self) -> "CatalogueSearch":
@@ -131,7 +148,12 @@ class Recommender:
         """The photos of the catalogue."""
         from marketplace.serving.photos import CataloguePhotos
 
-        return CataloguePhotos(self._photos, self._root / ORIGINALS, ShardedArray(self._root / SQUARES))
+        return CataloguePhotos(self._photos, self._root / ORIGINALS, self._models.squares)
+
+    @cached_property
+    def _places(self) -> dict[int, Place]:
+        """The places on the map by the numbers of products."""
+        return read_places(self._root, self._made_with, self._products)
 
     def product(self, product_id: str) -> Product:
         """Return a product by its id. Raises UnknownProductError."""
@@ -217,35 +239,18 @@ class Recommender:
         Raises UnknownProductError, BusyError.
         """
         explanation = self.explanation(product_id, other_id)
-        squares = ShardedArray(self._root / SQUARES)
         image_ids = self._products.image_ids
         pair = (explanation.image_id, explanation.similar_image_id)
         rows = [int(np.argmax(image_ids == image_id)) for image_id in pair]
         with self.queue.turn():
-            embedded = self._models.image(np.stack([squares[row] for row in rows]))
+            embedded = self._models.image(self._models.squares[rows])
         image, similar_image = compute_heat(embedded.kind_map, embedded.kind).round(3).tolist()
         return Heat(image=image, similar_image=similar_image)
 
     def places(self, filters: Filters = NO_FILTERS) -> list[Place]:
         """Return the map of the catalogue. Raises MarketplaceError if the pipeline has not made it."""
         passing = self.table.passing(filters)
-        categories = self._products.categories
-        places = []
-        for product_id, x, y in read_map(self._root).itertuples(index=False):
-            number = self._products.number_of.get(product_id)
-            if number is None or not passing[number]:
-                continue
-            product = self._products.product(number)
-            place = Place(
-                product_id=product_id,
-                name=product.name,
-                category=str(categories[number]),
-                image_id=product.image_ids[0],
-                x=round(x, 4),
-                y=round(y, 4),
-            )
-            places.append(place)
-        return places
+        return [place for number, place in self._places.items() if passing[number]]
 
     def give_feedback(self, product_id: str, other_id: str, good: bool | None) -> None:
         """Store a thumb on a recommendation; None removes it. Raises UnknownProductError."""
@@ -261,15 +266,8 @@ class Recommender:
         self._feedback.give_grade(self.product(product_id).product_id, self.product(other_id).product_id, grade)
 
     def square(self, content: bytes) -> np.ndarray:
-        """Return a photo as the model sees it, `(S, S, 3) uint8`. Raises MarketplaceError if it is not a photo."""
-        from marketplace.photos.codec import UnreadableImageError, decode_array
-        from marketplace.photos.squares import OVERSAMPLING, letterbox_without_torch
-
-        size = self._square_size
-        try:
-            return letterbox_without_torch(decode_array(content, OVERSAMPLING * size, MAX_DECODING_BYTES), size)
-        except UnreadableImageError as error:
-            raise MarketplaceError(f"the photo cannot be read: {UNREADABLE_REASONS[error.reason]}.") from None
+        """Return a photo as the model sees it, `(S, S, 3) uint8`. Raises InvalidQuestionError if it is no photo."""
+        return read_square(content, self._models.image.size)
 
     def _answer(self, matches: list[Match], calibration: Calibration | None = None) -> list[SimilarProduct]:
         """Describe matches; `calibration` gives the probabilities of their scores."""
