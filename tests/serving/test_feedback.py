@@ -1,18 +1,36 @@
 """Thumbs on recommendations, and what they say of a table."""
 
 import math
-from collections.abc import Callable
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
+from fastapi.testclient import TestClient
 from helpers.project import Project
 from hypothesis import given
 from hypothesis import strategies as st
 
-from marketplace.common.errors import MarketplaceError
+from marketplace.common.errors import MarketplaceError, UnavailableError
 from marketplace.relevance.judgements import JUDGEMENTS, read_grades
-from marketplace.serving.feedback import FEEDBACK, Feedback, Thumb, export_grades, measure_agreement
+from marketplace.serving.application import create_application
+from marketplace.serving.feedback import (
+    FEEDBACK,
+    READ_SECONDS,
+    WRITE_SECONDS,
+    Feedback,
+    Thumb,
+    export_grades,
+    measure_agreement,
+)
+from marketplace.serving.recommender import Recommender
 
 
 def thumb(product_id: str, similar_product_id: str, good: bool) -> Thumb:
@@ -37,6 +55,104 @@ def test_a_file_that_is_none_is_named(tmp_path: Path) -> None:
     (tmp_path / FEEDBACK).write_text("not a database, but long enough to be read as one" * 30)
     with pytest.raises(MarketplaceError, match="move it away"):
         Feedback(tmp_path / FEEDBACK).thumbs()
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """A file of ratings that another program keeps to itself."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+        connection.execute("DELETE FROM feedback WHERE product_id = 'nobody'")
+        yield
+
+
+def test_a_file_that_is_locked_is_sound_and_nobody_waits_long(tmp_path: Path) -> None:
+    feedback = Feedback(tmp_path / FEEDBACK)
+    feedback.give("a", "b", True)
+    with locked(tmp_path / FEEDBACK):
+        questions: list[tuple[Callable[[], object], float]] = [
+            (feedback.thumbs, READ_SECONDS),
+            (feedback.grades, READ_SECONDS),
+            (partial(feedback.give, "a", "c", True), WRITE_SECONDS),
+        ]
+        for question, seconds in questions:
+            started = time.monotonic()
+            with pytest.raises(UnavailableError, match="database is locked") as raised:
+                question()
+            assert time.monotonic() - started < seconds + 0.5
+            assert "move it away" not in str(raised.value)
+            assert str(tmp_path) not in raised.value.public
+    assert feedback.thumbs() == [thumb("a", "b", True)]
+    feedback.give("a", "c", True)
+
+
+def test_a_file_that_cannot_be_written_is_sound(tmp_path: Path) -> None:
+    feedback = Feedback(tmp_path / FEEDBACK)
+    feedback.give("a", "b", True)
+    (tmp_path / f"{FEEDBACK}-wal").mkdir()  # where SQLite would write
+    with pytest.raises(UnavailableError, match="unable to open database file"):
+        feedback.give("a", "c", True)
+    with pytest.raises(UnavailableError, match="unable to open database file"):
+        feedback.thumbs()
+
+
+def test_readers_do_not_wait_for_a_writer(tmp_path: Path) -> None:
+    feedback = Feedback(tmp_path / FEEDBACK)
+    feedback.give("a", "b", True)
+    with closing(sqlite3.connect(tmp_path / FEEDBACK, isolation_level=None)) as connection:
+        connection.execute("BEGIN EXCLUSIVE")
+        connection.execute("DELETE FROM feedback")
+        assert feedback.thumbs() == [thumb("a", "b", True)]
+
+
+def test_a_file_of_an_earlier_version_has_no_grades(tmp_path: Path) -> None:
+    feedback = Feedback(tmp_path / FEEDBACK)
+    feedback.give("a", "b", True)
+    with closing(sqlite3.connect(tmp_path / FEEDBACK, isolation_level=None)) as connection:
+        connection.execute("PRAGMA journal_mode = DELETE")
+        connection.execute("DROP TABLE judgements")
+    assert feedback.grades() == {}
+    assert feedback.thumbs() == [thumb("a", "b", True)]
+    feedback.give_grade("a", "b", 1)
+    assert feedback.grades() == {("a", "b"): 1}
+
+
+def test_a_crowd_loses_no_vote(copy_of_reproduced: Project) -> None:
+    recommender = Recommender(copy_of_reproduced.folder)
+    one, *others = [product.product_id for product in recommender.products(np.arange(26))]
+    with TestClient(create_application(recommender)) as client, ThreadPoolExecutor(25) as crowd:
+
+        def vote(other: str) -> tuple[int, int]:
+            given = client.put(f"/api/products/{one}/similar/{other}/feedback", json={"good": True})
+            return given.status_code, client.get(f"/api/products/{one}/feedback").status_code
+
+        assert set(crowd.map(vote, others * 4)) == {(204, 200)}
+        assert client.get(f"/api/products/{one}/feedback").json() == dict.fromkeys(others, True)
+
+
+def test_thumbs_that_cannot_be_read_take_nothing_else_down(copy_of_reproduced: Project) -> None:
+    folder = copy_of_reproduced.folder
+    recommender = Recommender(folder)
+    one, other = [product.product_id for product in recommender.products(np.arange(2))]
+    Feedback(folder / FEEDBACK).give(one, other, True)
+    with TestClient(create_application(recommender)) as client:
+
+        def ratings() -> list[Any]:
+            return [
+                client.get(f"/api/products/{one}/feedback"),
+                client.put(f"/api/products/{one}/similar/{other}/feedback", json={"good": False}),
+                client.put(f"/api/products/{one}/similar/{other}/judgement", json={"grade": 1}),
+                client.get("/api/judging"),
+            ]
+
+        with locked(folder / FEEDBACK):
+            answers = ratings()
+            assert client.get(f"/api/products/{one}/similar").status_code == 200
+        assert {answer.status_code for answer in ratings()} == {200, 204}
+        (folder / FEEDBACK).write_text("not a database, but long enough to be read as one" * 30)
+        for answer in [*answers, *ratings()]:
+            assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
+            assert str(folder) not in answer.text and "move it" not in answer.text
 
 
 @given(

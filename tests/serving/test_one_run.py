@@ -3,6 +3,7 @@
 import io
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -128,7 +129,7 @@ def test_it_is_ready_when_every_kind_of_question_can_be_answered(
     folder = copy_of_reproduced.folder
     recommender = Recommender(folder)
     recommender.load()
-    answers = []
+    answers: list[Any] = []
     with TestClient(create_application(recommender)) as client:
         with monkeypatch.context() as patch:
             patch.setattr(recommender, "similar_to_words", lambda *_: answers.append(client.get("/ready")))

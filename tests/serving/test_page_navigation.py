@@ -1,6 +1,8 @@
 """Going back and forth on the page, explanations, orders, and what assistive technology finds there."""
 
 import re
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pandas as pd
@@ -174,6 +176,29 @@ def test_a_thumb_is_kept_until_it_is_taken_back(page: Page, reproduced: Project)
         "aria-pressed", "false"
     )
     assert Feedback(reproduced.folder / FEEDBACK).thumbs(product_id) == []
+
+
+@pytest.mark.parametrize("when", ["before the page is shown", "before the click"])
+def test_without_thumbs_the_page_shows_everything_else(page: Page, reproduced: Project, when: str) -> None:
+    path = reproduced.folder / FEEDBACK
+    Feedback(path).give("one", "other", True)
+    card = page.locator("#results a").first
+    thumb = page.locator("#results .thumb").first
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        if when == "before the click":
+            card.click()
+            expect(thumb).to_be_visible()  # those of the catalogue are hidden
+        connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+        connection.execute("DELETE FROM feedback WHERE product_id = 'one'")
+        if when == "before the click":
+            thumb.click()
+        else:
+            card.click()
+        expect(thumb).to_be_disabled()
+        expect(thumb).to_have_attribute("title", "Ratings cannot be stored at the moment")
+        expect(page.get_by_role("alert")).to_be_hidden()
+        expect(page.locator("#query h2")).not_to_be_empty()
+        expect(page.locator("#results li")).not_to_have_count(0)
 
 
 def test_what_is_similar_can_be_ordered_and_continued(page: Page, table: pd.DataFrame) -> None:

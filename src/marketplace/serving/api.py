@@ -1,6 +1,7 @@
 """The JSON API: the catalogue, and the products similar to a product or a photo."""
 
 from dataclasses import replace
+from functools import partial
 from typing import Annotated, Any, Literal
 from urllib.parse import unquote
 
@@ -17,6 +18,7 @@ from marketplace.serving.explanation import Explanation
 from marketplace.serving.judging import JudgingTask
 from marketplace.serving.photos import SIZES
 from marketplace.serving.recommender import Recommender
+from marketplace.serving.threads import Threads
 
 MAX_UPLOAD_BYTES = 12 * 2**20  # more than a phone's photo
 PROBLEMS = {
@@ -26,7 +28,7 @@ PROBLEMS = {
     408: "the rest of the request did not arrive",
     413: "the request is too large",
     422: "a parameter or the photo is invalid",
-    503: "too many photos are queued: retry after the seconds in Retry-After",
+    503: "the server is busy, or lacks something: retry after the seconds in Retry-After",
 }
 
 
@@ -109,6 +111,7 @@ def problem_responses(*statuses: int) -> Responses:
 
 
 UNKNOWN_PRODUCT: Responses = {404: {"model": UnknownProduct, "description": "no product has that id"}}
+RATED = UNKNOWN_PRODUCT | problem_responses(503)
 PHOTO: Responses = {
     200: {"content": {"image/jpeg": {"schema": {"type": "string", "format": "binary"}}}},
     304: {"description": "the client already has it"},
@@ -121,8 +124,9 @@ def add_routes(app: FastAPI, recommender: Recommender, comparison: RevisionCompa
     _add_status_routes(app, recommender)
     _add_catalogue_routes(app, recommender, comparison)
     _add_similarity_routes(app, recommender)
-    _add_feedback_routes(app, recommender)
-    _add_judging_routes(app, recommender)
+    writer = Threads(1)  # of the file of ratings
+    _add_feedback_routes(app, recommender, writer)
+    _add_judging_routes(app, recommender, writer)
 
 
 def _add_status_routes(app: FastAPI, recommender: Recommender) -> None:
@@ -239,25 +243,25 @@ def _parse(text: str, default: Weights) -> Weights | None:
         raise InvalidQuestionError(str(error)) from None
 
 
-def _add_feedback_routes(app: FastAPI, recommender: Recommender) -> None:
-    @app.put("/api/products/{product_id}/similar/{other_id}/feedback", responses=UNKNOWN_PRODUCT, status_code=204)
-    def feedback(product_id: PathId, other_id: PathId, opinion: Opinion) -> None:
+def _add_feedback_routes(app: FastAPI, recommender: Recommender, writer: Threads) -> None:
+    @app.put("/api/products/{product_id}/similar/{other_id}/feedback", responses=RATED, status_code=204)
+    async def feedback(product_id: PathId, other_id: PathId, opinion: Opinion) -> None:
         """Store a thumb up or down on a recommendation, or remove it."""
-        recommender.give_feedback(product_id, other_id, opinion.good)
+        await writer.run(partial(recommender.give_feedback, product_id, other_id, opinion.good))
 
-    @app.get("/api/products/{product_id}/feedback", responses=UNKNOWN_PRODUCT)
+    @app.get("/api/products/{product_id}/feedback", responses=UNKNOWN_PRODUCT | problem_responses(503))
     def feedback_on(product_id: PathId) -> dict[str, bool]:
         """The thumbs on the recommendations for a product, by product id: true is up."""
         return recommender.feedback_on(product_id)
 
 
-def _add_judging_routes(app: FastAPI, recommender: Recommender) -> None:
-    @app.get("/api/judging")
+def _add_judging_routes(app: FastAPI, recommender: Recommender, writer: Threads) -> None:
+    @app.get("/api/judging", responses=problem_responses(503))
     def next_task() -> JudgingTask | None:
         """The next product to judge, with candidates in random order; null if every product is judged."""
         return recommender.judging.next_task()
 
-    @app.put("/api/products/{product_id}/similar/{other_id}/judgement", responses=UNKNOWN_PRODUCT, status_code=204)
-    def judge(product_id: PathId, other_id: PathId, judgement: Judgement) -> None:
+    @app.put("/api/products/{product_id}/similar/{other_id}/judgement", responses=RATED, status_code=204)
+    async def judge(product_id: PathId, other_id: PathId, judgement: Judgement) -> None:
         """Store the grade of a product as a candidate for another."""
-        recommender.give_grade(product_id, other_id, judgement.grade)
+        await writer.run(partial(recommender.give_grade, product_id, other_id, judgement.grade))

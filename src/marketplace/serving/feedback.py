@@ -1,18 +1,32 @@
 """Ratings given on the page, in a local SQLite file; how far recommendations agree with them; their export."""
 
+import contextlib
 import sqlite3
+import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from marketplace.common.errors import MarketplaceError
+from marketplace.common.errors import MarketplaceError, UnavailableError
 from marketplace.relevance.judgements import EXAMPLES, JUDGEMENTS, Grades, add_grades
 
 FEEDBACK = "feedback.sqlite"  # in the repository's root; Git ignores it
 NO_RATINGS = "no ratings yet: rate recommendations in `marketplace serve`."
 THUMB_GRADES = {True: 2, False: 0}
-LOCK_SECONDS = 10.0  # to wait for another process that writes
+READ_SECONDS = 0.1  # to wait for the lock of another process: a page does without thumbs rather than wait
+WRITE_SECONDS = 0.5  # likewise, to store a rating
+# The primary result codes of a file with which nothing is wrong: https://sqlite.org/rescode.html
+TEMPORARY = {
+    sqlite3.SQLITE_PERM,
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_NOMEM,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_PROTOCOL,
+}
 _THUMBS = """
 CREATE TABLE IF NOT EXISTS feedback (
     product_id TEXT NOT NULL,
@@ -59,14 +73,19 @@ class Agreement:
 
 
 class Feedback:
-    """The thumbs and grades in a file, which is created with the first of them."""
+    """The thumbs and grades in a file, which is created with the first of them.
+
+    Readers do not wait for a writer (https://sqlite.org/wal.html). Raises UnavailableError if the file is locked,
+    cannot be written or has no space, and MarketplaceError if it is no file of ratings.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._writing = threading.Lock()  # threads that wait for each other in SQLite may wait for too long
 
     def give(self, product_id: str, similar_product_id: str, good: bool | None) -> None:
         """Store a thumb in place of an earlier one on the same recommendation; None removes it."""
-        with self._connect() as connection:
+        with self._write() as connection:
             if good is None:
                 delete = "DELETE FROM feedback WHERE product_id = ? AND similar_product_id = ?"
                 connection.execute(delete, (product_id, similar_product_id))
@@ -76,9 +95,7 @@ class Feedback:
 
     def thumbs(self, product_id: str | None = None) -> list[Thumb]:
         """Return all thumbs, or only the thumbs on the recommendations for a product."""
-        if not self._path.exists():
-            return []
-        with self._connect() as connection:
+        with self._read() as connection:
             select = "SELECT product_id, similar_product_id, good FROM feedback WHERE ? IS NULL OR product_id = ?"
             rows = connection.execute(f"{select} ORDER BY 1, 2", (product_id, product_id))
             return [
@@ -88,30 +105,52 @@ class Feedback:
 
     def give_grade(self, product_id: str, similar_product_id: str, grade: int) -> None:
         """Store a grade (see relevance/judgements.py) in place of an earlier one of the same pair."""
-        with self._connect() as connection:
+        with self._write() as connection:
             insert = "INSERT OR REPLACE INTO judgements (product_id, similar_product_id, grade) VALUES (?, ?, ?)"
             connection.execute(insert, (product_id, similar_product_id, grade))
 
     def grades(self) -> Grades:
         """Return the grades of all pairs."""
-        if not self._path.exists():
-            return {}
-        with self._connect() as connection:
+        with self._read() as connection:
             rows = connection.execute("SELECT product_id, similar_product_id, grade FROM judgements ORDER BY 1, 2")
             return {(product_id, similar_id): grade for product_id, similar_id, grade in rows}
 
-    @contextmanager
-    def _connect(self) -> Iterator[sqlite3.Connection]:
-        try:
-            connection = sqlite3.connect(self._path, timeout=LOCK_SECONDS)
-            try:
+    @contextlib.contextmanager
+    def _write(self) -> Iterator[sqlite3.Connection]:
+        """Open the file for a transaction; create it if there is none."""
+        with self._writing, self._report_failures():
+            connection = sqlite3.connect(self._path, timeout=WRITE_SECONDS, isolation_level="IMMEDIATE")
+            with contextlib.closing(connection):
+                connection.execute("PRAGMA journal_mode = WAL")
                 with connection:  # a transaction
                     connection.execute(_THUMBS)
                     connection.execute(_JUDGEMENTS)
                     yield connection
-            finally:
-                connection.close()
+
+    @contextlib.contextmanager
+    def _read(self) -> Iterator[sqlite3.Connection]:
+        """Open the file to read; without a file, an empty database."""
+        with self._report_failures():
+            exists = self._path.exists()
+            address = f"{self._path.absolute().as_uri()}?mode=rw" if exists else ":memory:"
+            with contextlib.closing(sqlite3.connect(address, timeout=READ_SECONDS, uri=True)) as connection:
+                tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+                for name, statement in (("feedback", _THUMBS), ("judgements", _JUDGEMENTS)):
+                    if name not in tables:  # an earlier version had no grades
+                        connection.execute(statement.replace("TABLE", "TEMPORARY TABLE", 1))
+                yield connection
+
+    @contextlib.contextmanager
+    def _report_failures(self) -> Iterator[None]:
+        try:
+            yield
         except sqlite3.Error as error:
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF in TEMPORARY:
+                raise UnavailableError(
+                    f"{self._path} cannot be used at the moment ({error}): try again, and check that nothing keeps it "
+                    "locked, that it and its folder may be written, and that the disk has space.",
+                    public="ratings cannot be read or stored at the moment.",
+                ) from None
             raise MarketplaceError(f"{self._path} cannot be used ({error}): move it away to start a new one.") from None
 
 

@@ -42,16 +42,19 @@ async function catalogue(offset) {
   return () => showCatalogue(answer, { words, category: filters.values().category, offset, onCategory: chooseCategory });
 }
 
+// The thumbs on a product's recommendations; null if they cannot be read, which is no reason to show nothing.
+const thumbsOn = (path) => ask(`${path}/feedback`).catch(() => null);
+
 async function product(id) {
   const path = productPath(id);
-  const requests = [ask(path), ask(`${path}/similar`, { k: similar, ...withoutOrder() }), ask(`${path}/feedback`)];
+  const requests = [ask(path), ask(`${path}/similar`, { k: similar, ...withoutOrder() }), thumbsOn(path)];
   if (comparing) requests.push(ask(`${path}/compared`));
   const [shown, ranked, thumbs, lists] = await Promise.all(requests);
   const pair = (other) => `${path}/similar/${encodeURIComponent(other.product_id)}`;
   const judging = {
     thumbs,
     onWhy: (other) => explain(pair(other), shown.name, other, form.weights.value),
-    onThumb: (other, good) => tell(`${pair(other)}/feedback`, { good }).catch(problem),
+    onThumb: (other, good) => tell(`${pair(other)}/feedback`, { good }),
   };
   return () => {
     showProduct(shown);

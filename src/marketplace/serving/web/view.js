@@ -48,6 +48,7 @@ function addTools(node, product, { onWhy, thumbs, onThumb }) {
   why.setAttribute("aria-label", `Why this? ${product.name}`);
   why.addEventListener("click", () => onWhy(product));
   const buttons = [...node.querySelectorAll(".thumb")];
+  if (!thumbs) return switchOff(buttons);
   const draw = () =>
     buttons.forEach((button) => {
       button.setAttribute("aria-pressed", String(String(thumbs[product.product_id]) === button.value));
@@ -56,12 +57,24 @@ function addTools(node, product, { onWhy, thumbs, onThumb }) {
   buttons.forEach((button) =>
     button.addEventListener("click", async () => {
       const good = button.getAttribute("aria-pressed") === "true" ? null : button.value === "true";
-      await onThumb(product, good);
-      thumbs[product.product_id] = good;
-      draw();
+      try {
+        await onThumb(product, good);
+        thumbs[product.product_id] = good;
+        draw();
+      } catch {
+        switchOff(document.querySelectorAll("#results .thumb"));
+      }
     }),
   );
   draw();
+}
+
+function switchOff(buttons) {
+  buttons.forEach((button) => {
+    button.disabled = true;
+    button.title = "Ratings cannot be stored at the moment";
+    button.setAttribute("aria-label", button.title);
+  });
 }
 
 export function showCatalogue({ total, products, categories }, { words, category, offset, onCategory }) {
