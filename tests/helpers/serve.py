@@ -29,12 +29,12 @@ class Server(NamedTuple):
 
 
 @contextlib.contextmanager
-def serve(project: Project, log: Path) -> Iterator[Server]:
-    """Run `marketplace serve` over a project, and wait until it answers."""
+def serve(project: Project, log: Path, *options: str, host: str = "127.0.0.1") -> Iterator[Server]:
+    """Run `marketplace serve` over a project, and wait until it answers at the address `host`."""
     port = free_port()
     # A machine that only serves has no PyTorch.
     code = f"{hide_packages_beyond('requirements-serve.lock')}\nfrom marketplace.cli import main; main()"
-    command = [sys.executable, "-c", code, "serve", "--port", str(port)]
+    command = [sys.executable, "-c", code, "serve", "--port", str(port), *options]
     with log.open("w") as output:
         process = subprocess.Popen(
             command, cwd=project.folder, env=project.environment(), stdout=output, stderr=subprocess.STDOUT
@@ -43,7 +43,7 @@ def serve(project: Project, log: Path) -> Iterator[Server]:
     try:
         for _ in range(600):
             try:
-                urllib.request.urlopen(server.url).close()
+                urllib.request.urlopen(f"http://{host}:{port}").close()
                 break
             except urllib.error.URLError:
                 assert process.poll() is None, log.read_text()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from marketplace.common.console import count, port, project_root
 from marketplace.common.errors import MarketplaceError
 from marketplace.recommendation.filters import Filters
+from marketplace.serving.hosts import host_name
 
 if TYPE_CHECKING:
     from marketplace.recommendation.similarity import Weights
@@ -39,6 +40,14 @@ def add_commands(commands: Any) -> None:
     serve = commands.add_parser("serve", help="browse the catalogue and find similar products in a browser")
     serve.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s, this machine)")
     serve.add_argument("--port", type=port, default=8000, help="(default: %(default)s)")
+    serve.add_argument(
+        "--allow-host",
+        metavar="NAME",
+        action="append",
+        default=[],
+        type=host_name,
+        help="also answer to this name, such as shop.example (for several names, repeat it)",
+    )
     serve.add_argument("--compare", metavar="REVISION", help="also show the recommendations of a commit or experiment")
     serve.set_defaults(run=_serve)
 
@@ -154,7 +163,7 @@ def _write_page(recommender: "Recommender", path: Path, answer: _Answer) -> None
 def _serve(options: argparse.Namespace) -> None:
     from marketplace.serving.server import serve
 
-    serve(project_root(), options.host, options.port, options.compare)
+    serve(project_root(), options.host, options.port, options.compare, options.allow_host)
 
 
 def _feedback(options: argparse.Namespace) -> None:
@@ -191,14 +200,20 @@ def _feedback(options: argparse.Namespace) -> None:
 
 def _export(options: argparse.Namespace) -> None:
     from marketplace.recommendation.catalogue import read_catalogue
-    from marketplace.recommendation.fingerprints import RECOMMENDATIONS, check_fingerprints
+    from marketplace.recommendation.fingerprints import (
+        IMAGE_MODEL,
+        RECOMMENDATIONS,
+        TABLES,
+        TEXT_MODEL,
+        check_fingerprints,
+    )
     from marketplace.recommendation.origin import origin_of
     from marketplace.serving.qdrant import URL_VARIABLE, collection_name, connect
     from marketplace.serving.qdrant_export import export
 
     root = project_root()
     origin = origin_of(root / RECOMMENDATIONS)
-    check_fingerprints(root, origin.made_with)
+    check_fingerprints(root, origin.made_with, [*TABLES, IMAGE_MODEL, TEXT_MODEL])
     client = connect(options.url)
     export(client, options.url, read_catalogue(root), collection_name(origin.made_with))
     log.info("With %s=%s, `marketplace serve` uses it.", URL_VARIABLE, options.url)

@@ -4,6 +4,7 @@ import logging
 import os
 import socket
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 import uvicorn
@@ -13,20 +14,21 @@ from marketplace.common.errors import MarketplaceError, first_line
 from marketplace.inference.memory import return_freed_memory
 from marketplace.serving.application import create_application
 from marketplace.serving.comparison import RevisionComparison
+from marketplace.serving.hosts import is_local, known_hosts
 from marketplace.serving.recommender import Recommender
 
 log = logging.getLogger(__name__)
 
-LOCAL_HOSTS = ("127.0.0.1", "localhost")
 SHUTDOWN_SECONDS = 5
 MAX_CONCURRENCY = 200  # connections or requests; further requests get 503
 MAX_HEADER_BYTES = 2**16
 
 
-def serve(root: Path, host: str, port: int, compare: str | None = None) -> None:
+def serve(root: Path, host: str, port: int, compare: str | None = None, allowed_hosts: Sequence[str] = ()) -> None:
     """Serve the page and its API over the pipeline in `root` until Ctrl-C.
 
-    `compare` is a revision to show next to the recommendations. Raises MarketplaceError.
+    `compare` is a revision to show next to the recommendations, `allowed_hosts` are names that the server answers to
+    besides its own. Raises MarketplaceError.
     """
     return_freed_memory()
     with listening_socket(host, port) as listening:  # a port that is taken should not cost seconds of loading
@@ -35,7 +37,8 @@ def serve(root: Path, host: str, port: int, compare: str | None = None) -> None:
         # A question runs in a thread of its own, so threads inside NumPy's products only slow the image model down.
         threadpool_limits(1)
         comparison = RevisionComparison.read(root, compare) if compare else None
-        hosts = LOCAL_HOSTS if host in LOCAL_HOSTS else ("*",)
+        address = listening.getsockname()[0]
+        hosts = known_hosts(host, address, allowed_hosts)
         config = uvicorn.Config(
             create_application(recommender, hosts, comparison),
             log_level="info",
@@ -44,8 +47,9 @@ def serve(root: Path, host: str, port: int, compare: str | None = None) -> None:
             h11_max_incomplete_event_size=MAX_HEADER_BYTES,
             timeout_graceful_shutdown=SHUTDOWN_SECONDS,
         )
-        log.info("Serving on http://%s:%d (API: /openapi.json). Press Ctrl-C to stop.", host, port)
-        if host not in LOCAL_HOSTS:
+        shown_host = f"[{host}]" if ":" in host else host
+        log.info("Serving on http://%s:%d (API: /openapi.json). Press Ctrl-C to stop.", shown_host, port)
+        if not is_local(address):
             log.warning("Anyone who can reach %s can use it: there is no login.", host)
         # The catalogue can be browsed meanwhile; questions about words or a photo wait for about a second.
         loading = threading.Thread(target=_load_models, args=[recommender])
