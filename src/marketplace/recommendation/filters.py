@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, get_args
 
-from annotated_types import Ge
+from annotated_types import Ge, Le, MaxLen
 
 from marketplace.common.errors import MarketplaceError
 from marketplace.texts.comparison import comparable
@@ -25,6 +25,8 @@ Kind = Literal["choice", "amount", "flag"]
 KINDS: dict[Any, Kind] = {str | None: "choice", float | None: "amount", bool | None: "flag"}  # by a filter's type
 Operator = Literal["is", "at least", "at most"]
 OPERATORS = {"is": operator.eq, "at least": operator.ge, "at most": operator.le}
+MAX_NAME_LENGTH = 300  # characters of a category or place in a question
+MAX_AMOUNT = 1e12  # of money in a question
 UNKNOWN_TEXT = -2  # the code of a text that no product has; pandas codes a missing text as -1
 
 
@@ -45,15 +47,18 @@ class Filters:
 
     category: Annotated[
         str | None,
+        MaxLen(MAX_NAME_LENGTH),
         Condition(column="category", operator="is", label="Category", help="only this root category", metavar="NAME"),
     ] = None
     location: Annotated[
         str | None,
+        MaxLen(MAX_NAME_LENGTH),
         Condition(column="location", operator="is", label="Location", help="only this place", metavar="PLACE"),
     ] = None
     min_price: Annotated[
         float | None,
         Ge(0),
+        Le(MAX_AMOUNT),
         Condition(
             column="price",
             operator="at least",
@@ -65,6 +70,7 @@ class Filters:
     max_price: Annotated[
         float | None,
         Ge(0),
+        Le(MAX_AMOUNT),
         Condition(
             column="price",
             operator="at most",

@@ -5,7 +5,7 @@ from functools import partial
 from typing import Annotated, Any, Literal
 from urllib.parse import unquote
 
-from fastapi import Depends, FastAPI, File, HTTPException, Query, Request, Response, UploadFile
+from fastapi import Depends, FastAPI, File, HTTPException, Path, Query, Request, Response, UploadFile
 from pydantic import AfterValidator, BaseModel
 
 from marketplace.common.errors import MarketplaceError
@@ -17,10 +17,13 @@ from marketplace.serving.comparison import ComparedLists, RevisionComparison
 from marketplace.serving.explanation import Explanation
 from marketplace.serving.judging import JudgingTask
 from marketplace.serving.photos import SIZES
-from marketplace.serving.recommender import Recommender
+from marketplace.serving.recommender import QUEUE_CAPACITY, Recommender
 from marketplace.serving.threads import Threads
 
 MAX_UPLOAD_BYTES = 12 * 2**20  # more than a phone's photo
+MAX_ID_LENGTH = 500  # characters
+MAX_OFFSET = 10**9  # products
+SPARE_THREADS = 8  # to tell visitors that the queue of photos is full
 PROBLEMS = {
     400: "the request is malformed, or its Host is not a name of this server",
     404: "not found",
@@ -88,7 +91,7 @@ class CatalogueOptions(BaseModel):
 
 
 # Decoded after routing, so that an encoded slash is part of an id (see EncodedPaths).
-PathId = Annotated[str, AfterValidator(unquote)]
+PathId = Annotated[str, AfterValidator(unquote), Path(max_length=MAX_ID_LENGTH)]
 FilterParameters = Annotated[Filters, Depends()]
 PhotoSize = Annotated[int, Query(ge=1, le=SIZES[-1])]  # pixels of the longer side
 Count = Annotated[int, Query(ge=1, le=100)]
@@ -131,14 +134,16 @@ def add_routes(app: FastAPI, recommender: Recommender, comparison: RevisionCompa
 
 def _add_status_routes(app: FastAPI, recommender: Recommender) -> None:
     @app.get("/health")
-    def health() -> Status:
+    async def health() -> Status:  # in the event loop: threads may all be busy
         """Whether the server runs."""
         return Status(status="ok")
 
+    readiness = Threads(1)  # a database that does not answer must not take the threads of the page
+
     @app.get("/ready", responses=problem_responses(503))
-    def ready() -> Status:
+    async def ready() -> Status:
         """Whether every kind of question can be answered; 503 while models are read or the queue of photos is full."""
-        recommender.check_ready()
+        await readiness.run(recommender.check_ready)
         return Status(status="ready")
 
 
@@ -163,7 +168,7 @@ def _add_catalogue_routes(app: FastAPI, recommender: Recommender, comparison: Re
         filters: FilterParameters,
         words: Annotated[str, Query(max_length=200)] = "",
         order: Order = "relevance",
-        offset: Annotated[int, Query(ge=0)] = 0,
+        offset: Annotated[int, Query(ge=0, le=MAX_OFFSET)] = 0,
         limit: Count = 48,
     ) -> ProductList:
         """The products that match the words, the best match first; without words, all products."""
@@ -208,6 +213,8 @@ def _add_catalogue_routes(app: FastAPI, recommender: Recommender, comparison: Re
 
 
 def _add_similarity_routes(app: FastAPI, recommender: Recommender) -> None:
+    photo_threads = Threads(QUEUE_CAPACITY + SPARE_THREADS)
+
     @app.get("/api/products/{product_id}/similar", responses=UNKNOWN_PRODUCT)
     def similar_to_product(
         product_id: PathId, filters: FilterParameters, k: Count = 12, weights: WeightsText = ""
@@ -223,17 +230,18 @@ def _add_similarity_routes(app: FastAPI, recommender: Recommender) -> None:
         return recommender.explanation(product_id, other_id, _parse(weights, recommender.settings.weights.product))
 
     @app.get("/api/products/{product_id}/similar/{other_id}/heat", responses=UNKNOWN_PRODUCT | problem_responses(503))
-    def heat(product_id: PathId, other_id: PathId) -> Heat:
+    async def heat(product_id: PathId, other_id: PathId) -> Heat:
         """The regions that the two photos that matched share."""
-        return recommender.heat(product_id, other_id)
+        return await photo_threads.run(partial(recommender.heat, product_id, other_id))
 
     @app.post("/api/similar", responses=problem_responses(503))
-    def similar_to_photo(
+    async def similar_to_photo(
         photo: Annotated[UploadFile, File()], filters: FilterParameters, k: Count = 12, weights: WeightsText = ""
     ) -> list[SimilarProduct]:
         """The products in an uploaded photo, then those most similar to it."""
-        content = photo.file.read(MAX_UPLOAD_BYTES)
-        return recommender.similar_to_photo(content, k, filters, _parse(weights, recommender.settings.weights.photo))
+        chosen_weights = _parse(weights, recommender.settings.weights.photo)
+        content = await photo.read(MAX_UPLOAD_BYTES)
+        return await photo_threads.run(partial(recommender.similar_to_photo, content, k, filters, chosen_weights))
 
 
 def _parse(text: str, default: Weights) -> Weights | None:

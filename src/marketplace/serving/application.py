@@ -20,7 +20,7 @@ from marketplace.recommendation.filters import CONDITIONS, KIND_OF
 from marketplace.serving.answers import InvalidQuestionError, UnknownProductError
 from marketplace.serving.api import MAX_UPLOAD_BYTES, add_routes, problem_responses
 from marketplace.serving.comparison import RevisionComparison
-from marketplace.serving.guards import EncodedPaths, ForwardedPrefix, HeadAsGet, LimitedBodies, SafeHeaders
+from marketplace.serving.guards import EncodedPaths, ForwardedPrefix, HeadAsGet, LimitedRequests, SafeHeaders
 from marketplace.serving.recommender import Recommender
 
 log = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ def create_application(
     app.add_middleware(EncodedPaths)
     app.add_middleware(ForwardedPrefix)
     app.add_middleware(HeadAsGet)
-    app.add_middleware(LimitedBodies, max_bytes=MAX_UPLOAD_BYTES)
+    app.add_middleware(LimitedRequests, max_bytes=MAX_UPLOAD_BYTES)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts))
     app.add_middleware(SafeHeaders)
     _add_error_handlers(app)

@@ -5,6 +5,8 @@ https://asgi.readthedocs.io/en/latest/specs/www.html describes the arguments of 
 
 import asyncio
 import time
+from collections.abc import Mapping
+from types import MappingProxyType
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
@@ -18,6 +20,9 @@ HEADERS = {
 }
 STALL_SECONDS = 15.0  # without a byte of the body
 BODY_SECONDS = 60.0  # for the whole body
+MAX_ADDRESS_BYTES = 2**14  # of a path and its query: all parameters at their limits have less
+MAX_UPLOADS = 32  # at a time: twice the queue of photos
+MAX_SMALL_BODY_BYTES = 2**12  # of a rating, or a form without a photo: parsing holds up other requests
 
 
 class SafeHeaders:
@@ -86,8 +91,8 @@ class HeadAsGet:
         await self._app({**scope, "method": "GET"}, receive, send_without_body)
 
 
-class LimitedBodies:
-    """Rejects a body that is too large or does not arrive, whatever its headers announce.
+class LimitedRequests:
+    """Rejects an address or a body that is too large, or a body that does not arrive, whatever its headers announce.
 
     Otherwise an unfinished upload would hold its connection, and a shutdown, forever.
     """
@@ -95,18 +100,38 @@ class LimitedBodies:
     def __init__(self, app: ASGIApp, max_bytes: int) -> None:
         self._app = app
         self._max_bytes = max_bytes
+        self._uploads = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request: 413 or 408 in place of the application, for which the client has then disconnected."""
+        """Answer a request: 413, 503 or 408 in place of the application, for which the client has then disconnected."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        announced = Headers(scope=scope).get("content-length", "0")
-        if not announced.isdecimal() or int(announced) > self._max_bytes:
-            await _reject(413, too_large_text(self._max_bytes))(scope, receive, send)
+        headers = Headers(scope=scope)
+        is_upload = _may_have_photo(scope["method"], headers)
+        max_bytes = self._max_bytes if is_upload else MAX_SMALL_BODY_BYTES
+        rejection = self._reject_unread(scope, headers, max_bytes, is_upload=is_upload)
+        if rejection is not None:
+            await rejection(scope, receive, send)
             return
-        body = _Body(receive, self._max_bytes)
+        self._uploads += is_upload
+        try:
+            await self._answer(scope, _Body(receive, max_bytes), send)
+        finally:
+            self._uploads -= is_upload
 
+    def _reject_unread(self, scope: Scope, headers: Headers, max_bytes: int, *, is_upload: bool) -> JSONResponse | None:
+        """Return the answer to a request whose body is not read at all; None if it is read."""
+        if len(scope.get("raw_path") or b"") + len(scope["query_string"]) > MAX_ADDRESS_BYTES:
+            return _reject(413, "the address is too long")
+        announced = headers.get("content-length", "0")
+        if not announced.isdecimal() or int(announced) > max_bytes:
+            return _reject(413, too_large_text(max_bytes))
+        if is_upload and self._uploads >= MAX_UPLOADS:
+            return _reject(503, "too many photos are being sent: try again in a few seconds.", {"Retry-After": "5"})
+        return None
+
+    async def _answer(self, scope: Scope, body: "_Body", send: Send) -> None:
         async def send_unless_rejected(message: Message) -> None:
             if body.rejection is None:
                 await send(message)
@@ -117,11 +142,15 @@ class LimitedBodies:
             if body.rejection is None:
                 raise
         if body.rejection is not None:
-            await body.rejection(scope, receive, send)
+            await body.rejection(scope, body.receive, send)
 
 
-def _reject(status: int, detail: str) -> JSONResponse:
-    return JSONResponse({"detail": detail}, status, {"Connection": "close"})
+def _may_have_photo(method: str, headers: Headers) -> bool:
+    return method == "POST" and not headers.get("content-type", "").startswith("application/x-www-form-urlencoded")
+
+
+def _reject(status: int, detail: str, headers: Mapping[str, str] = MappingProxyType({})) -> JSONResponse:
+    return JSONResponse({"detail": detail}, status, {"Connection": "close", **headers})
 
 
 class _Body:
@@ -155,4 +184,6 @@ class _Body:
 
 def too_large_text(max_bytes: int) -> str:
     """Return the message for a body that is too large."""
+    if max_bytes == MAX_SMALL_BODY_BYTES:
+        return f"the body may have at most {max_bytes} bytes"
     return f"the photo may have at most {max_bytes // 2**20} MiB"

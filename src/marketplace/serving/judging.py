@@ -9,7 +9,7 @@ from pathlib import Path
 from marketplace.recommendation.filters import Filters
 from marketplace.recommendation.products import Product, Products
 from marketplace.recommendation.similarity import Weights
-from marketplace.relevance.judgements import read_grades
+from marketplace.relevance.judgements import Grades, read_grades
 from marketplace.serving.answers import SimilarProduct
 from marketplace.serving.feedback import Feedback
 
@@ -45,19 +45,19 @@ class Judging:
 
     Products of the validation and test splits come first, since their judgements choose weights and measure quality.
     `recommend` ranks the candidates. A pair counts as judged if it has a grade in `feedback`, or in the file of
-    judgements at `path` now. Raises MarketplaceError if that file is malformed.
+    judgements at `path` when it is first read. Raises MarketplaceError if that file is malformed.
     """
 
     def __init__(self, products: Products, recommend: Recommend, feedback: Feedback, path: Path) -> None:
         self._products = products
         self._recommend = recommend
         self._feedback = feedback
-        self._earlier_grades = read_grades(path) if path.exists() else {}
+        self._path = path
         self._pools: dict[str, list[str]] = {}
 
     def next_task(self) -> JudgingTask | None:
         """Return the first product with a candidate that has no grade; None if there is none."""
-        grades = self._earlier_grades | self._feedback.grades()
+        grades = self.earlier_grades | self._feedback.grades()
         for place, product_id in enumerate(self._order, start=1):
             pool = self._pool(product_id)
             if all((product_id, similar_id) in grades for similar_id in pool):
@@ -71,6 +71,11 @@ class Judging:
                 ],
             )
         return None
+
+    @cached_property
+    def earlier_grades(self) -> Grades:
+        """The grades in the file of judgements; none without a file."""
+        return read_grades(self._path) if self._path.exists() else {}
 
     @cached_property
     def _order(self) -> list[str]:

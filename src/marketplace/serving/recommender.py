@@ -101,7 +101,7 @@ class Recommender:
         self._models.check()
         _ = self._search
         _ = self.photos
-        _ = self.judging
+        _ = self.judging.earlier_grades
         _ = self._places
         for search in (self._vectors.similar, self._vectors.identity):
             if isinstance(search, IndexSearch):

@@ -3,6 +3,7 @@
 import logging
 import os
 import socket
+import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from marketplace.inference.memory import return_freed_memory
 from marketplace.serving.application import create_application
 from marketplace.serving.comparison import RevisionComparison
 from marketplace.serving.hosts import is_local, known_hosts
+from marketplace.serving.own_loop import OwnLoop
 from marketplace.serving.recommender import Recommender
 
 log = logging.getLogger(__name__)
@@ -22,6 +24,7 @@ log = logging.getLogger(__name__)
 SHUTDOWN_SECONDS = 5
 MAX_CONCURRENCY = 200  # connections or requests; further requests get 503
 MAX_HEADER_BYTES = 2**16
+SWITCH_SECONDS = 0.001  # after which a thread that computes lets another one run, so that /health need not wait
 
 
 def serve(root: Path, host: str, port: int, compare: str | None = None, allowed_hosts: Sequence[str] = ()) -> None:
@@ -31,6 +34,7 @@ def serve(root: Path, host: str, port: int, compare: str | None = None, allowed_
     besides its own. Raises MarketplaceError.
     """
     return_freed_memory()
+    sys.setswitchinterval(SWITCH_SECONDS)
     with listening_socket(host, port) as listening:  # a port that is taken should not cost seconds of loading
         recommender = Recommender(root)
         recommender.load()
@@ -40,7 +44,7 @@ def serve(root: Path, host: str, port: int, compare: str | None = None, allowed_
         address = listening.getsockname()[0]
         hosts = known_hosts(host, address, allowed_hosts)
         config = uvicorn.Config(
-            create_application(recommender, hosts, comparison),
+            OwnLoop(create_application(recommender, hosts, comparison)),
             log_level="info",
             http="h11",  # which the limit on headers is for
             limit_concurrency=MAX_CONCURRENCY,
