@@ -226,8 +226,7 @@ class Bench:
 
     def _read_judged(self, vectors: PhotoVectors, expected: ExpectedTexts) -> dict[Kind, JudgedPairs]:
         catalogue = Catalogue(photos=self._table, products=products_of(self._table), vectors=vectors, texts=self._texts)
-        lookalikes = self._settings.recommend.lookalikes
-        return read_judged_pairs(self._root, catalogue, expected, lookalikes, _no_searches)
+        return read_judged_pairs(self._root, catalogue, expected, self._settings.recommend, _no_searches)
 
     def _judge(self, pairs: JudgedPairs, weights: Weights) -> Metrics:
         in_split = pairs.splits == self._split

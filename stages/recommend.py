@@ -37,7 +37,7 @@ def main() -> None:
         root=Path(),
         catalogue=catalogue,
         expected=read_expected_texts(Path(EMBEDDINGS)),
-        lookalikes=settings.lookalikes,
+        settings=settings,
         open_texts=lambda: TextModel(Path(TEXT_MODEL)).embed_words,
     )
 

@@ -7,6 +7,7 @@ from helpers.shop import ALL, shop
 
 from marketplace.recommendation.catalogue import Catalogue
 from marketplace.recommendation.judged import JudgedPairs, Kind, judged_metrics, read_judged_pairs
+from marketplace.recommendation.keywords import KeywordIndex
 from marketplace.recommendation.lookalikes import LookalikeSettings
 from marketplace.recommendation.measurement import calibrate, measure_agreement
 from marketplace.recommendation.metrics import agreement_metrics
@@ -22,8 +23,8 @@ from marketplace.vectors.unit_length import to_unit_length
 
 N_PRODUCTS = 40
 WEIGHTS = Weights(kind=0.4, text=0.3, title=0.2, path=0.1)
-LOOKALIKES = LookalikeSettings(share=0.3, count=4, temperature=0.1)
-QUERIES = ["red hat", "boots", "a top", "lamp"]
+SETTINGS = ALL.model_copy(update={"lookalikes": LookalikeSettings(share=0.3, count=4, temperature=0.1)})
+QUERIES = ["thing 7", "boots", "a hat", "lamp"]
 
 
 def directions(seed: int, n: int, size: int) -> np.ndarray:
@@ -76,7 +77,7 @@ def judged(
     )
     searches = [(query, other, rng.integers(3)) for query in QUERIES for other in ids[:20]]
     pd.DataFrame(searches, columns=["query", "product_id", "grade"]).to_csv(root / "data/searches.csv", index=False)
-    return read_judged_pairs(root, catalogue, expected, LOOKALIKES, lambda: embedder)
+    return read_judged_pairs(root, catalogue, expected, SETTINGS, lambda: embedder)
 
 
 def direction(vector: np.ndarray) -> np.ndarray:
@@ -138,8 +139,26 @@ def test_the_candidates_of_words_are_compared_with_their_vectors_and_likely_path
         path = sum(share * own for share, own in zip(likelihoods, catalogue.texts.path, strict=True)) / sum(likelihoods)
         question = {"kind": np.zeros(5), "text": text, "title": meaning, "path": path}
         candidate = catalogue.products.number_of[pairs.judgements.candidates[place]]
-        assert pairs.scores(WEIGHTS)[place] == pytest.approx(weighted_sum(question, catalogue, candidate), abs=1e-5)
+        score = pairs.scores(WEIGHTS)[place] - pairs.bonus[place]
+        assert score == pytest.approx(weighted_sum(question, catalogue, candidate), abs=1e-5)
         assert pairs.splits[place] == split_of_search(query)
+
+
+def test_the_candidates_of_words_get_a_bonus_for_having_them(
+    catalogue: Catalogue, judged: dict[Kind, JudgedPairs]
+) -> None:
+    pairs = judged["words"]
+    keywords = KeywordIndex(catalogue.products.table)
+    everything = np.ones(N_PRODUCTS, dtype=bool)
+    for query in QUERIES:
+        hits = keywords.find(keywords.terms(query), everything)
+        expected = dict(zip(hits.numbers.tolist(), hits.bonus(SETTINGS.keyword_weight).tolist(), strict=True))
+        of_query = np.flatnonzero(pairs.judgements.questions == query)
+        own = [expected.get(number, 0.0) for number in pairs.candidates[of_query].tolist()]
+        assert pairs.bonus[of_query].tolist() == pytest.approx(own)
+    assert (pairs.bonus[pairs.judgements.questions == "boots"] == 0).all()
+    assert (pairs.bonus[pairs.judgements.questions == "a hat"] > 0).any()
+    assert not judged["product"].bonus.any()
 
 
 @pytest.mark.parametrize("changes", [{}, {"same_category": True}, {"diversity": 0.5}])

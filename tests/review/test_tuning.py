@@ -36,6 +36,7 @@ def pairs() -> JudgedPairs:
         splits=np.repeat("val", len(similarities)),
         candidates=np.tile(np.arange(N_CANDIDATES), N_QUESTIONS),
         similarities=similarities,
+        bonus=np.zeros(len(similarities), np.float32),
     )
 
 

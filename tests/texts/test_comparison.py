@@ -6,7 +6,6 @@ import pytest
 from marketplace.recommendation.filters import FilteredTable, Filters
 from marketplace.recommendation.products import Product
 from marketplace.serving.explanation import common_words
-from marketplace.serving.names import NameSearch
 from marketplace.texts.comparison import comparable
 
 
@@ -30,12 +29,7 @@ def test_letters_of_other_alphabets_and_emoji_stay() -> None:
     assert comparable(text) == text
 
 
-def test_names_are_found_and_words_are_shared_in_any_letters() -> None:
-    table = pd.DataFrame({"category_path": ["Ｔｏｐｓ / Hats", "Toys / 𝐂𝐚𝐫𝐬"], "location": ["Leeds", "Ｙｏｒｋ"]})
-    search = NameSearch(table)
-    assert search.match("tops").tolist() == [True, False]
-    assert search.match("ｃａｒｓ").tolist() == [False, True]
-    assert search.match("york").tolist() == [False, True]
+def test_words_are_shared_and_places_filtered_in_any_letters() -> None:
     products = [
         Product(
             product_id="a", name=name, description="", category="", price=None, currency="", location="", image_ids=()

@@ -5,17 +5,18 @@ candidates serve both of the first two.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
 
 from marketplace.recommendation.catalogue import Catalogue
+from marketplace.recommendation.keywords import KeywordIndex
 from marketplace.recommendation.lookalikes import LOOKS, LookalikeSettings, add_lookalikes
 from marketplace.recommendation.products import Products
 from marketplace.recommendation.questions import EmbedWords, photo_questions, words_questions
-from marketplace.recommendation.rules import QuestionWeights, RankingRules
+from marketplace.recommendation.rules import QuestionWeights, RankingRules, RecommendSettings
 from marketplace.recommendation.similarity import PARTS, Parts, Weights, weigh
 from marketplace.relevance.judgements import (
     JUDGEMENTS,
@@ -43,10 +44,11 @@ class JudgedPairs:
     splits: np.ndarray  # (J,) str, the split of each pair's question
     candidates: np.ndarray  # (J,) int, numbers of products
     similarities: np.ndarray  # (J, 4) float32, the inner product of each of PARTS
+    bonus: np.ndarray  # (J,) float32, for the words of the question that the candidate has
 
     def scores(self, weights: Weights) -> np.ndarray:
         """Return the similarity `(J,)` of each pair."""
-        return self.similarities @ weights.shares().astype(np.float32)
+        return self.similarities @ weights.shares().astype(np.float32) + self.bonus
 
     def select(self, chosen: np.ndarray) -> "JudgedPairs":
         """Return the pairs in a mask `(J,) bool`."""
@@ -55,6 +57,7 @@ class JudgedPairs:
             splits=self.splits[chosen],
             candidates=self.candidates[chosen],
             similarities=self.similarities[chosen],
+            bonus=self.bonus[chosen],
         )
 
 
@@ -62,7 +65,7 @@ def read_judged_pairs(
     root: Path,
     catalogue: Catalogue,
     expected: ExpectedTexts,
-    lookalikes: LookalikeSettings,
+    settings: RecommendSettings,
     open_texts: Callable[[], EmbedWords],
 ) -> dict[Kind, JudgedPairs]:
     """Read the judgements in `root` that are about a catalogue.
@@ -79,17 +82,18 @@ def read_judged_pairs(
     numbers = np.array([products.number_of[product_id] for product_id in queries], dtype=np.int64)
     splits = products.table["split"].to_numpy(str)[numbers][place_of_query]
     of_products = _select(catalogue.parts, numbers)
-    of_photos = _ask_about_photos(catalogue, expected, numbers, lookalikes)
+    of_photos = _ask_about_photos(catalogue, expected, numbers, settings.lookalikes)
 
     words, place_of_words = np.unique(searches.questions, return_inverse=True)
     of_words = _select(catalogue.parts, np.array([], dtype=np.int64))
     if len(words):
         of_words = words_questions(words.tolist(), open_texts(), catalogue.texts, catalogue.parts.kind.shape[1])
     word_splits = np.array([split_of_search(query) for query in words], dtype=str)[place_of_words]
+    of_searches = _compare(searches, word_splits, of_words, place_of_words, catalogue)
     return {
         "product": _compare(judgements, splits, of_products, place_of_query, catalogue),
         "photo": _compare(judgements, splits, of_photos, place_of_query, catalogue),
-        "words": _compare(searches, word_splits, of_words, place_of_words, catalogue),
+        "words": replace(of_searches, bonus=_keyword_bonus(of_searches, products, settings.keyword_weight)),
     }
 
 
@@ -133,7 +137,29 @@ def _compare(
         left = getattr(questions, name)[place]
         right = getattr(catalogue.parts, name)[candidates]
         similarities[:, column] = np.einsum("jd,jd->j", left, right)
-    return JudgedPairs(judgements=judgements, splits=splits, candidates=candidates, similarities=similarities)
+    return JudgedPairs(
+        judgements=judgements,
+        splits=splits,
+        candidates=candidates,
+        similarities=similarities,
+        bonus=np.zeros(len(judgements), np.float32),
+    )
+
+
+def _keyword_bonus(pairs: JudgedPairs, products: Products, weight: float) -> np.ndarray:
+    """Return the bonus `(J,) float32` of each pair for the words of the search that its candidate has."""
+    bonus = np.zeros(len(pairs.judgements), np.float32)
+    if not len(bonus):
+        return bonus
+    keywords = KeywordIndex(products.table)
+    everything = np.ones(len(products.table), dtype=bool)
+    for words in np.unique(pairs.judgements.questions):
+        hits = keywords.find(keywords.terms(words), everything, limit=len(products.table))
+        of_product = np.zeros(len(products.table), np.float32)
+        of_product[hits.numbers] = hits.bonus(weight)
+        of_question = pairs.judgements.questions == words
+        bonus[of_question] = of_product[pairs.candidates[of_question]]
+    return bonus
 
 
 def rule_scores(pairs: JudgedPairs, products: Products, rules: RankingRules, weights: Weights) -> np.ndarray:

@@ -30,6 +30,7 @@ class RecommendSettings(Section):
     k: Annotated[int, Field(ge=1)]
     weights: QuestionWeights
     lookalikes: LookalikeSettings
+    keyword_weight: Annotated[float, Field(ge=0, le=1)]
     same_product_cosine: Annotated[float, Field(gt=0, le=1)]
     diversity: Annotated[float, Field(ge=0, lt=1)]
     least_probability: Annotated[float, Field(ge=0, le=1)] | None

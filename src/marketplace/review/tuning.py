@@ -42,16 +42,22 @@ def tune_weights(pairs: JudgedPairs, present: Weights) -> Tuning:
     """Choose weights on a grid for judged pairs, all of which count."""
     candidates = np.array(list(_grid()))  # (W, 4)
     judge = Judge(pairs.judgements)
-    qualities = np.stack([measure_quality(judge, pairs.similarities @ weights) for weights in candidates])  # (W, Q)
+    qualities = np.stack(
+        [measure_quality(judge, pairs.similarities @ weights + pairs.bonus) for weights in candidates]
+    )  # (W, Q)
     chosen = _choose(candidates, qualities)
     return Tuning(
         questions=len(judge.questions),
         weights=_as_weights(chosen),
-        quality=mean(measure_quality(judge, pairs.similarities @ chosen)),
+        quality=mean(measure_quality(judge, pairs.similarities @ chosen + pairs.bonus)),
         cross_validated=_cross_validate(pairs, judge, candidates, qualities),
         present=mean(measure_quality(judge, pairs.scores(present))),
         without={
-            name: mean(measure_quality(judge, pairs.similarities @ _choose_without(column, candidates, qualities)))
+            name: mean(
+                measure_quality(
+                    judge, pairs.similarities @ _choose_without(column, candidates, qualities) + pairs.bonus
+                )
+            )
             for column, name in enumerate(PARTS)
         },
     )
@@ -101,7 +107,7 @@ def _cross_validate(pairs: JudgedPairs, judge: Judge, candidates: np.ndarray, qu
         held_out = fold == number
         if not held_out.all():
             weights = _choose(candidates, qualities[:, ~held_out])
-            held_out_quality[held_out] = measure_quality(judge, pairs.similarities @ weights)[held_out]
+            held_out_quality[held_out] = measure_quality(judge, pairs.similarities @ weights + pairs.bonus)[held_out]
     return mean(held_out_quality)
 
 
@@ -126,7 +132,7 @@ def print_best_weights(root: Path, settings: RecommendSettings) -> None:
         root=root,
         catalogue=catalogue,
         expected=read_expected_texts(root / EMBEDDINGS),
-        lookalikes=settings.lookalikes,
+        settings=settings,
         open_texts=lambda: TextModel(root / TEXT_MODEL).embed_words,
     )
     console = table_console()

@@ -51,6 +51,7 @@ class ProductList(BaseModel):
     """Some of the matching products, and how many there are."""
 
     total: int
+    corrected: str | None  # the words as the catalogue spells them, if no listing has them as they are
     products: list[Product]
     categories: dict[str, int]  # matching products in each root category, whatever the category filter
 
@@ -178,6 +179,7 @@ def _add_catalogue_routes(app: FastAPI, recommender: Recommender, comparison: Re
             in_any_category = recommender.find(words, replace(filters, category=None))
         return ProductList(
             total=len(numbers),
+            corrected=recommender.correct(words) if words.strip() else None,
             products=recommender.products(numbers[offset : offset + limit]),
             categories=recommender.table.counts("category", in_any_category),
         )

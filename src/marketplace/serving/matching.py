@@ -10,13 +10,14 @@ from marketplace.recommendation.diversity import DIVERSITY_POOL, diversify
 from marketplace.recommendation.filters import Filters
 from marketplace.recommendation.lookalikes import LOOKS, add_lookalikes
 from marketplace.recommendation.products import Products
-from marketplace.recommendation.questions import photo_questions, words_questions
+from marketplace.recommendation.questions import photo_questions
 from marketplace.recommendation.ranking import (
     RankedProduct,
     Restriction,
     Search,
     most_similar_pair,
     nearest_products,
+    top_k_distinct,
 )
 from marketplace.recommendation.rules import RecommendSettings
 from marketplace.recommendation.similarity import PARTS, Parts, Weights, weigh, weigh_symmetrically
@@ -24,7 +25,7 @@ from marketplace.vectors.tables import TextVectors
 
 if TYPE_CHECKING:  # imported where a model is read, so that questions without one are fast
     from marketplace.embedding.onnx import Embedded
-    from marketplace.recommendation.questions import EmbedWords
+    from marketplace.serving.search import Found
 
 
 @dataclass(frozen=True)
@@ -119,14 +120,22 @@ class Matcher:
         nearest = self._vectors.similar.nearest(looks, everything, settings.count)
         return add_lookalikes(parts, self._texts, nearest.numbers, nearest.scores, settings)
 
-    def match_words(
-        self, words: str, embed: "EmbedWords", k: int, restriction: Restriction, weights: Weights | None = None
-    ) -> list[Match]:
-        """Return the products most similar to words, each with its first photo."""
-        parts = words_questions([words], embed, self._texts, self.dimensions["kind"])
-        question = weigh(parts.join(), self.dimensions, weights or self._settings.weights.words)[0]
-        ranked = self._nearest(question, k, restriction, np.array([], dtype=np.int64))
-        return [Match(product=product, row=int(self._products.photos_of(product.number)[0])) for product in ranked]
+    def match_words(self, found: "Found", k: int) -> list[Match]:
+        """Return the first `k` products that words found, one of each group, each with its first photo."""
+        products = self._products
+        chosen = top_k_distinct(found.scores, products.groups[found.numbers], k)
+        return [
+            Match(
+                product=RankedProduct(
+                    number=int(found.numbers[place]),
+                    score=float(found.scores[place]),
+                    same_photo=False,
+                    same_text=False,
+                ),
+                row=int(products.photos_of(found.numbers[place])[0]),
+            )
+            for place in chosen.tolist()
+        ]
 
     def _nearest(
         self, question: np.ndarray, k: int, restriction: Restriction, query_products: np.ndarray

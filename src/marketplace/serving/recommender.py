@@ -37,7 +37,7 @@ from marketplace.serving.uploads import read_square
 
 if TYPE_CHECKING:  # imported where they are needed, so that `marketplace similar` is fast
     from marketplace.serving.photos import CataloguePhotos
-    from marketplace.serving.search import CatalogueSearch
+    from marketplace.serving.search import CatalogueSearch, Found
 
 ORIGINALS = "data/raw/images"
 NO_FILTERS = Filters()
@@ -78,7 +78,7 @@ class Recommender:
         self.queue = PhotoQueue(QUEUE_CAPACITY)
         self._feedback = Feedback(root / FEEDBACK)
         # The page sends the same words several times.
-        self._embed_words = lru_cache(maxsize=256)(lambda words: self._models.text([words])[0])
+        self._embed_words = lru_cache(maxsize=256)(lambda words: self._models.text.embed_words([words]))
         self._unready: str | None = None  # why some questions cannot be answered yet
 
     def _open_indexes(self, catalogue: Catalogue) -> VectorStore:
@@ -136,7 +136,14 @@ class Recommender:
     def _search(self) -> "CatalogueSearch":
         from marketplace.serving.search import CatalogueSearch
 
-        return CatalogueSearch(self._products, self.ids, self._texts.text, self._embed_words)
+        return CatalogueSearch(
+            products=self._products,
+            ids=self.ids,
+            texts=self._texts,
+            similar=self._vectors.similar,
+            dimensions=self._matcher.dimensions,
+            settings=self.settings,
+        )
 
     @cached_property
     def judging(self) -> Judging:
@@ -173,8 +180,7 @@ class Recommender:
         Words match a title, description, category, place or id; the best match comes first. Without words, all products
         that pass match, in the order of their ids. In an order by price, products without a price come last.
         """
-        passing = self.table.passing(filters)
-        numbers = self._search.find(words, passing) if words.strip() else np.flatnonzero(passing)
+        numbers = self._found(words, filters).numbers if words.strip() else np.flatnonzero(self.table.passing(filters))
         if order != "relevance":
             price = self.table.price[numbers]
             numbers = numbers[np.argsort(price if order == "cheapest" else -price, kind="stable")]  # NaN comes last
@@ -214,13 +220,21 @@ class Recommender:
     def similar_to_words(
         self, words: str, k: int, filters: Filters = NO_FILTERS, weights: Weights | None = None
     ) -> list[SimilarProduct]:
-        """Return the `k` products that are most similar to words.
+        """Return the first `k` products that `find` returns, of listings that share a photo or a title only one.
 
-        A score is the weighted sum of the similarities of text, title and path: the path is the one that the words let
-        one expect.
+        A score is the weighted sum of the similarities of text, title and path, plus `recommend.keyword_weight` times
+        the share of the words that the listing has, plus 1 if its title has all of them. The path is the one that the
+        words let one expect.
         """
+        return self._answer(self._matcher.match_words(self._found(words, filters, weights), k))
+
+    def correct(self, words: str) -> str | None:
+        """Return words as the catalogue spells them; None if it spells them like that, or knows nothing like them."""
+        return self._search.correct(words)
+
+    def _found(self, words: str, filters: Filters, weights: Weights | None = None) -> "Found":
         restriction = Restriction(passing=self.table.passing(filters), filters=filters)
-        return self._answer(self._matcher.match_words(words, self._models.text.embed_words, k, restriction, weights))
+        return self._search.find(words, lambda texts: self._embed_words(texts[0]), restriction, weights)
 
     def explanation(self, product_id: str, other_id: str, weights: Weights | None = None) -> Explanation:
         """Explain why two products are similar. Raises UnknownProductError."""

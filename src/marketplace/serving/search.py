@@ -1,50 +1,100 @@
-"""Search in the catalogue by words: titles and descriptions, categories, places and ids."""
+"""Search in the catalogue by words: those that listings have, and those that mean the same."""
 
-from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
+from marketplace.recommendation.keywords import Hits, KeywordIndex, is_latin
 from marketplace.recommendation.products import Products
+from marketplace.recommendation.questions import EmbedWords, words_questions
+from marketplace.recommendation.ranking import Restriction, Search
+from marketplace.recommendation.rules import RecommendSettings
+from marketplace.recommendation.similarity import PARTS, Parts, Weights, weigh
 from marketplace.serving.ids import Ids
-from marketplace.serving.names import NameSearch
-from marketplace.serving.words import WordSearch
+from marketplace.vectors.tables import TextVectors
 
 MIN_ID_LENGTH = 4  # characters of a search that may be an id's beginning
-NAME_BONUS = 0.3  # added to the score of a product whose id, category or place is the search
-MIN_SCORE = 0.3  # to list a product; chosen by inspecting searches
+ID_BONUS = 2.0  # of a product whose id is the search: no other bonus outweighs it
+MIN_TEXT_SIMILARITY = 0.3  # to list a product that has none of the words; chosen by inspecting searches
+NEAREST = 1_000  # products that are compared by meaning
+
+
+@dataclass(frozen=True)
+class Found:
+    """The products that match words, the best first."""
+
+    numbers: np.ndarray  # (n,) int
+    scores: np.ndarray  # (n,) float32, descending: the similarity, and the bonus for the words that the listing has
 
 
 class CatalogueSearch:
-    """Searches the products by words.
+    """Searches the products by words: `texts` are the vectors of their texts, `similar` finds vectors of all parts."""
 
-    `texts` `(P, t) float32` are their text vectors, and `embed` returns the vector `(t,) float32` of words.
-    """
-
-    def __init__(self, products: Products, ids: Ids, texts: np.ndarray, embed: Callable[[str], np.ndarray]) -> None:
+    def __init__(
+        self,
+        products: Products,
+        ids: Ids,
+        texts: TextVectors,
+        similar: Search,
+        dimensions: dict[str, int],
+        settings: RecommendSettings,
+    ) -> None:
         self._ids = ids
         self._texts = texts
-        self._embed = embed
-        self._names = NameSearch(products.table)
-        self._words = WordSearch(texts)
+        self._similar = similar
+        self._dimensions = dimensions
+        self._settings = settings
+        self._keywords = KeywordIndex(products.table)
 
-    def scores(self, words: str, passing: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return (numbers, scores) `(n,)` each: how close the texts of products in `passing` `(P,) bool` are."""
-        return self._words.scores(self._embed(words), passing)
+    def find(self, words: str, embed: EmbedWords, restriction: Restriction, weights: Weights | None = None) -> Found:
+        """Return the products that have any of the words or mean something similar.
 
-    def find(self, words: str, passing: np.ndarray) -> np.ndarray:
-        """Return the numbers `(n,)` of the products in `passing` `(P,) bool` that match words, the best first."""
-        named = self._named(words)
-        numbers, scores = self.scores(words, passing)
-        others = np.setdiff1d(np.flatnonzero(named & passing), numbers, assume_unique=True)
-        other_scores = self._texts[others] @ self._embed(words)
-        numbers = np.concatenate([numbers, others])
-        scores = np.concatenate([scores, other_scores]) + NAME_BONUS * named[numbers]
+        Products with all words in their title come first. Words in a script that the sentence model does not know
+        are compared letter by letter alone.
+        """
+        hits = self._keywords.find(self._keywords.terms(words), restriction.passing)
+        numbers = np.union1d(hits.numbers, self._with_id(words, restriction.passing)).astype(np.int64)
+        scores = np.zeros(len(numbers), np.float32)
+        if is_latin(words):
+            question = words_questions([words], embed, self._texts, self._dimensions["kind"])
+            own_weights = weights or self._settings.weights.words
+            numbers = np.union1d(numbers, self._similar_texts(question, own_weights, restriction)).astype(np.int64)
+            scores = self._similarities(question, own_weights, numbers)
+        scores = scores + self._bonus(words, hits, numbers)
         order = np.argsort(-scores, kind="stable")
-        return numbers[order[scores[order] >= MIN_SCORE]]
+        return Found(numbers=numbers[order], scores=scores[order])
 
-    def _named(self, words: str) -> np.ndarray:
-        """Return a mask `(P,) bool` of the products whose id, category or place the words name."""
-        named = self._names.match(words)
-        if len(words.strip()) >= MIN_ID_LENGTH:
-            named[[self._ids.number(product_id) for product_id in self._ids.matching(words)]] = True
-        return named
+    def correct(self, words: str) -> str | None:
+        """Return words as the catalogue spells them; None if no listing has a word that one of them may mean."""
+        terms = self._keywords.terms(words)
+        return " ".join(term.word for term in terms) if any(term.corrected for term in terms) else None
+
+    def _with_id(self, words: str, passing: np.ndarray) -> np.ndarray:
+        """Return the numbers of the products whose id the words are, or begin."""
+        if len(words.strip()) < MIN_ID_LENGTH:
+            return np.array([], dtype=np.int64)
+        numbers = np.array([self._ids.number(product_id) for product_id in self._ids.matching(words)], dtype=np.int64)
+        return numbers[passing[numbers]]
+
+    def _similar_texts(self, question: Parts, weights: Weights, restriction: Restriction) -> np.ndarray:
+        """Return the numbers of the products with similar texts, whether they have the words or not."""
+        vector = weigh(question.join(), self._dimensions, weights)[0]
+        numbers = self._similar.nearest(vector, restriction, NEAREST).numbers
+        return numbers[self._texts.text[numbers] @ question.text[0] >= MIN_TEXT_SIMILARITY]
+
+    def _similarities(self, question: Parts, weights: Weights, numbers: np.ndarray) -> np.ndarray:
+        """Return the weighted sum of the parts' inner products with a question, `(n,) float32`."""
+        shares = dict(zip(PARTS, weights.shares(), strict=True))
+        of_parts = [
+            shares[name] * (getattr(self._texts, name)[numbers] @ getattr(question, name)[0])
+            for name in PARTS
+            if name != "kind"
+        ]
+        return np.sum(of_parts, axis=0, dtype=np.float32)
+
+    def _bonus(self, words: str, hits: Hits, numbers: np.ndarray) -> np.ndarray:
+        """Return the bonus `(n,) float32` of products for the words that they have, or for their id."""
+        bonus = np.zeros(len(numbers), np.float32)
+        bonus[np.searchsorted(numbers, hits.numbers)] = hits.bonus(self._settings.keyword_weight)
+        bonus[np.isin(numbers, self._with_id(words, np.ones(len(self._texts.text), dtype=bool)))] += ID_BONUS
+        return bonus

@@ -77,12 +77,13 @@ function switchOff(buttons) {
   });
 }
 
-export function showCatalogue({ total, products, categories }, { words, category, offset, onCategory }) {
+export function showCatalogue({ total, corrected, products, categories }, { words, category, offset, onCategory }) {
   $("query").hidden = true;
   showCompared(null);
   document.title = words ? `“${words}” · Similar products` : "Similar products";
   $("heading").textContent = words ? `“${words}”` : "Catalogue";
   $("status").textContent = total ? counted(total, "product") : "No products match. Remove a filter or try other words.";
+  if (total && corrected) $("status").textContent += `. Nothing is called “${words}”: showing “${corrected}”.`;
   showChips(categories || {}, category, onCategory);
   const cards = products.map((product) => card(product));
   if (offset) $("results").append(...cards);

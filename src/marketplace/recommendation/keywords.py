@@ -1,0 +1,198 @@
+"""The words of listings in an inverted list: which listings have the words of a question, and where.
+
+Tantivy holds the list, in memory: it stems words, so that plurals are found, and searches a million titles in
+milliseconds.
+"""
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+import tantivy
+
+from marketplace.recommendation.vocabulary import Vocabulary, fold, split_words
+
+# The fields of a listing: its column in the table of products, and how much a word counts that is found there.
+FIELDS = {
+    "title": ("product_name", 1.0),
+    "category": ("category_path", 1.0),
+    "place": ("location", 0.5),
+    "description": ("product_description", 0.3),
+}
+SPELT_FIELDS = ("title", "category", "place")  # whose words correct the words of a question
+MAX_WORDS = 32  # of a question that are looked up
+MAX_HITS = 1_000  # listings with words of a question
+FEW = 5_000  # listings that are named one by one in a search among them
+WRITER_BYTES = 64_000_000
+LATIN_SHARE = 0.5  # of the letters of a question: with fewer, the sentence model does not know its language
+EXACT = "exact"  # the field of titles whose words are not stemmed
+FEW_TITLES = 10  # "offices" finds the only title with this word, although many more have "office"
+TITLE_BONUS = 1.0  # of a listing that has all words in its title: no similarity outweighs it
+
+
+@dataclass(frozen=True)
+class Term:
+    """A word of a question, as it is looked up."""
+
+    text: str  # as the question spells it
+    word: str  # as the catalogue spells it; as the question does, if no listing has it
+    stems: list[str]  # several if it may be the beginning of several words; none if no listing has it
+    rarity: float  # inverse document frequency
+    corrected: bool
+
+
+@dataclass(frozen=True)
+class Hits:
+    """The listings that have words of a question."""
+
+    numbers: np.ndarray  # (n,) int, ascending
+    coverage: np.ndarray  # (n,) float32: the share of the question's words, by rarity and field, from 0 to 1
+    in_title: np.ndarray  # (n,) bool: the title has all words
+    exact: np.ndarray  # (n,) bool: the title is one of few that have all words in the same form
+
+    def bonus(self, weight: float) -> np.ndarray:
+        """Return the points `(n,) float32` that a listing's words add to its similarity."""
+        return (weight * self.coverage + TITLE_BONUS * (self.in_title + 1.0 * self.exact)).astype(np.float32)
+
+
+class KeywordIndex:
+    """An inverted list of the products in a table; a product's number is its row."""
+
+    def __init__(self, products: pd.DataFrame) -> None:
+        texts = {name: products[column].map(fold).tolist() for name, (column, _) in FIELDS.items()}
+        self._n_products = len(products)
+        self._texts = texts
+        self._analyzer = (
+            tantivy.TextAnalyzerBuilder(tantivy.Tokenizer.simple()).filter(tantivy.Filter.stemmer("English")).build()
+        )
+        schema = tantivy.SchemaBuilder().add_unsigned_field("number", indexed=True, fast=True)
+        for name in FIELDS:
+            schema = schema.add_text_field(name, tokenizer_name="words", index_option="basic")
+        self._schema = schema.add_text_field(EXACT, tokenizer_name="forms", index_option="basic").build()
+        index = tantivy.Index(self._schema)
+        index.register_tokenizer("words", self._analyzer)
+        index.register_tokenizer("forms", tantivy.TextAnalyzerBuilder(tantivy.Tokenizer.simple()).build())
+        writer = index.writer(heap_size=WRITER_BYTES, num_threads=1)
+        for number, values in enumerate(zip(*texts.values(), strict=True)):
+            document = tantivy.Document(**dict(zip(texts, values, strict=True)), exact=values[0])
+            document.add_unsigned("number", number)
+            writer.add_document(document)
+        writer.commit()
+        writer.wait_merging_threads()
+        index.reload()
+        self._searcher = index.searcher()
+
+    @cached_property
+    def _vocabulary(self) -> Vocabulary:
+        return Vocabulary(text for name in SPELT_FIELDS for text in self._texts[name])
+
+    def terms(self, words: str) -> list[Term]:
+        """Return the words of a question as they are looked up.
+
+        A word that no listing has is taken for the beginning of one if it is the last, and else for a misspelling.
+        """
+        distinct = split_words(fold(words))[:MAX_WORDS]
+        return [self._look_up(word, may_go_on=word == distinct[-1]) for word in distinct]
+
+    def _look_up(self, word: str, *, may_go_on: bool) -> Term:
+        stem = self._stem(word)
+        if self._frequency(stem):
+            return self._term(word, word, [stem])
+        completions = self._vocabulary.complete(word) if may_go_on else []
+        if completions:
+            return self._term(word, completions[0], [self._stem(completion) for completion in completions])
+        correct = self._vocabulary.correct(word)
+        if correct is None:
+            return self._term(word, word, [])
+        return self._term(word, correct, [self._stem(correct)], corrected=True)
+
+    def _term(self, text: str, word: str, stems: list[str], *, corrected: bool = False) -> Term:
+        frequency = max((self._frequency(stem) for stem in stems), default=0)
+        rarity = math.log(1 + (self._n_products - frequency + 0.5) / (frequency + 0.5))
+        return Term(text=text, word=word, stems=list(dict.fromkeys(stems)), rarity=rarity, corrected=corrected)
+
+    def _stem(self, word: str) -> str:
+        return "".join(self._analyzer.analyze(word))
+
+    def _frequency(self, stem: str) -> int:
+        """Return the number of listings with a word in the field where it is most frequent."""
+        return max(self._searcher.doc_freq(name, stem) for name in FIELDS)
+
+    def find(self, terms: list[Term], passing: np.ndarray, limit: int = MAX_HITS) -> Hits:
+        """Return at most `limit` of the products in `passing` `(P,) bool` that have any of the terms, the best ones."""
+        known = [term for term in terms if term.stems]
+        if not known or not passing.any():
+            nothing = np.zeros(0, dtype=bool)
+            return Hits(np.zeros(0, np.int64), coverage=np.zeros(0, np.float32), in_title=nothing, exact=nothing)
+        numbers, scores = self._search([(tantivy.Occur.Should, self._anywhere(term)) for term in known], passing, limit)
+        whole = sum(term.rarity for term in terms)
+        entitled = self._with_title(terms, passing, limit) if len(known) == len(terms) else np.zeros(0, np.int64)
+        beyond_limit = np.setdiff1d(entitled, numbers)
+        numbers = np.concatenate([numbers, beyond_limit])
+        scores = np.concatenate([scores, np.full(len(beyond_limit), whole, np.float32)])
+        order = np.argsort(numbers)
+        numbers = numbers[order]
+        return Hits(
+            numbers=numbers,
+            coverage=scores[order] / np.float32(max(whole, 1e-9)),
+            in_title=np.isin(numbers, entitled),
+            exact=np.isin(numbers, self._with_exact_title(terms, passing)),
+        )
+
+    def _with_title(self, terms: list[Term], passing: np.ndarray, limit: int) -> np.ndarray:
+        """Return the numbers of products in `passing` that have all terms in their title."""
+        queries = [(tantivy.Occur.Must, self._query("title", term.stems)) for term in terms]
+        return self._search(queries, passing, limit)[0]
+
+    def _with_exact_title(self, terms: list[Term], passing: np.ndarray) -> np.ndarray:
+        """Return the numbers of products in `passing` that have all words in their title as they are, if few do."""
+        queries = [(tantivy.Occur.Must, self._query(EXACT, [term.text])) for term in terms]
+        numbers, _ = self._search(queries, passing, FEW_TITLES + 1)
+        return numbers if len(numbers) <= FEW_TITLES else numbers[:0]
+
+    def _anywhere(self, term: Term) -> tantivy.Query:
+        """A query whose score is the term's rarity, times the worth of the best field that has it."""
+        fields = [
+            tantivy.Query.boost_query(tantivy.Query.const_score_query(self._query(name, term.stems), 1.0), worth)
+            for name, (_, worth) in FIELDS.items()
+        ]
+        return tantivy.Query.boost_query(tantivy.Query.disjunction_max_query(fields), term.rarity)
+
+    def _query(self, field: str, words: list[str]) -> tantivy.Query:
+        """A query for listings with any of some words in a field."""
+        return tantivy.Query.term_set_query(self._schema, field, words)
+
+    def _search(
+        self, queries: list[tuple[tantivy.Occur, tantivy.Query]], passing: np.ndarray, limit: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return (numbers, scores) `(n,)` of at most `limit` products in `passing` that match, the best ones."""
+        query = tantivy.Query.boolean_query(queries)
+        n_passing = int(passing.sum())
+        if n_passing < len(passing) and n_passing <= FEW:
+            among = tantivy.Query.term_set_query(self._schema, "number", np.flatnonzero(passing).tolist())
+            query = tantivy.Query.boolean_query(
+                [(tantivy.Occur.Must, query), (tantivy.Occur.Must, tantivy.Query.const_score_query(among, 0.0))]
+            )
+        depth = limit
+        while True:
+            hits = self._searcher.search(query, depth, count=False).hits
+            scores = np.array([score for score, _ in hits], np.float32)
+            addresses = [address for _, address in hits]
+            numbers = np.array(self._searcher.fast_field_values("number", addresses), np.int64)
+            is_passing = passing[numbers]
+            if len(hits) < depth or is_passing.sum() >= limit:
+                return numbers[is_passing][:limit], scores[is_passing][:limit]
+            depth *= 8
+
+
+def is_latin(words: str) -> bool:
+    """Return whether the sentence model may know the language of words: it was trained on English.
+
+    >>> is_latin("tea bowl"), is_latin("茶碗")
+    (True, False)
+    """
+    letters = [letter for letter in words if letter.isalpha()]
+    n_latin = sum(fold(letter).isascii() for letter in letters)
+    return not letters or n_latin >= LATIN_SHARE * len(letters)
