@@ -90,7 +90,7 @@ class CatalogueSearch:
             for name in PARTS
             if name != "kind"
         ]
-        return np.sum(of_parts, axis=0, dtype=np.float32)
+        return np.stack(of_parts).sum(axis=0).astype(np.float32)
 
     def _bonus(self, words: str, hits: Hits, numbers: np.ndarray) -> np.ndarray:
         """Return the bonus `(n,) float32` of products for the words that they have, or for their id."""
