@@ -61,6 +61,17 @@ def test_words_and_filters_narrow_the_catalogue(page: Page, table: pd.DataFrame)
     expect(page.locator("#results li")).to_have_count(0)
 
 
+def test_a_misspelt_word_is_corrected_and_the_page_says_so(page: Page, table: pd.DataFrame) -> None:
+    name = table["product_name"].iloc[0]
+    word = max(name.split(), key=len)
+    misspelt = word[:2] + word[3:]
+    page.get_by_label("Search", exact=True).fill(misspelt)
+    expect(page.locator("#status")).to_have_text(
+        re.compile(rf"Nothing is called “{misspelt}”: showing “{word.lower()}”\.$")
+    )
+    expect(page.locator("#results li").first).to_contain_text(word)
+
+
 @pytest.mark.parametrize("name", CONDITIONS)
 def test_each_filter_has_an_input(page: Page, table: pd.DataFrame, name: str) -> None:
     products = products_of(table).table
