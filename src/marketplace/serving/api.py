@@ -179,7 +179,7 @@ def _add_catalogue_routes(app: FastAPI, recommender: Recommender, comparison: Re
             in_any_category = recommender.find(words, replace(filters, category=None))
         return ProductList(
             total=len(numbers),
-            corrected=recommender.correct(words) if words.strip() else None,
+            corrected=recommender.search.correct(words) if words.strip() else None,
             products=recommender.products(numbers[offset : offset + limit]),
             categories=recommender.table.counts("category", in_any_category),
         )

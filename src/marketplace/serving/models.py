@@ -5,8 +5,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from marketplace.compute.arrays import ShardedArray
-from marketplace.recommendation.fingerprints import IMAGE_MODEL, SQUARES, TEXT_MODEL, check_fingerprints
+from marketplace.recommendation.catalogue import Catalogue
+from marketplace.recommendation.fingerprints import (
+    IDENTITY_INDEX,
+    IMAGE_MODEL,
+    SIMILAR_INDEX,
+    SQUARES,
+    TEXT_MODEL,
+    check_fingerprints,
+)
+from marketplace.recommendation.ranking import IndexSearch
+from marketplace.serving.matching import VectorStore
 
 if TYPE_CHECKING:  # imported where a model is read, so that questions without one are fast
     from marketplace.embedding.onnx import LoadedModel
@@ -73,3 +85,16 @@ class Models:
                 check_fingerprints(self._root, self._fingerprints, [name])
                 self._cache[name] = read(self._root / name)
             return self._cache[name]
+
+
+def open_indexes(models: Models, catalogue: Catalogue) -> VectorStore:
+    """Return the vectors of a catalogue, in memory; the indexes over them are read when a question needs them."""
+    similar = catalogue.parts.join()
+    owners = catalogue.products.product_of_row
+    return VectorStore(
+        similar=IndexSearch(lambda: models.index(SIMILAR_INDEX), similar, np.arange(len(similar))),
+        identity=IndexSearch(lambda: models.index(IDENTITY_INDEX), catalogue.identity, owners),
+        kinds_of=lambda rows: catalogue.vectors.kind[rows],
+        kind_dimensions=catalogue.vectors.kind.shape[1],
+        check=lambda: None,
+    )

@@ -9,15 +9,9 @@ import numpy as np
 
 from marketplace.common.errors import MarketplaceError
 from marketplace.recommendation.calibration import Calibration, is_close
-from marketplace.recommendation.catalogue import Catalogue, read_catalogue, read_texts
+from marketplace.recommendation.catalogue import read_catalogue, read_texts
 from marketplace.recommendation.filters import FilteredTable, Filters
-from marketplace.recommendation.fingerprints import (
-    IDENTITY_INDEX,
-    RECOMMENDATIONS,
-    SIMILAR_INDEX,
-    TABLES,
-    check_fingerprints,
-)
+from marketplace.recommendation.fingerprints import RECOMMENDATIONS, TABLES, check_fingerprints
 from marketplace.recommendation.origin import origin_of
 from marketplace.recommendation.products import Product
 from marketplace.recommendation.ranking import IndexSearch, Restriction
@@ -29,8 +23,8 @@ from marketplace.serving.explanation import Explanation, compute_heat, explain
 from marketplace.serving.feedback import FEEDBACK, Feedback
 from marketplace.serving.ids import Ids
 from marketplace.serving.judging import Judging
-from marketplace.serving.matching import Match, Matcher, VectorStore
-from marketplace.serving.models import Models
+from marketplace.serving.matching import Match, Matcher
+from marketplace.serving.models import Models, open_indexes
 from marketplace.serving.photo_queue import PhotoQueue
 from marketplace.serving.places import read_places
 from marketplace.serving.uploads import read_square
@@ -71,27 +65,15 @@ class Recommender:
             self._photos = catalogue.photos
             self._products = catalogue.products
             self._texts = catalogue.texts
-            self._vectors = self._open_indexes(catalogue)
+            self._vectors = open_indexes(self._models, catalogue)
         self._matcher = Matcher(self._products, self._texts, self._vectors, origin.settings)
         self.ids = Ids(self._products.number_of)
         self.table = FilteredTable(self._products.table)
         self.queue = PhotoQueue(QUEUE_CAPACITY)
         self._feedback = Feedback(root / FEEDBACK)
         # The page sends the same words several times.
-        self._embed_words = lru_cache(maxsize=256)(lambda words: self._models.text.embed_words([words]))
+        self._embed = lru_cache(maxsize=256)(lambda words: self._models.text.embed_words([words]))
         self._unready: str | None = None  # why some questions cannot be answered yet
-
-    def _open_indexes(self, catalogue: Catalogue) -> VectorStore:
-        similar = catalogue.parts.join()
-        every_product = np.arange(len(similar))
-        owners = catalogue.products.product_of_row
-        return VectorStore(
-            similar=IndexSearch(lambda: self._models.index(SIMILAR_INDEX), similar, every_product),
-            identity=IndexSearch(lambda: self._models.index(IDENTITY_INDEX), catalogue.identity, owners),
-            kinds_of=lambda rows: catalogue.vectors.kind[rows],
-            kind_dimensions=catalogue.vectors.kind.shape[1],
-            check=lambda: None,
-        )
 
     def load(self) -> None:
         """Read everything but the models, so that no question reads a file that belongs to no run.
@@ -99,7 +81,7 @@ class Recommender:
         Models are only checked: reading them takes another second.
         """
         self._models.check()
-        _ = self._search
+        _ = self.search
         _ = self.photos
         _ = self.judging.earlier_grades
         _ = self._places
@@ -133,7 +115,8 @@ class Recommender:
         self._vectors.check()
 
     @cached_property
-    def _search(self) -> "CatalogueSearch":
+    def search(self) -> "CatalogueSearch":
+        """The search by words."""
         from marketplace.serving.search import CatalogueSearch
 
         return CatalogueSearch(
@@ -206,35 +189,31 @@ class Recommender:
     ) -> list[SimilarProduct]:
         """Return the `k` products most similar to a photo, given as the bytes of a file.
 
-        First come the products that are in the photo, with the cosine of their most similar photo as score. The score
-        of the others is the weighted sum of the similarities of kind, text, title and path: the title and the path are
-        those that the photo lets one expect. Raises MarketplaceError if the bytes are not a photo, BusyError.
+        First come the products in the photo, with the cosine of their most similar photo as score. The others' score is
+        the weighted sum of the similarities of the parts; title and path are those that the photo lets one expect.
+        Raises MarketplaceError if the bytes are not a photo, BusyError.
         """
         with self.queue.turn():
             embedded = self._models.image(self.square(content)[None])
         copies = np.flatnonzero(self._photos["sha256"] == hashlib.sha256(content).hexdigest())
-        restriction = Restriction(passing=self.table.passing(filters), filters=filters)
         owners = np.unique(self._products.product_of_row[copies])
-        return self._answer(self._matcher.match_photo(embedded, owners, k, restriction, weights))
+        return self._answer(self._matcher.match_photo(embedded, owners, k, self._restrict(filters), weights))
 
     def similar_to_words(
         self, words: str, k: int, filters: Filters = NO_FILTERS, weights: Weights | None = None
     ) -> list[SimilarProduct]:
         """Return the first `k` products that `find` returns, of listings that share a photo or a title only one.
 
-        A score is the weighted sum of the similarities of text, title and path, plus `recommend.keyword_weight` times
-        the share of the words that the listing has, plus 1 if its title has all of them. The path is the one that the
-        words let one expect.
+        A score is the weighted sum of the similarities of text, title and path, which the words let one expect, plus
+        the bonus for the words that the listing has (see Hits).
         """
         return self._answer(self._matcher.match_words(self._found(words, filters, weights), k))
 
-    def correct(self, words: str) -> str | None:
-        """Return words as the catalogue spells them; None if it spells them like that, or knows nothing like them."""
-        return self._search.correct(words)
-
     def _found(self, words: str, filters: Filters, weights: Weights | None = None) -> "Found":
-        restriction = Restriction(passing=self.table.passing(filters), filters=filters)
-        return self._search.find(words, lambda texts: self._embed_words(texts[0]), restriction, weights)
+        return self.search.find(words, lambda texts: self._embed(texts[0]), self._restrict(filters), weights)
+
+    def _restrict(self, filters: Filters) -> Restriction:
+        return Restriction(passing=self.table.passing(filters), filters=filters)
 
     def explanation(self, product_id: str, other_id: str, weights: Weights | None = None) -> Explanation:
         """Explain why two products are similar. Raises UnknownProductError."""
