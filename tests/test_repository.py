@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -86,6 +87,11 @@ def test_issue_templates_have_what_github_wants(path: Path) -> None:
     assert all(entry["attributes"]["label"] for entry in template["body"])
     identifiers = [entry["id"] for entry in template["body"]]
     assert len(identifiers) == len(set(identifiers))
+
+
+def test_test_files_have_different_names() -> None:
+    names = Counter(path.name for path in (ROOT / "tests").rglob("test_*.py"))
+    assert not [name for name, count in names.items() if count > 1]  # pytest imports them as one module
 
 
 def test_the_changelog_knows_the_version() -> None:
