@@ -30,8 +30,11 @@ repro: $(READY)  ## run the stages that are not up to date, from the dump to the
 	@marketplace drift
 	@cat docs/after-repro.txt
 
+# One more than there are cores: tests wait for servers, queues and each other.
+PROCESSES = $$(python -c "import os; print(os.cpu_count() + 1)")
+
 test: lint  ## lint, check the types and run the whole test suite
-	python -m pytest $(PYTEST_ARGS)
+	python -m pytest --numprocesses=$(PROCESSES) $(PYTEST_ARGS)
 
 coverage: $(READY_FOR_TESTS)  ## run the tests and list the lines and branches of src that they do not reach
 	python -m pytest --cov --cov-report=term-missing:skip-covered $(PYTEST_ARGS)

@@ -169,9 +169,11 @@ def make_project(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Proj
 
 
 @pytest.fixture
-def copy_of_reproduced(reproduced: Project, make_project: Callable[..., Project]) -> Project:
+def copy_of_reproduced(reproduced: Project, make_project: Callable[..., Project]) -> Iterator[Project]:
     """Another copy with the same outputs in place, to do with as one likes."""
-    return copy_of(reproduced, make_project())
+    project = copy_of(reproduced, make_project())
+    yield project
+    shutil.rmtree(project.folder)
 
 
 @pytest.fixture(scope="session")

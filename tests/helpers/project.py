@@ -133,9 +133,24 @@ class Project:
 def copy_of(reproduced: Project, project: Project) -> Project:
     """Give a project the outputs of another one."""
     for name in (".dvc/cache", "dvc.lock", "metrics"):
-        subprocess.run(["cp", "-r", reproduced.folder / name, (project.folder / name).parent], check=True)
+        _copy(reproduced.folder / name, project.folder / name)
     project.dvc("checkout")
     return project
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy a file or folder; objects in DVC's cache, which nobody changes, are linked: copies would take gigabytes."""
+    if source.is_dir():
+        shutil.copytree(source, target, symlinks=True, dirs_exist_ok=True, copy_function=_copy_or_link)
+    else:
+        shutil.copy2(source, target)
+
+
+def _copy_or_link(source: str, target: str) -> None:
+    if "/.dvc/cache/files/" in source:
+        os.link(source, target)
+    else:
+        shutil.copy2(source, target)
 
 
 def built_once(name: str, build: Callable[[], Project], factory: pytest.TempPathFactory) -> Project:
@@ -146,9 +161,9 @@ def built_once(name: str, build: Callable[[], Project], factory: pytest.TempPath
     with FileLock(f"{shared}.lock"):
         if not shared.exists():
             project = build()
-            subprocess.run(["cp", "-r", project.folder, f"{shared}.part"], check=True)
+            _copy(project.folder, Path(f"{shared}.part"))
             Path(f"{shared}.part").rename(shared)
             return project
     mine = factory.mktemp(name) / "project"
-    subprocess.run(["cp", "-r", shared, mine], check=True)
+    _copy(shared, mine)
     return Project.at(mine)
