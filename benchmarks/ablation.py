@@ -73,7 +73,9 @@ TRAININGS = {
     "batches of 64": Training(changes={"batch_size": 64}),
     "no titles": Training(changes={"title_weight": 0.0}),
     "titles, weight 1": Training(changes={"title_weight": 1.0}),
+    "titles, weight 4": Training(changes={"title_weight": 4.0}),
     "titles, weight 8": Training(changes={"title_weight": 8.0}),
+    "12 small, then 4 full": Training(small=12),
     "titles, InfoNCE": Training(changes={"title_target_temperature": 0.005}),
     "6 small, then 8 full": Training(full=8),
 }
