@@ -25,7 +25,7 @@ _VERIFIED_AT_ONCE = 50_000  # pairs
 def near_duplicates(hashes: "pd.Series[str]", pictures: "pd.Series[bytes]") -> pd.DataFrame:
     """Return the pairs of photos that show one picture: their hashes are similar, and so are colours and details.
 
-    `hashes` and `pictures` are those of CheckedFile. The columns are first and second (positions, first < second) and
+    `hashes` and `pictures` are CheckedFile's. The columns are first and second (positions, first < second) and
     distance (of the hashes, in bits), ordered by position. Whether files are byte-identical makes no difference. Of
     more than MAX_LISTED_COPIES photos that are equal as pictures, the others are paired with the first alone: a third
     of a catalogue may be one photo, and its pairs would fill the memory.

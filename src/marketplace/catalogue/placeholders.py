@@ -12,7 +12,7 @@ from marketplace.compute.groups import number_groups
 # In a real marketplace of 3,500 products, sellers used one photo for six products at most.
 MIN_PLACEHOLDER_PRODUCTS = 8
 MAX_RE_ENCODED_DISTANCE = 32  # bits by which the hashes of one picture differ (see near_duplicates)
-# Titles have a word in common if at least so many have it, and at most half as many of all other titles.
+# Titles have a word in common if at least this share of them has it, and at most half that share of all others.
 MIN_SHARE_OF_TITLES = 0.5
 _WORD = re.compile(r"[^\W\d_]{2,}")
 

@@ -125,7 +125,8 @@ def _parse_amount(text: str, sign: str, *, has_no_cents: bool) -> Decimal | None
     ):
         whole, _, hundredths = text.partition(",")
     elif whole_only and _ONE_GROUP.fullmatch(text):
-        whole, hundredths = text, ""
+        whole = text
+        hundredths = ""
     else:
         return None
     digits = "".join(letter for letter in whole if letter.isdigit())
@@ -140,7 +141,7 @@ def _has_decimal_comma(sign: str) -> bool:
 def _parse_signs(before: str, after: str) -> str | None:
     """Return the sign of the currency that stands before or behind an amount, empty for none; None if it is in doubt.
 
-    A sign that several currencies share may stand beside the code of one of them: "$5 CAD".
+    A sign that several currencies share may stand with the code of one of them: "$5 CAD".
     """
     signs = [_parse_sign(text) for text in (before, after) if text.strip()]
     if not signs:

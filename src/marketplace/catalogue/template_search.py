@@ -189,7 +189,7 @@ def _next_step(walkers: list[_Walker], behind: list[str], is_complete: bool) -> 
     """Return the step to the token that most descriptions have next, or within reach if the next token varies.
 
     A name may end a sentence after a word or a colon ("by Jo."), but nothing else varies up to the end of a sentence:
-    that is what sellers write.
+    sellers write those.
     """
     may_end_in_name = not is_complete and any(token == ":" or token.islower() for token in behind)
     windows = [_window(walker, may_end_in_name) for walker in walkers]

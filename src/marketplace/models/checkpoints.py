@@ -61,7 +61,7 @@ def save_pretrained(path: Path, network: Network, weights: str) -> None:
 
 
 def read(file: Path | IO[bytes]) -> Any:
-    """Read what `to_bytes` returned. Raises all kinds of errors for anything else."""
+    """Read the bytes that `to_bytes` returned. Raises all kinds of errors for anything else."""
     return torch.load(file, map_location="cpu", weights_only=True)
 
 

@@ -61,7 +61,7 @@ def decode(content: bytes, min_side: int | None = None, max_bytes: int = MAX_BYT
 
     EXIF orientation is applied if it can be read; other metadata, however odd, makes no difference. Transparency is
     laid on white; CMYK, greyscale and palettes are converted, greyscale of more than 8 bits with its full range. An ICC
-    profile is applied if it can be read: colours are those of sRGB. Of an animation, the first frame counts that is not
+    profile is applied if it can be read: colours are sRGB's. Of an animation, the first frame counts that is not
     blank. A JPEG is decoded at a half, a quarter or an eighth of its size if neither side falls below `min_side`
     pixels: that takes a fraction of the time. An image that needs more than `max_bytes` of memory while it is decoded
     is too large.

@@ -17,7 +17,7 @@ _MODES = {
 }
 # Profiles of sRGB differ in their last digits. A photo keeps its numbers if no colour would move by more.
 SAME_COLOUR = 2
-MAX_PROFILE_BYTES = 4_000_000  # those of printing presses, the largest, have up to 3
+MAX_PROFILE_BYTES = 4_000_000  # the largest, for printing presses, have up to 3
 _ALL_GREYS = np.repeat(np.arange(256, dtype=np.uint8)[:, None], 3, axis=1)
 _COLOURS = np.stack(np.meshgrid(*[np.arange(0, 256, 15, dtype=np.uint8)] * 3), axis=-1).reshape(-1, 3)
 _PROBE = np.concatenate([_ALL_GREYS, _COLOURS])[None]

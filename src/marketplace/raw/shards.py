@@ -21,7 +21,7 @@ from marketplace.common.errors import MarketplaceError
 from marketplace.raw.tables import tidy_id
 
 SEAL_NAME = "./end"  # no photo can have this name: it has a slash
-DAMAGE = (tarfile.TarError, EOFError, ValueError, OverflowError, RecursionError)  # what a header may lead to
+DAMAGE = (tarfile.TarError, EOFError, ValueError, OverflowError, RecursionError)  # that a header may lead to
 IMAGE_EXTENSIONS = (
     "jpg",
     "jpeg",

@@ -18,7 +18,7 @@ MIN_PREFIX = 2  # letters that may be the beginning of a word
 MAX_COMPLETIONS = 8  # words that a beginning may mean
 _WORD = re.compile(r"\w+")
 _VOICED = "\u3099\u309a"  # marks that make another sound of a Japanese letter
-# Chinese and Japanese are written without spaces: each character is a word of its own.
+# Chinese and Japanese are written without spaces: each character counts as a word.
 _IDEOGRAPH = re.compile(r"([\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff])")
 
 

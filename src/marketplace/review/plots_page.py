@@ -43,7 +43,7 @@ def write_plots_page(root: Path, path: Path) -> None:
 
 
 def _show_plots(root: Path, images: str) -> dict[str, list[dict[str, Any]]]:
-    """Return what DVC would draw, by the name of the plot; pictures are written to the folder `images`.
+    """Return the plots that DVC would draw, by the name of the plot; pictures are written to the folder `images`.
 
     Missing files are left out: a part of the pipeline may not have run. Raises MarketplaceError for any other error.
     """

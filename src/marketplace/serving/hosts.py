@@ -35,7 +35,7 @@ def is_local(address: str) -> bool:
 def known_hosts(host: str, address: str, allowed: Sequence[str]) -> list[str]:
     """Return the hosts that a server answers to, "*" for any; see `host_name`.
 
-    `host` is what it was told to listen on, `address` the IP address of that, `allowed` are further hosts. Without
+    `host` is the name that it listens on, `address` the IP address of this name, `allowed` are further hosts. Without
     these, a server that other machines can reach answers to any.
     """
     if not allowed and not is_local(address):

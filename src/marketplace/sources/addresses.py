@@ -1,4 +1,4 @@
-"""Where a machine is and how to log in: from `fetch.ec2`, and from what `~/.ssh/config` says about its name."""
+"""Where a machine is and how to log in: from `fetch.ec2`, and from the entry for its name in `~/.ssh/config`."""
 
 import getpass
 import glob
@@ -124,7 +124,7 @@ def _load_config() -> paramiko.SSHConfig:
 
 
 def _config_lines(file: Path, n_includes: int) -> list[str]:
-    """Return the lines of a configuration; those of a file that it includes take the place of the `Include`."""
+    """Return the lines of a configuration; the lines of an included file take the place of the `Include`."""
     if not file.is_file() or n_includes == 0:
         return []
     lines = []

@@ -44,7 +44,7 @@ class Pace:
 
 
 def read_up_to(read: Callable[[int], bytes], limit: int) -> bytes:
-    """Return what `read` gives until its end, or the first `limit` + 1 bytes of a longer content."""
+    """Return all bytes that `read` gives, or the first `limit` + 1 of a longer content."""
     content = io.BytesIO()  # grows in place, unlike a list of parts that are joined
     while content.tell() < limit:
         part = read(min(2**20, limit - content.tell()))

@@ -74,7 +74,7 @@ def _load(file: Path, hosts: asyncssh.SSHKnownHosts) -> None:
             continue
         key = line.split(None, 2 if line.startswith("@") else 1)[-1]
         try:
-            asyncssh.import_public_key(key)  # SSHKnownHosts passes over what is no key, and says nothing
+            asyncssh.import_public_key(key)  # SSHKnownHosts skips lines without a key in silence
             hosts.load(line)
         except ValueError:
             unreadable.append(number)

@@ -12,7 +12,7 @@ Photo = tuple[str, bytes | None]  # name and content; no content if the photo is
 
 
 def read_ahead(read: Callable[[str, Stamp], Photo | None], stamps: dict[str, Stamp], n_threads: int) -> Iterator[Photo]:
-    """Yield what `read` returns for each photo, in order, except None; threads read the next ones in the meantime.
+    """Yield the photos that `read` returns, in order, without None; threads read the next ones in the meantime.
 
     The photos that are read or wait have MAX_AHEAD_BYTES together, or there is only one.
     """

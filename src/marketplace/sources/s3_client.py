@@ -70,7 +70,7 @@ class _PacedFile(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        """Read what has arrived. Raises TimeoutError if it is a trickle."""
+        """Read the bytes that have arrived. Raises TimeoutError if it is a trickle."""
         begin = time.monotonic()
         n_bytes = int(self._file.readinto(buffer))
         self._pace.note(n_bytes, time.monotonic() - begin)

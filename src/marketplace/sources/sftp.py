@@ -37,12 +37,12 @@ OPEN_SECONDS = 3.0  # until a server that allows one session has seen that the l
 MAX_PACKET_BYTES = 2**20  # OpenSSH sends a quarter of it
 MAX_SESSIONS = 8  # sshd allows ten on a connection, unless configured otherwise
 
-# What paramiko raises for messages that lack what it reads in them.
+# The errors that paramiko raises for incomplete messages.
 PROTOCOL_ERRORS = (SFTPError, struct.error, ValueError, TypeError)
 
 
 class Attributes(NamedTuple):
-    """What a server says about a file; None for what it does not say."""
+    """The attributes of a file, as a server states them; None for any that it leaves out."""
 
     size: int | None
     mode: int | None
@@ -141,7 +141,7 @@ def _read_count(message: paramiko.Message) -> int:
 
 @contextlib.contextmanager
 def session(transport: paramiko.Transport, seconds: float = OPEN_SECONDS) -> Iterator[_Client]:
-    """Open an SFTP session, and raise what the server does against the protocol as paramiko.SSHException.
+    """Open an SFTP session; a breach of the protocol by the server becomes a paramiko.SSHException.
 
     Raises paramiko.SSHException if the server offers no session within `seconds`.
     """

@@ -13,7 +13,7 @@ WINDOW_BYTES = 2**22
 PACKET_BYTES = 2**17  # the most that is possible: every packet costs Python time
 MAX_PACKET_BYTES = 2**18
 
-logging.getLogger("paramiko").setLevel(logging.CRITICAL)  # it logs what it also raises, with tracebacks
+logging.getLogger("paramiko").setLevel(logging.CRITICAL)  # it logs its errors with tracebacks, and raises them too
 
 
 class _Packetizer(paramiko.packet.Packetizer):  # type: ignore[misc]  # paramiko is not typed
@@ -36,7 +36,7 @@ class _Packetizer(paramiko.packet.Packetizer):  # type: ignore[misc]  # paramiko
 
 
 def _feed(channel: paramiko.Channel, message: paramiko.Message) -> None:
-    """Keep what arrived on a channel until it is read, but no more than the machine was allowed to send."""
+    """Keep the bytes that arrived on a channel until they are read, but no more than the machine may send."""
     channel._feed(message)
     if len(channel.in_buffer) > 2 * WINDOW_BYTES:
         raise paramiko.SSHException("it sent more than it was allowed to")

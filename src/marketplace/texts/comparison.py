@@ -1,4 +1,4 @@
-"""The form in which texts are compared: what looks like the same words is the same text."""
+"""The form in which texts are compared: words that look the same are the same text."""
 
 import re
 import unicodedata

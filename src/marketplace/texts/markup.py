@@ -1,6 +1,6 @@
 """HTML, Office documents and embedded data in texts that sellers paste: only their words stay.
 
-Python's HTML parser takes "a <b and c> d" for a tag, and its patch versions differ in what they make of bad HTML.
+Python's HTML parser takes "a <b and c> d" for a tag, and its patch versions read bad HTML differently.
 """
 
 import html
@@ -44,7 +44,7 @@ _WORD = re.compile(
 _CDATA = re.compile(r"<!\[CDATA\[|\]\]>")
 _ATTRIBUTES = r"""(?:\s|/)(?:[^<>"']++|"[^"]*+"|'[^']*+'){0,200}+|(?:\s|/)[^<>]*"""
 _TAG = re.compile(rf"<(/?)([a-zA-Z][\w.-]*(?::[a-zA-Z][\w.-]*)?)({_ATTRIBUTES})?>", re.DOTALL)
-_CUT_TAG = re.compile(r"<[a-zA-Z][\w.:-]*\s+[\w:-]+=[^<>]*\Z")  # a description may end after so many characters
+_CUT_TAG = re.compile(r"<[a-zA-Z][\w.:-]*\s+[\w:-]+=[^<>]*\Z")  # where a marketplace cuts long descriptions
 _ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[a-zA-Z][a-zA-Z0-9]{1,31});|&(?:nbsp|amp|lt|gt|quot)\b")
 # A word that no seller types, or lines of up to 80 characters and a last one.
 _DATA = (
@@ -57,7 +57,7 @@ _MIN_BASE64 = 100  # characters
 
 
 def strip_markup(text: str) -> str:
-    """Return a text without tags, and without what styles, scripts, comments and Office's elements hold.
+    """Return a text without tags, and without the content of styles, scripts, comments and Office's elements.
 
     Entities are decoded, also several times over, and base64 data is left out. Signs that are no markup stay.
 
@@ -80,7 +80,7 @@ def strip_markup(text: str) -> str:
 
 
 def _drop_hidden(text: str) -> str:
-    """Return a text without what comments, styles, scripts and Office's elements hold."""
+    """Return a text without the content of comments, styles, scripts and Office's elements."""
     for _ in range(MAX_ROUNDS):
         before = text
         text = _HIDDEN.sub(_drop_element, text)

@@ -42,7 +42,7 @@ class MlflowRun:
             self._client = MlflowClient(uri)
             self._id = self._create_run(stage)
             self._log_params(stage)
-        except Exception as error:  # MLflow raises its own errors, and those of requests and of its stores
+        except Exception as error:  # MLflow raises its own errors, its stores' and requests'
             raise MarketplaceError(f"{_explain(uri, error)} Without ${URI_VARIABLE}, nothing is sent.") from None
 
     @classmethod
