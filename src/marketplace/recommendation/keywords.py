@@ -26,6 +26,7 @@ MAX_WORDS = 32  # of a question that are looked up
 MAX_HITS = 1_000  # listings with words of a question
 FEW = 5_000  # listings that are named one by one in a search among them
 WRITER_BYTES = 64_000_000
+SPARE_DEPTH = 1.2  # of hits that are read where some do not pass a filter: enough of them are left at first try
 LATIN_SHARE = 0.5  # of the letters of a question: with fewer, the sentence model does not know its language
 EXACT = "exact"  # the field of titles whose words are not stemmed
 FEW_TITLES = 10  # "offices" finds the only title with this word, although many more have "office"
@@ -170,12 +171,14 @@ class KeywordIndex:
         """Return (numbers, scores) `(n,)` of at most `limit` products in `passing` that match, the best ones."""
         query = tantivy.Query.boolean_query(queries)
         n_passing = int(passing.sum())
-        if n_passing < len(passing) and n_passing <= FEW:
+        depth = limit
+        if FEW < n_passing < len(passing):
+            depth = min(len(passing), math.ceil(SPARE_DEPTH * limit * len(passing) / n_passing))
+        elif n_passing < len(passing):
             among = tantivy.Query.term_set_query(self._schema, "number", np.flatnonzero(passing).tolist())
             query = tantivy.Query.boolean_query(
                 [(tantivy.Occur.Must, query), (tantivy.Occur.Must, tantivy.Query.const_score_query(among, 0.0))]
             )
-        depth = limit
         while True:
             hits = self._searcher.search(query, depth, count=False).hits
             scores = np.array([score for score, _ in hits], np.float32)
