@@ -47,8 +47,12 @@ class JudgedPairs:
     bonus: np.ndarray  # (J,) float32, for the words of the question that the candidate has
 
     def scores(self, weights: Weights) -> np.ndarray:
-        """Return the similarity `(J,)` of each pair."""
-        return self.similarities @ weights.shares().astype(np.float32) + self.bonus
+        """Return the score `(J,)` of each pair."""
+        return self.score(weights.shares().astype(np.float32))
+
+    def score(self, shares: np.ndarray) -> np.ndarray:
+        """Return the score `(J,)` of each pair, by the shares `(4,)` of PARTS."""
+        return self.similarities @ shares + self.bonus
 
     def select(self, chosen: np.ndarray) -> "JudgedPairs":
         """Return the pairs in a mask `(J,) bool`."""

@@ -6,7 +6,6 @@ milliseconds.
 
 import math
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -26,7 +25,7 @@ MAX_WORDS = 32  # of a question that are looked up
 MAX_HITS = 1_000  # listings with words of a question
 FEW = 5_000  # listings that are named one by one in a search among them
 WRITER_BYTES = 64_000_000
-SPARE_DEPTH = 1.2  # of hits that are read where some do not pass a filter: enough of them are left at first try
+SPARE_DEPTH = 1.2  # of hits that are read where many pass a filter: enough of them are left at first try
 LATIN_SHARE = 0.5  # of the letters of a question: with fewer, the sentence model does not know its language
 EXACT = "exact"  # the field of titles whose words are not stemmed
 FEW_TITLES = 10  # "offices" finds the only title with this word, although many more have "office"
@@ -55,7 +54,16 @@ class Hits:
 
     def bonus(self, weight: float) -> np.ndarray:
         """Return the points `(n,) float32` that a listing's words add to its similarity."""
-        return (weight * self.coverage + TITLE_BONUS * (self.in_title + 1.0 * self.exact)).astype(np.float32)
+        return (weight * self.coverage + TITLE_BONUS * self.in_title + TITLE_BONUS * self.exact).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class _Scope:
+    """The products that a question may find."""
+
+    passing: np.ndarray  # (P,) bool
+    among: list[tuple[tantivy.Occur, tantivy.Query]]  # a condition that names them one by one, if they are few
+    spare: float  # hits to read for each that is wanted: some do not pass
 
 
 class KeywordIndex:
@@ -64,7 +72,7 @@ class KeywordIndex:
     def __init__(self, products: pd.DataFrame) -> None:
         texts = {name: products[column].map(fold).tolist() for name, (column, _) in FIELDS.items()}
         self._n_products = len(products)
-        self._texts = texts
+        self._vocabulary = Vocabulary(text for name in SPELT_FIELDS for text in texts[name])
         self._analyzer = (
             tantivy.TextAnalyzerBuilder(tantivy.Tokenizer.simple()).filter(tantivy.Filter.stemmer("English")).build()
         )
@@ -84,10 +92,6 @@ class KeywordIndex:
         writer.wait_merging_threads()
         index.reload()
         self._searcher = index.searcher()
-
-    @cached_property
-    def _vocabulary(self) -> Vocabulary:
-        return Vocabulary(text for name in SPELT_FIELDS for text in self._texts[name])
 
     def terms(self, words: str) -> list[Term]:
         """Return the words of a question as they are looked up.
@@ -126,10 +130,13 @@ class KeywordIndex:
         known = [term for term in terms if term.stems]
         if not known or not passing.any():
             nothing = np.zeros(0, dtype=bool)
-            return Hits(np.zeros(0, np.int64), coverage=np.zeros(0, np.float32), in_title=nothing, exact=nothing)
-        numbers, scores = self._search([(tantivy.Occur.Should, self._anywhere(term)) for term in known], passing, limit)
+            return Hits(
+                numbers=np.zeros(0, np.int64), coverage=np.zeros(0, np.float32), in_title=nothing, exact=nothing
+            )
+        scope = self._make_scope(passing)
+        numbers, scores = self._search([(tantivy.Occur.Should, self._anywhere(term)) for term in known], scope, limit)
         whole = sum(term.rarity for term in terms)
-        entitled = self._with_title(terms, passing, limit) if len(known) == len(terms) else np.zeros(0, np.int64)
+        entitled = self._with_title(terms, scope, limit) if len(known) == len(terms) else np.zeros(0, np.int64)
         beyond_limit = np.setdiff1d(entitled, numbers)
         numbers = np.concatenate([numbers, beyond_limit])
         scores = np.concatenate([scores, np.full(len(beyond_limit), whole, np.float32)])
@@ -139,18 +146,28 @@ class KeywordIndex:
             numbers=numbers,
             coverage=scores[order] / np.float32(max(whole, 1e-9)),
             in_title=np.isin(numbers, entitled),
-            exact=np.isin(numbers, self._with_exact_title(terms, passing)),
+            exact=np.isin(numbers, self._with_exact_title(terms, scope)),
         )
 
-    def _with_title(self, terms: list[Term], passing: np.ndarray, limit: int) -> np.ndarray:
-        """Return the numbers of products in `passing` that have all terms in their title."""
-        queries = [(tantivy.Occur.Must, self._query("title", term.stems)) for term in terms]
-        return self._search(queries, passing, limit)[0]
+    def _make_scope(self, passing: np.ndarray) -> _Scope:
+        n_passing = int(passing.sum())
+        if n_passing == len(passing):
+            return _Scope(passing=passing, among=[], spare=1.0)
+        if n_passing > FEW:
+            return _Scope(passing=passing, among=[], spare=SPARE_DEPTH * len(passing) / n_passing)
+        numbers = tantivy.Query.term_set_query(self._schema, "number", np.flatnonzero(passing).tolist())
+        among = [(tantivy.Occur.Must, tantivy.Query.const_score_query(numbers, 0.0))]
+        return _Scope(passing=passing, among=among, spare=1.0)
 
-    def _with_exact_title(self, terms: list[Term], passing: np.ndarray) -> np.ndarray:
-        """Return the numbers of products in `passing` that have all words in their title as they are, if few do."""
+    def _with_title(self, terms: list[Term], scope: _Scope, limit: int) -> np.ndarray:
+        """Return the numbers of products in a scope that have all terms in their title."""
+        queries = [(tantivy.Occur.Must, self._query("title", term.stems)) for term in terms]
+        return self._search(queries, scope, limit)[0]
+
+    def _with_exact_title(self, terms: list[Term], scope: _Scope) -> np.ndarray:
+        """Return the numbers of products in a scope that have all words in their title as they are, if few do."""
         queries = [(tantivy.Occur.Must, self._query(EXACT, [term.text])) for term in terms]
-        numbers, _ = self._search(queries, passing, FEW_TITLES + 1)
+        numbers, _ = self._search(queries, scope, FEW_TITLES + 1)
         return numbers if len(numbers) <= FEW_TITLES else numbers[:0]
 
     def _anywhere(self, term: Term) -> tantivy.Query:
@@ -166,28 +183,22 @@ class KeywordIndex:
         return tantivy.Query.term_set_query(self._schema, field, words)
 
     def _search(
-        self, queries: list[tuple[tantivy.Occur, tantivy.Query]], passing: np.ndarray, limit: int
+        self, queries: list[tuple[tantivy.Occur, tantivy.Query]], scope: _Scope, limit: int
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Return (numbers, scores) `(n,)` of at most `limit` products in `passing` that match, the best ones."""
+        """Return (numbers, scores) `(n,)` of at most `limit` products in a scope that match, the best ones."""
         query = tantivy.Query.boolean_query(queries)
-        n_passing = int(passing.sum())
-        depth = limit
-        if FEW < n_passing < len(passing):
-            depth = min(len(passing), math.ceil(SPARE_DEPTH * limit * len(passing) / n_passing))
-        elif n_passing < len(passing):
-            among = tantivy.Query.term_set_query(self._schema, "number", np.flatnonzero(passing).tolist())
-            query = tantivy.Query.boolean_query(
-                [(tantivy.Occur.Must, query), (tantivy.Occur.Must, tantivy.Query.const_score_query(among, 0.0))]
-            )
+        if scope.among:
+            query = tantivy.Query.boolean_query([(tantivy.Occur.Must, query), *scope.among])
+        depth = min(len(scope.passing), math.ceil(scope.spare * limit))
         while True:
             hits = self._searcher.search(query, depth, count=False).hits
             scores = np.array([score for score, _ in hits], np.float32)
             addresses = [address for _, address in hits]
             numbers = np.array(self._searcher.fast_field_values("number", addresses), np.int64)
-            is_passing = passing[numbers]
-            if len(hits) < depth or is_passing.sum() >= limit:
+            is_passing = scope.passing[numbers]
+            if len(hits) < depth or depth == len(scope.passing) or is_passing.sum() >= limit:
                 return numbers[is_passing][:limit], scores[is_passing][:limit]
-            depth *= 8
+            depth = min(len(scope.passing), 8 * depth)
 
 
 def is_latin(words: str) -> bool:

@@ -42,22 +42,16 @@ def tune_weights(pairs: JudgedPairs, present: Weights) -> Tuning:
     """Choose weights on a grid for judged pairs, all of which count."""
     candidates = np.array(list(_grid()))  # (W, 4)
     judge = Judge(pairs.judgements)
-    qualities = np.stack(
-        [measure_quality(judge, pairs.similarities @ weights + pairs.bonus) for weights in candidates]
-    )  # (W, Q)
+    qualities = np.stack([measure_quality(judge, pairs.score(shares)) for shares in candidates])  # (W, Q)
     chosen = _choose(candidates, qualities)
     return Tuning(
         questions=len(judge.questions),
         weights=_as_weights(chosen),
-        quality=mean(measure_quality(judge, pairs.similarities @ chosen + pairs.bonus)),
+        quality=mean(measure_quality(judge, pairs.score(chosen))),
         cross_validated=_cross_validate(pairs, judge, candidates, qualities),
         present=mean(measure_quality(judge, pairs.scores(present))),
         without={
-            name: mean(
-                measure_quality(
-                    judge, pairs.similarities @ _choose_without(column, candidates, qualities) + pairs.bonus
-                )
-            )
+            name: mean(measure_quality(judge, pairs.score(_choose_without(column, candidates, qualities))))
             for column, name in enumerate(PARTS)
         },
     )
@@ -107,7 +101,7 @@ def _cross_validate(pairs: JudgedPairs, judge: Judge, candidates: np.ndarray, qu
         held_out = fold == number
         if not held_out.all():
             weights = _choose(candidates, qualities[:, ~held_out])
-            held_out_quality[held_out] = measure_quality(judge, pairs.similarities @ weights + pairs.bonus)[held_out]
+            held_out_quality[held_out] = measure_quality(judge, pairs.score(weights))[held_out]
     return mean(held_out_quality)
 
 

@@ -1,6 +1,7 @@
 """Search in the catalogue by words: those that listings have, and those that mean the same."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -45,6 +46,8 @@ class CatalogueSearch:
         self._dimensions = dimensions
         self._settings = settings
         self._keywords = KeywordIndex(products.table)
+        # The page sends the same words several times.
+        self._terms = lru_cache(maxsize=256)(self._keywords.terms)
 
     def find(self, words: str, embed: EmbedWords, restriction: Restriction, weights: Weights | None = None) -> Found:
         """Return the products that have any of the words or mean something similar.
@@ -52,21 +55,22 @@ class CatalogueSearch:
         Products with all words in their title come first. Words in a script that the sentence model does not know
         are compared letter by letter alone.
         """
-        hits = self._keywords.find(self._keywords.terms(words), restriction.passing)
-        numbers = np.union1d(hits.numbers, self._with_id(words, restriction.passing)).astype(np.int64)
+        hits = self._keywords.find(self._terms(words), restriction.passing)
+        named = self._with_id(words, restriction.passing)
+        numbers = np.union1d(hits.numbers, named).astype(np.int64)
         scores = np.zeros(len(numbers), np.float32)
         if is_latin(words):
             question = words_questions([words], embed, self._texts, self._dimensions["kind"])
             own_weights = weights or self._settings.weights.words
             numbers = np.union1d(numbers, self._similar_texts(question, own_weights, restriction)).astype(np.int64)
             scores = self._similarities(question, own_weights, numbers)
-        scores = scores + self._bonus(words, hits, numbers)
+        scores = scores + self._bonus(hits, named, numbers)
         order = np.argsort(-scores, kind="stable")
         return Found(numbers=numbers[order], scores=scores[order])
 
     def correct(self, words: str) -> str | None:
         """Return words as the catalogue spells them; None if no listing has a word that one of them may mean."""
-        terms = self._keywords.terms(words)
+        terms = self._terms(words)
         return " ".join(term.word for term in terms) if any(term.corrected for term in terms) else None
 
     def _with_id(self, words: str, passing: np.ndarray) -> np.ndarray:
@@ -92,9 +96,9 @@ class CatalogueSearch:
         ]
         return np.stack(of_parts).sum(axis=0).astype(np.float32)
 
-    def _bonus(self, words: str, hits: Hits, numbers: np.ndarray) -> np.ndarray:
-        """Return the bonus `(n,) float32` of products for the words that they have, or for their id."""
+    def _bonus(self, hits: Hits, named: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+        """Return the bonus `(n,) float32` of products for the words that they have, or for being `named` by id."""
         bonus = np.zeros(len(numbers), np.float32)
         bonus[np.searchsorted(numbers, hits.numbers)] = hits.bonus(self._settings.keyword_weight)
-        bonus[np.isin(numbers, self._with_id(words, np.ones(len(self._texts.text), dtype=bool)))] += ID_BONUS
+        bonus[np.isin(numbers, named)] += ID_BONUS
         return bonus
