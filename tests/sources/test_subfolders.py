@@ -34,17 +34,16 @@ def write_dump(folder: Path) -> dict[str, bytes]:
     return files_in(images)
 
 
-@pytest.mark.parametrize("tools", [ec2.TOOLS_CHECK, "false"], ids=["shell", "SFTP alone"])
+@pytest.fixture(params=[ec2.TOOLS_CHECK, "false"], ids=["shell", "SFTP alone"])
+def folder(request: pytest.FixtureRequest, server: SshServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The place of a dump on a machine with a shell, or with SFTP alone."""
+    monkeypatch.setattr(ec2, "TOOLS_CHECK", request.param)
+    return server.folder / tmp_path.name
+
+
 def test_photos_in_subfolders_come_over_ssh(
-    over_ssh: MakeSettings,
-    server: SshServer,
-    tmp_path: Path,
-    tools: str,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
+    over_ssh: MakeSettings, server: SshServer, folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(ec2, "TOOLS_CHECK", tools)
-    folder = server.folder / tmp_path.name
     photos = write_dump(folder)
     (folder / "images" / "2026" / "link.jpg").symlink_to("image003.jpg")
     (folder / "images" / "up").symlink_to("..")
@@ -54,17 +53,9 @@ def test_photos_in_subfolders_come_over_ssh(
     assert "2 links in images/ are left behind" in caplog.text
 
 
-@pytest.mark.parametrize("tools", [ec2.TOOLS_CHECK, "false"], ids=["shell", "SFTP alone"])
 def test_a_folder_that_cannot_be_read_costs_its_own_photos(
-    over_ssh: MakeSettings,
-    server: SshServer,
-    tmp_path: Path,
-    tools: str,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
+    over_ssh: MakeSettings, server: SshServer, folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(ec2, "TOOLS_CHECK", tools)
-    folder = server.folder / tmp_path.name
     photos = write_dump(folder)
     server.take_ownership()
     (folder / "images" / "2026" / "-may 1").chmod(0)
