@@ -261,13 +261,10 @@ class Ec2Dump:
 
     def _connect(self) -> paramiko.Transport:
         if self._connected is None:
-            key_file = find_key_file(self._address)
-            if self._settings.key is not None:
-                key = read_key(self._settings.key)
-            else:
-                assert key_file is not None  # __init__ found one
-                key = ssh.read_key_file(key_file)
-            self._connected = ssh.connect(self._address, key, self._settings.fingerprint, self._known_hosts)
+            settings = self._settings
+            key = ssh.read_own_key(self._address) if settings.key is None else read_key(settings.key)
+            assert key is not None  # __init__ found one
+            self._connected = ssh.connect(self._address, key, settings.fingerprint, self._known_hosts)
         return self._connected.transport
 
     def _disconnect(self) -> None:

@@ -4,7 +4,6 @@ import contextlib
 import os
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Annotated, NamedTuple
 
 import paramiko
@@ -35,10 +34,14 @@ class Ec2Settings(Section):
 
 
 class Connection(NamedTuple):
-    """A connection to a machine, with those to the machines on the way."""
+    """A connection to a machine, over connections to the machines on the way."""
 
-    transport: paramiko.Transport
     clients: list[paramiko.SSHClient]  # in the order of the way
+
+    @property
+    def transport(self) -> paramiko.Transport:
+        """The transport to the machine itself."""
+        return self.clients[-1].get_transport()
 
     def close(self) -> None:
         """Close it."""
@@ -54,23 +57,29 @@ def connect(address: Address, key: paramiko.PKey, fingerprint: str | None, known
 
     Raises MarketplaceError if a host key or the user is refused, RemoteInterrupted if trying again may help.
     """
-    clients: list[paramiko.SSHClient] = []
+    connection = Connection(clients=[])
+    clients = connection.clients
     try:
         for hop in _way(address):
             is_last = hop is address
             policy = HostKeyPolicy(hop, fingerprint if is_last else None, known_hosts)
-            hop_key = key if is_last else _read_own_key(hop) or key
+            hop_key = key if is_last else read_own_key(hop) or key
             way = _open_way(clients[-1], hop) if clients else None
             clients.append(_log_in(hop, hop_key, policy, way))
     except BaseException:
-        for client in reversed(clients):
-            client.close()
+        connection.close()
         raise
-    return Connection(transport=clients[-1].get_transport(), clients=clients)
+    return connection
 
 
-def read_key_file(file: Path) -> paramiko.PKey:
-    """Read a private key that ~/.ssh/config names. Raises MarketplaceError if it cannot be read or parsed."""
+def read_own_key(address: Address) -> paramiko.PKey | None:
+    """Read the private key that ~/.ssh/config names for a machine; None if it names none that exists.
+
+    Raises MarketplaceError if it cannot be read or parsed.
+    """
+    file = find_key_file(address)
+    if file is None:
+        return None
     try:
         text = file.read_text(encoding="ascii", errors="replace")
     except OSError as error:
@@ -92,11 +101,6 @@ def closed_if_silent(channel: paramiko.Channel) -> Iterator[None]:
 
 def _way(address: Address) -> list[Address]:
     return [*(_way(address.jump) if address.jump is not None else []), address]
-
-
-def _read_own_key(address: Address) -> paramiko.PKey | None:
-    file = find_key_file(address)
-    return read_key_file(file) if file is not None else None
 
 
 def _open_way(client: paramiko.SSHClient, address: Address) -> paramiko.Channel:
