@@ -7,9 +7,7 @@ from marketplace.common.console import run_stage
 
 def main() -> None:
     """Run the stage."""
-    import pandas as pd
-
-    from marketplace.common.damage import reading
+    from marketplace.common.damage import read_parquet
     from marketplace.common.params import load_section
     from marketplace.compute.arrays import ShardedArray
     from marketplace.embedding.projection import ExtractSettings
@@ -19,9 +17,7 @@ def main() -> None:
 
     settings = load_section("extract", ExtractSettings)
     model = Path("models/full.pt")
-    training_data = Path("data/clean/training_data.parquet")
-    with reading(training_data):
-        table = pd.read_parquet(training_data)
+    table = read_parquet(Path("data/clean/training_data.parquet"))
     product_ids = sorted(set(table["product_id"]))
     evaluation = evaluate(
         tuned=checkpoints.load(model),

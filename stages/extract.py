@@ -7,9 +7,7 @@ from marketplace.common.console import run_stage
 
 def main() -> None:
     """Run the stage."""
-    import pandas as pd
-
-    from marketplace.common.damage import reading
+    from marketplace.common.damage import read_parquet
     from marketplace.common.files import sha256_of
     from marketplace.common.params import load_section
     from marketplace.compute.arrays import ShardedArray
@@ -21,9 +19,7 @@ def main() -> None:
     from marketplace.vectors.tables import write_embeddings, write_text_embeddings
 
     settings = load_section("extract", ExtractSettings)
-    training_data = Path("data/clean/training_data.parquet")
-    with reading(training_data):
-        table = pd.read_parquet(training_data)
+    table = read_parquet(Path("data/clean/training_data.parquet"))
     images = ShardedArray(Path("data/resized/full"))
 
     path_space = fit_paths(table)

@@ -7,15 +7,12 @@ from marketplace.common.console import run_stage
 
 def main() -> None:
     """Run the stage."""
-    import pandas as pd
-
     from marketplace.catalogue_map.places import MAP, lay_out, product_vectors, write_map
-    from marketplace.common.damage import reading
+    from marketplace.common.damage import read_parquet
     from marketplace.vectors.tables import read_embeddings, read_text_embeddings
 
     tables = ["data/clean/training_data.parquet", "data/embeddings.parquet", "data/text_embeddings.parquet"]
-    with reading(Path(tables[0])):
-        photos = pd.read_parquet(tables[0])
+    photos = read_parquet(Path(tables[0]))
     kinds = read_embeddings(Path(tables[1]), photos).kind
     product_ids = sorted(photos["product_id"].unique())
     texts = read_text_embeddings(Path(tables[2]), product_ids).text

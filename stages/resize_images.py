@@ -7,17 +7,13 @@ from marketplace.common.console import run_stage
 
 def main() -> None:
     """Run the stage."""
-    import pandas as pd
-
-    from marketplace.common.damage import reading
+    from marketplace.common.damage import read_parquet
     from marketplace.common.files import replacing
     from marketplace.common.params import load_section
     from marketplace.photos.squares import ResizeSettings, resize_shards
 
     settings = load_section("resize_images", ResizeSettings)
-    training_data = Path("data/clean/training_data.parquet")
-    with reading(training_data):
-        photos = pd.read_parquet(training_data, columns=["file", "shard", "sha256"])
+    photos = read_parquet(Path("data/clean/training_data.parquet"), columns=["file", "shard", "sha256"])
     folder = Path("data/resized")
     with replacing(folder / "small") as small, replacing(folder / "full") as full:
         resize_shards(Path("data/raw/images"), photos, {small: settings.small, full: settings.full})

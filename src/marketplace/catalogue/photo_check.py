@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 
 from marketplace.catalogue import pictures
-from marketplace.catalogue.pictures import PICTURE_SIDE, is_flat, shrink
+from marketplace.catalogue.pictures import PICTURE_SIDE, shrink
 from marketplace.cluster.placement import map_shards
 from marketplace.compute.packs import Packs, keys_of_files
 from marketplace.compute.recipe import recipe
 from marketplace.photos import codec
-from marketplace.photos.codec import UnreadableImageError, decode
+from marketplace.photos.codec import UnreadableImageError, decode, is_flat
 from marketplace.raw.shards import read_shard, shard_paths
 
 HASH_SIDE = 16  # 256 bits: 64 would confuse 8 of 15 pairs of different photos (see near_duplicates)

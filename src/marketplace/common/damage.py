@@ -4,9 +4,12 @@ import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from marketplace.common.errors import MarketplaceError, first_line
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def damage_error(path: Path, reason: object) -> MarketplaceError:
@@ -23,6 +26,14 @@ def reading(path: Path) -> Iterator[None]:
         if isinstance(error, FileNotFoundError) or getattr(error, "errno", None):  # the system's, not a library's
             raise
         raise damage_error(path, first_line(error)) from None
+
+
+def read_parquet(path: Path, columns: list[str] | None = None) -> "pd.DataFrame":
+    """Read a table, or some columns of it. Raises MarketplaceError if it is damaged."""
+    import pandas as pd
+
+    with reading(path):
+        return pd.read_parquet(path, columns=columns)
 
 
 def how_to_heal(*paths: Path) -> str:

@@ -8,7 +8,7 @@ from typing import Self
 import numpy as np
 import pandas as pd
 
-from marketplace.common.damage import reading
+from marketplace.common.damage import read_parquet
 from marketplace.compute.arrays import Images
 from marketplace.data_report.findings import find_product_pairs, list_findings
 from marketplace.photos.codec import UnreadableImageError, decode, thumbnail
@@ -34,10 +34,8 @@ class CleanTables:
     @classmethod
     def read(cls, folder: Path) -> Self:
         """Read the tables from a folder."""
-        with reading(folder / "training_data.parquet"):
-            training_data = pd.read_parquet(folder / "training_data.parquet")
         return cls(
-            training_data=training_data,
+            training_data=read_parquet(folder / "training_data.parquet"),
             near_duplicates=read_csv(folder / "near_duplicates.csv", texts=("image_id", "other_image_id")),
             rejects=read_csv(folder / "rejects.csv", texts=("id",)),
         )

@@ -26,7 +26,7 @@ MAX_SCANS = 64  # of a progressive JPEG, which needs about ten; each costs as mu
 HUGE_PIXELS = 30_000_000  # a larger image is reduced before it is converted
 BACKGROUND = (255, 255, 255)
 MAX_BLANK_FRAMES = 8  # at the beginning of an animation; each takes time
-BLANK_RANGE = 8  # from the darkest to the brightest value of a frame that shows nothing
+FLAT_RANGE = 8  # from the darkest to the brightest value: compression moves a single colour by less
 BYTES_PER_FRAME_PIXEL = 24  # of memory: Pillow holds the frames before and after, in four channels
 
 # Pillow refuses more than twice as many, before it makes room for a frame that is larger than the picture.
@@ -181,7 +181,12 @@ def _skip_blank_frames(image: Image.Image, content: bytes, max_bytes: int) -> Im
 
 
 def _is_blank(image: Image.Image) -> bool:
-    return int(np.ptp(np.asarray(_to_rgb(image, profile=None)), axis=(0, 1)).max()) <= BLANK_RANGE
+    return is_flat(np.asarray(_to_rgb(image, profile=None)))
+
+
+def is_flat(pixels: np.ndarray) -> bool:
+    """Return whether pixels `(H, W, 3) uint8` are of a single colour."""
+    return int(np.ptp(pixels, axis=(0, 1)).max()) <= FLAT_RANGE
 
 
 def _read_ordinary_jpeg(image: Image.Image, content: bytes) -> np.ndarray | None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from marketplace.common.damage import reading
+from marketplace.common.damage import read_parquet
 from marketplace.recommendation.fingerprints import (
     EMBEDDINGS,
     IMAGE_MODEL,
@@ -63,8 +63,7 @@ def read_catalogue(root: Path, *, check_models: bool = True) -> Catalogue:
 
 def read_texts(root: Path, *, check_models: bool = True) -> tuple[pd.DataFrame, Products, TextVectors]:
     """Read the catalogue without the vectors of photos: the training data, the products, and their text vectors."""
-    with reading(root / TRAINING_DATA):
-        photos = pd.read_parquet(root / TRAINING_DATA)
+    photos = read_parquet(root / TRAINING_DATA)
     products = products_of(photos)
     texts = read_text_embeddings(
         root / TEXT_EMBEDDINGS,

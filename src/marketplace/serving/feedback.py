@@ -76,7 +76,7 @@ class Feedback:
     """The thumbs and grades in a file, which is created with the first of them.
 
     Readers do not wait for a writer (https://sqlite.org/wal.html). Raises UnavailableError if the file is locked,
-    cannot be written or has no space, and MarketplaceError if it is no file of ratings.
+    cannot be written or has no space, and MarketplaceError if it is not a file of ratings.
     """
 
     def __init__(self, path: Path) -> None:

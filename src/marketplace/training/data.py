@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from marketplace.common.damage import reading
+from marketplace.common.damage import read_parquet
 from marketplace.common.errors import MarketplaceError
 from marketplace.compute.arrays import Images, ShardedArray
 from marketplace.inference.features import Features
@@ -63,8 +63,7 @@ def read_training_data(images: Path, table: Path, categories: list[str], *, with
 
     `with_titles` also embeds the titles of the training photos.
     """
-    with reading(table):
-        rows = pd.read_parquet(table, columns=["label", "product_id", "product_name", "category_path", "split"])
+    rows = read_parquet(table, columns=["label", "product_id", "product_name", "category_path", "split"])
     in_training = rows["split"] == "train"
     leaves = sorted(rows["category_path"][in_training].unique())
     return TrainingData(
