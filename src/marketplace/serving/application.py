@@ -6,7 +6,7 @@ import sys
 import threading
 from collections.abc import Sequence
 from functools import cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from fastapi import FastAPI, HTTPException, Request, Response
@@ -27,16 +27,7 @@ log = logging.getLogger(__name__)
 
 WEB = Path(__file__).parent / "web"
 SCRIPT = "text/javascript"
-ASSETS = {
-    "api.js": SCRIPT,
-    "app.js": SCRIPT,
-    "filters.js": SCRIPT,
-    "judge.js": SCRIPT,
-    "map.js": SCRIPT,
-    "view.js": SCRIPT,
-    "style.css": "text/css",
-    "icon.svg": "image/svg+xml",
-}
+ASSET_TYPES = {".js": SCRIPT, ".css": "text/css", ".svg": "image/svg+xml"}  # by suffix; no other file is served
 RETRY = {"Retry-After": "5"}  # seconds
 FAILED = "the server cannot answer this: its log says why."
 
@@ -112,7 +103,8 @@ def describe_problem(problem: dict[str, Any]) -> str:
 def _add_page(app: FastAPI) -> None:
     # Read now: another version of the code may be checked out while this one answers.
     index = (WEB / "index.html").read_bytes()
-    assets = {name: (WEB / name).read_bytes() for name in ASSETS}
+    paths = [path for path in WEB.rglob("*") if path.suffix in ASSET_TYPES]
+    assets = {path.relative_to(WEB).as_posix(): path.read_bytes() for path in paths}
     bundling = threading.Lock()
 
     @app.get("/", include_in_schema=False)
@@ -125,11 +117,11 @@ def _add_page(app: FastAPI) -> None:
             bundle = bundle_vega()
         return Response(bundle, media_type=SCRIPT, headers={"Cache-Control": "max-age=86400"})
 
-    @app.get("/assets/{name}", include_in_schema=False)
+    @app.get("/assets/{name:path}", include_in_schema=False)
     def asset(name: str) -> Response:
-        if name not in ASSETS:
+        if name not in assets:
             raise HTTPException(404, "there is no such file")
-        return Response(assets[name], media_type=ASSETS[name])
+        return Response(assets[name], media_type=ASSET_TYPES[PurePosixPath(name).suffix])
 
 
 def _describe_parameters(paths: dict[str, dict[str, Any]]) -> None:

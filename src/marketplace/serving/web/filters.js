@@ -1,5 +1,5 @@
 // The filters: an input for each that the API describes, and the order of the products.
-import { $, element } from "./view.js";
+import { $, element } from "./dom.js";
 
 const form = $("search");
 const names = () => [...form.querySelectorAll(".filters [name]")].map((input) => input.name);

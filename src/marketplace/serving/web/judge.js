@@ -1,6 +1,8 @@
 // Products to judge in a row: a product, one candidate after another, and the keys 0, 1 and 2 for their grades.
 import { ask, photoPath, productPath, tell } from "./api.js";
-import { $, element, money, setPhoto, showCompared } from "./view.js";
+import { showCompared } from "./compared.js";
+import { $, element, setPhoto } from "./dom.js";
+import { money } from "./texts.js";
 
 const buttons = [...$("judge").querySelectorAll(".grades button")];
 const stepBack = $("step-back");

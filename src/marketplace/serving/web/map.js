@@ -1,6 +1,8 @@
 // The map of the catalogue: a dot for each product, drawn by Vega-Lite, which is loaded with the first map.
 import { photoPath } from "./api.js";
-import { $, counted, element, showMapHeading } from "./view.js";
+import { $, element } from "./dom.js";
+import { showMapHeading } from "./results.js";
+import { counted } from "./texts.js";
 
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 

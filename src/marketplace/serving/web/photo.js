@@ -1,0 +1,24 @@
+// A photo of the visitor's own.
+import { showCompared } from "./compared.js";
+import { $, element } from "./dom.js";
+import { showQuery } from "./query.js";
+import { clear } from "./results.js";
+
+export function showPhoto(file) {
+  document.title = "Your photo · Similar products";
+  showCompared(null);
+  const mine = element("img", "");
+  mine.alt = "your photo";
+  mine.src = URL.createObjectURL(file);
+  mine.onload = () => URL.revokeObjectURL(mine.src);
+  showQuery([mine], "Your photo", [file.name]);
+}
+
+export function showLostPhoto(name) {
+  document.title = "Your photo · Similar products";
+  const again = element("label", "Choose a photo", "button");
+  again.htmlFor = "photo";
+  showQuery([], "Your photo", [`Reloading dropped your photo ${name}. Choose it again.`]);
+  $("query").querySelector(".facts").append(again);
+  clear();
+}
