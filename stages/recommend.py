@@ -24,6 +24,7 @@ def main() -> None:
     from marketplace.recommendation.origin import Origin
     from marketplace.recommendation.rankers import create_ranker
     from marketplace.recommendation.rules import RankingRules, RecommendSettings
+    from marketplace.recommendation.same_item import find_nearest_photos, fit_same_item_cosine, same_item_metrics
     from marketplace.recommendation.similarity import weigh_symmetrically
     from marketplace.recommendation.table import add_probabilities, recommendations, write_recommendations
     from marketplace.texts.text_model import TextModel
@@ -48,12 +49,18 @@ def main() -> None:
     # The table holds the recommendations of every product.
     vectors = weigh_symmetrically(joined, catalogue.parts.dimensions, settings.weights.product)
     ranker = create_ranker(products, vectors, settings)
-    calibration = calibrate(products, ranker, judged["product"], settings)
+    calibrations = calibrate(products, ranker, judged, settings)
+    same_item_cosine = fit_same_item_cosine(find_nearest_photos(catalogue, "val"))
     batches = recommendations(products, ranker)
-    if calibration is not None:
-        batches = add_probabilities(batches, calibration, settings.least_probability)
+    if "product" in calibrations:
+        batches = add_probabilities(batches, calibrations["product"], settings.least_probability)
     path = Path("data/recommendations.parquet")
-    origin = Origin(made_with=fingerprints(Path()), settings=settings, calibration=calibration)
+    origin = Origin(
+        made_with=fingerprints(Path()),
+        settings=settings,
+        calibrations=calibrations,
+        same_item_cosine=same_item_cosine,
+    )
     write_recommendations(path, batches, origin)
     recommended = pd.read_parquet(path)
 
@@ -61,6 +68,7 @@ def main() -> None:
     quality = judged_metrics(judged, products, rules, settings.weights)
     metrics = measure_agreement(catalogue, joined, settings)
     metrics |= table_metrics(products, recommended, judged["product"].judgements)
+    metrics |= same_item_metrics(find_nearest_photos(catalogue, "test"), same_item_cosine)
     evaluate = Path("metrics/evaluate.json")
     with reading(evaluate):
         evaluation = json.loads(evaluate.read_text(encoding="utf-8"))

@@ -81,7 +81,9 @@ def recommend() -> bytes:
     table, vectors = shop(n_products=150)
     products = products_of(table)
     batches = recommendations(products, create_ranker(products, vectors, ALL))
-    write_recommendations(Path("table.parquet"), batches, Origin(made_with={}, settings=ALL, calibration=None))
+    write_recommendations(
+        Path("table.parquet"), batches, Origin(made_with={}, settings=ALL, calibrations={}, same_item_cosine=1.0)
+    )
     return Path("table.parquet").read_bytes()
 
 

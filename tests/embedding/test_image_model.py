@@ -178,7 +178,14 @@ def test_the_exported_model_gives_the_same_vectors_for_any_batch(
     assert argument.name == "images"
     assert argument.type == "tensor(uint8)"
     assert argument.shape == ["N", 64, 64, 3]
-    assert [output.name for output in session.get_outputs()] == ["identity", "kind", "title", "path", "kind_map"]
+    assert [output.name for output in session.get_outputs()] == [
+        "identity",
+        "kind",
+        "title",
+        "path",
+        "category",
+        "kind_map",
+    ]
     openvino_model = onnx.load_onnx(path)
     for n in (1, 20):
         expected = [values.numpy() for values in embed(model, images[:n])]

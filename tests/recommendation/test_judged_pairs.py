@@ -196,9 +196,10 @@ def test_without_judgements_scores_are_calibrated_by_leaf_categories(
     products = catalogue.products
     vectors = weigh_symmetrically(catalogue.parts.join(), catalogue.parts.dimensions, WEIGHTS)
     ranker = create_ranker(products, vectors, ALL)
-    empty = judged["product"].select(np.zeros(len(judged["product"].judgements), dtype=bool))
-    by_leaves = calibrate(products, ranker, empty, ALL)
-    assert by_leaves is not None
+    empty = {kind: pairs.select(np.zeros(len(pairs.judgements), dtype=bool)) for kind, pairs in judged.items()}
+    calibrations = calibrate(products, ranker, empty, ALL)
+    assert list(calibrations) == ["product"]
+    by_leaves = calibrations["product"]
     assert by_leaves.probabilities == sorted(by_leaves.probabilities)
     assert by_leaves.scores == sorted(by_leaves.scores)
 

@@ -19,7 +19,6 @@ OTHER_VALUES = {
     "weights": ALL.weights.model_copy(update={"product": Weights(kind=1, text=0.2, title=0, path=0.1)}),
     "lookalikes": LookalikeSettings(share=0.0, count=1, temperature=1.0),
     "keyword_weight": 0.5,
-    "same_product_cosine": 0.9,
     "diversity": 0.4,
     "least_probability": 0.6,
     "same_category": True,
@@ -30,7 +29,7 @@ OTHER_VALUES = {
 }
 # The table has an index of its own, and leaves out improbable products after the ranking. Two keys are for photos,
 # one is for words.
-KEYS_OF_OTHERS = {"index", "index_search", "keyword_weight", "least_probability", "lookalikes", "same_product_cosine"}
+KEYS_OF_OTHERS = {"index", "index_search", "keyword_weight", "least_probability", "lookalikes"}
 
 
 @pytest.fixture(scope="module")

@@ -185,12 +185,17 @@ def test_listings_with_the_same_title_are_listed_once_and_marked() -> None:
     assert for_a["same_text"].to_dict() == {"b": True, "c": False, "d": False, "e": False}
 
 
-@pytest.mark.parametrize("calibration", [None, Calibration(scores=[-0.5, 0.5], probabilities=[0.1, 0.9])])
-def test_the_table_is_written_with_its_types_and_origin(tmp_path: Path, calibration: Calibration | None) -> None:
+@pytest.mark.parametrize(
+    ("calibrations", "same_item_cosine"),
+    [({}, 0.95), ({"product": Calibration(scores=[-0.5, 0.5], probabilities=[0.1, 0.9])}, 0.75)],
+)
+def test_the_table_is_written_with_its_types_and_origin(
+    tmp_path: Path, calibrations: dict[str, Calibration], same_item_cosine: float
+) -> None:
     table, vectors = shop()
     path = tmp_path / "recommendations.parquet"
     products = products_of(table)
-    origin = Origin(made_with={"a": "b"}, settings=ALL, calibration=calibration)
+    origin = Origin(made_with={"a": "b"}, settings=ALL, calibrations=calibrations, same_item_cosine=same_item_cosine)
     write_recommendations(path, recommendations(products, rankers.create_ranker(products, vectors, ALL)), origin)
     assert pq.read_schema(path).equals(SCHEMA)
     assert origin_of(path) == origin

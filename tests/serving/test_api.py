@@ -12,8 +12,8 @@ from PIL import Image
 
 from marketplace.recommendation.filters import CONDITIONS, Filters
 from marketplace.recommendation.products import products_of
-from marketplace.serving.api import MAX_UPLOAD_BYTES
 from marketplace.serving.recommender import Recommender
+from marketplace.serving.similarity_api import MAX_UPLOAD_BYTES
 
 
 def test_the_api_says_what_the_library_does(client: TestClient, recommender: Recommender, table: pd.DataFrame) -> None:
@@ -35,7 +35,9 @@ def test_the_api_says_what_the_library_does(client: TestClient, recommender: Rec
     assert client.get(f"/api/products/{query}/similar/nothing").status_code == 404
     assert client.get(f"/api/products/{query}").json()["product_id"] == query
     schema = client.get("/openapi.json").json()
-    assert {"Product", "SimilarProduct", "ProductList", "CatalogueOptions"} <= set(schema["components"]["schemas"])
+    assert {"Answer", "Product", "SimilarProduct", "ProductList", "CatalogueOptions"} <= set(
+        schema["components"]["schemas"]
+    )
 
 
 @pytest.mark.parametrize("name", CONDITIONS)
@@ -57,7 +59,7 @@ def test_photos_are_served_and_found(client: TestClient, reproduced: Project, ta
     assert photo.headers["content-type"] == "image/jpeg"
     assert Image.open(io.BytesIO(photo.content)).format == "JPEG"
     found = client.post("/api/similar", files={"photo": ("mine.png", png_of(reproduced, 0))}).json()
-    assert found[0]["score"] > 0.99
+    assert found["same"][0]["score"] > 0.99
 
 
 @pytest.mark.parametrize(
@@ -89,7 +91,7 @@ def test_an_upload_of_unknown_length_is_read_as_it_comes(client: TestClient, rep
     parts = [head, png_of(reproduced, 0), b"\r\n--x--\r\n"]
     answer = client.post("/api/similar", content=iter(parts), headers=headers)
     assert "content-length" not in answer.request.headers
-    assert (answer.status_code, answer.json()[0]["rank"]) == (200, 1)
+    assert (answer.status_code, answer.json()["similar"][0]["rank"]) == (200, 1)
 
 
 @pytest.mark.parametrize(

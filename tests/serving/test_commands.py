@@ -14,8 +14,9 @@ from fastapi.testclient import TestClient
 from helpers.photos import png_of
 from helpers.project import Project
 
+from marketplace.serving.answers import Answer
 from marketplace.serving.recommender import Recommender
-from marketplace.serving.terminal import print_table
+from marketplace.serving.terminal import print_answer
 
 
 def command(
@@ -51,13 +52,18 @@ def test_the_command_lists_similar_products(reproduced: Project, table: pd.DataF
         reproduced, "similar", photo, "--category", category.upper(), "--max-price", "£1,000", "--html", page
     )
     assert listed.startswith("Similar to photo.png")
-    assert page.read_text().count("data:image/jpeg;base64") == 1 + len(listed.splitlines()) - 3
+    assert "The photo seems to show: " in listed
+    listings = [line for line in listed.splitlines() if re.match(r" *\d+ ", line)]
+    assert page.read_text().count("data:image/jpeg;base64") == 1 + len(listings)
 
 
 def test_the_command_prints_what_the_api_answers(reproduced: Project, table: pd.DataFrame, client: TestClient) -> None:
     query = table["product_id"].iloc[0]
-    answered = client.get(f"/api/products/{query}/similar", params={"k": 3}).json()
-    assert json.loads(command(reproduced, "similar", query, "-k", 3, "--json")) == answered
+    other = table["product_id"].iloc[-1]
+    parameters = {"k": 3, "like": query, "unlike": other, "words": "red -old"}
+    answered = client.get("/api/similar", params=parameters).json()
+    options = ["-k", 3, "--unlike", other, "--words", "red -old", "--json"]
+    assert json.loads(command(reproduced, "similar", query, *options)) == answered
 
 
 def test_the_beginning_of_an_id_is_enough(reproduced: Project, recommender: Recommender, table: pd.DataFrame) -> None:
@@ -88,7 +94,7 @@ def test_a_narrow_terminal_shows_ids_that_can_be_asked_for(
     found = recommender.similar_to_product(table["product_id"].iloc[0], 4)
     monkeypatch.setenv("FORCE_COLOR", "1")  # as in a terminal
     monkeypatch.setenv("COLUMNS", "80")
-    print_table("heading", "", found, recommender.ids.shorten)
+    print_answer("heading", "", Answer(visible=[], same=[], similar=found, corrected=None), recommender.ids.shorten)
     lines = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out).splitlines()
     assert max(map(len, lines)) <= 80
     shown = [recommender.ids.matching(line.split()[-1]) for line in lines[-4:]]
@@ -114,9 +120,12 @@ def test_the_command_says_its_version_and_completes_itself(reproduced: Project) 
 def test_the_command_explains_mistakes(reproduced: Project, table: pd.DataFrame, tmp_path: Path) -> None:
     query = table["product_id"].iloc[0]
     assert f"Did you mean {query}" in command(reproduced, "similar", "x" + query[1:], code=1)
-    assert "name either a product, a photo, or --words TEXT" in command(reproduced, "similar", code=1)
-    assert "name either a product, a photo, or --words TEXT" in command(
-        reproduced, "similar", query, "--words", "table", code=1
+    assert "name a product, a photo, or --words TEXT" in command(reproduced, "similar", code=1)
+    assert "--words is empty" in command(reproduced, "similar", "--words", " ", code=1)
+    assert "cannot be liked and not liked at once" in command(reproduced, "similar", query, "--unlike", query, code=1)
+    assert "--crop and --turn need the path of a photo" in command(reproduced, "similar", query, "--turn", 90, code=1)
+    assert "is not a number from 0 to less than 1" in command(
+        reproduced, "similar", query, "--diversity", "1.5", code=2
     )
     assert "'nowhere/photo.jpg' is neither a product's id nor a file." in command(
         reproduced, "similar", "nowhere/photo.jpg", code=1

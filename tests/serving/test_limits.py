@@ -18,11 +18,11 @@ from starlette.types import ASGIApp
 from marketplace.recommendation.filters import Filters
 from marketplace.serving import guards
 from marketplace.serving.answers import Place
-from marketplace.serving.api import MAX_ID_LENGTH
 from marketplace.serving.application import create_application
 from marketplace.serving.ids import MAX_COMPARED_IDS, Ids
 from marketplace.serving.own_loop import OwnLoop
 from marketplace.serving.recommender import Recommender
+from marketplace.serving.schema import MAX_ID_LENGTH
 
 JSON = {"Content-Type": "application/json"}
 FORM = {"Content-Type": "multipart/form-data; boundary=x"}

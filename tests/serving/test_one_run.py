@@ -21,6 +21,7 @@ from marketplace.recommendation.fingerprints import RECOMMENDATIONS, SERVED, SQU
 from marketplace.recommendation.origin import origin_of
 from marketplace.relevance.judgements import JUDGEMENTS
 from marketplace.serving.application import create_application
+from marketplace.serving.question import Photo, Question
 from marketplace.serving.recommender import ORIGINALS, Recommender
 
 
@@ -80,14 +81,14 @@ def test_a_running_server_answers_the_same_when_files_are_replaced(
     recommender = Recommender(folder)
     recommender.load()
     recommender.load_models()
-    photo = png_of(copy_of_reproduced, 0)
+    photo = Photo(png_of(copy_of_reproduced, 0))
     shown, *_, hidden = table["image_id"]
     one, other = sorted(table["product_id"].unique())[:2]
 
     def answers() -> list[object]:
         return [
-            recommender.similar_to_photo(photo, k=5),
-            recommender.similar_to_words("red", k=5),
+            recommender.ask(Question(photo=photo, k=5)),
+            recommender.ask(Question(words="red", k=5)),
             recommender.heat(one, other),
             recommender.places(),
             recommender.judging.next_task(),
@@ -132,7 +133,7 @@ def test_it_is_ready_when_every_kind_of_question_can_be_answered(
     answers: list[Any] = []
     with TestClient(create_application(recommender)) as client:
         with monkeypatch.context() as patch:
-            patch.setattr(recommender, "similar_to_words", lambda *_: answers.append(client.get("/ready")))
+            patch.setattr(recommender, "heat", lambda *_: answers.append(client.get("/ready")))
             recommender.load_models()
         assert [(answer.status_code, answer.json()["detail"]) for answer in answers] == [
             (503, "the models are still being read.")

@@ -27,6 +27,7 @@ from marketplace.recommendation.products import products_of
 from marketplace.serving import qdrant, qdrant_export
 from marketplace.serving.answers import SimilarProduct
 from marketplace.serving.application import create_application
+from marketplace.serving.question import Photo, Question
 from marketplace.serving.recommender import Recommender
 
 
@@ -67,8 +68,11 @@ def test_answers_are_those_of_the_indexes(
             expected = told(from_indexes.similar_to_product(product_id, 10, filters))
             assert told(from_database.similar_to_product(product_id, 10, filters)) == expected
         for content in photos.values():
-            expected = told(from_indexes.similar_to_photo(content, 5, filters))
-            assert told(from_database.similar_to_photo(content, 5, filters)) == expected
+            question = Question(photo=Photo(content), k=5, filters=filters)
+            whole = from_indexes.ask(question)
+            answer = from_database.ask(question)
+            assert told(answer.same) == told(whole.same)
+            assert told(answer.similar) == told(whole.similar)
     assert told(from_database.similar_to_product(product_id, 60)) == told(
         from_indexes.similar_to_product(product_id, 60)
     )
@@ -159,30 +163,22 @@ def test_an_empty_database_is_told(reproduced: Project, tmp_path: Path, monkeypa
         Recommender(reproduced.folder)
 
 
-def test_a_photos_question_asks_seldom_and_excludes_few_products(
+def test_a_photos_question_asks_seldom(
     reproduced: Project, exported: tuple[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, client = exported
     recommender = Recommender(reproduced.folder)
     content = dict(list(read_shard(shard_paths(reproduced.folder / "data/raw/images")[0]))[:1]).popitem()[1]
-    excluded: list[int] = []
     requests: list[None] = []
-    query_filter = qdrant._query_filter
     retrieve = client.retrieve
-
-    def count_excluded(filters: Filters, excluded_ids: list[str]) -> Any:
-        excluded.append(len(excluded_ids))
-        return query_filter(filters, excluded_ids)
 
     def count_requests(*arguments: Any, **options: Any) -> Any:
         requests.append(None)
         return retrieve(*arguments, **options)
 
-    monkeypatch.setattr(qdrant, "_query_filter", count_excluded)
     monkeypatch.setattr(client, "retrieve", count_requests)
     category = recommender.table.choices("category")[0]
-    assert recommender.similar_to_photo(content, 10, Filters(category=category))
-    assert max(excluded) <= 10
+    assert recommender.ask(Question(photo=Photo(content), filters=Filters(category=category))).similar
     assert len(requests) <= 2
 
 
@@ -257,7 +253,7 @@ def test_rows_without_a_point_are_left_out(reproduced: Project, exported: tuple[
     catalogue = read_catalogue(reproduced.folder)
     products = catalogue.products
     points = qdrant.point_ids(products)
-    search = qdrant.QdrantSearch(client, url, qdrant.IDENTITY, products, points, products.product_of_row)
+    search = qdrant.QdrantSearch(client, url, qdrant.IDENTITY, points, products.product_of_row)
     rows = np.array([5, 0, 3])
     np.testing.assert_allclose(search.vectors_of(rows), catalogue.identity[rows], rtol=1e-6)
     client.delete(qdrant.ALIAS, points_selector=[qdrant.point_id(catalogue.products.image_ids[0])])

@@ -1,6 +1,7 @@
 """Questions to a finished pipeline, in the library."""
 
 import io
+import json
 import re
 import subprocess
 import sys
@@ -28,12 +29,18 @@ from marketplace.recommendation.origin import origin_of
 from marketplace.recommendation.products import products_of
 from marketplace.recommendation.similarity import Weights
 from marketplace.recommendation.table import write_recommendations
-from marketplace.serving.answers import Order, UnknownProductError
+from marketplace.serving.answers import Answer, Order, UnknownProductError
 from marketplace.serving.explanation import compute_heat
 from marketplace.serving.photos import SIZES
+from marketplace.serving.question import Photo, Question
 from marketplace.serving.recommender import Recommender
+from marketplace.serving.uploads import read_square
 from marketplace.vectors.tables import read_embeddings
 from marketplace.vectors.unit_length import to_unit_length
+
+
+def ask_about(recommender: Recommender, content: bytes, k: int) -> Answer:
+    return recommender.ask(Question(photo=Photo(content), k=k))
 
 
 def test_the_index_answers_what_the_table_says(recommender: Recommender, reproduced: Project) -> None:
@@ -66,7 +73,7 @@ def test_a_photo_of_the_catalogue_finds_its_product_first(
     recommender: Recommender, reproduced: Project, table: pd.DataFrame
 ) -> None:
     for row in (0, 7, 30):
-        found = recommender.similar_to_photo(png_of(reproduced, row), k=3)
+        found = ask_about(recommender, png_of(reproduced, row), k=3).same
         assert found[0].product.product_id in set(table.loc[table["sha256"] == table["sha256"][row], "product_id"])
         assert found[0].score > 0.99
 
@@ -75,16 +82,18 @@ def test_a_file_of_the_catalogue_is_recognised(
     recommender: Recommender, reproduced: Project, table: pd.DataFrame
 ) -> None:
     photos = photo_files(reproduced)
-    found = recommender.similar_to_photo(photos[f"{table['image_id'][0]}.jpg"], k=5)
-    assert [similar.same_photo for similar in found] == [True, False, False, False, False]
-    assert not any(similar.same_photo for similar in recommender.similar_to_photo(png_of(reproduced, 0), k=5))
+    answer = ask_about(recommender, photos[f"{table['image_id'][0]}.jpg"], k=5)
+    assert answer.same[0].same_photo
+    assert answer.same[0].product.product_id == table["product_id"][0]
+    assert not any(similar.same_photo for similar in [*answer.same[1:], *answer.similar])
+    assert not any(similar.same_photo for similar in ask_about(recommender, png_of(reproduced, 0), k=5).same)
 
 
 def test_a_photo_is_compared_by_the_words_that_it_lets_one_expect(
     recommender: Recommender, reproduced: Project, table: pd.DataFrame
 ) -> None:
     content = (ROOT / "docs/example.jpg").read_bytes()
-    embedded = recommender._models.image(recommender.square(content)[None])
+    embedded = recommender._models.image(read_square(Photo(content), recommender._models.image.size)[None])
     catalogue = read_catalogue(reproduced.folder)
     parts = catalogue.parts
     settings = recommender.settings
@@ -106,16 +115,21 @@ def test_a_photo_is_compared_by_the_words_that_it_lets_one_expect(
     scores += weights.title * parts.title @ blend(embedded.title[0], parts.title)
     scores += weights.path * parts.path @ expected_path
     number_of = catalogue.products.number_of
-    answers = recommender.similar_to_photo(content, k=8)
+    answer = ask_about(recommender, content, k=8)
+    for similar in answer.similar:
+        assert similar.score == pytest.approx(scores[number_of[similar.product.product_id]], abs=1e-4)
+    assert [one.score for one in answer.similar] == sorted((one.score for one in answer.similar), reverse=True)
     cosines = catalogue.vectors.identity @ embedded.identity[0]
-    shown = []
-    for answer in answers:
-        number = number_of[answer.product.product_id]
-        cosine = cosines[catalogue.products.photos_of(number)].max()
-        shown.append(cosine >= settings.same_product_cosine)
-        assert answer.score == pytest.approx(cosine if shown[-1] else scores[number], abs=1e-4)
-    assert shown == sorted(shown, reverse=True)
-    assert not all(shown)
+    best = np.maximum.reduceat(cosines[catalogue.products.photos], catalogue.products.starts)
+    cosine = origin_of(reproduced.folder / RECOMMENDATIONS).same_item_cosine
+    assert [one.score for one in answer.same] == pytest.approx(
+        sorted((best[number_of[one.product.product_id]] for one in answer.same), reverse=True), abs=1e-4
+    )
+    assert all(one.score >= cosine for one in answer.same)
+    names = json.loads((reproduced.folder / "data/clean/categories.json").read_text())["decode"]
+    likely = dict(zip(names, embedded.category[0].tolist(), strict=True))
+    assert sum(likely.values()) == pytest.approx(1, abs=1e-4)
+    assert [one.category for one in answer.visible] == sorted(likely, key=lambda name: -likely[name])[:3]
 
 
 def test_filters_hold(recommender: Recommender, table: pd.DataFrame) -> None:
@@ -136,11 +150,11 @@ def test_words_find_names_by_spelling_and_meaning(recommender: Recommender, tabl
     for words in (name, name.upper(), name.replace("e", "ee", 1)):
         found = recommender.products(recommender.find(words, Filters())[:5])
         assert found[0].name == name
-    similar = recommender.similar_to_words(name, k=5)
+    similar = recommender.ask(Question(words=name, k=5)).similar
     assert similar[0].product.name == name
     assert [one.score for one in similar] == sorted((one.score for one in similar), reverse=True)
     category = table["category"].iloc[-1]
-    filtered = recommender.similar_to_words(name, 5, Filters(category=category))
+    filtered = recommender.ask(Question(words=name, k=5, filters=Filters(category=category))).similar
     assert {one.product.category.split(" / ")[0] for one in filtered} == {category}
 
 
@@ -266,16 +280,17 @@ def test_an_unknown_product_brings_the_nearest_ids(recommender: Recommender, tab
 
 
 def test_questions_wait_for_models_that_are_still_being_read(reproduced: Project, recommender: Recommender) -> None:
-    photo = png_of(reproduced, 0)
+    words_question = Question(words="red", k=5)
+    photo_question = Question(photo=Photo(png_of(reproduced, 0)), k=5)
     fresh = Recommender(reproduced.folder)
     fresh.load()
     with ThreadPoolExecutor(8) as threads:
         loading = threads.submit(fresh.load_models)
-        words = [threads.submit(fresh.similar_to_words, "red", 5) for _ in range(3)]
-        photos = [threads.submit(fresh.similar_to_photo, photo, 5) for _ in range(3)]
+        words = [threads.submit(fresh.ask, words_question) for _ in range(3)]
+        photos = [threads.submit(fresh.ask, photo_question) for _ in range(3)]
         loading.result()
-    assert [asked.result() for asked in words] == [recommender.similar_to_words("red", 5)] * 3
-    assert [asked.result() for asked in photos] == [recommender.similar_to_photo(photo, 5)] * 3
+    assert [asked.result() for asked in words] == [recommender.ask(words_question)] * 3
+    assert [asked.result() for asked in photos] == [recommender.ask(photo_question)] * 3
 
 
 def test_the_lines_of_the_docs_embed_a_photo_without_this_package(

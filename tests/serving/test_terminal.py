@@ -7,13 +7,13 @@ import pytest
 
 from marketplace.common.console import CONTROL_CHARACTERS
 from marketplace.recommendation.products import Product
-from marketplace.serving.answers import SimilarProduct
-from marketplace.serving.terminal import print_json, print_table
+from marketplace.serving.answers import Answer, SimilarProduct, VisibleCategory
+from marketplace.serving.terminal import print_answer, print_json
 
 ODD = "[/red] :smile: \x1b]0;owned\x07\x9b31m\u202e"
 
 
-def make_answer() -> SimilarProduct:
+def make_answer() -> Answer:
     product = Product(
         product_id=ODD,
         name=ODD,
@@ -24,7 +24,7 @@ def make_answer() -> SimilarProduct:
         location=ODD,
         image_ids=(ODD,),
     )
-    return SimilarProduct(
+    similar = SimilarProduct(
         rank=1,
         score=0.5,
         same_photo=False,
@@ -34,17 +34,19 @@ def make_answer() -> SimilarProduct:
         image_id=ODD,
         product=product,
     )
+    visible = VisibleCategory(category=ODD, probability=0.5)
+    return Answer(visible=[visible], same=[similar], similar=[similar], corrected=ODD)
 
 
 def test_a_table_shows_names_literally_without_control_characters(capsys: pytest.CaptureFixture[str]) -> None:
-    print_table(ODD, ODD, [make_answer()], lambda product_id: product_id)
+    print_answer(ODD, ODD, make_answer(), lambda product_id: product_id)
     output = capsys.readouterr().out
     assert not CONTROL_CHARACTERS.search(output)
-    assert output.count("[/red] :smile:") == 7
+    assert output.count("[/red] :smile:") == 14
 
 
 def test_json_has_the_same_names_without_control_characters(capsys: pytest.CaptureFixture[str]) -> None:
-    print_json([make_answer()])
+    print_json(make_answer())
     output = capsys.readouterr().out
     assert not CONTROL_CHARACTERS.search(output)
-    assert json.loads(output)[0]["product"]["name"] == ODD
+    assert json.loads(output)["similar"][0]["product"]["name"] == ODD

@@ -186,6 +186,17 @@ def port(text: str) -> int:
     return int(text)
 
 
+def share(text: str) -> float:
+    """Parse an option that is a number from 0 to less than 1. Raises ArgumentTypeError."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to less than 1, such as 0.3")
+    return value
+
+
 def count(text: str) -> int:
     """Parse an option that is a number from 1 to 1000. Raises ArgumentTypeError."""
     if not text.isdecimal() or not 1 <= int(text) <= 1000:

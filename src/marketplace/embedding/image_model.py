@@ -92,12 +92,13 @@ class Vectors(NamedTuple):
 
 
 class ImageVectors(NamedTuple):
-    """The output of the image model: the fields of Vectors, and a map."""
+    """The output of the image model: the fields of Vectors, the probabilities of root categories, and a map."""
 
     identity: Tensor
     kind: Tensor
     title: Tensor
     path: Tensor
+    category: Tensor  # (B, n_categories) float32, probabilities of the root categories in the order of their names
     kind_map: Tensor  # (B, H, W, l) float32: its mean over positions is the first l values of the kind vector
 
 
@@ -143,18 +144,22 @@ class ImageModel(nn.Module):
             embeddings = _split_views(embeddings).mean(dim=0)
             plain_maps, mirrored_maps = _split_views(maps)
             maps = (plain_maps + mirrored_maps.flip(3)) / 2
-        vectors = self.vectors(Outputs(embeddings=embeddings, details=details))
+        probabilities = self.probabilities(embeddings)
+        vectors = self._project(Outputs(embeddings=embeddings, details=details), probabilities)
         return ImageVectors(
             identity=vectors.identity,
             kind=vectors.kind,
             title=vectors.title,
             path=vectors.path,
+            category=probabilities[0],
             kind_map=self.projections.kind_map(maps),
         )
 
     def vectors(self, outputs: Outputs) -> Vectors:
         """The network's outputs, averaged over both views if `mirrored`, to vectors."""
-        probabilities = self.probabilities(outputs.embeddings)
+        return self._project(outputs, self.probabilities(outputs.embeddings))
+
+    def _project(self, outputs: Outputs, probabilities: list[Tensor]) -> Vectors:
         identity, kind = self.projections(outputs, probabilities)
         title = self.titles(outputs.embeddings)
         return Vectors(identity=identity, kind=kind, title=title, path=probabilities[-1] @ self.paths)

@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
     from marketplace.embedding.image_model import ImageModel
 
-OUTPUTS = ("identity", "kind", "title", "path", "kind_map")  # see image_model.ImageVectors
+OUTPUTS = ("identity", "kind", "title", "path", "category", "kind_map")  # see image_model.ImageVectors
 
 
 def export_onnx(path: Path, model: "ImageModel", size: int) -> None:
     """Write the model as ONNX: `images` (N, size, size, 3) uint8 to `identity` (N, d), `kind` (N, k), `title` (N, m),
-    `path` (N, p) and `kind_map` (N, H, W, l), for any N.
+    `path` (N, p), `category` (N, n_categories) and `kind_map` (N, H, W, l), for any N.
 
     Scaling and normalising the pixels is part of the graph, so that callers only have to letterbox.
     """
@@ -38,6 +38,7 @@ class Embedded(NamedTuple):
     kind: np.ndarray
     title: np.ndarray
     path: np.ndarray
+    category: np.ndarray
     kind_map: np.ndarray
 
 

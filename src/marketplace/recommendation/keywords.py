@@ -149,6 +149,12 @@ class KeywordIndex:
             exact=np.isin(numbers, self._with_exact_title(terms, scope)),
         )
 
+    def having(self, words: list[str], passing: np.ndarray) -> np.ndarray:
+        """Return the numbers of all products in `passing` `(P,) bool` that have any of some words, in any field."""
+        stems = [self._stem(word) for word in split_words(fold(" ".join(words)))[:MAX_WORDS]]
+        queries = [(tantivy.Occur.Should, self._query(name, stems)) for name in FIELDS]
+        return self._search(queries, self._make_scope(passing), limit=len(passing))[0]
+
     def _make_scope(self, passing: np.ndarray) -> _Scope:
         n_passing = int(passing.sum())
         if n_passing == len(passing):

@@ -10,7 +10,7 @@ import pyarrow as pa
 from marketplace.recommendation.agreement import compare_categories, drop_shared_listings
 from marketplace.recommendation.calibration import Calibration, fit_calibration
 from marketplace.recommendation.catalogue import Catalogue
-from marketplace.recommendation.judged import JudgedPairs
+from marketplace.recommendation.judged import JudgedPairs, Kind
 from marketplace.recommendation.metrics import agreement_metrics
 from marketplace.recommendation.products import Products
 from marketplace.recommendation.rankers import ExhaustiveRanker, Ranker
@@ -25,13 +25,27 @@ MIN_JUDGED = 200  # judged pairs of the validation split, from which on they are
 
 
 def calibrate(
-    products: Products, ranker: Ranker, judged: JudgedPairs, settings: RecommendSettings
-) -> Calibration | None:
-    """Calibrate scores on the validation split: by judgements, or without enough of them by leaf categories."""
-    in_validation = judged.splits == "val"
-    if in_validation.sum() >= MIN_JUDGED:
-        scores = judged.scores(settings.weights.product)[in_validation]
-        return fit_calibration(scores, judged.judgements.grades[in_validation] == GOOD)
+    products: Products, ranker: Ranker, judged: dict[Kind, JudgedPairs], settings: RecommendSettings
+) -> dict[str, Calibration]:
+    """Calibrate the scores of each kind of question on the judgements of the validation split.
+
+    Without enough judgements, the scores of products are calibrated by leaf categories, and others not at all.
+    """
+    calibrations = {kind: _calibrate_by_judgements(pairs, kind, settings) for kind, pairs in judged.items()}
+    if calibrations["product"] is None:
+        calibrations["product"] = _calibrate_by_leaves(products, ranker)
+    return {kind: calibration for kind, calibration in calibrations.items() if calibration is not None}
+
+
+def _calibrate_by_judgements(pairs: JudgedPairs, kind: Kind, settings: RecommendSettings) -> Calibration | None:
+    in_validation = pairs.splits == "val"
+    if in_validation.sum() < MIN_JUDGED:
+        return None
+    scores = pairs.scores(getattr(settings.weights, kind))[in_validation]
+    return fit_calibration(scores, pairs.judgements.grades[in_validation] == GOOD)
+
+
+def _calibrate_by_leaves(products: Products, ranker: Ranker) -> Calibration | None:
     log.info("few judgements: a recommendation is called close where leaf categories are likely to agree")
     recommended = drop_shared_listings(_rank_split(products, ranker, "val"))
     same_leaf = compare_categories(products, recommended, "category_path")

@@ -1,6 +1,7 @@
 """The origin of a table of recommendations, in its metadata."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -16,14 +17,16 @@ class Origin:
 
     made_with: dict[str, str]  # fingerprints of the files
     settings: RecommendSettings
-    calibration: Calibration | None  # None: the probabilities of scores are unknown
+    calibrations: Mapping[str, Calibration]  # by the kind of question; without one, probabilities are unknown
+    same_item_cosine: float  # identity vectors this close show the same item
 
     def as_metadata(self) -> dict[str, str]:
         """Return texts for the metadata of the table."""
         return {
             "made_with": json.dumps(self.made_with),
             "settings": self.settings.model_dump_json(),
-            "calibration": json.dumps(asdict(self.calibration) if self.calibration else None),
+            "calibrations": json.dumps({kind: asdict(one) for kind, one in self.calibrations.items()}),
+            "same_item_cosine": json.dumps(self.same_item_cosine),
         }
 
 
@@ -34,11 +37,12 @@ def origin_of(path: Path) -> Origin:
     with reading(path):
         metadata = pq.read_metadata(path).metadata or {}
     try:
-        calibration = json.loads(metadata[b"calibration"])
+        calibrations = json.loads(metadata[b"calibrations"])
         return Origin(
             made_with=json.loads(metadata[b"made_with"]),
             settings=RecommendSettings.model_validate_json(metadata[b"settings"]),
-            calibration=Calibration(**calibration) if calibration else None,
+            calibrations={kind: Calibration(**content) for kind, content in calibrations.items()},
+            same_item_cosine=json.loads(metadata[b"same_item_cosine"]),
         )
-    except (KeyError, ValueError, TypeError):
+    except (KeyError, ValueError, TypeError, AttributeError):
         raise MarketplaceError(f"{path} was made by an older version: run `dvc repro recommend`.") from None

@@ -5,8 +5,8 @@ listings that share a photo or a title, only the best is recommended; it is mark
 the product in question.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -16,15 +16,15 @@ from marketplace.recommendation.filters import Filters
 from marketplace.recommendation.products import Products
 
 INDEX_ABOVE = 5_000  # rows; comparing fewer one by one takes a few milliseconds
+BONUS_DEPTH = 1_000  # products: a bonus brings none of the others to the first places
 
 
 @dataclass(frozen=True)
 class Restriction:
-    """The products that may be listed: those that pass the filters, except the excluded ones."""
+    """The products that may be listed."""
 
-    passing: np.ndarray  # (P,) bool; excluded products are False
+    passing: np.ndarray  # (P,) bool: those that pass the filters, without those that are excluded for other reasons
     filters: Filters
-    excluded: Sequence[int] = ()  # numbers of products
 
 
 @dataclass(frozen=True)
@@ -81,6 +81,26 @@ class IndexSearch:
     def vectors_of(self, rows: np.ndarray) -> np.ndarray:
         """See Search."""
         return self._vectors[rows]
+
+
+class BonusSearch:
+    """Searches products as another search does, and adds a bonus to the scores of the BONUS_DEPTH nearest.
+
+    `bonus_of` returns the bonus `(n,)` of products by their numbers `(n,)`.
+    """
+
+    def __init__(self, search: Search, bonus_of: Callable[[np.ndarray], np.ndarray]) -> None:
+        self._search = search
+        self._bonus_of = bonus_of
+
+    def nearest(self, vector: np.ndarray, restriction: Restriction, depth: int) -> Nearest:
+        """See Search."""
+        nearest = self._search.nearest(vector, restriction, max(depth, BONUS_DEPTH))
+        return replace(nearest, scores=nearest.scores + self._bonus_of(nearest.numbers))
+
+    def vectors_of(self, rows: np.ndarray) -> np.ndarray:
+        """See Search."""
+        return self._search.vectors_of(rows)
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,6 @@ class RecommendSettings(Section):
     weights: QuestionWeights
     lookalikes: LookalikeSettings
     keyword_weight: Annotated[float, Field(ge=0, le=1)]
-    same_product_cosine: Annotated[float, Field(gt=0, le=1)]
     diversity: Annotated[float, Field(ge=0, lt=1)]
     least_probability: Annotated[float, Field(ge=0, le=1)] | None
     same_category: bool

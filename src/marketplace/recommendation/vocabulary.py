@@ -17,6 +17,7 @@ TWO_SLIPS = 8  # letters from which on a word may have two slips
 MIN_PREFIX = 2  # letters that may be the beginning of a word
 MAX_COMPLETIONS = 8  # words that a beginning may mean
 _WORD = re.compile(r"\w+")
+_UNWANTED = re.compile(r"(?<!\S)-(\w\S*)")
 _VOICED = "\u3099\u309a"  # marks that make another sound of a Japanese letter
 # Chinese and Japanese are written without spaces: each character counts as a word.
 _IDEOGRAPH = re.compile(r"([\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff])")
@@ -43,6 +44,16 @@ def split_words(text: str) -> list[str]:
     ['oak', 'table', 'chairs']
     """
     return list(dict.fromkeys(_WORD.findall(text)))
+
+
+def split_unwanted(text: str) -> tuple[str, list[str]]:
+    """Return the words that a search wants, and those that it does not want: they have a minus before them.
+
+    >>> split_unwanted("corner sofa -leather")
+    ('corner sofa', ['leather'])
+    """
+    unwanted = [match[1] for match in _UNWANTED.finditer(text)]
+    return " ".join(_UNWANTED.sub(" ", text).split()), unwanted
 
 
 class Vocabulary:

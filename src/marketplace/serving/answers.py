@@ -14,13 +14,35 @@ class SimilarProduct:
     """A product and its similarity to the question."""
 
     rank: int
-    score: float  # see Recommender.similar_to_product, similar_to_photo and similar_to_words
+    score: float  # see Answer
     same_photo: bool  # it shares a photo with the question
     same_text: bool  # it shares its title with the question
     probability: float | None  # that a shopper calls it good; None: unknown
     close: bool | None  # whether that is likely, or it shares a photo or title; None: unknown
     image_id: str  # its most similar photo
     product: Product
+
+
+@dataclass(frozen=True)
+class VisibleCategory:
+    """A root category that a photo may show."""
+
+    category: str
+    probability: float
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The answer to a question.
+
+    The scores in `same` are cosines of identity vectors: these listings show the item in the photo. The scores in
+    `similar` are weighted sums of similarities. Both lists fall.
+    """
+
+    visible: list[VisibleCategory]  # in the photo, the most probable first; none without a photo
+    same: list[SimilarProduct]  # often empty
+    similar: list[SimilarProduct]
+    corrected: str | None  # the words as the catalogue spells them, if no listing has them as they are
 
 
 @dataclass(frozen=True)

@@ -1,50 +1,33 @@
-"""The JSON API: the catalogue, and the products similar to a product or a photo."""
+"""The JSON API. Its routes about similar products are in similarity_api.py."""
 
 from dataclasses import replace
 from functools import partial
-from typing import Annotated, Any, Literal
-from urllib.parse import unquote
+from typing import Annotated, Literal
 
-from fastapi import Depends, FastAPI, File, HTTPException, Path, Query, Request, Response, UploadFile
-from pydantic import AfterValidator, BaseModel
+from fastapi import FastAPI, HTTPException, Query, Request, Response
+from pydantic import BaseModel
 
-from marketplace.common.errors import MarketplaceError
-from marketplace.recommendation.filters import CONDITIONS, KIND_OF, Filters, Kind
+from marketplace.recommendation.filters import CONDITIONS, KIND_OF, Kind
 from marketplace.recommendation.products import Product
-from marketplace.recommendation.similarity import PARTS, Weights, parse_weights
-from marketplace.serving.answers import Heat, InvalidQuestionError, Order, Place, SimilarProduct
+from marketplace.serving.answers import Order, Place
 from marketplace.serving.comparison import ComparedLists, RevisionComparison
-from marketplace.serving.explanation import Explanation
 from marketplace.serving.judging import JudgingTask
 from marketplace.serving.photos import SIZES
-from marketplace.serving.recommender import QUEUE_CAPACITY, Recommender
+from marketplace.serving.recommender import Recommender
+from marketplace.serving.schema import (
+    RATED,
+    UNKNOWN_PRODUCT,
+    Count,
+    FilterParameters,
+    PathId,
+    Responses,
+    Words,
+    problem_responses,
+)
+from marketplace.serving.similarity_api import add_similarity_routes
 from marketplace.serving.threads import Threads
 
-MAX_UPLOAD_BYTES = 12 * 2**20  # more than a phone's photo
-MAX_ID_LENGTH = 500  # characters
 MAX_OFFSET = 10**9  # products
-SPARE_THREADS = 8  # to tell visitors that the queue of photos is full
-PROBLEMS = {
-    400: "the request is malformed, or its Host is not a name of this server",
-    404: "not found",
-    405: "this method is not allowed here",
-    408: "the rest of the request did not arrive",
-    413: "the request is too large",
-    422: "a parameter or the photo is invalid",
-    503: "the server is busy, or lacks something: retry after the seconds in Retry-After",
-}
-
-
-class Problem(BaseModel):
-    """Why a request failed."""
-
-    detail: str
-
-
-class UnknownProduct(Problem):
-    """There is no such product; `nearest` are similar ids."""
-
-    nearest: list[str]
 
 
 class ProductList(BaseModel):
@@ -91,31 +74,7 @@ class CatalogueOptions(BaseModel):
     compared: str | None
 
 
-# Decoded after routing, so that an encoded slash is part of an id (see EncodedPaths).
-PathId = Annotated[str, AfterValidator(unquote), Path(max_length=MAX_ID_LENGTH)]
-FilterParameters = Annotated[Filters, Depends()]
 PhotoSize = Annotated[int, Query(ge=1, le=SIZES[-1])]  # pixels of the longer side
-Count = Annotated[int, Query(ge=1, le=100)]
-_WEIGHT = rf"({'|'.join(PARTS)})=[0-9]{{1,4}}(\.[0-9]{{1,9}})?"
-WeightsText = Annotated[
-    str,
-    Query(
-        max_length=100,
-        pattern=rf"^({_WEIGHT}(,{_WEIGHT})*)?$",
-        description="weights of kind, text, title and path, such as kind=1,text=0.5",
-    ),
-]
-
-Responses = dict[int | str, dict[str, Any]]
-
-
-def problem_responses(*statuses: int) -> Responses:
-    """Return the OpenAPI entries for these status codes."""
-    return {status: {"model": Problem, "description": PROBLEMS[status]} for status in statuses}
-
-
-UNKNOWN_PRODUCT: Responses = {404: {"model": UnknownProduct, "description": "no product has that id"}}
-RATED = UNKNOWN_PRODUCT | problem_responses(503)
 PHOTO: Responses = {
     200: {"content": {"image/jpeg": {"schema": {"type": "string", "format": "binary"}}}},
     304: {"description": "the client already has it"},
@@ -127,7 +86,7 @@ def add_routes(app: FastAPI, recommender: Recommender, comparison: RevisionCompa
     """Add the routes of the API to an application."""
     _add_status_routes(app, recommender)
     _add_catalogue_routes(app, recommender, comparison)
-    _add_similarity_routes(app, recommender)
+    add_similarity_routes(app, recommender)
     writer = Threads(1)  # of the file of ratings
     _add_feedback_routes(app, recommender, writer)
     _add_judging_routes(app, recommender, writer)
@@ -167,7 +126,7 @@ def _add_catalogue_routes(app: FastAPI, recommender: Recommender, comparison: Re
     @app.get("/api/products")
     def products(
         filters: FilterParameters,
-        words: Annotated[str, Query(max_length=200)] = "",
+        words: Words = "",
         order: Order = "relevance",
         offset: Annotated[int, Query(ge=0, le=MAX_OFFSET)] = 0,
         limit: Count = 48,
@@ -212,45 +171,6 @@ def _add_catalogue_routes(app: FastAPI, recommender: Recommender, comparison: Re
         if comparison is None:
             raise HTTPException(404, "this server compares no revisions: marketplace serve --compare REVISION")
         return comparison.compare(recommender.product(product_id).product_id, recommender.product_or_none)
-
-
-def _add_similarity_routes(app: FastAPI, recommender: Recommender) -> None:
-    photo_threads = Threads(QUEUE_CAPACITY + SPARE_THREADS)
-
-    @app.get("/api/products/{product_id}/similar", responses=UNKNOWN_PRODUCT)
-    def similar_to_product(
-        product_id: PathId, filters: FilterParameters, k: Count = 12, weights: WeightsText = ""
-    ) -> list[SimilarProduct]:
-        """The products most similar to a product."""
-        return recommender.similar_to_product(
-            product_id, k, filters, _parse(weights, recommender.settings.weights.product)
-        )
-
-    @app.get("/api/products/{product_id}/similar/{other_id}", responses=UNKNOWN_PRODUCT)
-    def explanation(product_id: PathId, other_id: PathId, weights: WeightsText = "") -> Explanation:
-        """Why two products are similar: the photos that matched, each part's similarity, and the words in common."""
-        return recommender.explanation(product_id, other_id, _parse(weights, recommender.settings.weights.product))
-
-    @app.get("/api/products/{product_id}/similar/{other_id}/heat", responses=UNKNOWN_PRODUCT | problem_responses(503))
-    async def heat(product_id: PathId, other_id: PathId) -> Heat:
-        """The regions that the two photos that matched share."""
-        return await photo_threads.run(partial(recommender.heat, product_id, other_id))
-
-    @app.post("/api/similar", responses=problem_responses(503))
-    async def similar_to_photo(
-        photo: Annotated[UploadFile, File()], filters: FilterParameters, k: Count = 12, weights: WeightsText = ""
-    ) -> list[SimilarProduct]:
-        """The products in an uploaded photo, then those most similar to it."""
-        chosen_weights = _parse(weights, recommender.settings.weights.photo)
-        content = await photo.read(MAX_UPLOAD_BYTES)
-        return await photo_threads.run(partial(recommender.similar_to_photo, content, k, filters, chosen_weights))
-
-
-def _parse(text: str, default: Weights) -> Weights | None:
-    try:
-        return parse_weights(text, default) if text.strip() else None
-    except MarketplaceError as error:
-        raise InvalidQuestionError(str(error)) from None
 
 
 def _add_feedback_routes(app: FastAPI, recommender: Recommender, writer: Threads) -> None:

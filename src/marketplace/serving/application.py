@@ -18,10 +18,12 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from marketplace.common.errors import MarketplaceError, UnavailableError
 from marketplace.recommendation.filters import CONDITIONS, KIND_OF
 from marketplace.serving.answers import InvalidQuestionError, UnknownProductError
-from marketplace.serving.api import MAX_UPLOAD_BYTES, add_routes, problem_responses
+from marketplace.serving.api import add_routes
 from marketplace.serving.comparison import RevisionComparison
 from marketplace.serving.guards import EncodedPaths, ForwardedPrefix, HeadAsGet, LimitedRequests, SafeHeaders
 from marketplace.serving.recommender import Recommender
+from marketplace.serving.schema import problem_responses
+from marketplace.serving.similarity_api import MAX_UPLOAD_BYTES
 
 log = logging.getLogger(__name__)
 

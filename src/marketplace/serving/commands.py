@@ -3,39 +3,19 @@
 import argparse
 import logging
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from marketplace.common.console import count, port, project_root
+from marketplace.common.console import port, project_root
 from marketplace.common.errors import MarketplaceError
-from marketplace.recommendation.filters import Filters
 from marketplace.serving.hosts import host_name
-
-if TYPE_CHECKING:
-    from marketplace.recommendation.similarity import Weights
-    from marketplace.serving.answers import SimilarProduct
-    from marketplace.serving.recommender import Recommender
+from marketplace.serving.similar_command import add_similar_command
 
 log = logging.getLogger(__name__)
 
 
 def add_commands(commands: Any) -> None:
     """Add these commands to the subparsers of `marketplace`."""
-    similar = commands.add_parser("similar", help="find products similar to a product, a photo or words")
-    similar.add_argument(
-        "query", metavar="PRODUCT_ID|PHOTO", nargs="?", help="a product's id, or its beginning, or the path of a photo"
-    )
-    similar.add_argument("--words", metavar="TEXT", help="search by words instead, such as 'oak coffee table'")
-    similar.add_argument(
-        "--weights", metavar="PART=NUMBER,…", help="weights for kind, text, title and path, such as kind=1,text=0.5"
-    )
-    similar.add_argument("-k", type=count, default=10, help="number of products (default: %(default)s)")
-    Filters.add_arguments(similar)
-    similar.add_argument("--json", action="store_true", help="print JSON, like the API")
-    similar.add_argument("--html", type=Path, metavar="OUT", help="also write a page with photos to OUT")
-    similar.set_defaults(run=_similar)
+    add_similar_command(commands)
 
     serve = commands.add_parser("serve", help="browse the catalogue and find similar products in a browser")
     serve.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s, this machine)")
@@ -64,100 +44,6 @@ def add_commands(commands: Any) -> None:
     qdrant = databases.add_parser("qdrant", help="upload the vectors to Qdrant, then switch its alias to them")
     qdrant.add_argument("url", metavar="URL", help="such as http://localhost:6333, or a folder to try it without one")
     qdrant.set_defaults(run=_export)
-
-
-@dataclass(frozen=True)
-class _Answer:
-    """The answer of `similar`."""
-
-    heading: str
-    products: "list[SimilarProduct]"
-    details: str = ""
-    query_photo: Callable[[int], bytes] | None = None  # returns the question's photo as a JPEG, by pixels of a side
-
-
-def _similar(options: argparse.Namespace) -> None:
-    from marketplace.serving.recommender import Recommender
-    from marketplace.serving.terminal import print_json, print_table
-
-    if (options.query is None) == (options.words is None):
-        raise MarketplaceError("name either a product, a photo, or --words TEXT.")
-    recommender = Recommender(project_root())
-    answer = _answer(recommender, options)
-    if options.json:
-        print_json(answer.products)
-    else:
-        print_table(answer.heading, answer.details, answer.products, recommender.ids.shorten)
-    if options.html:
-        _write_page(recommender, options.html, answer)
-
-
-def _answer(recommender: "Recommender", options: argparse.Namespace) -> _Answer:
-    filters = recommender.table.match_case(Filters.from_arguments(options))
-    if options.words is not None:
-        weights = _parse_weights(options, recommender.settings.weights.words)
-        products = recommender.similar_to_words(options.words, options.k, filters, weights)
-        return _Answer(heading=f"Similar to “{options.words}”", products=products)
-    if options.query not in recommender.ids and Path(options.query).is_file():
-        return _answer_about_photo(recommender, options, filters)
-    return _answer_about_product(recommender, options, filters)
-
-
-def _parse_weights(options: argparse.Namespace, default: "Weights") -> "Weights | None":
-    from marketplace.recommendation.similarity import parse_weights
-
-    return None if options.weights is None else parse_weights(options.weights, default)
-
-
-def _answer_about_photo(recommender: "Recommender", options: argparse.Namespace, filters: Filters) -> _Answer:
-    from marketplace.photos.codec import thumbnail
-
-    path = Path(options.query)
-    content = path.read_bytes()
-    weights = _parse_weights(options, recommender.settings.weights.photo)
-    return _Answer(
-        heading=f"Similar to {path.name}",
-        products=recommender.similar_to_photo(content, options.k, filters, weights),
-        query_photo=lambda size: thumbnail(recommender.square(content), size),
-    )
-
-
-def _answer_about_product(recommender: "Recommender", options: argparse.Namespace, filters: Filters) -> _Answer:
-    from marketplace.recommendation.products import price_text
-
-    product_id = _complete_id(recommender, options.query)
-    product = recommender.product(product_id)
-    weights = _parse_weights(options, recommender.settings.weights.product)
-    return _Answer(
-        heading=f"Similar to {product.name}",
-        details=f"{price_text(product.price, product.currency)}, {product.category}, {product.location}",
-        products=recommender.similar_to_product(product_id, options.k, filters, weights),
-        query_photo=lambda size: recommender.photos.jpeg(product.image_ids[0], size),
-    )
-
-
-def _complete_id(recommender: "Recommender", query: str) -> str:
-    """Return the id that a query, or its beginning, means. Raises MarketplaceError if there is none, or several."""
-    from marketplace.serving.answers import format_suggestions
-
-    matches = recommender.ids.matching(query)
-    if len(matches) == 1:
-        return matches[0]
-    if matches:
-        examples = ", ".join(matches[:3])
-        raise MarketplaceError(f"{len(matches)} products have an id that begins with {query!r}: {examples}, …")
-    suggestions = format_suggestions(recommender.ids.suggest(query))
-    raise MarketplaceError(f"{query!r} is neither a product's id nor a file.{suggestions}")
-
-
-def _write_page(recommender: "Recommender", path: Path, answer: _Answer) -> None:
-    from marketplace.reports.pages import CARD_PIXELS
-    from marketplace.serving.similar_page import write_similar
-
-    photos = [recommender.photos.jpeg(similar.product.image_ids[0], CARD_PIXELS) for similar in answer.products]
-    query_photo = answer.query_photo(CARD_PIXELS) if answer.query_photo else None
-    write_similar(path, answer.heading, answer.details, query_photo, answer.products, photos)
-    log.info("Wrote %s.", path)
 
 
 def _serve(options: argparse.Namespace) -> None:

@@ -12,6 +12,7 @@ from marketplace.recommendation.lookalikes import LOOKS, add_lookalikes
 from marketplace.recommendation.products import Products
 from marketplace.recommendation.questions import photo_questions
 from marketplace.recommendation.ranking import (
+    BonusSearch,
     RankedProduct,
     Restriction,
     Search,
@@ -20,7 +21,7 @@ from marketplace.recommendation.ranking import (
     top_k_distinct,
 )
 from marketplace.recommendation.rules import RecommendSettings
-from marketplace.recommendation.similarity import PARTS, Parts, Weights, weigh, weigh_symmetrically
+from marketplace.recommendation.similarity import PARTS, Weights, weigh, weigh_symmetrically
 from marketplace.vectors.tables import TextVectors
 
 if TYPE_CHECKING:  # imported where a model is read, so that questions without one are fast
@@ -52,6 +53,24 @@ class Match:
     cosine: float = 0.0  # of that photo with the nearest photo of the question, if it has photos
 
 
+@dataclass(frozen=True)
+class ShownPhotos:
+    """The photos that a question shows, to choose the most similar photo of each product."""
+
+    vectors: np.ndarray  # (n, d) float32
+    vectors_of: Callable[[np.ndarray], np.ndarray]  # of the catalogue's photos by their rows, likewise `(m, d)`
+
+
+@dataclass(frozen=True)
+class Target:
+    """What the products of a list should be similar to."""
+
+    vector: np.ndarray  # (d,) float32, weighted parts side by side: inner products with it are scores
+    examples: np.ndarray  # (n,) int, the numbers of the products that the question is about
+    photos: ShownPhotos
+    bonus_of: Callable[[np.ndarray], np.ndarray] | None  # see BonusSearch; None: no bonus
+
+
 class Matcher:
     """Ranks the products of a catalogue for questions. `texts` are in the order of `products`."""
 
@@ -65,60 +84,67 @@ class Matcher:
         of_texts = {name: getattr(texts, name).shape[1] for name in PARTS if name != "kind"}
         self.dimensions = {"kind": vectors.kind_dimensions, **of_texts}  # of the parts of a vector
 
-    def match_product(
-        self, number: int, k: int, restriction: Restriction, weights: Weights | None = None
-    ) -> list[Match]:
-        """Return the products most similar to a product, each with the photo most similar to one of its photos."""
-        parts = self._vectors.similar.vectors_of(np.array([number]))
-        if not len(parts):  # a database no longer has them
-            return []
-        weights = weights or self._settings.weights.product
-        depth = DIVERSITY_POOL * k if self._settings.diversity else k
-        question = weigh(parts[0], self.dimensions, weights)
-        ranked = self._nearest(question, depth, restriction, np.array([number]))
-        kinds = self._vectors.kinds_of(self._products.photos_of(number))
-        diverse = self._diversify(ranked, weights)[:k]
-        return self._choose_photos(diverse, kinds, self._vectors.kinds_of)
+    def ask_about_products(self, numbers: np.ndarray, weights: Weights) -> np.ndarray:
+        """Return the questions `(n, d)` that ask for products similar to each of some products.
 
-    def match_photo(
-        self,
-        embedded: "Embedded",
-        copies: np.ndarray,
-        k: int,
-        restriction: Restriction,
-        weights: Weights | None = None,
-    ) -> list[Match]:
-        """Return the products that a photo shows, then those most similar to it.
-
-        `copies` are the numbers of the products that have the very same file. The score of a product that the photo
-        shows is the cosine of identity vectors; hub biases only affect the order.
+        Products that a database lacks are left out.
         """
-        question = np.append(embedded.identity[0], np.float32(1))
-        nearest = nearest_products(self._products, self._vectors.identity, question, k, restriction, copies)
-        shown = [
-            replace(match, product=replace(match.product, score=match.cosine))
-            for match in self._choose_photos(nearest, embedded.identity, self._vectors.identities_of)
-            if match.product.same_photo or match.cosine >= self._settings.same_product_cosine
-        ]
-        numbers = np.array([match.product.number for match in shown], dtype=np.int64)
-        is_shown = np.isin(self._products.groups, self._products.groups[numbers])
-        others = Restriction(
-            passing=restriction.passing & ~is_shown,
-            filters=restriction.filters,
-            excluded=np.flatnonzero(is_shown).tolist(),
-        )
-        parts = self._ask_about_photo(embedded)
-        question = weigh(parts.join(), self.dimensions, weights or self._settings.weights.photo)[0]
-        similar = self._nearest(question, k - len(shown), others, numbers) if len(shown) < k else []
-        return [*shown, *self._choose_photos(similar, embedded.identity, self._vectors.identities_of)]
+        parts = self._vectors.similar.vectors_of(numbers) if len(numbers) else numbers
+        if not len(parts):
+            return np.empty((0, sum(self.dimensions.values())), np.float32)
+        return weigh(parts, self.dimensions, weights)
 
-    def _ask_about_photo(self, embedded: "Embedded") -> Parts:
+    def ask_about_photo(self, embedded: "Embedded", weights: Weights) -> np.ndarray:
+        """Return the question `(d,)` that asks for products similar to a photo, with the words of its look-alikes."""
         parts = photo_questions(embedded.kind, embedded.title, embedded.path, self.dimensions["text"])
         settings = self._settings.lookalikes
         everything = Restriction(passing=np.ones(len(self._products.table), dtype=bool), filters=Filters())
         looks = weigh(parts.join(), self.dimensions, LOOKS)[0]
         nearest = self._vectors.similar.nearest(looks, everything, settings.count)
-        return add_lookalikes(parts, self._texts, nearest.numbers, nearest.scores, settings)
+        complete = add_lookalikes(parts, self._texts, nearest.numbers, nearest.scores, settings)
+        return weigh(complete.join(), self.dimensions, weights)[0]
+
+    def show_products(self, numbers: np.ndarray) -> ShownPhotos:
+        """Return the photos of products, compared by kind."""
+        rows = np.concatenate([self._products.photos_of(number) for number in numbers.tolist()])
+        return ShownPhotos(vectors=self._vectors.kinds_of(rows), vectors_of=self._vectors.kinds_of)
+
+    def show_photo(self, embedded: "Embedded") -> ShownPhotos:
+        """Return a photo, compared by identity."""
+        return ShownPhotos(vectors=embedded.identity, vectors_of=self._vectors.identities_of)
+
+    def match(
+        self, target: Target, k: int, restriction: Restriction, diversity: float, weights: Weights
+    ) -> list[Match]:
+        """Return the `k` products most similar to a target, each with its photo that is most similar to the question.
+
+        `diversity` is as in params.yaml; `weights` compare the products of a list with each other.
+        """
+        search = self._vectors.similar
+        if target.bonus_of is not None:
+            search = BonusSearch(search, target.bonus_of)
+        depth = DIVERSITY_POOL * k if diversity else k
+        ranked = nearest_products(self._products, search, target.vector, depth, restriction, target.examples)
+        diverse = self._diversify(ranked, diversity, weights)[:k]
+        return self._choose_photos(diverse, target.photos)
+
+    def match_same_item(
+        self, embedded: "Embedded", copies: np.ndarray, k: int, restriction: Restriction, cosine: float
+    ) -> list[Match]:
+        """Return the products whose photos show the same item as a photo, the most certain first; often none.
+
+        `copies` are the numbers of the products that have the very same file. Of the others, those with at least this
+        `cosine` of identity vectors are said to show it, which is their score. Hub biases decide only which products
+        are compared.
+        """
+        question = np.append(embedded.identity[0], np.float32(1))
+        nearest = nearest_products(self._products, self._vectors.identity, question, k, restriction, copies)
+        matches = [
+            replace(match, product=replace(match.product, score=match.cosine))
+            for match in self._choose_photos(nearest, self.show_photo(embedded))
+            if match.product.same_photo or match.cosine >= cosine
+        ]
+        return sorted(matches, key=lambda match: -match.cosine)
 
     def match_words(self, found: "Found", k: int) -> list[Match]:
         """Return the first `k` products that words found, one of each group, each with its first photo."""
@@ -137,30 +163,23 @@ class Matcher:
             for place in chosen.tolist()
         ]
 
-    def _nearest(
-        self, question: np.ndarray, k: int, restriction: Restriction, query_products: np.ndarray
-    ) -> list[RankedProduct]:
-        return nearest_products(self._products, self._vectors.similar, question, k, restriction, query_products)
-
-    def _diversify(self, ranked: list[RankedProduct], weights: Weights) -> list[RankedProduct]:
-        """Return ranked products in the order by `recommend.diversity`."""
-        if not self._settings.diversity or not ranked:
+    def _diversify(self, ranked: list[RankedProduct], diversity: float, weights: Weights) -> list[RankedProduct]:
+        """Return ranked products in the order by `diversity`."""
+        if not diversity or not ranked:
             return ranked
         vectors = self._vectors.similar.vectors_of(np.array([product.number for product in ranked]))
         scores = np.array([product.score for product in ranked], dtype=np.float32)
         own_vectors = weigh_symmetrically(vectors, self.dimensions, weights)
-        order = diversify(scores, own_vectors, self._settings.diversity)
+        order = diversify(scores, own_vectors, diversity)
         return [ranked[place] for place in order.tolist()]
 
-    def _choose_photos(
-        self, ranked: list[RankedProduct], question: np.ndarray, vectors_of: Callable[[np.ndarray], np.ndarray]
-    ) -> list[Match]:
-        """Choose the photo of each product that is most similar to one of the photos of a question `(n, d)`."""
+    def _choose_photos(self, ranked: list[RankedProduct], shown: ShownPhotos) -> list[Match]:
+        """Choose the photo of each product that is most similar to one of the photos that a question shows."""
         rows_of = [self._products.photos_of(product.number) for product in ranked]
         matches = []
-        for product, rows, vectors in zip(ranked, rows_of, _vectors_by_product(rows_of, vectors_of), strict=True):
-            if len(vectors) and len(question):
-                _, place, cosine = most_similar_pair(question, vectors)
+        for product, rows, vectors in zip(ranked, rows_of, _vectors_by_product(rows_of, shown.vectors_of), strict=True):
+            if len(vectors) and len(shown.vectors):
+                _, place, cosine = most_similar_pair(shown.vectors, vectors)
                 matches.append(Match(product=product, row=int(rows[place]), cosine=cosine))
             else:
                 matches.append(Match(product=product, row=int(rows[0])))

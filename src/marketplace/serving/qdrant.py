@@ -9,7 +9,7 @@ folder, without a server, for trials and tests: fast enough for a few thousand p
 import hashlib
 import os
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from importlib.metadata import version
@@ -123,7 +123,6 @@ class QdrantSearch:
         client: Any,
         url: str,
         vector_name: str,
-        products: Products,
         points: list[str],
         owners: np.ndarray,
         collection: str = ALIAS,
@@ -132,21 +131,25 @@ class QdrantSearch:
         self._url = url
         self._collection = collection
         self._vector_name = vector_name
-        self._products = products
         self._points = points
         self._owner_of_point = dict(zip(points, owners.tolist(), strict=True))
 
     def nearest(self, vector: np.ndarray, restriction: Restriction, depth: int) -> Nearest:
-        """See Search. Points that the database no longer has are not returned."""
+        """See Search.
 
-        product_ids = self._products.table["product_id"]
-        excluded_ids = [product_ids.iat[number] for number in restriction.excluded]
-        query_filter = _query_filter(restriction.filters, excluded_ids)
+        Points that the database no longer has are not returned. It filters; what else may not be listed is left out
+        here.
+        """
+        query_filter = _query_filter(restriction.filters)
         with report_failures(self._url):
             answer = self._client.query_points(
                 self._collection, query=vector.tolist(), using=self._vector_name, query_filter=query_filter, limit=depth
             )
-        known_points = [point for point in answer.points if point.id in self._owner_of_point]
+        known_points = [
+            point
+            for point in answer.points
+            if point.id in self._owner_of_point and restriction.passing[self._owner_of_point[point.id]]
+        ]
         return Nearest(
             scores=np.array([point.score for point in known_points], dtype=np.float32),
             numbers=np.array([self._owner_of_point[point.id] for point in known_points], dtype=np.int64),
@@ -165,17 +168,11 @@ class QdrantSearch:
         return np.array(vectors, dtype=np.float32) if vectors else np.empty((0, 1), np.float32)
 
 
-def _query_filter(filters: Filters, excluded_ids: Sequence[str]) -> Any:
-    """Express filters in Qdrant's terms, and exclude the photos of some products."""
+def _query_filter(filters: Filters) -> Any:
+    """Express filters in Qdrant's terms."""
     from qdrant_client import models
 
-    return models.Filter(
-        must=[_field_condition(condition, value) for condition, value in filters.conditions()],
-        must_not=[
-            models.FieldCondition(key=PRODUCT_ID, match=models.MatchValue(value=product_id))
-            for product_id in excluded_ids
-        ],
-    )
+    return models.Filter(must=[_field_condition(condition, value) for condition, value in filters.conditions()])
 
 
 def _field_condition(condition: Condition, value: Any) -> Any:
@@ -208,9 +205,9 @@ def open_vectors(url: str, products: Products, fingerprints: dict[str, str]) -> 
     owners = products.product_of_row
     numbers = np.arange(len(first_points))
     return VectorStore(
-        similar=QdrantSearch(client, url, SIMILAR, products, first_points, numbers, collection),
-        identity=QdrantSearch(client, url, IDENTITY, products, points, owners, collection),
-        kinds_of=QdrantSearch(client, url, KIND, products, points, owners, collection).vectors_of,
+        similar=QdrantSearch(client, url, SIMILAR, first_points, numbers, collection),
+        identity=QdrantSearch(client, url, IDENTITY, points, owners, collection),
+        kinds_of=QdrantSearch(client, url, KIND, points, owners, collection).vectors_of,
         kind_dimensions=dimensions[KIND].size,
         check=partial(_check_collection, client, url, collection),
     )

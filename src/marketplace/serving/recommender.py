@@ -1,6 +1,5 @@
 """Questions to a finished pipeline: products similar to a product, a photo or words, and the catalogue itself."""
 
-import hashlib
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,7 +7,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from marketplace.common.errors import MarketplaceError
-from marketplace.recommendation.calibration import Calibration, is_close
 from marketplace.recommendation.catalogue import read_catalogue, read_texts
 from marketplace.recommendation.filters import FilteredTable, Filters
 from marketplace.recommendation.fingerprints import RECOMMENDATIONS, TABLES, check_fingerprints
@@ -18,23 +16,23 @@ from marketplace.recommendation.ranking import IndexSearch, Restriction
 from marketplace.recommendation.similarity import Weights
 from marketplace.relevance.judgements import JUDGEMENTS
 from marketplace.serving import qdrant
-from marketplace.serving.answers import BusyError, Heat, Order, Place, SimilarProduct
+from marketplace.serving.answerer import Answerer
+from marketplace.serving.answers import Answer, BusyError, Heat, Order, Place, SimilarProduct
 from marketplace.serving.explanation import Explanation, compute_heat, explain
 from marketplace.serving.feedback import FEEDBACK, Feedback
 from marketplace.serving.ids import Ids
 from marketplace.serving.judging import Judging
-from marketplace.serving.matching import Match, Matcher
+from marketplace.serving.matching import Matcher
 from marketplace.serving.models import Models, open_indexes
 from marketplace.serving.photo_queue import PhotoQueue
 from marketplace.serving.places import read_places
-from marketplace.serving.uploads import read_square
+from marketplace.serving.question import NO_FILTERS, Photo, Question
 
 if TYPE_CHECKING:  # imported where they are needed, so that `marketplace similar` is fast
     from marketplace.serving.photos import CataloguePhotos
-    from marketplace.serving.search import CatalogueSearch, Found
+    from marketplace.serving.search import CatalogueSearch
 
 ORIGINALS = "data/raw/images"
-NO_FILTERS = Filters()
 QUEUE_CAPACITY = 16  # photos, each with a thread
 
 
@@ -51,8 +49,8 @@ class Recommender:
             raise MarketplaceError(f"{recommendations} is missing: run `dvc repro` first, or `dvc pull` to get it.")
         self._root = root
         origin = origin_of(recommendations)
+        self._origin = origin
         self.settings = origin.settings
-        self._calibration = origin.calibration
         self._made_with = origin.made_with
         check_fingerprints(root, origin.made_with, TABLES)
         self._models = Models(root, origin.made_with)
@@ -98,8 +96,8 @@ class Recommender:
         try:
             product = self._products.product(0)
             self.find("words", NO_FILTERS)
-            self.similar_to_words("words", 1)
-            self.similar_to_photo(self.photos.jpeg(product.image_ids[0], 1), 1)
+            self.ask(Question(words="words", k=1))
+            self.ask(Question(photo=Photo(self.photos.jpeg(product.image_ids[0], 1)), k=1))
             self.heat(product.product_id, product.product_id)
         except BaseException:
             self._unready = "some questions cannot be answered: the server's log says why."
@@ -160,10 +158,17 @@ class Recommender:
     def find(self, words: str, filters: Filters, order: Order = "relevance") -> np.ndarray:
         """Return the numbers `(n,)` of the products that pass the filters and match the words, in order.
 
-        Words match a title, description, category, place or id; the best match comes first. Without words, all products
-        that pass match, in the order of their ids. In an order by price, products without a price come last.
+        Words match a title, description, category, place or id; the best match comes first. No product is returned
+        that has a word with a minus. Without other words, all products that pass match, in the order of their ids. In
+        an order by price, products without a price come last.
         """
-        numbers = self._found(words, filters).numbers if words.strip() else np.flatnonzero(self.table.passing(filters))
+        restriction = self._restrict(filters)
+        numbers = np.flatnonzero(restriction.passing)
+        if words.strip():
+            wanted, restriction = self.search.leave_out_unwanted(words, restriction)
+            numbers = np.flatnonzero(restriction.passing)
+            if wanted:
+                numbers = self.search.find(wanted, self._embed_words, restriction).numbers
         if order != "relevance":
             price = self.table.price[numbers]
             numbers = numbers[np.argsort(price if order == "cheapest" else -price, kind="stable")]  # NaN comes last
@@ -172,45 +177,37 @@ class Recommender:
     def similar_to_product(
         self, product_id: str, k: int, filters: Filters = NO_FILTERS, weights: Weights | None = None
     ) -> list[SimilarProduct]:
-        """Return the `k` most similar other products. Raises UnknownProductError.
+        """Return the `k` most similar other products; see `ask`. Raises UnknownProductError."""
+        return self.ask(Question(like=(product_id,), k=k, filters=filters, weights=weights)).similar
 
-        A score is the weighted sum of the similarities of kind, text, title and path; `weights` replace the ones in
-        params.yaml, and then nothing is known of the scores' probabilities.
+    def ask(self, question: Question) -> Answer:
+        """Answer a question about products, a photo and words; see answerer.py.
+
+        For words alone, the answer has the first products that `find` returns, of listings that share a photo or a
+        title only one. A score is the weighted sum of the similarities of kind, text, title and path; where words find
+        products, plus the bonus for the words that a listing has (see Hits). Nothing is known of the probabilities of
+        scores if the question brings its own weights or combines several things. Raises UnknownProductError,
+        InvalidQuestionError, BusyError and UnavailableError.
         """
-        number = self.ids.number(product_id)
-        passing = self.table.passing(filters)
-        passing[number] = False
-        restriction = Restriction(passing=passing, filters=filters, excluded=[number])
-        matches = self._matcher.match_product(number, k, restriction, weights)
-        return self._answer(matches, None if weights else self._calibration)
+        return self._answerer.answer(question)
 
-    def similar_to_photo(
-        self, content: bytes, k: int, filters: Filters = NO_FILTERS, weights: Weights | None = None
-    ) -> list[SimilarProduct]:
-        """Return the `k` products most similar to a photo, given as the bytes of a file.
+    @cached_property
+    def _answerer(self) -> Answerer:
+        return Answerer(
+            products=self._products,
+            photos=self._photos,
+            table=self.table,
+            ids=self.ids,
+            matcher=self._matcher,
+            models=self._models,
+            queue=self.queue,
+            origin=self._origin,
+            open_search=lambda: self.search,
+            embed=self._embed_words,
+        )
 
-        First come the products in the photo, with the cosine of their most similar photo as score. The others' score is
-        the weighted sum of the similarities of the parts; title and path are those that the photo lets one expect.
-        Raises MarketplaceError if the bytes are not a photo, BusyError.
-        """
-        with self.queue.turn():
-            embedded = self._models.image(self.square(content)[None])
-        copies = np.flatnonzero(self._photos["sha256"] == hashlib.sha256(content).hexdigest())
-        owners = np.unique(self._products.product_of_row[copies])
-        return self._answer(self._matcher.match_photo(embedded, owners, k, self._restrict(filters), weights))
-
-    def similar_to_words(
-        self, words: str, k: int, filters: Filters = NO_FILTERS, weights: Weights | None = None
-    ) -> list[SimilarProduct]:
-        """Return the first `k` products that `find` returns, of listings that share a photo or a title only one.
-
-        A score is the weighted sum of the similarities of text, title and path, which the words let one expect, plus
-        the bonus for the words that the listing has (see Hits).
-        """
-        return self._answer(self._matcher.match_words(self._found(words, filters, weights), k))
-
-    def _found(self, words: str, filters: Filters, weights: Weights | None = None) -> "Found":
-        return self.search.find(words, lambda texts: self._embed(texts[0]), self._restrict(filters), weights)
+    def _embed_words(self, texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
+        return self._embed(texts[0])
 
     def _restrict(self, filters: Filters) -> Restriction:
         return Restriction(passing=self.table.passing(filters), filters=filters)
@@ -257,30 +254,3 @@ class Recommender:
     def give_grade(self, product_id: str, other_id: str, grade: int) -> None:
         """Store the grade of a product as a candidate for another. Raises UnknownProductError."""
         self._feedback.give_grade(self.product(product_id).product_id, self.product(other_id).product_id, grade)
-
-    def square(self, content: bytes) -> np.ndarray:
-        """Return a photo as the model sees it, `(S, S, 3) uint8`. Raises InvalidQuestionError if it is no photo."""
-        return read_square(content, self._models.image.size)
-
-    def _answer(self, matches: list[Match], calibration: Calibration | None = None) -> list[SimilarProduct]:
-        """Describe matches; `calibration` gives the probabilities of their scores."""
-        answer = []
-        for rank, match in enumerate(matches, start=1):
-            ranked = match.product
-            probability = None
-            close = None
-            if calibration is not None:
-                probability = float(calibration.probabilities_of(np.array(ranked.score, np.float32)))
-                close = is_close(probability, ranked.same_photo or ranked.same_text)
-            similar = SimilarProduct(
-                rank=rank,
-                score=ranked.score,
-                same_photo=ranked.same_photo,
-                same_text=ranked.same_text,
-                probability=probability,
-                close=close,
-                image_id=str(self._products.image_ids[match.row]),
-                product=self._products.product(ranked.number),
-            )
-            answer.append(similar)
-        return answer

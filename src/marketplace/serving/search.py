@@ -1,6 +1,7 @@
 """Search in the catalogue by words: those that listings have, and those that mean the same."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -11,6 +12,7 @@ from marketplace.recommendation.questions import EmbedWords, words_questions
 from marketplace.recommendation.ranking import Restriction, Search
 from marketplace.recommendation.rules import RecommendSettings
 from marketplace.recommendation.similarity import PARTS, Parts, Weights, weigh
+from marketplace.recommendation.vocabulary import split_unwanted
 from marketplace.serving.ids import Ids
 from marketplace.vectors.tables import TextVectors
 
@@ -18,6 +20,7 @@ MIN_ID_LENGTH = 4  # characters of a search that may be an id's beginning
 ID_BONUS = 2.0  # of a product whose id is the search: no other bonus outweighs it
 MIN_TEXT_SIMILARITY = 0.3  # to list a product that has none of the words; chosen by inspecting searches
 NEAREST = 1_000  # products that are compared by meaning
+COVERAGE_BONUS = 0.2  # of a product near an example that has all words
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,7 @@ class CatalogueSearch:
         self._similar = similar
         self._dimensions = dimensions
         self._settings = settings
+        self._n_products = len(products.table)
         self._keywords = KeywordIndex(products.table)
         # The page sends the same words several times.
         self._terms = lru_cache(maxsize=256)(self._keywords.terms)
@@ -67,6 +71,38 @@ class CatalogueSearch:
         scores = scores + self._bonus(hits, named, numbers)
         order = np.argsort(-scores, kind="stable")
         return Found(numbers=numbers[order], scores=scores[order])
+
+    def leave_out_unwanted(self, words: str, restriction: Restriction) -> tuple[str, Restriction]:
+        """Return the words without those that have a minus, and a restriction to products that have none of those."""
+        wanted, unwanted = split_unwanted(words)
+        if not unwanted:
+            return wanted, restriction
+        passing = restriction.passing.copy()
+        passing[self._keywords.having(unwanted, passing)] = False
+        return wanted, replace(restriction, passing=passing)
+
+    def ask(self, words: str, embed: EmbedWords, weights: Weights) -> np.ndarray:
+        """Return the question `(d,)` that asks for products like words.
+
+        It is zeros in a script that the sentence model cannot read.
+        """
+        if not is_latin(words):
+            return np.zeros(sum(self._dimensions.values()), np.float32)
+        question = words_questions([words], embed, self._texts, self._dimensions["kind"])
+        return weigh(question.join(), self._dimensions, weights)[0]
+
+    def bonus_among(self, words: str) -> Callable[[np.ndarray], np.ndarray]:
+        """Return a function from numbers of products `(n,)` to their bonus `(n,)` for having words."""
+
+        def bonus_of(numbers: np.ndarray) -> np.ndarray:
+            among = np.zeros(self._n_products, dtype=bool)
+            among[numbers] = True
+            hits = self._keywords.find(self._terms(words), among, limit=len(numbers))
+            coverage = np.zeros(self._n_products, np.float32)
+            coverage[hits.numbers] = hits.coverage
+            return COVERAGE_BONUS * coverage[numbers]
+
+        return bonus_of
 
     def correct(self, words: str) -> str | None:
         """Return words as the catalogue spells them; None if no listing has a word that one of them may mean."""

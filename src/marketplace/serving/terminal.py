@@ -5,28 +5,45 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 
+from rich.console import Console
 from rich.table import Table
 
 from marketplace.common.console import CONTROL_CHARACTERS, table_console
 from marketplace.recommendation.products import price_text, shared_label
-from marketplace.serving.answers import SimilarProduct
+from marketplace.serving.answers import Answer, SimilarProduct
 
 WIDE = 140  # columns, from which on ids and categories are shown in full
 MEDIUM = 100  # columns, from which on locations are shown
 
 
-def print_json(products: Sequence[SimilarProduct]) -> None:
-    """Print similar products like the API: a list of objects, prices as texts."""
-    rows = [dataclasses.asdict(similar) for similar in products]
-    text = json.dumps(rows, ensure_ascii=False, indent=2, default=str)
+def print_json(answer: Answer) -> None:
+    """Print an answer like the API: an object, prices as texts."""
+    text = json.dumps(dataclasses.asdict(answer), ensure_ascii=False, indent=2, default=str)
     sys.stdout.write(CONTROL_CHARACTERS.sub(lambda match: f"\\u{ord(match[0]):04x}", text) + "\n")
 
 
-def print_table(
-    heading: str, details: str, products: Sequence[SimilarProduct], shorten_id: Callable[[str], str]
-) -> None:
-    """Print similar products; a narrow terminal shows no locations, and shortened ids."""
+def print_answer(heading: str, details: str, answer: Answer, shorten_id: Callable[[str], str]) -> None:
+    """Print an answer; a narrow terminal shows no locations, and shortened ids.
+
+    Similar products that are close say so, unless they share a photo or a title with the question.
+    """
     console = table_console()
+    lines = [heading, details]
+    if answer.corrected is not None:
+        lines.append(f"No listing has these words. Showing “{answer.corrected}”.")
+    if answer.visible:
+        named = [f"{one.category} ({one.probability:.0%})" for one in answer.visible]
+        lines.append(f"The photo seems to show: {', '.join(named)}")
+    console.print("\n".join(line for line in lines if line) + "\n")
+    if answer.same:
+        copy = "An exact copy of a listing's photo:" if answer.same[0].same_photo else "The same item:"
+        console.print(copy)
+        console.print(_table(console, answer.same, shorten_id))
+        console.print("\nSimilar items:")
+    console.print(_table(console, answer.similar, shorten_id) if answer.similar else "No products pass these filters.")
+
+
+def _table(console: Console, products: Sequence[SimilarProduct], shorten_id: Callable[[str], str]) -> Table:
     wide = console.width >= WIDE
     medium = console.width >= MEDIUM
     table = Table(box=None, pad_edge=False, header_style="bold")
@@ -38,10 +55,10 @@ def print_table(
     table.add_column("id", no_wrap=True, min_width=max(map(len, ids), default=0))
     for similar, product_id in zip(products, ids, strict=True):
         product = similar.product
-        score = f"{similar.score:.3f} {shared_label(similar.same_photo, similar.same_text)}".rstrip()
+        label = shared_label(similar.same_photo, similar.same_text) or ("close" if similar.close else "")
+        score = f"{similar.score:.3f} {label}".rstrip()
         price = price_text(product.price, product.currency)
         category = product.category if wide else product.category.rpartition(" / ")[2]
         location = [product.location] if medium else []
         table.add_row(str(similar.rank), score, price, product.name, category, *location, product_id)
-    console.print(f"{heading}\n{details}".strip() + "\n")
-    console.print(table if products else "No products pass these filters.")
+    return table
