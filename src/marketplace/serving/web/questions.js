@@ -72,7 +72,8 @@ async function explain(pair, name, other, onProblem) {
 async function photo(file) {
   const body = new FormData();
   body.append("photo", file);
-  const ranked = await ask("api/similar", { k: entry.similar, ...withoutOrder() }, { method: "POST", body });
+  const found = await ask("api/similar", { k: entry.similar, ...withoutOrder() }, { method: "POST", body });
+  const ranked = [...found.same, ...found.similar];
   return () => {
     showPhoto(file);
     showSimilar(ranked, { order: form.order.value, more: mayHaveMore(ranked) });
