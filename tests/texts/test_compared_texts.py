@@ -36,6 +36,6 @@ def test_words_are_shared_and_places_filtered_in_any_letters() -> None:
         )
         for name in ("𝓿𝓲𝓷𝓽𝓪𝓰𝓮 dress", "Vintage lamp")
     ]
-    assert common_words(*products) == ("vintage",)
+    assert common_words(products[0], products[1], lambda _: 0.0) == ("vintage",)
     table = pd.DataFrame({"category": ["Tops"], "location": ["Ｙｏｒｋ"], "price": [None]})
     assert FilteredTable(table).match_case(Filters(location="york")).location == "Ｙｏｒｋ"

@@ -118,6 +118,10 @@ class KeywordIndex:
         rarity = math.log(1 + (self._n_products - frequency + 0.5) / (frequency + 0.5))
         return Term(text=text, word=word, stems=list(dict.fromkeys(stems)), rarity=rarity, corrected=corrected)
 
+    def frequency(self, word: str) -> int:
+        """Return the number of listings that have a word, in any form, in the field where it is most frequent."""
+        return self._frequency(self._stem(fold(word)))
+
     def _stem(self, word: str) -> str:
         return "".join(self._analyzer.analyze(word))
 

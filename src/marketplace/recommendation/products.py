@@ -57,10 +57,17 @@ def price_text(price: Decimal | None, currency: str) -> str:
     """Format a price for shoppers.
 
     >>> price_text(Decimal("1250.00"), "£"), price_text(Decimal("5.00"), "CHF"), price_text(None, "£")
-    ('£1,250.00', 'CHF 5.00', 'no price')
+    ('£1,250', 'CHF 5', 'no price')
+    >>> price_text(Decimal("9.50"), "£"), price_text(Decimal("0.00"), "£")
+    ('£9.50', 'Free')
     """
+    if price is None:
+        return "no price"
+    if not price:
+        return "Free"
     space = " " if currency[-1:].isalpha() else ""
-    return "no price" if price is None else f"{currency}{space}{price:,}"
+    amount = f"{price:,}"
+    return f"{currency}{space}{amount.removesuffix('.00')}"
 
 
 def shared_label(same_photo: bool, same_text: bool) -> str:

@@ -51,6 +51,7 @@ class Heat:
 
     image: list[list[float]]  # the first product's photo
     similar_image: list[list[float]]  # the other product's photo
+    place: str  # where in the other product's photo, such as "at the top left"
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from marketplace.serving.schema import (
     problem_responses,
 )
 from marketplace.serving.similarity_api import add_similarity_routes
+from marketplace.serving.suggestions import Suggestion
 from marketplace.serving.threads import Threads
 
 MAX_OFFSET = 10**9  # products
@@ -142,6 +143,11 @@ def _add_catalogue_routes(app: FastAPI, recommender: Recommender, comparison: Re
             products=recommender.products(numbers[offset : offset + limit]),
             categories=recommender.table.counts("category", in_any_category),
         )
+
+    @app.get("/api/suggestions")
+    def suggestions(words: Words) -> list[Suggestion]:
+        """Searches that words may be the beginning of: categories, places and titles."""
+        return recommender.search.suggest(words)
 
     @app.get("/api/map")
     def places(filters: FilterParameters) -> list[Place]:

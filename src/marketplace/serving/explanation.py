@@ -1,6 +1,7 @@
 """The reasons for a recommendation: the two photos that matched, each part's similarity, and the words in common."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +13,12 @@ from marketplace.recommendation.similarity import Weights
 from marketplace.serving.matching import VectorStore
 from marketplace.texts.comparison import comparable
 
+COMMON = 0.1  # of all listings: a word that so large a share has explains nothing
+ALIKE = 0.6  # inner product of two parts from which on it is worth a word
+MAX_NAMED = 2  # words that a sentence names
+OFF_CENTRE = 0.42  # of a photo's side: heat with its centre before it is at the side, not in the middle
 _WORD = re.compile(r"[^\W_]{2,}")
+FrequencyOf = Callable[[str], float]
 
 
 @dataclass(frozen=True)
@@ -31,7 +37,8 @@ class Explanation:
     similar_image_id: str  # the other product's photo in that pair
     score: float  # the sum of weight x similarity over the parts
     parts: dict[str, PartSimilarity]  # kind, text, title and path
-    words: tuple[str, ...]  # that occur in both titles or descriptions
+    words: tuple[str, ...]  # that occur in both titles or descriptions, the rarest first
+    summary: str  # the reasons in a sentence
 
 
 def explain(
@@ -41,10 +48,12 @@ def explain(
     weights: Weights,
     number: int,
     other: int,
+    frequency_of: FrequencyOf,
 ) -> Explanation:
     """Explain the similarity of two products, given by their numbers.
 
-    `dimensions` has the length of each part of a product's vector. Raises UnavailableError if a database no longer has
+    `dimensions` has the length of each part of a product's vector. `frequency_of` returns the share of listings with a
+    word. Raises UnavailableError if a database no longer has
     the vectors.
     """
     rows = products.photos_of(number)
@@ -56,12 +65,14 @@ def explain(
         raise UnavailableError("the database no longer has the vectors of one of these products.")
     place, other_place, _ = most_similar_pair(kinds, other_kinds)
     parts = _compare_parts(pair[0], pair[1], dimensions, weights)
+    words = common_words(products.product(number), products.product(other), frequency_of)
     return Explanation(
         image_id=str(products.image_ids[rows[place]]),
         similar_image_id=str(products.image_ids[other_rows[other_place]]),
         score=sum(part.weight * part.similarity for part in parts.values() if part.similarity is not None),
         parts=parts,
-        words=common_words(products.product(number), products.product(other)),
+        words=words,
+        summary=summarise(products, number, other, parts, words),
     )
 
 
@@ -89,14 +100,70 @@ def compute_heat(kind_maps: np.ndarray, kinds: np.ndarray) -> np.ndarray:
     return shares / max(float(shares.max()), 1e-12)
 
 
-def common_words(product: Product, other: Product) -> tuple[str, ...]:
-    """Return the words in both products' texts, in the first one's order, without stop words."""
+def common_words(product: Product, other: Product, frequency_of: FrequencyOf) -> tuple[str, ...]:
+    """Return the words in both products' texts, the rarest first, without those that many listings have."""
     other_words = set(_words_of(other))
-    return tuple(dict.fromkeys(word for word in _words_of(product) if word in other_words))
+    shared = dict.fromkeys(word for word in _words_of(product) if word in other_words)
+    frequencies = {word: frequency_of(word) for word in shared}
+    return tuple(sorted((word for word in shared if frequencies[word] < COMMON), key=lambda word: frequencies[word]))
+
+
+def summarise(
+    products: Products, number: int, other: int, parts: dict[str, PartSimilarity], words: tuple[str, ...]
+) -> str:
+    """Return in a sentence why two products are similar, the most telling reason first."""
+    reasons = []
+    category = _common_category(products, number, other)
+    if category:
+        reasons.append(f"both are in {category}")
+    in_titles = set(_split(products.product(number).name)) & set(_split(products.product(other).name))
+    named = [word for word in words if word in in_titles][:MAX_NAMED] or list(words[:1])
+    if named:
+        reasons.append("both say " + " and ".join(f"'{word}'" for word in named))
+    looks = parts["kind"].similarity
+    if looks is not None and looks >= ALIKE:
+        reasons.append("their photos look alike")
+    meaning = parts["title"].similarity
+    if meaning is not None and meaning >= ALIKE and not named:
+        reasons.append("their titles mean nearly the same")
+    text = "; ".join(reasons) or "no single reason stands out: they are the nearest in the catalogue"
+    return f"{text[0].upper()}{text[1:]}."
+
+
+def _common_category(products: Products, number: int, other: int) -> str:
+    """Return the deepest category that two products share, without those above it; nothing if they share none."""
+    paths = [products.product(one).category.split(" / ") for one in (number, other)]
+    shared = [level for level, other_level in zip(*paths, strict=False) if level == other_level]
+    return shared[-1] if shared and paths[0][: len(shared)] == paths[1][: len(shared)] else ""
+
+
+def place_in_photo(heat: np.ndarray) -> str:
+    """Return in words where the centre of a photo's heat `(H, W)` is.
+
+    >>> place_in_photo(np.array([[0, 0, 0], [0, 0, 0], [1, 0, 0]])), place_in_photo(np.ones((3, 3)))
+    ('at the bottom left', 'in the middle')
+    """
+    height, width = heat.shape
+    total = max(float(heat.sum()), 1e-12)
+    row = float(heat.sum(axis=1) @ (np.arange(height) + 0.5)) / total / height
+    column = float(heat.sum(axis=0) @ (np.arange(width) + 0.5)) / total / width
+    names = [_third(row, "top", "bottom"), _third(column, "left", "right")]
+    place = " ".join(name for name in names if name)
+    return f"at the {place}" if place else "in the middle"
+
+
+def _third(share: float, first: str, last: str) -> str:
+    """Return the name of the first or last of three parts if a share from 0 to 1 is in it."""
+    if share < OFF_CENTRE:
+        return first
+    return last if share > 1 - OFF_CENTRE else ""
 
 
 def _words_of(product: Product) -> list[str]:
+    return _split(f"{product.name} {product.description}")
+
+
+def _split(text: str) -> list[str]:
     from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
-    words = _WORD.findall(comparable(f"{product.name} {product.description}").casefold())
-    return [word for word in words if word not in ENGLISH_STOP_WORDS]
+    return [word for word in _WORD.findall(comparable(text).casefold()) if word not in ENGLISH_STOP_WORDS]

@@ -18,12 +18,13 @@ from marketplace.relevance.judgements import JUDGEMENTS
 from marketplace.serving import qdrant
 from marketplace.serving.answerer import Answerer
 from marketplace.serving.answers import Answer, BusyError, Heat, Order, Place, SimilarProduct
-from marketplace.serving.explanation import Explanation, compute_heat, explain
+from marketplace.serving.explanation import Explanation, compute_heat, explain, place_in_photo
 from marketplace.serving.feedback import FEEDBACK, Feedback
 from marketplace.serving.ids import Ids
 from marketplace.serving.judging import Judging
 from marketplace.serving.matching import Matcher
 from marketplace.serving.models import Models, open_indexes
+from marketplace.serving.orders import highest_usual_price, order_by_price
 from marketplace.serving.photo_queue import PhotoQueue
 from marketplace.serving.places import read_places
 from marketplace.serving.question import NO_FILTERS, Photo, Question
@@ -139,6 +140,10 @@ class Recommender:
         return CataloguePhotos(self._photos, self._root / ORIGINALS, self._models.squares)
 
     @cached_property
+    def _highest_usual_price(self) -> float:
+        return highest_usual_price(self.table.price)
+
+    @cached_property
     def _places(self) -> dict[int, Place]:
         """The places on the map by the numbers of products."""
         return read_places(self._root, self._made_with, self._products)
@@ -160,7 +165,7 @@ class Recommender:
 
         Words match a title, description, category, place or id; the best match comes first. No product is returned
         that has a word with a minus. Without other words, all products that pass match, in the order of their ids. In
-        an order by price, products without a price come last.
+        an order by price, see `order_by_price`.
         """
         restriction = self._restrict(filters)
         numbers = np.flatnonzero(restriction.passing)
@@ -170,8 +175,7 @@ class Recommender:
             if wanted:
                 numbers = self.search.find(wanted, self._embed_words, restriction).numbers
         if order != "relevance":
-            price = self.table.price[numbers]
-            numbers = numbers[np.argsort(price if order == "cheapest" else -price, kind="stable")]  # NaN comes last
+            numbers = numbers[order_by_price(self.table.price[numbers], order, self._highest_usual_price)]
         return numbers
 
     def similar_to_product(
@@ -221,6 +225,7 @@ class Recommender:
             weights=weights or self.settings.weights.product,
             number=self.ids.number(product_id),
             other=self.ids.number(other_id),
+            frequency_of=self.search.frequency_of,
         )
 
     def heat(self, product_id: str, other_id: str) -> Heat:
@@ -234,8 +239,12 @@ class Recommender:
         rows = [int(np.argmax(image_ids == image_id)) for image_id in pair]
         with self.queue.turn():
             embedded = self._models.image(self._models.squares[rows])
-        image, similar_image = compute_heat(embedded.kind_map, embedded.kind).round(3).tolist()
-        return Heat(image=image, similar_image=similar_image)
+        image, similar_image = compute_heat(embedded.kind_map, embedded.kind)
+        return Heat(
+            image=image.round(3).tolist(),
+            similar_image=similar_image.round(3).tolist(),
+            place=place_in_photo(similar_image),
+        )
 
     def places(self, filters: Filters = NO_FILTERS) -> list[Place]:
         """Return the map of the catalogue. Raises MarketplaceError if the pipeline has not made it."""

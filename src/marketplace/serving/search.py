@@ -14,6 +14,7 @@ from marketplace.recommendation.rules import RecommendSettings
 from marketplace.recommendation.similarity import PARTS, Parts, Weights, weigh
 from marketplace.recommendation.vocabulary import split_unwanted
 from marketplace.serving.ids import Ids
+from marketplace.serving.suggestions import Suggestions
 from marketplace.vectors.tables import TextVectors
 
 MIN_ID_LENGTH = 4  # characters of a search that may be an id's beginning
@@ -50,6 +51,7 @@ class CatalogueSearch:
         self._settings = settings
         self._n_products = len(products.table)
         self._keywords = KeywordIndex(products.table)
+        self.suggest = Suggestions(products.table, self._keywords).suggest
         # The page sends the same words several times.
         self._terms = lru_cache(maxsize=256)(self._keywords.terms)
 
@@ -108,6 +110,10 @@ class CatalogueSearch:
         """Return words as the catalogue spells them; None if no listing has a word that one of them may mean."""
         terms = self._terms(words)
         return " ".join(term.word for term in terms) if any(term.corrected for term in terms) else None
+
+    def frequency_of(self, word: str) -> float:
+        """Return the share of listings that have a word, in the field where it is most frequent."""
+        return self._keywords.frequency(word) / max(1, self._n_products)
 
     def _with_id(self, words: str, passing: np.ndarray) -> np.ndarray:
         """Return the numbers of the products whose id the words are, or begin."""

@@ -1,7 +1,12 @@
 // Numbers and prices in words.
 
 const space = (currency) => (/\p{L}$/u.test(currency) ? " " : "");
-export const money = ({ price, currency }) =>
-  price == null ? "no price" : currency + space(currency) + price.replace(/\B(?=(\d{3})+(?!\d))(?<!\..*)/g, ",");
+
+export function money({ price, currency }) {
+  if (price == null) return "no price";
+  if (Number(price) === 0) return "Free";
+  const amount = price.replace(/\.00$/, "").replace(/\B(?=(\d{3})+(?!\d))(?<!\..*)/g, ",");
+  return currency + space(currency) + amount;
+}
 
 export const counted = (n, noun) => `${n.toLocaleString("en-GB")} ${noun}${n === 1 ? "" : "s"}`;

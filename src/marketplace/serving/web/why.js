@@ -24,15 +24,17 @@ export function showWhy(why, queryName, product) {
     ["Words in common", why.words.join(", ") || "none"],
     ["Score", why.score.toFixed(2)],
   ];
+  $("why").querySelector(".summary").textContent = why.summary;
   $("why").querySelector("dl").replaceChildren(...facts.flatMap(([term, value]) => [element("dt", term), element("dd", value)]));
   $("why").querySelector(".heat").hidden = true;
   $("why").showModal();
 }
 
 // Highlight what both photos of "Why this?" share: a grid of shares from 0 to 1 over the square of each.
-export function showHeat({ image, similar_image }) {
+export function showHeat({ image, similar_image, place }) {
   $("why").querySelectorAll(".heated").forEach((frame, n) => frame.append(heatCanvas(n ? similar_image : image)));
   $("why").querySelector(".heat").hidden = false;
+  $("why").querySelector(".heat span").textContent = `Highlight what the photos share, most ${place}`;
 }
 
 function heatCanvas(rows) {

@@ -1,0 +1,69 @@
+"""Suggestions while somebody types a search: titles, categories and places."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from marketplace.recommendation.keywords import KeywordIndex
+from marketplace.recommendation.vocabulary import fold, split_words
+
+MAX_OF_A_KIND = 4  # suggestions
+TITLES_COMPARED = 50  # listings whose titles have the words, from which distinct titles are taken
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """A search that somebody may be typing."""
+
+    text: str
+    kind: Literal["title", "category", "place"]
+
+
+class Suggestions:
+    """Suggests searches in a table of products; `keywords` holds its words."""
+
+    def __init__(self, products: pd.DataFrame, keywords: KeywordIndex) -> None:
+        self._titles = products["product_name"].tolist()
+        self._keywords = keywords
+        self._categories = _count_texts(products["category_path"].str.split(" / ").explode())
+        self._places = _count_texts(products["location"])
+
+    def suggest(self, words: str) -> list[Suggestion]:
+        """Return what words may be the beginning of: categories, places and titles, the most frequent first."""
+        typed = split_words(fold(words))
+        if not typed:
+            return []
+        return [
+            *_take(Suggestion(text=text, kind="category") for text in _beginning_with(typed, self._categories)),
+            *_take(Suggestion(text=text, kind="place") for text in _beginning_with(typed, self._places)),
+            *_take(Suggestion(text=text, kind="title") for text in self._titles_with(words)),
+        ]
+
+    def _titles_with(self, words: str) -> Iterator[str]:
+        """Yield distinct titles that have all words, the last of which may be unfinished."""
+        everything = np.ones(len(self._titles), dtype=bool)
+        hits = self._keywords.find(self._keywords.terms(words), everything, limit=TITLES_COMPARED)
+        titles = [self._titles[number] for number in hits.numbers[hits.in_title].tolist()]
+        distinct = {fold(title): title for title in reversed(titles)}
+        yield from sorted(distinct.values(), key=lambda title: (len(title), title))
+
+
+def _take(suggestions: Iterator[Suggestion]) -> list[Suggestion]:
+    return [suggestion for suggestion, _ in zip(suggestions, range(MAX_OF_A_KIND), strict=False)]
+
+
+def _count_texts(texts: "pd.Series[str]") -> dict[str, list[str]]:
+    """Return the words of each distinct text that is not empty, the most frequent text first."""
+    counts = texts[texts != ""].value_counts()
+    return {text: split_words(fold(text)) for text in counts.index}
+
+
+def _beginning_with(typed: list[str], texts: dict[str, list[str]]) -> Iterator[str]:
+    """Yield the texts that have all words that were typed; the last one may be the beginning of a word."""
+    *whole, last = typed
+    for text, words in texts.items():
+        if all(word in words for word in whole) and any(word.startswith(last) for word in words):
+            yield text
