@@ -14,19 +14,27 @@ function toggleFilters(open) {
 }
 
 let typing;
-form.addEventListener("input", (event) => {
-  if (event.target.id === "photo") return;
+document.addEventListener("input", ({ target }) => {
+  if (target.form !== form || target.id === "photo") return; // the filters are in the form, but elsewhere on the page
   clearTimeout(typing);
-  const inputs = { leaving: event.target.name === "words", byKey: event.target.matches("input") };
-  typing = setTimeout(useForm, 250, inputs);
+  typing = setTimeout(useForm, 250, { edited: target.name, byKey: target.matches("input") });
 });
 form.addEventListener("submit", (event) => event.preventDefault());
 form.addEventListener("reset", clearForm);
 $("more").addEventListener("click", showMore);
 $("everything").addEventListener("click", showEverything);
 $("open-filters").addEventListener("click", () => toggleFilters(!$("filters").classList.contains("open")));
+addEventListener(
+  "click",
+  (event) => {
+    if (!$("filters").classList.contains("open") || event.target.closest("#filters, #open-filters")) return;
+    event.preventDefault(); // a click outside the sheet closes it, and does nothing else
+    event.stopPropagation();
+    toggleFilters(false);
+  },
+  { capture: true },
+);
 $("close-filters").addEventListener("click", () => toggleFilters(false));
-$("zoom").addEventListener("click", () => $("zoom").close());
 document.addEventListener("click", (event) => {
   const link = event.target.closest("a[href^='?']:not([href='?judge']), a.home");
   if (!link || event.ctrlKey || event.metaKey || event.shiftKey || event.button) return;
@@ -46,4 +54,4 @@ document.addEventListener("keydown", (event) => {
 ask("api/catalogue")
   .then(start)
   .catch(() => {}) // `show` reports it
-  .then(() => show({ top: false }));
+  .then(() => show({ top: false })); // whoever has scrolled meanwhile stays there

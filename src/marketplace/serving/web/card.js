@@ -1,14 +1,13 @@
 // A card of a product: its photo, name, price and place; a recommendation has its score, "Why this?" and thumbs as well.
 import { $, setPhoto } from "./dom.js";
+import { productAddress } from "./history.js";
 import { money } from "./texts.js";
 
 export function card(product, similar, judging) {
   const node = $("card").content.cloneNode(true);
   const set = (selector, text) => (node.querySelector(selector).textContent = text);
-  const address = { ...Object.fromEntries(new URLSearchParams(location.search)), product: product.product_id };
-  ["words", "photo", "order"].forEach((name) => delete address[name]);
-  node.querySelector("a").href = "?" + new URLSearchParams(address);
-  setPhoto(node.querySelector("img"), similar ? similar.image_id : product.image_ids[0], "(max-width: 560px) 46vw, 230px");
+  node.querySelector("a").href = "?" + productAddress(product.product_id);
+  setPhoto(node.querySelector("img"), similar ? similar.image_id : product.image_ids[0], "(max-width: 560px) 46vw, 260px");
   set(".name", product.name);
   set(".price", money(product));
   set(".place", product.location);

@@ -1,17 +1,32 @@
-// The categories of the listed products.
+// Chips above a list: the filters that are set, which a click removes, those that it offers, and categories to choose.
 import { $, element } from "./dom.js";
 
-export function showChips(categories, chosen, onCategory) {
-  const chips = Object.entries(categories).map(([name, n]) => {
-    const chip = element("button", name, "chip");
-    chip.type = "button";
-    chip.setAttribute("aria-pressed", String(name === chosen));
-    chip.append(element("span", n.toLocaleString("en-GB")));
-    chip.addEventListener("click", () => onCategory(name === chosen ? "" : name));
-    const item = element("li", "");
-    item.append(chip);
-    return item;
-  });
+// `set` and `offer`: filters as `filters.describe` returns them; `categories`: how many products each has.
+export function showChips({ set, offer = [], categories = {}, onFilter }) {
+  const isSet = ({ name, value }) => set.some((other) => other.name === name && other.value === value);
+  const left = offer.filter((filter) => !isSet(filter));
+  const all = Object.keys(categories).map((category) => ({ name: "category", value: category, text: category }));
+  const others = all.filter((category) => !isSet(category));
+  const count = ({ name, value }) => (name === "category" ? categories[value] : undefined);
+  const chips = [
+    ...set.map((filter) => buildChip(filter, count(filter), true, () => onFilter({ [filter.name]: "" }))),
+    ...(left.length ? [element("li", "Your filters:", "label")] : []),
+    ...left.map((filter) => buildChip(filter, undefined, false, () => onFilter({ [filter.name]: filter.value }))),
+    ...others.map((other) => buildChip(other, count(other), false, () => onFilter({ category: other.value }))),
+  ];
   $("chips").replaceChildren(...chips);
-  $("chips").hidden = chips.length < 2 && !chosen;
+  $("chips").hidden = set.length + left.length === 0 && all.length < 2;
+}
+
+function buildChip({ text }, count, isSet, onClick) {
+  const button = element("button", "", "chip");
+  button.type = "button";
+  button.setAttribute("aria-pressed", String(isSet));
+  if (isSet) button.title = "Remove this filter";
+  button.append(element("bdi", text));
+  if (count != null) button.append(element("span", count.toLocaleString("en-GB")));
+  button.addEventListener("click", onClick);
+  const item = element("li", "");
+  item.append(button);
+  return item;
 }

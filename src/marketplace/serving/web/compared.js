@@ -1,6 +1,7 @@
 // The recommendations of another revision, next to the current ones.
 import { photoPath } from "./api.js";
 import { $, element } from "./dom.js";
+import { productAddress } from "./history.js";
 
 const FATES = {
   stayed: () => "same place",
@@ -25,7 +26,7 @@ function comparedList(name, list) {
     const row = element("li", "", compared.fate);
     const link = element("a", compared.product ? compared.product.name : compared.product_id);
     if (compared.product) {
-      link.href = "?" + new URLSearchParams({ product: compared.product_id });
+      link.href = "?" + productAddress(compared.product_id);
       const img = element("img", "");
       img.alt = "";
       img.src = photoPath(compared.product.image_ids[0], 160);

@@ -1,5 +1,6 @@
 // The entries of the browser's history: what each one asks, and what it showed, which Back restores at once.
 import { $ } from "./dom.js";
+import * as filters from "./filters.js";
 
 const SIMILAR = 24;
 const VIEWS = 30; // that Back restores
@@ -9,26 +10,48 @@ const views = new Map(); // history key -> what was shown
 let lastKey = Date.now();
 const newKey = () => String(++lastKey);
 
-// The entry that is shown: its key, and the number of similar products to request.
-export const entry = { key: newKey(), similar: SIMILAR };
+// The entry that is shown: its key, the number of similar products to request, and whether its answer is still to come.
+export const entry = { key: newKey(), similar: SIMILAR, loading: true };
 history.scrollRestoration = "manual";
-history.replaceState({ key: entry.key, first: true }, "");
+history.replaceState({ ...history.state, key: entry.key, first: true }, "");
 
 export const address = () => new URLSearchParams(location.search);
 export const changed = (changes) => new Map(Object.entries({ ...Object.fromEntries(address()), ...changes }));
 export const photoOfEntry = () => photos.get(entry.key);
+export const readOffer = () => filters.describe(history.state?.offer || {});
+
+// Whether an address asks for what is similar to a product or a photo.
+export const isSimilar = (query) => Boolean(query.get("product") || query.get("photo"));
+
+// The address of a product. Filters of a list of similar products stay; those of the catalogue are offered there.
+export function productAddress(id) {
+  const query = isSimilar(address()) ? address() : new URLSearchParams();
+  ["words", "photo", "order"].forEach((name) => query.delete(name));
+  query.set("product", id);
+  return query;
+}
+
+// The filters that a list of similar products offers, if the next address asks for one.
+function offerFor(next) {
+  if (!isSimilar(next)) return undefined;
+  if (isSimilar(address())) return history.state?.offer;
+  return Object.fromEntries(filters.current().map(({ name, value }) => [name, value]));
+}
+
+const queryOf = (next) => String(new URLSearchParams([...next].filter(([, value]) => value)));
+export const isHere = (next) => queryOf(next) === queryOf(address());
 
 // Go to the address with these parameters; `file`: the photo it asks about; `replace`: instead of the current entry.
 export function enter(next, { file, replace = false } = {}) {
-  const filled = [...next].filter(([, value]) => value);
+  const state = { first: replace && history.state?.first, offer: offerFor(next) };
   if (!replace) {
     remember();
     entry.key = newKey();
   }
   if (file) photos.set(entry.key, file);
   entry.similar = SIMILAR;
-  const query = String(new URLSearchParams(filled));
-  const state = { key: entry.key, first: replace && history.state?.first };
+  const query = queryOf(next);
+  state.key = entry.key;
   const url = query ? `?${query}` : location.pathname;
   if (replace) history.replaceState(state, "", url);
   else history.pushState(state, "", url);
@@ -44,6 +67,7 @@ const snapshot = () => ({
 
 function remember() {
   views.delete(entry.key);
+  if (entry.loading) return; // the page still shows the entry before
   views.set(entry.key, snapshot());
   if (views.size > VIEWS) views.delete(views.keys().next().value); // the oldest
 }
@@ -58,9 +82,12 @@ export function follow() {
 export function restore(view) {
   document.title = view.title;
   entry.similar = view.similar;
+  entry.loading = false;
   view.parts.forEach(({ id, hidden, nodes }) => {
     $(id).hidden = hidden;
     $(id).replaceChildren(...nodes);
   });
+  $("loading").hidden = true;
+  $("results").classList.remove("busy");
   scrollTo({ top: view.scroll });
 }

@@ -2,16 +2,18 @@
 import { $ } from "./dom.js";
 import * as filters from "./filters.js";
 import { address, changed, enter, entry, follow, photoOfEntry, restore } from "./history.js";
+import { isHere, isSimilar, productAddress } from "./history.js";
 import { answer, MOST_SIMILAR } from "./questions.js";
 import { showProblem } from "./results.js";
 
 const form = $("search");
 const actions = {
   comparing: false, // with what another revision recommended
-  onCategory: chooseCategory,
-  onProduct: (id) => open(changed({ view: "", product: id })),
+  onFilter: changeFilter,
+  onProduct: (id) => open(productAddress(id)),
   onProblem: problem,
 };
+const SLOW = 150; // milliseconds, after which an answer is awaited visibly
 let run = 0; // if answers arrive out of order, only the answer to the latest question is shown
 let typed = null; // the history entry that typing added: more typing replaces it
 
@@ -24,13 +26,18 @@ export function start(options) {
 // Show what the address and the filters ask for; `top`: scroll to the top of the page.
 export async function show({ top = true, offset = 0 } = {}) {
   const mine = ++run;
-  form.weights.hidden = !(address().has("product") || address().has("photo")); // a catalogue has no question
+  entry.loading = true;
+  form.weights.hidden = !isSimilar(address()); // a catalogue has no question
+  form.order.hidden = address().get("view") === "map";
   $("results").classList.add("busy");
+  if (top) setTimeout(() => mine === run && entry.loading && showLoading(), SLOW);
   try {
     const draw = await answer(offset, actions);
     if (mine !== run) return;
+    entry.loading = false;
     $("problem").hidden = true;
-    ["map", "judge", "hovered"].forEach((id) => ($(id).hidden = true));
+    ["map", "judge", "hovered", "loading"].forEach((id) => ($(id).hidden = true));
+    $("results").hidden = false;
     await draw();
     if (top) scrollTo({ top: 0 });
   } catch (error) {
@@ -40,8 +47,19 @@ export async function show({ top = true, offset = 0 } = {}) {
   }
 }
 
+// Grey cards in place of the answer before.
+function showLoading() {
+  const shown = ["query", "problem", "chips", "results", "more", "empty", "compared", "map", "judge"];
+  shown.forEach((id) => ($(id).hidden = true));
+  $("heading").textContent = "Loading…";
+  $("status").textContent = "";
+  $("loading").hidden = false;
+}
+
 function problem(error) {
-  ["map", "judge"].forEach((id) => ($(id).hidden = true));
+  entry.loading = false;
+  ["map", "judge", "loading"].forEach((id) => ($(id).hidden = true));
+  $("results").hidden = false;
   showProblem(error.message);
   scrollTo({ top: 0 });
 }
@@ -58,10 +76,12 @@ export function open(next) {
   return show().then(() => $("results").focus({ preventScroll: true }));
 }
 
-function chooseCategory(name) {
-  enter(changed({ category: name }));
+// Set or remove a filter by its chip, which then is another one: the focus goes to the first.
+async function changeFilter(changes) {
+  enter(changed(changes), { file: photoOfEntry() });
   fillForm();
-  show();
+  await show({ top: false });
+  ($("chips").querySelector("button") || $("results")).focus({ preventScroll: true });
 }
 
 export function showEverything() {
@@ -72,16 +92,21 @@ export function showEverything() {
 
 export function usePhoto(file) {
   if (!file) return;
-  enter(changed({ photo: file.name || "pasted", product: "", words: "", view: "" }), { file });
-  form.words.value = "";
+  const kept = isSimilar(address()) ? filters.values() : {}; // those of the catalogue are offered
+  enter(new Map(Object.entries({ ...kept, photo: file.name || "pasted" })), { file });
+  fillForm();
   show();
 }
 
-// Show what the form says; `leaving`: it is for the catalogue, not for the product or photo; `byKey`: it was typed.
-export function useForm({ leaving, byKey }) {
+// Show what the form says. Words are for the catalogue, not for a product or photo; `edited`: the name of the input that
+// changed; `byKey`: it was typed. A wrong amount is a note at its field, and the page stays as it is.
+export function useForm({ edited, byKey }) {
+  filters.check(edited);
+  const leaving = edited === "words";
   const elsewhere = leaving ? { product: "", photo: "", view: "" } : {};
   const file = leaving ? undefined : photoOfEntry();
   const next = changed({ words: form.words.value, ...filters.values(), ...elsewhere });
+  if (isHere(next)) return;
   enter(next, { file, replace: byKey && typed === entry.key });
   typed = byKey ? entry.key : null;
   show({ top: false });
@@ -90,11 +115,14 @@ export function useForm({ leaving, byKey }) {
 export function clearForm() {
   const file = photoOfEntry();
   enter(changed({ words: "", ...filters.empty() }), { file });
-  setTimeout(show); // the form is empty after its event
+  setTimeout(() => {
+    fillForm(); // the form is empty after its event
+    show({ top: false });
+  });
 }
 
 export function showMore() {
-  const listed = address().has("product") || address().has("photo");
+  const listed = isSimilar(address());
   if (listed) entry.similar = Math.min(MOST_SIMILAR, 2 * entry.similar);
   show({ top: false, offset: listed ? 0 : $("results").children.length });
 }
@@ -112,5 +140,4 @@ addEventListener("popstate", () => {
   if (!view) return show();
   ++run; // an answer that is still to come is for another question
   restore(view);
-  $("results").classList.remove("busy");
 });

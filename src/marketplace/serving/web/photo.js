@@ -1,6 +1,6 @@
 // A photo of the visitor's own.
 import { showCompared } from "./compared.js";
-import { $, element } from "./dom.js";
+import { element } from "./dom.js";
 import { showQuery } from "./query.js";
 import { clear } from "./results.js";
 
@@ -11,14 +11,19 @@ export function showPhoto(file) {
   mine.alt = "your photo";
   mine.src = URL.createObjectURL(file);
   mine.onload = () => URL.revokeObjectURL(mine.src);
-  showQuery([mine], "Your photo", [file.name]);
+  showQuery([mine], "Your photo", { below: [buildLine(file.name)] });
 }
 
 export function showLostPhoto(name) {
   document.title = "Your photo · Similar products";
   const again = element("label", "Choose a photo", "button");
   again.htmlFor = "photo";
-  showQuery([], "Your photo", [`Reloading dropped your photo ${name}. Choose it again.`]);
-  $("query").querySelector(".facts").append(again);
+  showQuery([], "Your photo", { below: [buildLine(`Reloading dropped your photo ${name}. Choose it again.`), again] });
   clear();
+}
+
+function buildLine(text) {
+  const paragraph = element("p", text);
+  paragraph.dir = "auto";
+  return paragraph;
 }

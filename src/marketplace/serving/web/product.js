@@ -1,29 +1,62 @@
-// A product: its photos, which open larger, and what its listing says.
-import { photoPath } from "./api.js";
-import { $, element, setPhoto } from "./dom.js";
+// A product: its photos, and what its listing says.
+import { element } from "./dom.js";
+import { canChoose } from "./filters.js";
+import { buildGallery } from "./gallery.js";
 import { showQuery } from "./query.js";
 import { money } from "./texts.js";
 
 export function showProduct(product) {
   document.title = `${product.name} · Similar products`;
-  const photos = product.image_ids.map((image) => {
-    const button = element("button", "", "zoomable");
-    button.type = "button";
-    button.setAttribute("aria-label", "Enlarge the photo");
-    const img = element("img", "");
-    img.alt = product.name;
-    setPhoto(img, image, "(max-width: 560px) 44vw, 260px");
-    button.append(img);
-    button.addEventListener("click", () => zoom(image, product.name));
-    return button;
-  });
-  const lines = [product.description, product.category, product.location, `id ${product.product_id}`];
-  showQuery(photos, product.name, lines.filter(Boolean), money(product));
+  const cost = element("p", money(product), "cost");
+  if (product.location) cost.append(element("bdi", product.location));
+  const more = element("div", "", "more");
+  more.append(...buildDescription(product.description), buildDetails(product));
+  const above = product.category ? [buildBreadcrumb(product.category)] : [];
+  showQuery(buildGallery(product.image_ids, product.name), product.name, { above, below: [cost, more] });
 }
 
-function zoom(image, name) {
-  const img = $("zoom").querySelector("img");
-  img.src = photoPath(image, 1280);
-  img.alt = name;
-  $("zoom").showModal();
+// The path of the category; its root, which the filter knows, opens the catalogue there.
+function buildBreadcrumb(path) {
+  const levels = element("ol", "");
+  levels.append(
+    ...path.split(" / ").map((name, depth) => {
+      const level = element("li", "");
+      const isLink = depth === 0 && canChoose("category", name);
+      const step = element(isLink ? "a" : "bdi", name);
+      step.dir = "auto";
+      if (isLink) step.href = "?" + new URLSearchParams({ category: name });
+      level.append(step);
+      return level;
+    }),
+  );
+  const nav = element("nav", "", "breadcrumb");
+  nav.setAttribute("aria-label", "Breadcrumb");
+  nav.append(levels);
+  return nav;
+}
+
+// Two lines, and a button for the rest if there is more.
+function buildDescription(text) {
+  if (!text) return [];
+  const paragraph = element("p", text, "description");
+  paragraph.dir = "auto";
+  const button = element("button", "Read more", "plain");
+  button.type = "button";
+  button.setAttribute("aria-expanded", "false");
+  button.addEventListener("click", () => {
+    const open = paragraph.classList.toggle("open");
+    button.textContent = open ? "Read less" : "Read more";
+    button.setAttribute("aria-expanded", String(open));
+  });
+  const isCut = () => paragraph.classList.contains("open") || paragraph.scrollHeight > paragraph.clientHeight;
+  new ResizeObserver(() => (button.hidden = !isCut())).observe(paragraph);
+  return [paragraph, button];
+}
+
+function buildDetails(product) {
+  const facts = element("dl", "");
+  facts.append(element("dt", "Id"), element("dd", product.product_id));
+  const rest = element("details", "");
+  rest.append(element("summary", "Details"), facts);
+  return rest;
 }

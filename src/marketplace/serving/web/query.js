@@ -1,14 +1,14 @@
 // The product or photo that the page shows similar products for.
 import { $, element } from "./dom.js";
 
-// Show its photos, its name, its price and lines about it.
-export function showQuery(photos, heading, lines, price = "") {
+// Show its photos in a row, its name, and elements that say more.
+export function showQuery(photos, name, { above = [], below = [] } = {}) {
+  const row = element("div", "", "photos");
+  row.append(...photos);
+  const heading = element("h2", name);
+  heading.dir = "auto";
   const facts = element("div", "", "facts");
-  facts.append(element("h2", heading));
-  if (price) facts.append(element("p", price, "cost"));
-  lines.forEach((line) => facts.append(element("p", line)));
-  const frame = element("div", "", "photos");
-  frame.append(...photos);
-  $("query").replaceChildren(frame, facts);
+  facts.append(...above, heading, ...below);
+  $("query").replaceChildren(row, facts);
   $("query").hidden = false;
 }

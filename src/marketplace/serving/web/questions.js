@@ -1,9 +1,10 @@
 // What the address asks of the server. Each question returns a function that shows its answer.
 import { ask, productPath, tell } from "./api.js";
+import { showChips } from "./chips.js";
 import { showCompared } from "./compared.js";
 import { $ } from "./dom.js";
 import * as filters from "./filters.js";
-import { address, entry, photoOfEntry } from "./history.js";
+import { address, entry, photoOfEntry, readOffer } from "./history.js";
 import { showLostPhoto, showPhoto } from "./photo.js";
 import { showProduct } from "./product.js";
 import { showCatalogue, showSimilar } from "./results.js";
@@ -13,31 +14,36 @@ const PAGE = 48; // products
 export const MOST_SIMILAR = 96;
 const form = $("search");
 const withoutOrder = () => ({ ...filters.values(), order: "" });
-const mayHaveMore = (ranked) => ranked.length === entry.similar && entry.similar < MOST_SIMILAR;
+
+// How a list of similar products is shown: its order, its filters, and whether there is more.
+function listing(ranked, onFilter) {
+  const more = ranked.length === entry.similar && entry.similar < MOST_SIMILAR;
+  return { order: form.order.value, more, set: filters.current(), offer: readOffer(), onFilter };
+}
 
 // Ask what the address asks: with `?product=ID`, for a product and similar ones; with `?photo=NAME`, for products similar
 // to a photo, which does not fit in an address; with `?judge`, for products to judge; otherwise for the catalogue, by
 // words and filters.
-export async function answer(offset, { comparing, onCategory, onProduct, onProblem }) {
+export async function answer(offset, { comparing, onFilter, onProduct, onProblem }) {
   const query = address();
   if (query.has("judge")) return judging();
-  if (query.get("view") === "map") return catalogueMap(onProduct);
-  if (query.get("product")) return product(query.get("product"), comparing, onProblem);
-  if (!query.has("photo")) return catalogue(offset, onCategory);
+  if (query.get("view") === "map") return catalogueMap(onProduct, onFilter);
+  if (query.get("product")) return product(query.get("product"), { comparing, onFilter, onProblem });
+  if (!query.has("photo")) return catalogue(offset, onFilter);
   const file = photoOfEntry();
-  return file ? photo(file) : () => showLostPhoto(query.get("photo"));
+  return file ? photo(file, onFilter) : () => showLostPhoto(query.get("photo"));
 }
 
-async function catalogue(offset, onCategory) {
+async function catalogue(offset, onFilter) {
   const words = address().get("words") || "";
   const answer = await ask("api/products", { words, ...filters.values(), offset, limit: PAGE });
-  return () => showCatalogue(answer, { words, category: filters.values().category, offset, onCategory });
+  return () => showCatalogue(answer, { words, offset, set: filters.current(), onFilter });
 }
 
 // The thumbs on a product's recommendations; null if they cannot be read, which is no reason to show nothing.
 const thumbsOn = (path) => ask(`${path}/feedback`).catch(() => null);
 
-async function product(id, comparing, onProblem) {
+async function product(id, { comparing, onFilter, onProblem }) {
   const path = productPath(id);
   const requests = [ask(path), ask(`${path}/similar`, { k: entry.similar, ...withoutOrder() }), thumbsOn(path)];
   if (comparing) requests.push(ask(`${path}/compared`));
@@ -50,7 +56,7 @@ async function product(id, comparing, onProblem) {
   };
   return () => {
     showProduct(shown);
-    showSimilar(ranked, { order: form.order.value, more: mayHaveMore(ranked), judging });
+    showSimilar(ranked, { ...listing(ranked, onFilter), judging });
     showCompared(lists || null);
   };
 }
@@ -69,20 +75,23 @@ async function explain(pair, name, other, onProblem) {
   }
 }
 
-async function photo(file) {
+async function photo(file, onFilter) {
   const body = new FormData();
   body.append("photo", file);
-  const found = await ask("api/similar", { k: entry.similar, ...withoutOrder() }, { method: "POST", body });
-  const ranked = [...found.same, ...found.similar];
+  const { same, similar } = await ask("api/similar", { k: entry.similar, ...withoutOrder() }, { method: "POST", body });
   return () => {
     showPhoto(file);
-    showSimilar(ranked, { order: form.order.value, more: mayHaveMore(ranked) });
+    showSimilar([...same, ...similar], listing(similar, onFilter));
   };
 }
 
-async function catalogueMap(onProduct) {
+async function catalogueMap(onProduct, onFilter) {
   const [{ showMap }, places] = await Promise.all([import("./map.js"), ask("api/map", withoutOrder())]);
-  return () => showMap(places, onProduct);
+  return () => {
+    const drawn = showMap(places, onProduct);
+    showChips({ set: filters.current(), onFilter });
+    return drawn;
+  };
 }
 
 async function judging() {

@@ -7,14 +7,14 @@ import { counted } from "./texts.js";
 
 const ORDERS = { cheapest: (a, b) => a - b, dearest: (a, b) => b - a };
 
-export function showCatalogue({ total, corrected, products, categories }, { words, category, offset, onCategory }) {
+export function showCatalogue({ total, corrected, products, categories }, { words, offset, set, onFilter }) {
   $("query").hidden = true;
   showCompared(null);
   document.title = words ? `“${words}” · Similar products` : "Similar products";
   $("heading").textContent = words ? `“${words}”` : "Catalogue";
   $("status").textContent = total ? counted(total, "product") : "No products match. Remove a filter or try other words.";
   if (total && corrected) $("status").textContent += `. Nothing is called “${words}”: showing “${corrected}”.`;
-  showChips(categories || {}, category, onCategory);
+  showChips({ set, categories, onFilter });
   const cards = products.map((product) => card(product));
   if (offset) $("results").append(...cards);
   else $("results").replaceChildren(...cards);
@@ -23,7 +23,7 @@ export function showCatalogue({ total, corrected, products, categories }, { word
 }
 
 // Show the products similar to a product or a photo; a divider comes before matches that are not close.
-export function showSimilar(ranked, { order, more, judging }) {
+export function showSimilar(ranked, { order, more, judging, set, offer, onFilter }) {
   const price = ({ product }) => (product.price == null ? NaN : Number(product.price));
   const compare = ORDERS[order];
   const sorted = compare ? [...ranked].sort((a, b) => compare(price(a), price(b)) || 0) : ranked;
@@ -35,7 +35,7 @@ export function showSimilar(ranked, { order, more, judging }) {
   if (firstPoor > 0) cards.splice(firstPoor, 0, element("li", "Less similar", "divider"));
   $("results").replaceChildren(...cards);
   $("more").hidden = !more;
-  $("chips").hidden = true;
+  showChips({ set, offer, onFilter });
   $("empty").hidden = ranked.length > 0;
 }
 
