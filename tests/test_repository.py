@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+import zipfile
 from collections import Counter
 from pathlib import Path
 
@@ -103,3 +104,15 @@ def test_the_artifacts_that_dvc_names_are_outputs() -> None:
     pipeline = yaml.safe_load((ROOT / "dvc.yaml").read_text())
     outs = {out for stage in pipeline["stages"].values() for out in stage.get("outs", [])}
     assert {artifact["path"] for artifact in pipeline["artifacts"].values()} <= outs
+
+
+def test_a_wheel_has_the_files_of_the_page(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "src", tmp_path / "src", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    (tmp_path / "wheels").mkdir()
+    build = "from setuptools import build_meta; build_meta.build_wheel('wheels')"
+    subprocess.run([sys.executable, "-c", build], cwd=tmp_path, stdout=subprocess.DEVNULL, check=True)
+    (wheel,) = (tmp_path / "wheels").iterdir()
+    packed = set(zipfile.ZipFile(wheel).namelist())
+    assets = (ROOT / "src/marketplace/serving/web").rglob("*.*")
+    assert {path.relative_to(ROOT / "src").as_posix() for path in assets} <= packed
