@@ -2,6 +2,7 @@
 
 import contextlib
 import http.client
+import re
 import shutil
 import socket
 import ssl
@@ -53,8 +54,11 @@ class Nginx(NamedTuple):
 
 
 @contextlib.contextmanager
-def nginx_before(server_port: int) -> Iterator[Nginx]:
-    """Run nginx in front of a server on this machine; only paths and ports of the configuration are replaced."""
+def nginx_before(server_port: int, **changes: str) -> Iterator[Nginx]:
+    """Run nginx in front of a server on this machine; only paths and ports of the configuration are replaced.
+
+    `changes` are other values of directives that it has once.
+    """
     program = shutil.which("nginx", path="/usr/sbin:/usr/bin")
     if program is None:
         pytest.skip("nginx is not installed: apt-get install nginx")
@@ -77,6 +81,9 @@ def nginx_before(server_port: int) -> Iterator[Nginx]:
     for documented, used in replacements.items():
         assert documented in text
         text = text.replace(documented, used)
+    for directive, value in changes.items():
+        text, count = re.subn(rf"\b{directive} .*;", f"{directive} {value};", text)
+        assert count == 1
     (folder / "nginx.conf").write_text(text)
     log = folder / "output"
     with log.open("w") as output:

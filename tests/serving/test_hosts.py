@@ -1,6 +1,8 @@
 """The Host header: foreign pages cannot reach the server under a name of their own."""
 
 import argparse
+import json
+import socket
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -54,8 +56,26 @@ def test_names_of_hosts_have_no_port() -> None:
 
 
 def test_the_command_answers_to_the_names_it_is_told(reproduced: Project, tmp_path: Path) -> None:
-    options = ("--host", "127.0.0.2", "--allow-host", "shop.example", "--allow-host", "second.example")
+    options = ["--host", "127.0.0.2", "--allow-host", "shop.example", "--allow-host", "second.example"]
+    options += ["--root-path", "/shop/", "--allow-origin", "https://page.example"]
     with serve(reproduced, tmp_path / "log", *options, host="127.0.0.2") as server:
         url = f"http://127.0.0.2:{server.port}/health"
         assert [status(url, name) for name in ("second.example", "127.0.0.2", "evil.example")] == [200, 200, 400]
+        request = urllib.request.Request(f"http://127.0.0.2:{server.port}/shop/openapi.json")
+        request.add_header("Origin", "https://page.example")
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            assert json.load(answer)["servers"] == [{"url": "/shop"}]
+            assert answer.headers["Access-Control-Allow-Origin"] == "https://page.example"
+        whole_addresses = {
+            b"http://SHOP.example:80/shop/api/products?limit=1": b"200",
+            b"http://shop.example": b"200",
+            b"http://evil.example/shop/": b"400",
+            b"http://user@shop.example/shop/": b"404",
+            b"ftp://shop.example/shop/": b"404",
+        }
+        for target, code in whole_addresses.items():
+            with socket.create_connection(("127.0.0.2", server.port), timeout=20) as client:
+                host = b"evil.example" if code == b"200" else b"shop.example"  # the target's host counts
+                client.sendall(b"GET %b HTTP/1.1\r\nHost: %b\r\n\r\n" % (target, host))
+                assert client.recv(65536).split(b" ")[1] == code, target
     assert "Anyone who can reach" not in server.log.read_text()

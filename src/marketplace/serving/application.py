@@ -12,15 +12,17 @@ from typing import Any
 from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from marketplace.common.errors import MarketplaceError, UnavailableError
 from marketplace.recommendation.filters import CONDITIONS, KIND_OF
+from marketplace.serving.addresses import AbsoluteForm, EncodedPaths, Prefix, RelativeRedirects
 from marketplace.serving.answers import InvalidQuestionError, UnknownProductError
 from marketplace.serving.api import add_routes
 from marketplace.serving.comparison import RevisionComparison
-from marketplace.serving.guards import EncodedPaths, ForwardedPrefix, HeadAsGet, LimitedRequests, SafeHeaders
+from marketplace.serving.guards import HeadAsGet, LimitedRequests, SafeHeaders
 from marketplace.serving.recommender import Recommender
 from marketplace.serving.schema import problem_responses
 from marketplace.serving.similarity_api import MAX_UPLOAD_BYTES
@@ -30,27 +32,38 @@ log = logging.getLogger(__name__)
 WEB = Path(__file__).parent / "web"
 SCRIPT = "text/javascript"
 ASSET_TYPES = {".js": SCRIPT, ".css": "text/css", ".svg": "image/svg+xml"}  # by suffix; no other file is served
+METHODS = ("GET", "HEAD", "POST", "PUT")
 RETRY = {"Retry-After": "5"}  # seconds
 FAILED = "the server cannot answer this: its log says why."
 
 
 def create_application(
-    recommender: Recommender, hosts: Sequence[str] = ("*",), comparison: RevisionComparison | None = None
+    recommender: Recommender,
+    hosts: Sequence[str] = ("*",),
+    comparison: RevisionComparison | None = None,
+    *,
+    prefix: str = "",
+    origins: Sequence[str] = (),
 ) -> FastAPI:
     """Create the web application over a finished pipeline.
 
     It answers only to the names `hosts`. Otherwise a foreign page could reach it under a name of its own that resolves
-    to this machine. With a `comparison`, it also shows the recommendations of another revision.
+    to this machine. With a `comparison`, it also shows the recommendations of another revision. `prefix` is the path
+    under which a proxy serves it, `origins` are the other sites whose pages may ask it.
     """
     responses = problem_responses(400, 405, 408, 413, 422)
     app = FastAPI(title="Similar products", docs_url=None, redoc_url=None, responses=responses)
     # The last one is outermost.
     app.add_middleware(GZipMiddleware, minimum_size=1024)
+    app.add_middleware(RelativeRedirects)
     app.add_middleware(EncodedPaths)
-    app.add_middleware(ForwardedPrefix)
+    app.add_middleware(Prefix, prefix=prefix)
     app.add_middleware(HeadAsGet)
     app.add_middleware(LimitedRequests, max_bytes=MAX_UPLOAD_BYTES)
+    if origins:
+        app.add_middleware(CORSMiddleware, allow_origins=origins, allow_methods=METHODS, expose_headers=["Retry-After"])
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts))
+    app.add_middleware(AbsoluteForm)
     app.add_middleware(SafeHeaders)
     _add_error_handlers(app)
     _add_page(app)

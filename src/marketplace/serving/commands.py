@@ -7,7 +7,7 @@ from typing import Any
 
 from marketplace.common.console import port, project_root
 from marketplace.common.errors import MarketplaceError
-from marketplace.serving.hosts import host_name
+from marketplace.serving.hosts import host_name, origin, path_prefix
 from marketplace.serving.similar_command import add_similar_command
 
 log = logging.getLogger(__name__)
@@ -27,6 +27,22 @@ def add_commands(commands: Any) -> None:
         default=[],
         type=host_name,
         help="also answer to this name, such as shop.example (for several names, repeat it)",
+    )
+    serve.add_argument(
+        "--root-path",
+        metavar="/PREFIX",
+        default="",
+        type=path_prefix,
+        help="path under which a proxy serves the page, such as /shop (default: what the proxy says in "
+        "X-Forwarded-Prefix)",
+    )
+    serve.add_argument(
+        "--allow-origin",
+        metavar="ORIGIN",
+        action="append",
+        default=[],
+        type=origin,
+        help="let the pages of another site use the API, such as https://shop.example (for several, repeat it)",
     )
     serve.add_argument("--compare", metavar="REVISION", help="also show the recommendations of a commit or experiment")
     serve.set_defaults(run=_serve)
@@ -49,7 +65,15 @@ def add_commands(commands: Any) -> None:
 def _serve(options: argparse.Namespace) -> None:
     from marketplace.serving.server import serve
 
-    serve(project_root(), options.host, options.port, options.compare, options.allow_host)
+    serve(
+        project_root(),
+        options.host,
+        options.port,
+        options.compare,
+        options.allow_host,
+        options.root_path,
+        options.allow_origin,
+    )
 
 
 def _feedback(options: argparse.Namespace) -> None:

@@ -42,37 +42,6 @@ class SafeHeaders:
         await self._app(scope, receive, send_with_headers)
 
 
-class ForwardedPrefix:
-    """Adopts the prefix that a proxy serves the application under, from X-Forwarded-Prefix.
-
-    OpenAPI and redirects need it. The page does not: its addresses are relative.
-    """
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request."""
-        if scope["type"] == "http":
-            prefix = Headers(scope=scope).get("x-forwarded-prefix", "").rstrip("/")
-            if prefix.startswith("/"):
-                scope = {**scope, "root_path": prefix}
-        await self._app(scope, receive, send)
-
-
-class EncodedPaths:
-    """Routes by the path as it was sent. Once decoded, the id `a/similar` would look like a question about `a`."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request."""
-        if scope["type"] == "http" and scope.get("raw_path"):
-            scope = {**scope, "path": scope["raw_path"].decode("ascii")}
-        await self._app(scope, receive, send)
-
-
 class HeadAsGet:
     """Answers HEAD like GET, without the body."""
 

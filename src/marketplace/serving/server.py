@@ -27,11 +27,20 @@ MAX_HEADER_BYTES = 2**16
 SWITCH_SECONDS = 0.001  # after which a thread that computes lets another one run, so that /health need not wait
 
 
-def serve(root: Path, host: str, port: int, compare: str | None = None, allowed_hosts: Sequence[str] = ()) -> None:
+def serve(
+    root: Path,
+    host: str,
+    port: int,
+    compare: str | None = None,
+    allowed_hosts: Sequence[str] = (),
+    prefix: str = "",
+    allowed_origins: Sequence[str] = (),
+) -> None:
     """Serve the page and its API over the pipeline in `root` until Ctrl-C.
 
     `compare` is a revision to show next to the recommendations, `allowed_hosts` are names that the server answers to
-    besides its own. Raises MarketplaceError.
+    besides its own, `prefix` is the path under which a proxy serves it, and `allowed_origins` are other sites whose
+    pages may ask it. Raises MarketplaceError.
     """
     return_freed_memory()
     sys.setswitchinterval(SWITCH_SECONDS)
@@ -43,8 +52,9 @@ def serve(root: Path, host: str, port: int, compare: str | None = None, allowed_
         comparison = RevisionComparison.read(root, compare) if compare else None
         address = listening.getsockname()[0]
         hosts = known_hosts(host, address, allowed_hosts)
+        app = create_application(recommender, hosts, comparison, prefix=prefix, origins=allowed_origins)
         config = uvicorn.Config(
-            OwnLoop(create_application(recommender, hosts, comparison)),
+            OwnLoop(app),
             log_level="info",
             http="h11",  # which the limit on headers is for
             limit_concurrency=MAX_CONCURRENCY,
@@ -52,7 +62,7 @@ def serve(root: Path, host: str, port: int, compare: str | None = None, allowed_
             timeout_graceful_shutdown=SHUTDOWN_SECONDS,
         )
         shown_host = f"[{host}]" if ":" in host else host
-        log.info("Serving on http://%s:%d (API: /openapi.json). Press Ctrl-C to stop.", shown_host, port)
+        log.info("Serving on http://%s:%d%s (API: /openapi.json). Press Ctrl-C to stop.", shown_host, port, prefix)
         if not is_local(address):
             log.warning("Anyone who can reach %s can use it: there is no login.", host)
         # The catalogue can be browsed meanwhile; questions about words or a photo wait for about a second.
