@@ -62,3 +62,24 @@ def test_names_may_be_typed_in_any_case(products: pd.DataFrame, name: str) -> No
     typed[name] = "nowhere"
     with pytest.raises(MarketplaceError, match=f"no product has the {name} 'nowhere'. There are, for example: "):
         table.match_case(Filters(**typed))
+
+
+@pytest.mark.parametrize(
+    ("typed", "answer"),
+    [
+        ("hackney", "Hackney, London"),
+        ("London", "'London' may be the location 'Camden, London' or 'Hackney, London': write more of it."),
+        ("York", "York"),  # a whole name, though it is a part of another, too
+        ("shire", "West Yorkshire"),
+        ("Hackny", "no product has the location 'Hackny'. Did you mean 'Hackney, London'?"),
+        ("Paris", "no product has the location 'Paris'. There are, for example: 'Camden, London', 'Hackney, London'"),
+        ("", "'' may be the location 'Camden, London', "),
+    ],
+)
+def test_a_part_of_a_name_is_enough(products: pd.DataFrame, typed: str, answer: str) -> None:
+    places = ["Camden, London", "Hackney, London", "West Yorkshire", "York"]
+    table = FilteredTable(products.iloc[:4].assign(location=places))
+    try:
+        assert table.match_case(Filters(location=typed)).location == answer
+    except MarketplaceError as error:
+        assert str(error).startswith(answer)

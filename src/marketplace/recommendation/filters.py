@@ -4,7 +4,6 @@ To add a filter, add a field to `Filters`: a condition on a column of `Products.
 """
 
 import argparse
-import difflib
 import math
 import operator
 import unicodedata
@@ -27,6 +26,8 @@ Operator = Literal["is", "at least", "at most"]
 OPERATORS = {"is": operator.eq, "at least": operator.ge, "at most": operator.le}
 MAX_NAME_LENGTH = 300  # characters of a category or place in a question
 MAX_AMOUNT = 1e12  # of money in a question
+MAX_EXAMPLES = 10  # names in a message
+LEAST_LIKENESS = 75  # of a mistyped name, from 0 to 100
 UNKNOWN_TEXT = -2  # the code of a text that no product has; pandas codes a missing text as -1
 
 
@@ -94,9 +95,11 @@ class Filters:
             option = f"--{name.replace('_', '-')}"
             if KIND_OF[name] == "flag":
                 parser.add_argument(option, action="store_const", const=True, help=condition.help)
+            elif KIND_OF[name] == "amount":
+                parser.add_argument(option, type=amount, metavar=condition.metavar, help=condition.help)
             else:
-                parse = amount if KIND_OF[name] == "amount" else str
-                parser.add_argument(option, type=parse, metavar=condition.metavar, help=condition.help)
+                help_text = f"{condition.help}; a part of its name is enough"
+                parser.add_argument(option, metavar=condition.metavar, help=help_text)
 
     @classmethod
     def from_arguments(cls, options: argparse.Namespace) -> Self:
@@ -172,25 +175,46 @@ class FilteredTable:
         return {texts[code]: int(counts[code]) for code in order.tolist() if counts[code]}
 
     def match_case(self, filters: Filters) -> Filters:
-        """Return the same filters with names in the spelling that the table has.
+        """Return the same filters with the names of the table, for names in any case and parts of names.
 
-        Raises MarketplaceError if no product has such a name.
+        Raises MarketplaceError if no product has such a name, or if a part belongs to several.
         """
-        corrected: dict[str, Any] = {}
+        matched: dict[str, Any] = {}
         for name, kind in KIND_OF.items():
             value = getattr(filters, name)
-            if kind == "choice" and value:
-                corrected[name] = self._in_known_case(name, value)
-        return replace(filters, **corrected)
+            if kind == "choice" and value is not None:
+                matched[name] = self._match_name(name, value)
+        return replace(filters, **matched)
 
-    def _in_known_case(self, name: str, value: str) -> str:
+    def _match_name(self, name: str, value: str) -> str:
         choices = {comparable(text).casefold(): text for text in self.choices(name)}
         key = comparable(value).casefold()
-        if key not in choices:
-            close = difflib.get_close_matches(key, choices, n=3) or list(choices)[:20]
-            examples = "; ".join(choices[text] for text in close)
-            raise MarketplaceError(f"no product has the {name} {value!r}. There are, for example: {examples}.")
-        return choices[key]
+        if key in choices:
+            return choices[key]
+        containing = [text for folded, text in choices.items() if key in folded]
+        if not containing:
+            raise MarketplaceError(f"no product has the {name} {value!r}. {_suggest(key, choices)}")
+        if len(containing) > 1:
+            raise MarketplaceError(f"{value!r} may be the {name} {_list(containing, 'or')}: write more of it.")
+        return containing[0]
+
+
+def _suggest(key: str, choices: dict[str, str]) -> str:
+    """Return the names that a mistyped one, or a mistyped part of one, may mean; some examples if there is none."""
+    from rapidfuzz import fuzz, process
+
+    close = process.extract(key, list(choices), scorer=fuzz.partial_ratio, score_cutoff=LEAST_LIKENESS, limit=3)
+    if close:
+        return f"Did you mean {_list([choices[folded] for folded, *_ in close], 'or')}?"
+    return f"There are, for example: {_list(list(choices.values()), 'and')}."
+
+
+def _list(names: list[str], word: str) -> str:
+    """Return names as a text, without most of many."""
+    quoted = [repr(name) for name in names[:MAX_EXAMPLES]]
+    if len(names) > MAX_EXAMPLES:
+        return f"{', '.join(quoted)} {word} {len(names) - MAX_EXAMPLES} others"
+    return f" {word} ".join(filter(None, [", ".join(quoted[:-1]), *quoted[-1:]]))
 
 
 def _as_float(value: Any) -> float:
