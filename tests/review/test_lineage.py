@@ -30,7 +30,7 @@ def parse_lineage(output: str) -> dict[str, list[str]]:
 
 
 def test_a_model_has_a_commit_parameters_data_epoch_and_metrics(experimented: Project) -> None:
-    lineage = parse_lineage(experimented.marketplace("lineage", "models/image_model.pt"))
+    lineage = parse_lineage(experimented.marketplace("lineage", "models/image_model.pt", "--all"))
     head = experimented.run("git", "rev-parse", "HEAD").strip()
     assert lineage["commit"][0].startswith(f"HEAD ({head[:7]})")
     assert lineage["first in"][0].startswith(head[:7])
@@ -43,7 +43,13 @@ def test_a_model_has_a_commit_parameters_data_epoch_and_metrics(experimented: Pr
     assert {"train.lr 0.001", "extract.shrinkage 0.1", "fetch.sample.products 65"} <= set(lineage["parameters"])
     assert not [line for line in lineage["parameters"] if line.startswith("recommend.")]  # a later stage
     assert f"data/raw/products.csv  md5 {experimented.out_hashes()['data/raw/products.csv']}" in lineage["data"]
+    assert {"src/marketplace/training", "stages/train.py"} <= set(lineage["code"])
     assert lineage["reproduce"] == [f"git checkout {head} && dvc repro extract"]
+
+    short = parse_lineage(experimented.marketplace("lineage", "models/image_model.pt"))
+    assert short.pop("parameters")[0].endswith(" as in params.yaml of HEAD: --all lists them")
+    assert short.pop("code")[0].endswith(" scripts and folders at that commit: --all lists them")
+    assert short == {name: lineage[name] for name in short}
 
 
 def test_a_commit_writes_no_control_character_and_no_line_of_its_own(
@@ -71,7 +77,8 @@ def test_a_file_is_recognised_wherever_it_lies(experimented: Project, tmp_path: 
     experimented.restore()
     lineage = parse_lineage(experimented.marketplace("lineage", str(tmp_path / "from-a-colleague.bin")))
     assert lineage["file"][0].startswith("models/full.pt  md5 ")
-    assert "train.lr 1e-05" in lineage["parameters"]
+    assert lineage["parameters"][0] == "train.lr 1e-05  (HEAD: 0.001)"
+    assert len(lineage["parameters"]) == 2  # and how many others there are
     assert lineage["reproduce"] == [f"git checkout {experimented.experiment('rate')} && dvc repro train_full"]
 
 
@@ -150,6 +157,9 @@ def test_an_experiment_has_a_lineage_before_it_is_committed(experimented: Projec
     experimented.dvc("exp", "apply", "several")
     try:
         lineage = parse_lineage(experimented.marketplace("lineage", "data/recommendations.parquet"))
-        assert "recommend.k 8" in lineage["parameters"]
+        assert set(lineage["parameters"][:-1]) == {
+            "recommend.k 8  (HEAD: 10)",
+            "recommend.same_category True  (HEAD: False)",
+        }
     finally:
         experimented.restore()

@@ -43,6 +43,7 @@ def add_commands(commands: Any) -> None:
         "what", metavar="FILE|PRODUCT_ID", help="a file that the pipeline wrote, or the beginning of a product's id"
     )
     lineage.add_argument("similar", metavar="SIMILAR_ID", nargs="?", help="one of its recommendations (default: first)")
+    lineage.add_argument("--all", action="store_true", help="show all parameters and code, not only what differs")
     lineage.set_defaults(run=_lineage)
 
     noise = commands.add_parser("noise", help="measure how much the metrics vary with the random seed")
@@ -122,7 +123,7 @@ def _lineage(options: argparse.Namespace) -> None:
         file = root / RECOMMENDATIONS
     elif not file.exists():
         raise MarketplaceError(f"{options.what!r} is neither a product with recommendations nor a file.")
-    lines |= trace_file(root, file).describe()
+    lines |= trace_file(root, file).describe(everything=options.all)
     for heading, texts in lines.items():
         for place, text in enumerate(texts):
             line = " ".join(printable(text).splitlines())

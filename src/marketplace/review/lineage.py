@@ -1,14 +1,14 @@
 """The lineage of a file: the commit, parameters, data, epoch and metrics behind its content."""
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from marketplace.common.errors import MarketplaceError
 from marketplace.review.files import SUMMARY, TRAINING
-from marketplace.review.lock import hashes, kind_of, params_of
+from marketplace.review.lock import flatten, hashes, kind_of, params_of
 from marketplace.review.revisions import WORKSPACE, Revision, git
 
 SOURCE_STAGE = "fetch"  # everything is made from its outputs
@@ -27,6 +27,7 @@ class Lineage:
     stage: str
     command: str
     params: dict[str, Any]  # including all stages before this one
+    committed: dict[str, Any]  # the same sections in params.yaml of HEAD
     data: dict[str, str]  # the dump: path to MD5
     code: list[str]  # scripts and folders, including all stages before this one
     epoch: dict[str, Any]  # the one chosen by train_full: epoch, train_loss, val_loss, val_accuracy
@@ -38,8 +39,11 @@ class Lineage:
         checkout = f"git checkout {self.revision.commit} && " if self.revision.commit else ""
         return f"{checkout}dvc repro {self.stage}"
 
-    def describe(self) -> dict[str, list[str]]:
-        """Return the lines to show, by heading."""
+    def describe(self, *, everything: bool = False) -> dict[str, list[str]]:
+        """Return the lines to show, by heading: of parameters only the differences, of code only its extent.
+
+        With `everything`, all parameters and code.
+        """
         return {
             "file": [f"{self.path}  md5 {self.md5}"],
             "commit": [f"{self.revision.label}  {self.commit}"],
@@ -47,11 +51,37 @@ class Lineage:
             "stage": [f"{self.stage}: {self.command}"],
             "epoch": [f"{name} {value}" for name, value in self.epoch.items()],
             "metrics": [f"{name} {value}" for name, value in self.metrics.items()],
-            "parameters": [f"{name} {value}" for name, value in self.params.items() if value is not None],
+            "parameters": list(self._describe_params() if everything else self._describe_differing_params()),
             "data": [f"{path}  md5 {md5}" for path, md5 in self.data.items()],
-            "code": [*self.code, "(at that commit)"],
+            "code": [*self.code, "(at that commit)"] if everything else [self._count_code()],
             "reproduce": [self.reproduce],
         }
+
+    def _describe_params(self) -> Iterator[str]:
+        for name, value in self.params.items():
+            if value is not None:
+                yield f"{name} {value}"
+
+    def _describe_differing_params(self) -> Iterator[str]:
+        differing = [
+            name
+            for name in dict.fromkeys([*self.params, *self.committed])
+            # As texts, in which PyYAML's "1e-05" and 0.00001 are the same.
+            if str(self.params.get(name)) != str(self.committed.get(name))
+        ]
+        for name in differing:
+            yield f"{name} {_or_dash(self.params.get(name))}  (HEAD: {_or_dash(self.committed.get(name))})"
+        n_others = len(self.params.keys() - set(differing))
+        if n_others:
+            others = f"the other {n_others}" if differing else f"all {n_others}"
+            yield f"{others} as in params.yaml of HEAD: --all lists them"
+
+    def _count_code(self) -> str:
+        return f"{len(self.code)} scripts and folders at that commit: --all lists them"
+
+
+def _or_dash(value: Any) -> Any:
+    return "–" if value is None else value
 
 
 def trace_file(root: Path, file: Path) -> Lineage:
@@ -78,6 +108,7 @@ def _trace_output(revision: Revision, stage: str, path: str, md5: str) -> Lineag
     stages = revision.stages
     upstream = {name: stages[name] for name in _find_upstream(stages, stage)}
     deps = {dep for entry in upstream.values() for dep in hashes(entry, "deps")}
+    params = {name: value for entry in upstream.values() for name, value in params_of(entry).items()}
     training = (revision.json(TRAINING) or {}) if "train_full" in upstream else {}
     return Lineage(
         path=path,
@@ -87,12 +118,19 @@ def _trace_output(revision: Revision, stage: str, path: str, md5: str) -> Lineag
         first_commit=_describe_first_commit(revision, md5),
         stage=stage,
         command=stages[stage]["cmd"],
-        params={name: value for entry in upstream.values() for name, value in params_of(entry).items()},
+        params=params,
+        committed=_read_committed(revision.root, sections={name.partition(".")[0] for name in params}),
         data=hashes(upstream.get(SOURCE_STAGE, {}), "outs"),
         code=sorted(dep for dep in deps if kind_of(dep) == "code"),
         epoch=training.get("best", {}),
         metrics=(revision.json(SUMMARY) or {}) if "train_full" in upstream else {},
     )
+
+
+def _read_committed(root: Path, sections: Collection[str]) -> dict[str, Any]:
+    """Return the parameters of sections in params.yaml of HEAD; none if there is no such file."""
+    values = Revision(root=root, name="HEAD", commit="HEAD").yaml("params.yaml") or {}
+    return flatten({name: section for name, section in values.items() if name in sections})
 
 
 def _find_upstream(stages: Mapping[str, Any], stage: str) -> list[str]:
