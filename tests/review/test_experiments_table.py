@@ -1,11 +1,22 @@
 """The table of `marketplace experiments`."""
 
+import csv
+import io
 import json
+import math
+import re
+from dataclasses import replace
 
 import pytest
 from helpers.project import Project
 
-from marketplace.review.experiments import Experiment, list_experiments, make_table, print_experiments, sort_experiments
+from marketplace.review.experiments import (
+    Experiment,
+    export_experiments,
+    list_experiments,
+    print_experiments,
+    sort_experiments,
+)
 from marketplace.review.revisions import WORKSPACE, Revision
 from marketplace.review.verdicts import Policy, Rule, read_policy
 
@@ -15,11 +26,13 @@ POLICY: Policy = {
 }
 
 
-def make_experiment(name: str, **metrics: float) -> Experiment:
-    return Experiment(name=name, metrics=metrics, params={"train.lr": 0.1}, state="" if metrics else "Queued")
+def make_experiment(name: str, *, lr: float = 0.1, **metrics: float) -> Experiment:
+    return Experiment(name=name, metrics=metrics, params={"train.lr": lr}, state="" if metrics else "Queued")
 
 
-def test_lower_is_better_where_the_policy_says_so() -> None:
+def test_lower_is_better_where_the_policy_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     experiments = [
         make_experiment("queued"),
         make_experiment("worst", error=0.3, recall=0.9),
@@ -27,9 +40,59 @@ def test_lower_is_better_where_the_policy_says_so() -> None:
         make_experiment("second", error=0.1, recall=0.5),
     ]
     assert [row.name for row in sort_experiments(experiments, POLICY)] == ["best", "second", "worst", "queued"]
-    _, error, recall = make_table(experiments, POLICY).columns
-    assert list(error.cells) == ["–", "0.300", "[bold]0.100[/bold]", "[bold]0.100[/bold]"]
-    assert list(recall.cells) == ["–", "[bold]0.900[/bold]", "0.600", "0.500"]
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    print_experiments(experiments, POLICY)
+    _, error, recall, state = [bold(line).split() for line in capsys.readouterr().out.splitlines()]
+    assert error == ["error", "–", "0.300", "*0.100*", "*0.100*"]
+    assert recall == ["recall", "–", "*0.900*", "0.600", "0.500"]
+    assert state == ["state", "queued", "–", "–", "–"]
+
+
+def bold(line: str) -> str:
+    """Return a line of a terminal with stars around what is bold."""
+    return re.sub(r"\x1b\[1m( *)(.*?)\x1b\[0m", r"\1*\2*", line)
+
+
+def test_80_columns_show_whole_names_and_only_what_differs(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = "train.title_target_temperature"
+    experiments = [
+        Experiment(name=f"experiment-{n}", metrics={"recall": n / 9, "error": 0.1}, params={name: n, "k": 1}, state="")
+        for n in range(7)
+    ]
+    twin = replace(experiments[0], name="twin")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "80")
+    print_experiments([*experiments, twin], POLICY)
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out).splitlines()
+    assert max(map(len, lines)) <= 80
+    values = [line.removeprefix(name).split() for line in lines if line.startswith(name)]
+    assert "".join(map("".join, values)) == "0123456"
+    assert len(values) == 3  # blocks
+    assert lines[0].split() == ["experiment-0"]
+    assert lines[1].split() == ["twin", "experiment-1", "experiment-2"]  # the twin shares a column
+    assert lines[-1] == "The same everywhere: error 0.100."
+    assert not [line for line in lines if line.startswith("k ")]
+    print_experiments([experiments[0], twin], POLICY)  # nothing to compare
+    assert "error" in capsys.readouterr().out
+
+
+def test_programs_get_every_value(capsys: pytest.CaptureFixture[str]) -> None:
+    experiments = [make_experiment("a\x1b[2J,", recall=math.nan), make_experiment("queued", lr=1e-5)]
+    export_experiments(experiments, "csv")
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert rows[1] == {"experiment": "queued", "state": "Queued", "recall": "", "train.lr": "1e-05"}
+    assert rows[0]["experiment"] == "a\N{REPLACEMENT CHARACTER}[2J,"
+    export_experiments(experiments, "json")
+    output = capsys.readouterr().out
+    assert "\x1b" not in output
+    assert json.loads(output)[0] == {
+        "name": "a\x1b[2J,",
+        "metrics": {"recall": None},
+        "params": {"train.lr": 0.1},
+        "state": "",
+    }
 
 
 def test_names_and_values_are_shown_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
@@ -39,7 +102,7 @@ def test_names_and_values_are_shown_as_they_are(capsys: pytest.CaptureFixture[st
     output = capsys.readouterr().out
     assert "\x1b" not in output
     assert "[/key]" in output
-    assert [line.split()[0] for line in output.splitlines()[1:]] == [*odd[:4], "\N{REPLACEMENT CHARACTER}[2J"]
+    assert output.splitlines()[0].split() == [*odd[:4], "\N{REPLACEMENT CHARACTER}[2J"]
     assert all(output.count(text) == 2 for text in odd[:4])  # the name, and the parameter that differs
 
 
@@ -59,16 +122,21 @@ def test_the_table_has_the_values_in_the_files_of_each_experiment(experimented: 
     assert len(values) >= 3  # another rate, and two price factors
 
 
-def test_the_columns_stay_after_a_commit(experimented: Project) -> None:
-    heading, *lines = experimented.marketplace("experiments").splitlines()
-    assert "train.lr" in heading
-    assert "recommend.price factor" in heading
-    assert "fetch" not in heading  # the same everywhere
-    assert [line.split()[0] for line in lines[:2]] == ["workspace", "main"]
+def test_the_rows_stay_after_a_commit(experimented: Project) -> None:
+    lines = experimented.marketplace("experiments").splitlines()
+    rows = {line.split()[0] for line in lines}
+    assert {"train.lr", "recommend.price_factor", "recommend.same_category"} <= rows
+    assert not [name for name in rows if name.startswith("fetch.")]  # the same everywhere
+    assert lines[0].split() == ["workspace"]
+    assert lines[1].split()[0] == "main"  # in the same column
 
     project = experimented.clone(experimented.folder.parent / "without-experiments")
     (project.folder / "README.md").write_text("changed")
     project.run("git", "commit", "-qam", "another")
-    heading, *lines = project.marketplace("experiments", "-n", "2").splitlines()
-    assert "category agreement" in heading
-    assert len(lines) == 3
+    output = project.marketplace("experiments", "-n", "2")
+    assert "category agreement" in output
+    exported = json.loads(project.marketplace("experiments", "-n", "2", "--json"))
+    assert [row["name"] for row in exported[:2]] == ["workspace", "main"]
+    assert len(exported) == 3
+    assert exported[0]["params"]["recommend.k"] == 10
+    assert exported[0]["params"]["recommend.price_factor"] is None

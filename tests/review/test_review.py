@@ -301,7 +301,11 @@ def test_results_of_another_machine_are_the_same_within_rounding(clone: Project)
     summary.write_text(summary.read_text().replace(f'"accuracy": {accuracy}', f'"accuracy": {accuracy + 0.0001}'))
     output = clone.marketplace("drift")
     assert "this machine rounds differently from the commit's" in output
-    assert f"accuracy {accuracy + 0.0001:.4f} instead of {accuracy:.4f} (all within the seed's noise)" in output
+    (line,) = [line.split() for line in output.splitlines() if line.startswith("accuracy ")]
+    assert line[1:4] == [f"{accuracy:.4f}", f"{accuracy + 0.0001:.4f}", "+0.0001"]
+    assert line[5:] == ["within", "noise"]
+    (row,) = json.loads(clone.marketplace("drift", "--json"))
+    assert (row["metric"], row["committed"], row["verdict"]) == ("accuracy", accuracy, "within noise")
     assert "git commit -am" in output
 
     review = review_change(clone.folder, "HEAD", "workspace")
@@ -309,7 +313,7 @@ def test_results_of_another_machine_are_the_same_within_rounding(clone: Project)
     page = format_review(review)
     assert "**Verdict: the same within rounding.** Code, parameters and data are the same" in page
     clone.run("git", "commit", "-qam", "baseline")
-    assert clone.marketplace("drift") == ""
+    assert clone.marketplace("drift", "--csv") == "metric,committed,here,noise,verdict\n"
     commit_edit(clone, "params.yaml", lambda text: text.replace("k: 10", "k: 7"))
     assert clone.marketplace("drift") == ""
 

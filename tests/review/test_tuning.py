@@ -88,6 +88,8 @@ def test_the_command_prints_a_line_that_dvc_understands(
     table.to_csv(tmp_path / "data/judgements.csv", index=False)
     print_best_weights(tmp_path, settings)
     output = capsys.readouterr().out
+    assert "product: " in output
+    assert "[bold]" not in output
     (line,) = re.findall(r"^dvc exp run (.*)$", output, re.MULTILINE)
     changes = dict(change.split("=") for change in line.split(" ") if change != "-S")
     assert len(changes) == 8  # of a product's question and of a photo's

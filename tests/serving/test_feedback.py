@@ -1,6 +1,8 @@
 """Thumbs on recommendations, and what they say of a table."""
 
+import json
 import math
+import re
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -251,6 +253,12 @@ def test_the_command_compares_two_revisions(copy_of_reproduced: Project) -> None
     assert "feedback.sqlite" not in project.run("git", "ls-files")
     project.set(**{"recommend.k": int(table["rank"].max()) - 1})
     project.dvc("repro")
-    before, after = project.marketplace("feedback", "HEAD").splitlines()[-2:]
-    assert before.split("|")[2:5] == [" 1 of 1 ", " 0 of 1 ", " 0.500 "]
-    assert after.split("|")[1:5] == [" workspace ", " 1 of 1 ", " 1 of 1 ", " 1.000 "]
+    headings, *rows = [re.split(r"  +", line.strip()) for line in project.marketplace("feedback", "HEAD").splitlines()]
+    assert headings[1:] == ["workspace"]
+    assert rows == [
+        ["thumbs up recommended", "1 of 1", "1 of 1"],
+        ["thumbs down not recommended", "0 of 1", "1 of 1"],
+        ["agreement", "0.500", "1.000"],
+    ]
+    before, after = json.loads(project.marketplace("feedback", "HEAD", "--json"))
+    assert (before["thumbs_down_not_recommended"], after["thumbs_down_not_recommended"]) == (0, 1)

@@ -8,17 +8,29 @@ from typing import Any
 
 from marketplace.common.console import count, printable, project_root
 from marketplace.common.errors import MarketplaceError
+from marketplace.review.terminal import add_format_options, print_markdown
 
 log = logging.getLogger(__name__)
 
 
 def add_commands(commands: Any) -> None:
     """Add these commands to the subparsers of `marketplace`."""
-    check = commands.add_parser("check", help="check that dvc.lock and params.yaml are up to date; needs no data")
+    check = commands.add_parser(
+        "check",
+        help="check that dvc.lock and params.yaml are up to date",
+        description="Check that dvc.lock fits the code, the parameters and the data, and that params.yaml is valid. "
+        "Needs no data: a fresh clone is enough.",
+    )
     check.set_defaults(run=_check)
 
-    review = commands.add_parser("review", help="review a change, as Markdown for its pull request")
-    review.add_argument("base", metavar="BASE", help="a commit, branch, tag or experiment to compare with")
+    review = commands.add_parser(
+        "review",
+        help="judge a change: better, worse or noise, and why",
+        description="Compare two revisions: which metrics are better, worse or within noise, and what caused it. In a "
+        "pipe or a file, the review is Markdown for a pull request: marketplace review main > review.md. Exits with "
+        "status 1 if something blocks the merge.",
+    )
+    review.add_argument("base", metavar="BASE", help="a commit, branch, tag or experiment to compare with, as main")
     review.add_argument(
         "head",
         metavar="HEAD",
@@ -28,17 +40,40 @@ def add_commands(commands: Any) -> None:
     )
     review.set_defaults(run=_review)
 
-    experiments = commands.add_parser("experiments", help="compare experiments by the metrics that decide")
-    experiments.add_argument("-n", type=count, default=3, help="number of newest commits (default: %(default)s)")
+    experiments = commands.add_parser(
+        "experiments",
+        help="compare experiments by the metrics that decide",
+        description="Compare the working tree, the newest commits and the experiments that started from them, each in "
+        "a column: the metrics of policy.yaml, the best value in bold, and the parameters that differ.",
+    )
+    experiments.add_argument("-n", metavar="N", type=count, default=3, help="newest commits (default: %(default)s)")
+    add_format_options(experiments)
     experiments.set_defaults(run=_experiments)
 
-    drift = commands.add_parser("drift", help="explain results that differ from the committed ones by rounding alone")
+    drift = commands.add_parser(
+        "drift",
+        help="explain results that differ from the committed ones by rounding alone",
+        description="Tell whether this machine's results differ from the committed ones only because its processor "
+        "rounds differently, and by how much. Prints nothing if that is not so.",
+    )
+    add_format_options(drift)
     drift.set_defaults(run=_drift)
 
-    report = commands.add_parser("report", help="write reports/plots.html and reports/model_card.md")
+    report = commands.add_parser(
+        "report",
+        help="write a page with all plots, and the model card",
+        description="Write reports/plots.html, all plots on one page that needs no network, and "
+        "reports/model_card.md, the purpose, data, metrics and limits of the models.",
+    )
     report.set_defaults(run=_report)
 
-    lineage = commands.add_parser("lineage", help="show where a file or a recommendation came from")
+    lineage = commands.add_parser(
+        "lineage",
+        help="show where a file or a recommendation came from",
+        description="Show the commit, the data and the parameters that a file was made with, and the command that "
+        "makes it again. A copy is recognised by its content, wherever it is. For a product, also show the photos "
+        "behind a recommendation.",
+    )
     lineage.add_argument(
         "what", metavar="FILE|PRODUCT_ID", help="a file that the pipeline wrote, or the beginning of a product's id"
     )
@@ -46,11 +81,21 @@ def add_commands(commands: Any) -> None:
     lineage.add_argument("--all", action="store_true", help="show all parameters and code, not only what differs")
     lineage.set_defaults(run=_lineage)
 
-    noise = commands.add_parser("noise", help="measure how much the metrics vary with the random seed")
-    noise.add_argument("--seeds", type=count, default=5, help="number of training runs (default: %(default)s)")
+    noise = commands.add_parser(
+        "noise",
+        help="measure how much the metrics vary with the random seed",
+        description="Train several times, each time with another random seed, and write to metrics/noise.json how far "
+        "the metrics vary by chance. A review calls smaller changes noise.",
+    )
+    noise.add_argument("--seeds", metavar="N", type=count, default=5, help="training runs (default: %(default)s)")
     noise.set_defaults(run=_noise)
 
-    tune = commands.add_parser("tune", help="choose the weights of a similarity by judgements of the validation split")
+    tune = commands.add_parser(
+        "tune",
+        help="choose the weights of a similarity by judgements",
+        description="Choose the weights of photos, texts, titles and category paths that rank the judged candidates "
+        "best, by the judgements of the validation split, and print the command that tries them.",
+    )
     tune.set_defaults(run=_tune)
 
 
@@ -72,28 +117,34 @@ def _review(options: argparse.Namespace) -> None:
     from marketplace.review.markdown import format_review
 
     review = review_change(project_root(), options.base, options.head)
-    sys.stdout.write(printable(format_review(review)))
+    print_markdown(format_review(review, folded=not sys.stdout.isatty()))
     if review.blockers:
         sys.exit(1)
 
 
 def _experiments(options: argparse.Namespace) -> None:
-    from marketplace.review.experiments import list_experiments, print_experiments
+    from marketplace.review.experiments import export_experiments, list_experiments, print_experiments
     from marketplace.review.revisions import WORKSPACE, Revision
     from marketplace.review.verdicts import read_policy
 
     root = project_root()
     policy = read_policy(Revision.of(root, WORKSPACE))
-    print_experiments(list_experiments(root, options.n, policy), policy)
+    experiments = list_experiments(root, options.n, policy)
+    if options.format:
+        export_experiments(experiments, options.format)
+    else:
+        print_experiments(experiments, policy)
 
 
-def _drift(_: argparse.Namespace) -> None:
+def _drift(options: argparse.Namespace) -> None:
     from marketplace.review.comparison import review_change
-    from marketplace.review.markdown import explain_rounding
+    from marketplace.review.drift import export_drift, print_drift
 
-    explanation = explain_rounding(review_change(project_root(), "HEAD", "workspace"))
-    if explanation:
-        sys.stdout.write(printable(explanation) + "\n")
+    review = review_change(project_root(), "HEAD", "workspace")
+    if options.format:
+        export_drift(review, options.format)
+    else:
+        print_drift(review)
 
 
 def _report(_: argparse.Namespace) -> None:

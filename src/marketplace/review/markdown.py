@@ -13,6 +13,17 @@ from marketplace.review.verdicts import Outcome, Verdict
 
 MOST_QUESTIONS = 10_000  # more are not counted
 QUESTIONS = {"product": "a product", "photo": "one photo", "words": "words"}  # by kind
+JUDGED_COLUMNS = (
+    "question",
+    "metric",
+    "base:",
+    "head:",
+    "change:",
+    "95 % interval:",
+    "seeds:",
+    "questions:",
+    "needed:",
+)
 NOT_COMPUTED = "Not computed: see the notes."
 SIGNS = {
     Outcome.BETTER: "🟢 better",
@@ -26,42 +37,28 @@ SIGNS = {
 }
 
 
-def format_review(review: Review) -> str:
-    """Return the whole page: verdict, metrics and parameters, then the rest in sections that unfold."""
+def format_review(review: Review, *, folded: bool = True) -> str:
+    """Return the whole page: verdict, metrics and parameters, then the rest in sections.
+
+    On GitHub they are `folded`, as HTML. A terminal, which is narrower, has lists in place of the widest tables.
+    """
+    fold = _fold if folded else _section
+    stages = _format_stages(review.stages) if folded else _list_stages(review.stages)
     sections = [
         f"## Review of {code(review.head.label)} against {code(review.base.label)}",
         _format_headline(review),
         _format_list(f"⛔ {reason}" for reason in review.blockers),
         _format_metrics(review.verdicts),
-        _section("Judged relevance", _format_judged(review.judged)),
+        _section("Judged relevance", _format_judged(review.judged, as_table=folded)),
         _section("Parameters", _format_params(review.params) or "No parameter changed."),
         _section("Pictures that changed", link_pictures(review)),
-        _fold("Stages whose outputs changed, and why", _format_stages(review.stages) or "No stage's outputs changed."),
-        _fold("Categories with the largest changes", _format_categories(review) or "No category's accuracy changed."),
-        _fold("Data", _format_counts(review.counts) or "Cleaning kept and rejected the same data."),
-        _fold("Recommendations that changed", _format_recommendations(review)),
-        _fold("Notes", _format_list(review.notes)),
+        fold("Stages whose outputs changed, and why", stages or "No stage's outputs changed."),
+        fold("Categories with the largest changes", _format_categories(review) or "No category's accuracy changed."),
+        fold("Data", _format_counts(review.counts) or "Cleaning kept and rejected the same data."),
+        fold("Recommendations that changed", _format_recommendations(review)),
+        fold("Notes", _format_list(review.notes)),
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
-
-
-def explain_rounding(review: Review) -> str:
-    """Explain how far this machine's results are from the base's if only rounding differs; empty otherwise."""
-    if not review.differs_by_rounding:
-        return ""
-    changes = [verdict for verdict in review.verdicts if verdict.base is not None and verdict.base != verdict.head]
-    figures = ", ".join(
-        f"{verdict.metric} {_format_figure(verdict.head)} instead of {_format_figure(verdict.base)}"
-        for verdict in changes
-    )
-    notable = [verdict.metric for verdict in changes if verdict.outcome in (Outcome.BETTER, Outcome.WORSE)]
-    noise = f"beyond the seed's noise: {', '.join(notable)}" if notable else "all within the seed's noise"
-    return (
-        "`git status` is not clean because this machine rounds differently from the commit's: it has another processor "
-        "or another number of cores. Code, parameters and data are the same.\n"
-        + (f"{figures} ({noise}).\n" if figures else "The metrics are the same.\n")
-        + "To keep these results as your baseline: git commit -am 'Results of this machine'"
-    )
 
 
 def format_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -115,29 +112,27 @@ def _format_metrics(verdicts: Sequence[Verdict]) -> str:
     return format_table(["metric", "base:", "head:", "change:", "band:", "verdict"], rows) if rows else ""
 
 
-def _format_judged(judged: JudgedComparison | None) -> str:
+def _format_judged(judged: JudgedComparison | None, *, as_table: bool) -> str:
     if judged is None:
         return ""
     parts = [*judged.remarks]
     if judged.differences:
-        columns = [
-            "question",
-            "metric",
-            "base:",
-            "head:",
-            "change:",
-            "95 % interval:",
-            "seeds:",
-            "questions:",
-            "needed:",
-        ]
+        rows = list(map(_format_difference, judged.differences))
         explanation = (
             "*Interval*: the change with other questions (paired bootstrap). *Seeds*: the change that another seed of "
             "training explains. *Needed*: the questions that would show a change of this size (two-sided 5 %, power "
             "80 %)."
         )
-        parts = [format_table(columns, map(_format_difference, judged.differences)), explanation, *parts]
+        parts = [format_table(JUDGED_COLUMNS, rows) if as_table else _list_differences(rows), explanation, *parts]
     return "\n\n".join(parts)
+
+
+def _list_differences(rows: Iterable[Sequence[str]]) -> str:
+    return _format_list(
+        f"{question}, {metric}: {base} → {head}, change {change}\\\n"
+        f"  interval {interval}; seeds {seeds}; questions {questions}, needed {needed}"
+        for question, metric, base, head, change, interval, seeds, questions, needed in rows
+    )
 
 
 def _format_difference(row: JudgedDifference) -> list[str]:
@@ -171,6 +166,14 @@ def _format_params(params: Sequence[Change]) -> str:
 def _format_stages(stages: Sequence[StageChange]) -> str:
     rows = [[code(change.stage), ", ".join(map(code, change.outputs)), _format_reasons(change)] for change in stages]
     return format_table(["stage", "outputs", "because of"], rows) if rows else ""
+
+
+def _list_stages(stages: Sequence[StageChange]) -> str:
+    return _format_list(
+        f"**{escape(change.stage)}**, because of {_format_reasons(change)}\\\n"
+        f"  outputs {', '.join(map(code, change.outputs))}"
+        for change in stages
+    )
 
 
 def _format_reasons(change: StageChange) -> str:

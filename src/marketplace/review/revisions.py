@@ -1,5 +1,6 @@
 """A revision of the repository (a commit, an experiment or the working tree) and its files in Git."""
 
+import difflib
 import json
 import os
 import subprocess
@@ -38,9 +39,11 @@ class Revision:
         if commit is None:
             commit = _experiment_commits(root).get(name)
         if commit is None:
+            close = difflib.get_close_matches(name, _revision_names(root), n=3)
+            suggestion = f" Did you mean {' or '.join(close)}?" if close else ""
             raise MarketplaceError(
-                f"{name!r} is not a commit, branch, tag or experiment here. `git fetch` gets the remote's commits (a "
-                "CI checkout needs the whole history: fetch-depth: 0), `dvc exp pull` gets experiments."
+                f"{name!r} is not a commit, branch, tag or experiment here.{suggestion} `git fetch` gets the remote's "
+                "commits (a CI checkout needs the whole history: fetch-depth: 0), `dvc exp pull` gets experiments."
             )
         return cls(root=root, name=name, commit=commit.strip())
 
@@ -92,6 +95,12 @@ def _experiment_commits(root: Path) -> dict[str, str]:
     listing = git(root, "for-each-ref", "--format=%(objectname) %(refname)", "refs/exps") or ""
     refs = (line.split(" ", 1) for line in listing.splitlines())
     return {ref.rpartition("/")[2]: commit for commit, ref in refs}
+
+
+def _revision_names(root: Path) -> list[str]:
+    """Return the names of branches, tags and experiments."""
+    refs = git(root, "for-each-ref", "--format=%(refname:short)", "refs/heads", "refs/remotes", "refs/tags") or ""
+    return [*refs.split(), *_experiment_commits(root)]
 
 
 def git(root: Path, *arguments: str) -> str | None:

@@ -129,7 +129,7 @@ def print_best_weights(root: Path, settings: RecommendSettings) -> None:
         settings=settings,
         open_texts=lambda: TextModel(root / TEXT_MODEL).embed_words,
     )
-    console = table_console()
+    console = table_console(markup=True)
     changes = []
     for kind, pairs in judged.items():
         in_validation = pairs.splits == "val"

@@ -2,11 +2,10 @@
 
 import argparse
 import logging
-import sys
 from typing import Any
 
 from marketplace.common.console import port, project_root
-from marketplace.common.errors import MarketplaceError
+from marketplace.review.terminal import add_format_options
 from marketplace.serving.hosts import host_name, origin, path_prefix
 from marketplace.serving.similar_command import add_similar_command
 
@@ -17,9 +16,14 @@ def add_commands(commands: Any) -> None:
     """Add these commands to the subparsers of `marketplace`."""
     add_similar_command(commands)
 
-    serve = commands.add_parser("serve", help="browse the catalogue and find similar products in a browser")
+    serve = commands.add_parser(
+        "serve",
+        help="browse the catalogue and find similar products in a browser",
+        description="Show the catalogue on a page, with search, recommendations and a map, and answer its API "
+        "(/openapi.json describes it). Ctrl-C stops it. docs/nginx.conf is a proxy before it, for other people.",
+    )
     serve.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s, this machine)")
-    serve.add_argument("--port", type=port, default=8000, help="(default: %(default)s)")
+    serve.add_argument("--port", type=port, default=8000, help="port to listen on (default: %(default)s)")
     serve.add_argument(
         "--allow-host",
         metavar="NAME",
@@ -33,8 +37,7 @@ def add_commands(commands: Any) -> None:
         metavar="/PREFIX",
         default="",
         type=path_prefix,
-        help="path under which a proxy serves the page, such as /shop (default: what the proxy says in "
-        "X-Forwarded-Prefix)",
+        help="path under which a proxy serves the page, such as /shop (default: the proxy's header X-Forwarded-Prefix)",
     )
     serve.add_argument(
         "--allow-origin",
@@ -47,17 +50,31 @@ def add_commands(commands: Any) -> None:
     serve.add_argument("--compare", metavar="REVISION", help="also show the recommendations of a commit or experiment")
     serve.set_defaults(run=_serve)
 
-    feedback = commands.add_parser("feedback", help="compare recommendations with users' ratings")
+    feedback = commands.add_parser(
+        "feedback",
+        help="compare recommendations with users' ratings",
+        description="Count how many products with a thumb up are recommended, and how many with a thumb down no longer "
+        "are. People give thumbs and grades on the page of `marketplace serve`.",
+    )
     comparison = feedback.add_mutually_exclusive_group()
     comparison.add_argument(
         "base", metavar="REVISION", nargs="?", help="also compare the recommendations of a commit, branch or experiment"
     )
     comparison.add_argument("--export", action="store_true", help="add the ratings to data/judgements.csv instead")
+    add_format_options(feedback)
     feedback.set_defaults(run=_feedback)
 
-    export = commands.add_parser("export", help="upload the vectors to a database that `serve` can use")
+    export = commands.add_parser(
+        "export",
+        help="upload the vectors to a database that `serve` can use",
+        description="Upload the vectors to a database that `marketplace serve` can use, for large catalogues.",
+    )
     databases = export.add_subparsers(required=True, metavar="DATABASE")
-    qdrant = databases.add_parser("qdrant", help="upload the vectors to Qdrant, then switch its alias to them")
+    qdrant = databases.add_parser(
+        "qdrant",
+        help="upload the vectors to Qdrant, then switch its alias to them",
+        description="Upload the vectors to Qdrant, then switch its alias to them: questions are answered meanwhile.",
+    )
     qdrant.add_argument("url", metavar="URL", help="such as http://localhost:6333, or a folder to try it without one")
     qdrant.set_defaults(run=_export)
 
@@ -77,35 +94,18 @@ def _serve(options: argparse.Namespace) -> None:
 
 
 def _feedback(options: argparse.Namespace) -> None:
-    from marketplace.review.escaping import escape
-    from marketplace.review.markdown import format_table
-    from marketplace.review.recommendations import recommendations_of
-    from marketplace.review.revisions import WORKSPACE, Revision
-    from marketplace.serving.feedback import FEEDBACK, NO_RATINGS, Feedback, export_grades, measure_agreement
+    from marketplace.serving.agreements import export_agreements, measure_agreements, print_agreements
+    from marketplace.serving.feedback import export_grades
 
     root = project_root()
     if options.export:
         log.info(export_grades(root))
         return
-    thumbs = Feedback(root / FEEDBACK).thumbs()
-    if not thumbs:
-        raise MarketplaceError(NO_RATINGS)
-    rows = []
-    for name in [options.base, WORKSPACE] if options.base else [WORKSPACE]:
-        revision = Revision.of(root, name)
-        recommended = recommendations_of(revision)
-        if recommended is None:
-            raise MarketplaceError(f"{name}'s recommendations are not here: `dvc fetch recommend` downloads them.")
-        agreement = measure_agreement(thumbs, recommended)
-        row = [
-            escape(revision.label),
-            f"{agreement.thumbs_up_listed} of {agreement.thumbs_up}",
-            f"{agreement.thumbs_down_not_listed} of {agreement.thumbs_down}",
-            f"{agreement.share:.3f}",
-        ]
-        rows.append(row)
-    columns = ["revision", "thumbs up recommended:", "thumbs down not recommended:", "agreement:"]
-    sys.stdout.write(format_table(columns, rows) + "\n")
+    agreements = measure_agreements(root, options.base)
+    if options.format:
+        export_agreements(agreements, options.format)
+    else:
+        print_agreements(agreements)
 
 
 def _export(options: argparse.Namespace) -> None:
