@@ -1,5 +1,6 @@
 """Report suspicious data: near-identical photos, doubtful labels, placeholders and rejects."""
 
+import json
 from pathlib import Path
 
 from marketplace.common.console import run_stage
@@ -7,9 +8,11 @@ from marketplace.common.console import run_stage
 
 def main() -> None:
     """Run the stage."""
+    from marketplace.catalogue.correction_file import CORRECTIONS, read_corrections
+    from marketplace.common.damage import reading
     from marketplace.compute.arrays import ShardedArray
     from marketplace.data_report.doubtful_labels import find_doubtful_labels
-    from marketplace.data_report.report import CleanTables, write_data_report
+    from marketplace.data_report.report import CleanTables, Corrections, write_data_report
     from marketplace.inference.outputs import network_outputs
     from marketplace.models import checkpoints
     from marketplace.vectors.tables import read_text_embeddings
@@ -18,6 +21,9 @@ def main() -> None:
     table = tables.training_data
     product_ids = sorted(table["product_id"].unique())
     texts = read_text_embeddings(Path("data/text_embeddings.parquet"), product_ids).text
+    counts = Path("metrics/clean.json")
+    with reading(counts):
+        applied = json.loads(counts.read_text(encoding="utf-8")).get("corrections", {})
     images = ShardedArray(Path("data/resized/full"))
     network = checkpoints.network_of(checkpoints.load(Path("models/pretrained.pt")), n_categories=1)
     outputs = network_outputs(network, images).embeddings.numpy()
@@ -26,6 +32,7 @@ def main() -> None:
         csv=Path("reports/data.csv"),
         tables=tables,
         doubtful=find_doubtful_labels(table, outputs, texts),
+        corrections=Corrections(lines=read_corrections(Path(CORRECTIONS)), applied=applied),
         images=images,
         raw=Path("data/raw/images"),
     )

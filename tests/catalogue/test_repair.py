@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from marketplace.catalogue.repair import clean_products, display_name, label_encoder
+from marketplace.catalogue.repair import clean_products, display_name, label_encoder, leave_out_uncategorized
 from marketplace.catalogue.seller_texts import repair_text
 from marketplace.common.errors import MarketplaceError
 from marketplace.raw.rejects import Rejects
@@ -53,7 +53,7 @@ def test_each_product_is_kept_once_and_every_other_row_has_a_reason() -> None:
         "4,,Cap,Tops / Cap,x,£1.00,Leeds",
         "5,c,Cap,Tops / Cap,,,",
     )
-    kept = clean_products(table, rejects)
+    kept = leave_out_uncategorized(clean_products(table, rejects), rejects)
     assert kept["id"].tolist() == ["a", "c"]
     assert kept["product_name"].tolist() == ["Hat", "Cap"]
     assert kept["price"].tolist() == [Decimal("1.00"), None]

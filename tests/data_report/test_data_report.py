@@ -6,16 +6,19 @@ import numpy as np
 import pandas as pd
 import pytest
 from helpers.dumps import fetch_and_clean, noise_photo, small_dump
+from playwright.sync_api import Browser, expect
 
 from marketplace.catalogue.clean import CleanDump
+from marketplace.catalogue.correction_file import Correction, read_corrections
 from marketplace.data_report.doubtful_labels import find_doubtful_labels
 from marketplace.data_report.findings import COLUMNS, find_product_pairs, list_findings
-from marketplace.data_report.report import CleanTables, write_data_report
+from marketplace.data_report.report import MAX_CARDS, CleanTables, Corrections, write_data_report
 from marketplace.raw.csv_files import write_csv
 from marketplace.raw.shards import read_shard, shard_paths
 
 LABELS = ["product_id", "category", "suggested", "probability", "suggested_probability"]
 HOSTILE = "<script>alert(1)</script>"
+NO_CORRECTIONS = Corrections(lines=[], applied={})
 
 
 @pytest.fixture(scope="module")
@@ -78,15 +81,25 @@ def test_pairs_of_one_product_are_not_listed(dump: tuple[CleanDump, Path]) -> No
     assert find_product_pairs(table, dump[0].near_duplicates).empty
 
 
+def write_report(
+    folder: Path, dump: tuple[CleanDump, Path], doubtful: pd.DataFrame, corrections: Corrections = NO_CORRECTIONS
+) -> str:
+    """Write the report with photos of noise, and return the page."""
+    clean_dump, raw = dump
+    table = clean_dump.training_data
+    images = np.random.default_rng(0).integers(0, 256, (len(table), 64, 64, 3), dtype=np.uint8)
+    tables = CleanTables(training_data=table, near_duplicates=clean_dump.near_duplicates, rejects=clean_dump.rejects)
+    page = folder / "data.html"
+    write_data_report(page, folder / "data.csv", tables, doubtful, corrections, images, raw / "images")
+    return page.read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize("mislabelled", [[], ["product005"]], ids=["no doubt", "a doubtful label"])
 def test_the_page_and_the_table(dump: tuple[CleanDump, Path], mislabelled: list[str], tmp_path: Path) -> None:
     clean_dump, raw = dump
     table = clean_dump.training_data
     doubtful = find_doubtful_labels(table, *make_vectors(table, mislabelled, 0))
-    images = np.random.default_rng(0).integers(0, 256, (len(table), 64, 64, 3), dtype=np.uint8)
-    tables = CleanTables(training_data=table, near_duplicates=clean_dump.near_duplicates, rejects=clean_dump.rejects)
-    write_data_report(tmp_path / "data.html", tmp_path / "data.csv", tables, doubtful, images, raw / "images")
-    page = (tmp_path / "data.html").read_text(encoding="utf-8")
+    page = write_report(tmp_path, dump, doubtful)
     assert HOSTILE not in page
     assert "&lt;script&gt;" in page  # the name of a product with a repeated photo
     assert page.count('class="pair"') == 1
@@ -94,7 +107,68 @@ def test_the_page_and_the_table(dump: tuple[CleanDump, Path], mislabelled: list[
     stray = [content for shard in shard_paths(raw / "images") for name, content in read_shard(shard) if "stray" in name]
     assert page.count('alt="an example"') == len(stray) == 1
     assert ("None: no category contradicts" in page) == (not mislabelled)
+    assert "corrections applied" not in page
     assert len(pd.read_csv(tmp_path / "data.csv")) == 5 + len(mislabelled)
+
+
+def test_what_people_have_decided_is_counted_and_no_longer_doubtful(
+    dump: tuple[CleanDump, Path], tmp_path: Path
+) -> None:
+    table = dump[0].training_data
+    doubtful = find_doubtful_labels(table, *make_vectors(table, ["product005"], 0))
+    applied = {"changed": 3, "confirmed": 1, "dropped": 2, "unknown": 0}
+    corrections = Corrections(lines=[Correction("product005", "Lamps / Leaf 5", 2)], applied=applied)
+    page = write_report(tmp_path, dump, doubtful, corrections)
+    assert "corrections applied</dt><dd>6" in page
+    assert "3 changed, 1 confirmed" in page
+    assert "None: no category contradicts" in page
+    assert "doubtful label" not in (tmp_path / "data.csv").read_text()
+
+
+def test_the_page_collects_corrections_that_clean_can_read(
+    dump: tuple[CleanDump, Path], browser: Browser, tmp_path: Path
+) -> None:
+    ids = dump[0].training_data["product_id"].tolist()
+    many = [*ids, *ids[: MAX_CARDS + 3 - len(ids)]]
+    doubtful = pd.DataFrame(
+        {"product_id": many, "category": "Bags", "suggested": "Lamps", "probability": 0.1, "suggested_probability": 0.8}
+    )
+    earlier = Corrections(lines=[Correction("=1+1", "drop", 2), Correction("old", "Toys", 3)], applied={})
+    write_report(tmp_path, dump, doubtful, earlier)
+    page = browser.new_page(viewport={"width": 390, "height": 844})
+    page.goto((tmp_path / "data.html").as_uri())
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    bar = page.get_by_role("region", name="Corrections")
+    expect(bar).to_be_hidden()
+    first, second, third = (page.locator(f"figure[data-id={product_id}]").first for product_id in ids[4:7])
+    address = f"http://localhost:8000/?product={ids[4]}"
+    expect(first.get_by_role("link", name="open")).to_have_attribute("href", address)
+    first.get_by_role("button", name="Lamps").click()
+    second.get_by_role("button", name="Drop").click()
+    second.get_by_role("button", name="Right as it is").click()
+    third.get_by_role("button", name="Drop").click()
+    third.get_by_role("button", name="Drop").click()  # taken back
+    page.locator("summary").click()
+    expect(page.locator(".further li")).to_have_count(3)
+    line = page.locator(".further li").last
+    line.get_by_role("button", name="Other").click()
+    line.get_by_role("combobox").fill("Toys / Leaf 3")
+    line.get_by_role("combobox").press("Enter")
+    page.reload()  # the browser has kept them
+    expect(bar).to_contain_text("3 corrections")
+    expect(first.get_by_role("button", name="Lamps")).to_have_attribute("aria-pressed", "true")
+    with page.expect_download() as downloading:
+        bar.get_by_role("button", name="Download").click()
+    downloading.value.save_as(tmp_path / "corrections.csv")
+    page.close()
+    own = dump[0].training_data.set_index("product_id")["category_path"][ids[5]]
+    assert {row.product_id: row.text for row in read_corrections(tmp_path / "corrections.csv")} == {
+        "=1+1": "drop",
+        "old": "Toys",
+        ids[4]: "Lamps",
+        ids[5]: own,
+        many[-1]: "Toys / Leaf 3",
+    }
 
 
 def test_ids_that_look_like_numbers_stay_text(tmp_path: Path) -> None:

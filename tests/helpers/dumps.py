@@ -2,7 +2,7 @@
 
 import io
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import pandas as pd
 from PIL import Image
 
 from marketplace.catalogue.clean import CleanDump, CleanSettings, clean
+from marketplace.catalogue.correction_file import Correction
 from marketplace.raw.shards import read_shard, shard_paths
 from marketplace.sources.dump import FetchSettings, open_dump
 from marketplace.sources.fetch import fetch
@@ -120,7 +121,7 @@ def fetch_files(settings: FetchSettings, target: Path, limit: int | None = None)
     return files_in(target)
 
 
-def fetch_and_clean(folder: Path, tmp_path: Path) -> CleanDump:
+def fetch_and_clean(folder: Path, tmp_path: Path, corrections: Sequence[Correction] = ()) -> CleanDump:
     """Run `fetch` and `clean` on the dump in a folder."""
     fetch(LocalDump(LocalSettings(path=str(folder))), tmp_path / "raw", n_shards=2, limit=None)
-    return clean(tmp_path / "raw", CleanSettings(test=0.2, val=0.15, seed=42))
+    return clean(tmp_path / "raw", CleanSettings(test=0.2, val=0.15, seed=42), corrections)

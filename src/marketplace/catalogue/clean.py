@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,6 +14,8 @@ import pyarrow.parquet as pq
 from pydantic import Field
 
 from marketplace.catalogue import repair
+from marketplace.catalogue.correction_file import Correction
+from marketplace.catalogue.corrections import correct_products
 from marketplace.catalogue.groups import photo_groups
 from marketplace.catalogue.near_duplicates import near_duplicates
 from marketplace.catalogue.photo_check import check_shards
@@ -89,10 +92,11 @@ class CleanDump:
         )
 
 
-def clean(raw: Path, settings: CleanSettings) -> CleanDump:
-    """Clean the dump in `raw` (products.csv, images.csv, images/NNN.tar).
+def clean(raw: Path, settings: CleanSettings, corrections: Sequence[Correction] = ()) -> CleanDump:
+    """Clean the dump in `raw` (products.csv, images.csv, images/NNN.tar), with people's corrections of its products.
 
-    Raises MarketplaceError if a table or a shard cannot be read, or nothing is left to train on.
+    Raises MarketplaceError if a table or a shard cannot be read, a correction names an unknown category, or nothing is
+    left to train on.
     """
     rejects = Rejects()
     products_csv = _read_table(raw, "products", rejects)
@@ -105,6 +109,8 @@ def clean(raw: Path, settings: CleanSettings) -> CleanDump:
     }
 
     products = repair.clean_products(products_csv.rows, rejects)
+    products, n_corrections = correct_products(products, corrections, rejects)
+    products = repair.leave_out_uncategorized(products, rejects)
     products["product_description"], n_generated = leave_out_templates(products)
     image_rows = images_csv.rows.assign(product_id=match_product_ids(images_csv.rows, products_csv.rows))
     images = repair.clean_images(image_rows, products_csv.rows["id"], products["id"], rejects)
@@ -127,12 +133,15 @@ def clean(raw: Path, settings: CleanSettings) -> CleanDump:
     table["label"] = table["category"].map(categories["encode"])
     table["split"] = assign_splits(table, settings.test, settings.val, settings.seed)
     kept = pairs[["image_id", "other_image_id"]].isin(set(table["image_id"])).all(axis=1)
+    counts = _count(rows_in, table, rejects.table()) | {"generated_sentences_left_out": n_generated}
+    if n_corrections:
+        counts["corrections"] = n_corrections
     return CleanDump(
         training_data=table[SCHEMA.names],
         near_duplicates=pairs[kept],
         categories=categories,
         rejects=rejects.table(),
-        counts=_count(rows_in, table, rejects.table()) | {"generated_sentences_left_out": n_generated},
+        counts=counts,
     )
 
 

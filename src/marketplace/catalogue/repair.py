@@ -40,6 +40,11 @@ def clean_products(table: pd.DataFrame, rejects: Rejects) -> pd.DataFrame:
     products = _drop_without_id(products, "products", rejects)
     products = _drop_repeats(products, "products", rejects)
     products["product_name"] = products["product_name"].map(display_name)
+    return products
+
+
+def leave_out_uncategorized(products: pd.DataFrame, rejects: Rejects) -> pd.DataFrame:
+    """Leave out the products that have no category."""
     return _leave_out(products, products["category"] == "", "products", "without_category", rejects)
 
 

@@ -1,6 +1,7 @@
-"""The data report: a page that shows photos side by side, and a CSV file with every finding."""
+"""The data report: a page with photos side by side, which collects corrections, and a CSV file with every finding."""
 
 import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -8,6 +9,7 @@ from typing import Self
 import numpy as np
 import pandas as pd
 
+from marketplace.catalogue.correction_file import COLUMNS, CORRECTIONS, DROP, Correction
 from marketplace.common.damage import read_parquet
 from marketplace.compute.arrays import Images
 from marketplace.data_report.findings import find_product_pairs, list_findings
@@ -15,11 +17,11 @@ from marketplace.photos.codec import UnreadableImageError, decode, thumbnail
 from marketplace.raw.csv_files import read_csv, write_csv
 from marketplace.raw.rejects import explanation
 from marketplace.raw.shards import image_id_of, read_shard, shard_of, shard_paths
-from marketplace.reports.pages import CARD_PIXELS, Card, data_url, write_page
+from marketplace.reports.pages import CARD_PIXELS, data_url, write_page
 
 log = logging.getLogger(__name__)
 TEMPLATE = Path(__file__).parent / "templates" / "data.html"
-MAX_CARDS = 48  # per kind of finding; the CSV file has all
+MAX_CARDS = 48  # with photos, per kind of finding
 MAX_EXAMPLES = 4  # photos and ids per reason for leaving something out
 
 
@@ -42,6 +44,32 @@ class CleanTables:
 
 
 @dataclass(frozen=True)
+class Corrections:
+    """What people corrected so far."""
+
+    lines: Sequence[Correction]
+    applied: Mapping[str, int]  # by `clean`: changed, confirmed, dropped and unknown; empty without any
+
+    def leave_out(self, doubtful: pd.DataFrame) -> pd.DataFrame:
+        """Return the doubtful labels that nobody has decided on."""
+        decided = [correction.product_id for correction in self.lines]
+        return doubtful[~doubtful["product_id"].isin(decided)]
+
+
+@dataclass(frozen=True)
+class FindingCard:
+    """A product of a finding, as the page shows it."""
+
+    product_id: str
+    photo: str  # a data: URL; empty for a line without a photo
+    name: str
+    category: str  # the whole path
+    title: str
+    details: str = ""
+    suggested: str = ""  # a category; empty: none
+
+
+@dataclass(frozen=True)
 class RejectReason:
     """A reason for leaving rows and files out, with examples."""
 
@@ -52,14 +80,21 @@ class RejectReason:
 
 
 def write_data_report(
-    page: Path, csv: Path, tables: CleanTables, doubtful: pd.DataFrame, images: Images, raw: Path
+    page: Path,
+    csv: Path,
+    tables: CleanTables,
+    doubtful: pd.DataFrame,
+    corrections: Corrections,
+    images: Images,
+    raw: Path,
 ) -> None:
     """Write the page and the CSV file.
 
-    `doubtful` is the result of `find_doubtful_labels`, `images` `(N, S, S, 3) uint8` are in the order of the training
-    data, and `raw` is the folder of tar shards.
+    `doubtful` is the result of `find_doubtful_labels`, of which those with a correction are left out. `images`
+    `(N, S, S, 3) uint8` are in the order of the training data, and `raw` is the folder of tar shards.
     """
     table = tables.training_data
+    doubtful = corrections.leave_out(doubtful)
     findings = list_findings(table, doubtful, tables.near_duplicates, tables.rejects)
     write_csv(csv, findings)
     pairs = find_product_pairs(table, tables.near_duplicates)
@@ -73,8 +108,15 @@ def write_data_report(
         n_pairs=len(pairs),
         n_rejects=len(tables.rejects),
         csv=csv.name,
+        corrections_csv=CORRECTIONS,
+        correction_columns=COLUMNS,
+        drop=DROP,
+        present=[(correction.product_id, correction.text) for correction in corrections.lines],
+        applied=corrections.applied,
+        paths=sorted({*table["category"], *table["category_path"]}),
         categories=count_by_category(table, doubtful),
         doubtful=[cards.for_doubtful_label(row) for _, row in doubtful.head(MAX_CARDS).iterrows()],
+        further=[cards.for_doubtful_label(row, photo=False) for _, row in doubtful.iloc[MAX_CARDS:].iterrows()],
         pairs=[cards.for_pair(row) for _, row in pairs.head(MAX_CARDS).iterrows()],
         left_out=list_reject_reasons(tables.rejects, raw),
     )
@@ -111,35 +153,37 @@ class CardMaker:
         self._row_of_image = {image_id: row for row, image_id in enumerate(table["image_id"])}
         self._first_row_of_product = dict(zip(table["product_id"][::-1], table.index[::-1], strict=True))
 
-    def for_doubtful_label(self, finding: "pd.Series[object]") -> Card:
+    def for_doubtful_label(self, finding: "pd.Series[object]", *, photo: bool = True) -> FindingCard:
         """Return the card of a product with a doubtful label."""
         suggested_probability = 100 * float(str(finding["suggested_probability"]))
         probability = 100 * float(str(finding["probability"]))
         return self._card(
             row=self._first_row_of_product[finding["product_id"]],
-            caption=f"{finding['category']} → {finding['suggested']}",
+            photo=photo,
+            title=f"{finding['category']} → {finding['suggested']}",
             details=f"{suggested_probability:.0f} % against {probability:.0f} %",
+            suggested=str(finding["suggested"]),
         )
 
-    def for_pair(self, finding: "pd.Series[object]") -> tuple[str, Card, Card]:
+    def for_pair(self, finding: "pd.Series[object]") -> tuple[str, FindingCard, FindingCard]:
         """Return a title and the cards of two near-identical photos of two products."""
         title = "the same file" if finding["same_file"] else f"{finding['distance']} of 256 bits differ"
         first, second = (
-            self._card(
-                row=self._row_of_image[finding[f"{side}image_id"]], caption=str(finding[f"{side}category"]), details=""
-            )
+            self._card(row=self._row_of_image[finding[f"{side}image_id"]], title=str(finding[f"{side}category"]))
             for side in ("", "other_")
         )
         return title, first, second
 
-    def _card(self, row: int, caption: str, details: str) -> Card:
+    def _card(self, row: int, title: str, details: str = "", suggested: str = "", *, photo: bool = True) -> FindingCard:
         product = self._table.iloc[row]
-        return Card(
-            photo=data_url(thumbnail(self._images[row], CARD_PIXELS)),
+        return FindingCard(
+            product_id=product["product_id"],
+            photo=data_url(thumbnail(self._images[row], CARD_PIXELS)) if photo else "",
             name=product["product_name"],
-            details=details or product["product_id"],
-            caption=caption,
-            agrees="query",
+            category=product["category_path"],
+            title=title,
+            details=details,
+            suggested=suggested,
         )
 
 

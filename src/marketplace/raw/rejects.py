@@ -11,6 +11,7 @@ EXPLANATIONS = {
     "repeated_row": "the row repeats an earlier one",
     "repeated_id_with_other_content": "an earlier row has the same id and other content",
     "photo_of_another_product": "an earlier row gives the photo to another product",
+    "dropped": "data/corrections.csv drops the product",
     "without_category": "the product has no category",
     "rare_category": "the product's root category has too few products for training, validation and test",
     "without_image": "the product has no photo that was kept",
