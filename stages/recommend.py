@@ -77,7 +77,14 @@ def main() -> None:
     write_json(Path("metrics/tracked_products.json"), select_tracked_products(products, recommended))
 
     images = ShardedArray(Path("data/resized/full"))
-    write_gallery(Path("reports/gallery.html"), products, recommended, images, evaluation | {"recommend": metrics})
+    write_gallery(
+        Path("reports/gallery.html"),
+        products,
+        recommended,
+        judged["product"].judgements,
+        images,
+        evaluation | {"recommend": metrics},
+    )
 
 
 if __name__ == "__main__":

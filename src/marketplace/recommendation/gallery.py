@@ -1,7 +1,8 @@
-"""The gallery: one page with recommendations for each category's best and worst test product."""
+"""The gallery: one page with recommendations of typical products, of the least sure, and of some that are judged."""
 
+import hashlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,49 +12,140 @@ import pandas as pd
 
 from marketplace.compute.arrays import Images
 from marketplace.photos.codec import thumbnail
-from marketplace.recommendation.agreement import compare_categories
+from marketplace.recommendation.agreement import compare_categories, drop_shared_listings
 from marketplace.recommendation.products import Products, price_text, shared_label
+from marketplace.relevance.judgements import Judgements
+from marketplace.relevance.metrics import GOOD_DEPTH
 from marketplace.reports.pages import CARD_PIXELS, Card, caption, data_url, write_page
 
 log = logging.getLogger(__name__)
 TEMPLATE = Path(__file__).parent / "templates" / "gallery.html"
-
-
-@dataclass(frozen=True)
-class Extreme:
-    """A category's best or worst test product, and its recommendations."""
-
-    category: str
-    kind: str  # best or worst
-    number: int  # the row in the table of products
-    recommended: pd.DataFrame  # its rows in the table of recommendations, with the `agreement` of their categories
+SEED = "gallery"  # another one shows other typical products
+N_TYPICAL = 12
+N_LEAST_SURE = 6
+N_JUDGED = 6
+SHOWN = GOOD_DEPTH  # recommendations of a product
 
 
 @dataclass(frozen=True)
 class Case:
-    """A product and its recommendations, as the page shows them."""
+    """A product and its first recommendations, as a page shows them."""
 
-    kind: str  # best or worst
-    right: int  # recommendations in its root category
-    right_leaf: int  # recommendations with its whole category path
+    close: int | None  # of all its recommendations; None: unknown
+    count: int  # all its recommendations
+    probability: float | None  # that a shopper calls the first one good; None: unknown
     query: Card
     similar: list[Card]
 
 
+@dataclass(frozen=True)
+class Section:
+    """Some cases, and how they were chosen."""
+
+    title: str
+    choice: str
+    cases: list[Case]
+
+
+class CaseMaker:
+    """Makes cases of products, from their recommendations and the grades that people gave these.
+
+    `images` `(N, S, S, 3) uint8` are in the order of the training data.
+    """
+
+    def __init__(self, products: Products, recommended: pd.DataFrame, judgements: Judgements, images: Images) -> None:
+        self._products = products
+        agreements = _agreements(products, recommended)
+        self._recommended = dict(iter(recommended.assign(agreement=agreements).groupby("product_id")))
+        pairs = zip(judgements.questions.tolist(), judgements.candidates.tolist(), strict=True)
+        self._grades = dict(zip(pairs, judgements.grades.tolist(), strict=True))
+        self._images = images
+
+    def make(self, product_id: str) -> Case:
+        """Return the case of a product that has recommendations."""
+        rows = self._recommended[product_id].sort_values("rank")
+        first_probability = rows["probability"].iloc[0]
+        return Case(
+            close=None if rows["close"].isna().any() else int(rows["close"].astype(bool).sum()),
+            count=len(rows),
+            probability=None if pd.isna(first_probability) else float(first_probability),
+            query=self._card(product_id, similarity="", agrees="query"),
+            similar=[
+                self._card(
+                    row.similar_product_id,
+                    similarity=caption(row.score, shared_label(row.same_photo, row.same_text)),
+                    agrees=row.agreement,
+                    grade=self._grades.get((product_id, row.similar_product_id)),
+                )
+                for row in rows.head(SHOWN).itertuples()
+            ],
+        )
+
+    def _card(self, product_id: str, similarity: str, agrees: str, grade: int | None = None) -> Card:
+        number = self._products.number_of[product_id]
+        product = self._products.table.iloc[number]
+        path = product["category_path"]
+        leaf = path.removeprefix(product["category"]).removeprefix(" / ") or path
+        category = leaf if agrees in ("leaf", "root") else path
+        return Card(
+            photo=data_url(thumbnail(self._images[self._products.photos_of(number)[0]], CARD_PIXELS)),
+            name=product["product_name"],
+            details=f"{similarity} · {category}" if similarity else category,
+            caption=price_text(product["price"], product["currency"]),
+            agrees=agrees,
+            grade=grade,
+        )
+
+
 def write_gallery(
-    path: Path, products: Products, recommended: pd.DataFrame, images: Images, metrics: dict[str, Any]
+    path: Path,
+    products: Products,
+    recommended: pd.DataFrame,
+    judgements: Judgements,
+    images: Images,
+    metrics: dict[str, Any],
 ) -> None:
-    """Write the page: for every category, the test product with the best recommendations and the one with the worst.
+    """Write the page about products of the test split, which the model was not trained on.
 
     `images` `(N, S, S, 3) uint8` are in the order of the training data. `metrics` is the content of
     metrics/evaluate.json, with the metrics of the recommendations under `recommend`.
     """
-    recommended = recommended.assign(agreement=_agreements(products, recommended))
-    sections: dict[str, list[Case]] = {}
-    for extreme in _extremes(products, recommended):
-        sections.setdefault(extreme.category, []).append(_case(extreme, products, images))
-    write_page(path, TEMPLATE, sections=list(sections.items()), metrics=metrics, n=len(products.table))
+    maker = CaseMaker(products, recommended, judgements, images)
+    in_test = set(products.table["product_id"][products.table["split"] == "test"])
+    rows = recommended[recommended["product_id"].isin(in_test)]
+    ids = rows["product_id"].unique().tolist()
+    judged = set(judgements.questions.tolist())
+    choices = [
+        ("Typical products", f"{N_TYPICAL} at random.", draw_typical(ids, N_TYPICAL)),
+        (
+            "The least sure",
+            "Those whose first recommendation is the least likely to be called good, or the least similar one.",
+            find_least_sure(rows, N_LEAST_SURE),
+        ),
+        ("Judged products", f"{N_JUDGED} at random.", draw_typical([own for own in ids if own in judged], N_JUDGED)),
+    ]
+    sections = [
+        Section(title=title, choice=choice, cases=[maker.make(product_id) for product_id in chosen])
+        for title, choice, chosen in choices
+        if chosen
+    ]
+    write_page(path, TEMPLATE, sections=sections, metrics=metrics, n=len(products.table), shown=SHOWN)
     log.info("%s recommendations; %s shows some of them", f"{len(recommended):,}", path)
+
+
+def draw_typical(product_ids: Sequence[str], n: int) -> list[str]:
+    """Draw `n` products at random: by a hash of their ids, so they stay the same while others come and go."""
+    return sorted(product_ids, key=lambda own: hashlib.sha256(f"{SEED}:{own}".encode()).digest())[:n]
+
+
+def find_least_sure(recommended: pd.DataFrame, n: int) -> list[str]:
+    """Return the `n` products whose first recommendation is the least probable, or else has the lowest score.
+
+    Products whose first recommendation shares a photo or the title are left out.
+    """
+    first = drop_shared_listings(recommended[recommended["rank"] == 1])
+    ordered = first.sort_values(["probability", "score", "product_id"])
+    return ordered["product_id"].head(n).tolist()
 
 
 def _agreements(products: Products, recommended: pd.DataFrame) -> np.ndarray:
@@ -61,61 +153,3 @@ def _agreements(products: Products, recommended: pd.DataFrame) -> np.ndarray:
     same_leaf = compare_categories(products, recommended, "category_path")
     same_root = compare_categories(products, recommended, "category")
     return np.select([~same_root, same_leaf], ["none", "leaf"], "root")
-
-
-def _extremes(products: Products, recommended: pd.DataFrame) -> Iterator[Extreme]:
-    """Yield each category's best and worst test product; once, if they are the same.
-
-    The best has the most recommendations in its leaf category, then in its root category, then the highest scores. The
-    worst has the fewest, and the highest scores: it is wrong, and confident.
-    """
-    table = products.table
-    query = recommended["product_id"].map(products.number_of)
-    judged = pd.DataFrame(
-        {
-            "query": query,
-            "root": recommended["agreement"] != "none",
-            "leaf": recommended["agreement"] == "leaf",
-            "score": recommended["score"],
-        }
-    )
-    judged = judged[table["split"].to_numpy()[query] == "test"].groupby("query").mean()
-    judged["category"] = table["category"].to_numpy()[judged.index]
-    for category, group in judged.groupby("category"):
-        best = group.sort_values(["leaf", "root", "score"], ascending=False, kind="stable").index[0]
-        worst = group.sort_values(["root", "leaf", "score"], ascending=[True, True, False], kind="stable").index[0]
-        extremes = {"best": best} if best == worst else {"best": best, "worst": worst}
-        for kind, number in extremes.items():
-            yield Extreme(
-                category=str(category), kind=kind, number=int(number), recommended=recommended[query == number]
-            )
-
-
-def _case(extreme: Extreme, products: Products, images: Images) -> Case:
-    product = products.table.iloc[extreme.number]
-    query = _card(extreme.number, products, images, price_text(product["price"], product["currency"]), "query")
-    similar = []
-    for row in extreme.recommended.itertuples():
-        number = products.number_of[str(row.similar_product_id)]
-        text = caption(row.score, shared_label(row.same_photo, row.same_text))
-        similar.append(_card(number, products, images, text, str(row.agreement)))
-    return Case(
-        kind=extreme.kind,
-        right=sum(card.agrees in {"leaf", "root"} for card in similar),
-        right_leaf=sum(card.agrees == "leaf" for card in similar),
-        query=query,
-        similar=similar,
-    )
-
-
-def _card(number: int, products: Products, images: Images, text: str, agrees: str) -> Card:
-    product = products.table.iloc[number]
-    path = product["category_path"]
-    leaf = path.removeprefix(product["category"]).removeprefix(" / ") or path
-    return Card(
-        photo=data_url(thumbnail(images[products.photos_of(number)[0]], CARD_PIXELS)),
-        name=product["product_name"],
-        details=path if agrees == "none" else leaf,
-        caption=text,
-        agrees=agrees,
-    )

@@ -21,6 +21,7 @@ class Card:
     details: str
     caption: str
     agrees: str  # how far its category is the question's: leaf, root or none; query for the product in question
+    grade: int | None = None  # that people gave it as a recommendation; None: not judged
 
 
 def write_page(path: Path, template: Path, **values: object) -> None:
