@@ -20,13 +20,14 @@ def main() -> None:
     from marketplace.recommendation.index import write_index
     from marketplace.recommendation.judged import judged_metrics, read_judged_pairs
     from marketplace.recommendation.measurement import calibrate, measure_agreement
-    from marketplace.recommendation.metrics import select_tracked_products, summary, table_metrics
+    from marketplace.recommendation.metrics import summary, table_metrics
     from marketplace.recommendation.origin import Origin
     from marketplace.recommendation.rankers import create_ranker
     from marketplace.recommendation.rules import RankingRules, RecommendSettings
     from marketplace.recommendation.same_item import find_nearest_photos, fit_same_item_cosine, same_item_metrics
     from marketplace.recommendation.similarity import weigh_symmetrically
     from marketplace.recommendation.table import add_probabilities, recommendations, write_recommendations
+    from marketplace.recommendation.tracked_products import select_tracked_products, write_pictures
     from marketplace.texts.text_model import TextModel
     from marketplace.vectors.tables import read_expected_texts
 
@@ -74,9 +75,11 @@ def main() -> None:
         evaluation = json.loads(evaluate.read_text(encoding="utf-8"))
     write_json(Path("metrics/judged.json"), quality)
     write_json(Path("metrics/summary.json"), summary(quality, evaluation, metrics))
-    write_json(Path("metrics/tracked_products.json"), select_tracked_products(products, recommended))
+    tracked = select_tracked_products(products, recommended)
+    write_json(Path("metrics/tracked_products.json"), tracked)
 
     images = ShardedArray(Path("data/resized/full"))
+    write_pictures(Path("metrics/tracked_products"), tracked, products, images)
     write_gallery(
         Path("reports/gallery.html"),
         products,

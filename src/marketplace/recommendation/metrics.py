@@ -1,6 +1,5 @@
-"""Metrics of a table of recommendations, the summary of all metrics, and the products that a review tracks."""
+"""Metrics of a table of recommendations, and the summary of all metrics."""
 
-import hashlib
 import logging
 from collections.abc import Mapping
 from typing import Any
@@ -16,7 +15,6 @@ from marketplace.relevance.metrics import GOOD
 
 log = logging.getLogger(__name__)
 
-N_TRACKED = 50  # products whose recommendations are kept in Git
 AGREEMENTS = {"category_agreement": "category", "leaf_agreement": "category_path"}  # by the column that is compared
 JUDGED_PREFIXES = {"product": "", "photo": "photo_", "words": "words_"}  # by the kind of question
 EVALUATION_METRICS = (
@@ -90,22 +88,3 @@ def summary(
                 quality[f"{prefix}{name}"] = figures[name]["mean"]
     of_photos = {name: float(evaluation[name]) for name in EVALUATION_METRICS if name in evaluation}
     return quality | dict(recommendation) | of_photos
-
-
-def select_tracked_products(products: Products, recommended: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return the recommendations of a fixed sample of products, small enough for Git: reviews compare them.
-
-    The sample has the products with the lowest hashes of ids: they stay the same while others come and go.
-    """
-    table = products.table.set_index("product_id")
-    sample = sorted(table.index, key=lambda product_id: hashlib.sha256(product_id.encode()).digest())[:N_TRACKED]
-    similar = recommended.groupby("product_id")["similar_product_id"].agg(list)
-    return [
-        {
-            "product_id": product_id,
-            "name": table["product_name"][product_id],
-            "category": table["category"][product_id],
-            "similar": similar.get(product_id, []),
-        }
-        for product_id in sample
-    ]

@@ -10,3 +10,4 @@ COUNTS = "metrics/clean.json"  # rows and files that `clean` kept and left out
 TRAINING = "metrics/train_full/metrics.json"
 PER_CATEGORY = "metrics/evaluate/per_category.json"
 TRACKED_PRODUCTS = "metrics/tracked_products.json"
+TRACKED_PICTURES = "metrics/tracked_products"  # a folder with a picture of each

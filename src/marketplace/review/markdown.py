@@ -8,7 +8,7 @@ from marketplace.review.changes import Change, Overlap, StageChange
 from marketplace.review.comparison import Review
 from marketplace.review.escaping import code, escape
 from marketplace.review.judged import JudgedComparison, JudgedDifference
-from marketplace.review.pictures import link_pictures
+from marketplace.review.pictures import link_pictures, link_recommendations
 from marketplace.review.verdicts import Outcome, Verdict
 
 MOST_QUESTIONS = 10_000  # more are not counted
@@ -215,11 +215,21 @@ def _format_recommendations(review: Review) -> str:
     if review.tracked_overlap:
         parts.append(_format_overlap(review.tracked_overlap, f"the {review.tracked_overlap.products} tracked products"))
         rows = [
-            [escape(product.name), escape(product.category), code(product.product_id), f"{product.share:.0%}"]
+            [
+                escape(product.name),
+                escape(product.category),
+                code(product.product_id),
+                f"{product.share:.0%}",
+                link_recommendations(review, product.product_id),
+            ]
             for product in review.tracked_overlap.least
         ]
+        columns = ["changed most", "category", "id", "the same:", "photos"]
+        if rows and not any(links for *_, links in rows):
+            columns = columns[:-1]
+            rows = [row[:-1] for row in rows]
         if rows:
-            parts.append(format_table(["changed most", "category", "id", "the same:"], rows))
+            parts.append(format_table(columns, rows))
     return "\n\n".join(parts) or NOT_COMPUTED
 
 

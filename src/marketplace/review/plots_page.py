@@ -15,6 +15,7 @@ import vl_convert
 
 from marketplace.common.errors import MarketplaceError
 from marketplace.reports.pages import data_url, write_page
+from marketplace.review.files import TRACKED_PICTURES
 from marketplace.review.revisions import WORKSPACE, Revision
 
 TEMPLATE = Path(__file__).parent / "templates" / "plots.html"
@@ -35,7 +36,12 @@ def write_plots_page(root: Path, path: Path) -> None:
     titles = Revision.of(root, WORKSPACE).plot_titles
     with tempfile.TemporaryDirectory() as images:
         renderings = _show_plots(root, images)
-        plots = [_plot(titles.get(name, name), part) for name, parts in renderings.items() for part in parts]
+        plots = [
+            _plot(titles.get(name, name), part)
+            for name, parts in renderings.items()
+            if Path(name).parent != Path(TRACKED_PICTURES)  # which reviews link to
+            for part in parts
+        ]
     if not plots:
         raise MarketplaceError("there is nothing to draw: run `dvc repro` first.")
     path.parent.mkdir(exist_ok=True)
@@ -54,7 +60,8 @@ def _show_plots(root: Path, images: str) -> dict[str, list[dict[str, Any]]]:
         raise MarketplaceError(f"`dvc plots show` fails: {' '.join(reasons)}.")
     answer = json.loads(process.stdout)
     for error in answer.get("errors", []):
-        if error["type"] != "FileNotFoundError":
+        # DVC takes a folder that is not there for a file of a type that it does not know.
+        if error["type"] != "FileNotFoundError" and error.get("source") != TRACKED_PICTURES:
             raise MarketplaceError(
                 f"DVC cannot draw the plots: {error['msg']}. Has a merge left conflicts in it? `git status` tells."
             )
