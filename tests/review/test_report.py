@@ -24,7 +24,9 @@ def declared_titles(project: Project) -> set[str]:
 
 
 def test_the_plots_page_contains_every_plot(reproduced: Project, browser: Browser) -> None:
-    assert "reports/plots.html" in reproduced.marketplace("report")
+    output = reproduced.marketplace("report")
+    assert "reports/plots.html" in output
+    assert "reports/quality.html" in output
     page = browser.new_page()
     addresses: list[str] = []
     page.on("request", lambda request: addresses.append(request.url))

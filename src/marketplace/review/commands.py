@@ -61,9 +61,10 @@ def add_commands(commands: Any) -> None:
 
     report = commands.add_parser(
         "report",
-        help="write a page with all plots, and the model card",
-        description="Write reports/plots.html, all plots on one page that needs no network, and "
-        "reports/model_card.md, the purpose, data, metrics and limits of the models.",
+        help="write a page about quality, a page with all plots, and the model card",
+        description="Write reports/quality.html, how good the recommendations are, with examples and the trend over "
+        "the commits; reports/plots.html, all plots on one page; and reports/model_card.md, the purpose, data, metrics "
+        "and limits of the models. The pages need no network.",
     )
     report.set_defaults(run=_report)
 
@@ -150,11 +151,15 @@ def _drift(options: argparse.Namespace) -> None:
 def _report(_: argparse.Namespace) -> None:
     from marketplace.review.model_card import write_model_card
     from marketplace.review.plots_page import write_plots_page
+    from marketplace.review.quality_page import write_quality_page
 
     root = project_root()
     plots = "reports/plots.html"
     write_plots_page(root, root / plots)
     log.info(plots)
+    quality = "reports/quality.html"
+    write_quality_page(root, root / quality)
+    log.info(quality)
     model_card = "reports/model_card.md"
     write_model_card(root, root / model_card)
     log.info(model_card)

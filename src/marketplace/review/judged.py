@@ -55,8 +55,8 @@ def compare_judged(base: Revision, head: Revision, noise: dict[str, Any] | None)
 
     Raises MarketplaceError if a metrics/judged.json is malformed.
     """
-    before = _read_questions(base)
-    after = _read_questions(head)
+    before = read_questions(base)
+    after = read_questions(head)
     if not before and not after:
         return None
     if not before or not after:
@@ -88,7 +88,11 @@ def compare_judged(base: Revision, head: Revision, noise: dict[str, Any] | None)
     return JudgedComparison(differences=differences, remarks=remarks)
 
 
-def _read_questions(revision: Revision) -> dict[Kind, dict[str, JudgedQuestion]]:
+def read_questions(revision: Revision) -> dict[Kind, dict[str, JudgedQuestion]]:
+    """Return the quality of every judged question of a revision, by kind; none if it has no such file.
+
+    Raises MarketplaceError if its metrics/judged.json is malformed.
+    """
     content = revision.json(JUDGED)
     if content is None:
         return {}

@@ -9,12 +9,11 @@ import subprocess
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
-
-import vl_convert
+from typing import Any
 
 from marketplace.common.errors import MarketplaceError
 from marketplace.reports.pages import data_url, write_page
+from marketplace.review.drawing import Drawing, draw
 from marketplace.review.files import TRACKED_PICTURES
 from marketplace.review.revisions import WORKSPACE, Revision
 
@@ -23,11 +22,10 @@ TEMPLATE = Path(__file__).parent / "templates" / "plots.html"
 
 @dataclass(frozen=True)
 class Plot:
-    """A photo, or a plot drawn for light and for dark pages."""
+    """A photo or a drawing."""
 
     title: str
-    light: str = ""  # SVG
-    dark: str = ""
+    drawing: Drawing | None = None
     photo: str = ""  # a data: URL
 
 
@@ -72,10 +70,4 @@ def _plot(title: str, rendering: dict[str, Any]) -> Plot:
     if rendering["type"] == "image":
         return Plot(title=title, photo=data_url(Path(rendering["url"]).read_bytes()))
     content = {name: value for name, value in rendering["content"].items() if name not in ("$schema", "title")}
-    return Plot(title=title, light=_draw(content, None), dark=_draw(content, "dark"))
-
-
-def _draw(content: dict[str, Any], theme: Literal["dark"] | None) -> str:
-    """Return a Vega-Lite specification as SVG."""
-    config = {"background": "transparent", "font": "system-ui, sans-serif"}
-    return vl_convert.vegalite_to_svg(content, theme=theme, config=config)
+    return Plot(title=title, drawing=draw(content))
