@@ -6,6 +6,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from fastapi.testclient import TestClient
+from helpers.axe import AXE
+from helpers.npm import installed
 from helpers.project import Project
 from helpers.serve import Server, serve
 from PIL import Image
@@ -64,6 +66,12 @@ def page(browser: Browser, url: str) -> Iterator[Page]:
 
 def local(address: str, url: str) -> bool:
     return address.startswith((url, "blob:", "data:"))
+
+
+@pytest.fixture(scope="session")
+def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The script of axe-core."""
+    return (installed(AXE, tmp_path_factory.mktemp("axe")) / "axe-core/axe.min.js").read_text()
 
 
 @pytest.fixture

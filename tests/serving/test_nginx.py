@@ -55,7 +55,7 @@ def test_the_page_works_under_a_prefix(browser: Browser, nginx: Nginx, photo: Pa
     page.get_by_role("button", name="Why this?").first.click()
     expect(page.locator("#why canvas")).to_have_count(2)
     page.get_by_role("button", name="Close").click()
-    page.get_by_role("link", name="Map").click()
+    page.get_by_role("link", name="Map", exact=True).click()
     expect(page.locator("#map canvas")).to_be_visible()
     page.locator("#photo").set_input_files(photo)
     expect(page.locator("#query h2")).to_have_text("Your photo")

@@ -7,14 +7,12 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from fastapi.testclient import TestClient
-from helpers.npm import installed
+from helpers.axe import violations
 from helpers.project import Project
 from playwright.sync_api import Browser, Page, expect
 
 from marketplace.serving.feedback import FEEDBACK, Feedback, Thumb
 
-AXE = "axe-core@4.10.3"
 ALPHA = """canvas => {
   const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
   return [...data].filter((_, place) => place % 4 === 3);
@@ -118,37 +116,6 @@ def test_every_recommendation_says_why(page: Page) -> None:
     expect(dialog).to_be_hidden()
 
 
-def test_the_map_has_a_dot_for_each_product_and_leads_to_it(
-    page: Page, client: TestClient, table: pd.DataFrame
-) -> None:
-    foreign: list[str] = []
-    page.on("request", lambda request: foreign.append(request.url) if "127.0.0.1" not in request.url else None)
-    page.get_by_role("link", name="Map").click()
-    canvas = page.locator("#map canvas")
-    expect(canvas).to_be_visible()
-    expect(page.locator("#status")).to_contain_text(f"{table['product_id'].nunique()} products")
-    places = client.get("/api/map").json()
-    assert {place["product_id"] for place in places} == set(table["product_id"])
-    assert client.get("/api/map", params={"category": places[0]["category"]}).json() == [
-        place for place in places if place["category"] == places[0]["category"]
-    ]
-    box = canvas.bounding_box()
-    assert box is not None
-    names = {place["name"] for place in places}
-    for step in range(1, 2000):  # until the pointer is over a dot
-        page.mouse.move(box["x"] + step * 37 % 600, box["y"] + step * 11 % box["height"])
-        if page.locator("#hovered").is_visible():
-            break
-    assert page.locator("#hovered span").inner_text() in names
-    page.mouse.down()
-    page.mouse.up()
-    expect(page.locator("#query")).to_be_visible()
-    expect(page.locator("#map")).to_be_hidden()
-    page.go_back()
-    expect(canvas).to_be_visible()
-    assert foreign == []
-
-
 def test_a_thumb_is_kept_until_it_is_taken_back(page: Page, reproduced: Project) -> None:
     page.locator("#results a").first.click()
     product_id = page.evaluate("new URLSearchParams(location.search).get('product')")
@@ -212,18 +179,6 @@ def test_what_is_similar_can_be_ordered_and_continued(page: Page, table: pd.Data
     assert listed == sorted(listed)
 
 
-@pytest.fixture(scope="module")
-def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The script of axe-core, which tells what assistive technology stumbles over."""
-    return (installed(AXE, tmp_path_factory.mktemp("axe")) / "axe-core/axe.min.js").read_text()
-
-
-def violations(page: Page, axe: str) -> list[str]:
-    page.evaluate(axe)
-    found: list[str] = page.evaluate(
-        "axe.run().then((found) => found.violations.map((one) => `${one.id}: ${one.nodes[0].html}`))"
-    )
-    return found
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -263,6 +218,9 @@ def test_assistive_technology_stumbles_over_nothing(
     assert violations(page, axe) == []
     page.goto(f"{url}/?view=map")
     expect(page.locator("#map canvas")).to_be_visible()
+    assert violations(page, axe) == []
+    page.locator("#map canvas").press("Enter")
+    expect(page.locator("#results li").first).to_be_visible()
     assert violations(page, axe) == []
     page.goto(f"{url}/?judge")
     expect(page.locator("#judge")).to_be_visible()

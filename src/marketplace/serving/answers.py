@@ -1,6 +1,7 @@
 """Answers to questions about products and photos, and the errors in place of one."""
 
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Literal
 
 from marketplace.common.errors import MarketplaceError, UnavailableError
@@ -61,9 +62,30 @@ class Place:
     product_id: str
     name: str
     category: str  # the root category
+    price: Decimal | None  # None: no price
+    currency: str  # a sign, such as £, or a code
+    location: str
     image_id: str
     x: float
     y: float
+
+
+@dataclass(frozen=True)
+class MapLabel:
+    """The name of a group of similar products that are near each other on the map."""
+
+    text: str
+    category: str  # the root category of its products
+    x: float
+    y: float
+
+
+@dataclass(frozen=True)
+class MapLegend:
+    """The categories and groups on the map, whatever its filters: so a category keeps its colour."""
+
+    categories: list[str]  # the root categories, the largest first
+    labels: list[MapLabel]  # the largest group first
 
 
 class BusyError(UnavailableError):

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from marketplace.recommendation.filters import CONDITIONS, KIND_OF, Kind
 from marketplace.recommendation.products import Product
-from marketplace.serving.answers import Order, Place
+from marketplace.serving.answers import MapLegend, Order, Place
 from marketplace.serving.comparison import ComparedLists, RevisionComparison
 from marketplace.serving.judging import JudgingTask
 from marketplace.serving.photos import SIZES
@@ -153,6 +153,11 @@ def _add_catalogue_routes(app: FastAPI, recommender: Recommender, comparison: Re
     def places(filters: FilterParameters) -> list[Place]:
         """The places of products on the map, from -1 to 1; similar products are near each other."""
         return recommender.places(filters)
+
+    @app.get("/api/map/legend")
+    def map_legend() -> MapLegend:
+        """The categories and the names of groups on the map, whatever the filters."""
+        return recommender.map_legend
 
     @app.get("/api/products/{product_id}", responses=UNKNOWN_PRODUCT)
     def product(product_id: PathId) -> Product:

@@ -1,11 +1,7 @@
 """The web application: the page, its API, and the middleware around both."""
 
 import logging
-import subprocess
-import sys
-import threading
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -72,16 +68,6 @@ def create_application(
     return app
 
 
-@cache
-def bundle_vega() -> bytes:
-    """Return a script with Vega-Lite and everything it needs, which draws the map.
-
-    This takes two seconds in another process: in this one, no other thread could run meanwhile.
-    """
-    code = "import vl_convert; print(vl_convert.javascript_bundle('window.vegaEmbed = vegaEmbed;'))"
-    return subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, check=True).stdout
-
-
 def _add_error_handlers(app: FastAPI) -> None:
     @app.exception_handler(UnknownProductError)
     def handle_unknown_product(_: Request, error: UnknownProductError) -> JSONResponse:
@@ -120,17 +106,10 @@ def _add_page(app: FastAPI) -> None:
     index = (WEB / "index.html").read_bytes()
     paths = [path for path in WEB.rglob("*") if path.suffix in ASSET_TYPES]
     assets = {path.relative_to(WEB).as_posix(): path.read_bytes() for path in paths}
-    bundling = threading.Lock()
 
     @app.get("/", include_in_schema=False)
     def page() -> Response:
         return Response(index, media_type="text/html")
-
-    @app.get("/assets/vega.js", include_in_schema=False)
-    def vega() -> Response:
-        with bundling:
-            bundle = bundle_vega()
-        return Response(bundle, media_type=SCRIPT, headers={"Cache-Control": "max-age=86400"})
 
     @app.get("/assets/{name:path}", include_in_schema=False)
     def asset(name: str) -> Response:

@@ -17,7 +17,7 @@ from marketplace.recommendation.similarity import Weights
 from marketplace.relevance.judgements import JUDGEMENTS
 from marketplace.serving import qdrant
 from marketplace.serving.answerer import Answerer
-from marketplace.serving.answers import Answer, BusyError, Heat, Order, Place, SimilarProduct
+from marketplace.serving.answers import Answer, BusyError, Heat, MapLegend, Order, Place, SimilarProduct
 from marketplace.serving.explanation import Explanation, compute_heat, explain, place_in_photo
 from marketplace.serving.feedback import FEEDBACK, Feedback
 from marketplace.serving.ids import Ids
@@ -26,7 +26,7 @@ from marketplace.serving.matching import Matcher
 from marketplace.serving.models import Models, open_indexes
 from marketplace.serving.orders import highest_usual_price, order_by_price
 from marketplace.serving.photo_queue import PhotoQueue
-from marketplace.serving.places import read_places
+from marketplace.serving.places import describe_map, read_places
 from marketplace.serving.question import NO_FILTERS, Photo, Question
 
 if TYPE_CHECKING:  # imported where they are needed, so that `marketplace similar` is fast
@@ -147,6 +147,11 @@ class Recommender:
     def _places(self) -> dict[int, Place]:
         """The places on the map by the numbers of products."""
         return read_places(self._root, self._made_with, self._products)
+
+    @cached_property
+    def map_legend(self) -> MapLegend:
+        """The categories and the groups on the map."""
+        return describe_map(self._places, self._products)
 
     def product(self, product_id: str) -> Product:
         """Return a product by its id. Raises UnknownProductError."""

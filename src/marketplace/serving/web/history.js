@@ -20,8 +20,8 @@ export const changed = (changes) => new Map(Object.entries({ ...Object.fromEntri
 export const photoOfEntry = () => photos.get(entry.key);
 export const readOffer = () => filters.describe(history.state?.offer || {});
 
-// Whether an address asks for what is similar to a product or a photo.
-export const isSimilar = (query) => Boolean(query.get("product") || query.get("photo"));
+// Whether an address asks for what is similar to a product or a photo; the map shows where a product is.
+export const isSimilar = (query) => !query.get("view") && Boolean(query.get("product") || query.get("photo"));
 
 // The address of a product. Filters of a list of similar products stay; those of the catalogue are offered there.
 export function productAddress(id) {

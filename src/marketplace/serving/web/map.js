@@ -1,63 +1,79 @@
-// The map of the catalogue: a dot for each product, drawn by Vega-Lite, which is loaded with the first map.
-import { photoPath } from "./api.js";
+// The map of the catalogue: a dot for each product, its card, and a list of the products in an area.
 import { $, element } from "./dom.js";
+import { PlaceCard } from "./map/card.js";
+import { buildLegend, colourCategories } from "./map/colours.js";
+import { AreaList } from "./map/list.js";
+import { Plot } from "./map/plot.js";
+import { buildListTools, buildZoomTools } from "./map/tools.js";
 import { showMapHeading } from "./results.js";
 import { counted } from "./texts.js";
 
-const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+const HELP = "Map of the catalogue. Arrows move it, plus and minus zoom, Enter lists the products in view.";
 
-function specification(places) {
-  const wide = innerWidth > 700;
-  return {
-    description: "Map of the catalogue: similar products are near each other",
-    width: "container",
-    height: Math.max(320, Math.min(innerHeight - 260, 760)),
-    autosize: { type: "fit", contains: "padding" },
-    background: "transparent",
-    data: { values: places },
-    params: [
-      { name: "view", select: "interval", bind: "scales" },
-      { name: "chosen", select: { type: "point", fields: ["category"] }, bind: "legend" },
-    ],
-    mark: { type: "circle", size: places.length > 2000 ? 28 : 60, cursor: "pointer" },
-    encoding: {
-      x: { field: "x", type: "quantitative", axis: null, scale: { nice: false, padding: 12 } },
-      y: { field: "y", type: "quantitative", axis: null, scale: { nice: false, padding: 12 } },
-      color: {
-        field: "category",
-        type: "nominal",
-        scale: { scheme: "tableau20" },
-        legend: { title: null, orient: wide ? "right" : "bottom", columns: wide ? 1 : 2, symbolOpacity: 1, labelLimit: wide ? 220 : 150 },
-      },
-      opacity: { condition: { param: "chosen", value: 0.8 }, value: 0.06 },
-    },
-    config: { view: { stroke: null }, legend: { labelColor: colour("--ink"), labelFontSize: 13, symbolSize: 90 }, font: "system-ui, sans-serif" },
-  };
+// Show the map of `places`, with the product `target`, if any, marked and in the centre.
+export function showMap(places, { categories, labels }, target) {
+  showMapHeading(`${counted(places.length, "product")}. Similar products are near each other.`);
+  const canvas = element("canvas", "");
+  canvas.tabIndex = 0;
+  canvas.setAttribute("role", "application");
+  canvas.setAttribute("aria-label", HELP);
+  const colours = colourCategories(categories);
+  const plot = new Plot(canvas, { places, colours, labels });
+  const placeCard = new PlaceCard(plot);
+  const list = new AreaList(plot);
+  plot.onMove = () => placeCard.follow();
+  const frame = element("div", "", "plot");
+  frame.append(canvas, buildZoomTools(plot), placeCard.node);
+  const key = buildLegend(places, colours, (highlights) => {
+    plot.highlights = highlights;
+    plot.draw();
+  });
+  const whole = element("div", ""); // with the keys of this map: Back may restore another one
+  whole.append(buildListTools(plot, list), frame, key, list.heading);
+  $("map").replaceChildren(whole);
+  usePointers(plot, placeCard);
+  useKeys(whole, plot, placeCard, list);
+  if (target) showTarget(plot, placeCard, target);
 }
 
-// Show the product under the pointer as a small card next to it.
-function showHovered(place, event) {
-  const hovered = $("hovered");
-  hovered.hidden = !place;
-  if (!place) return;
-  const [img, name] = hovered.children;
-  if (img.dataset.image !== place.image_id) img.src = photoPath(place.image_id, 160);
-  img.dataset.image = place.image_id;
-  name.textContent = place.name;
-  const left = event.clientX + 196 > innerWidth ? event.clientX - 188 : event.clientX + 16;
-  hovered.style.left = `${Math.max(8, left)}px`;
-  hovered.style.top = `${Math.min(event.clientY + 12, innerHeight - 220)}px`;
+async function showTarget(plot, placeCard, target) {
+  const place = plot.places.find(({ product_id: id }) => id === target);
+  if (!place) {
+    $("status").textContent += " Your product is not among them.";
+    return;
+  }
+  plot.target = place;
+  await plot.ready;
+  plot.centre(place);
+  placeCard.show(place, { open: true });
 }
 
-export async function showMap(places, onProduct) {
-  showMapHeading(`${counted(places.length, "product")}. Similar products are near each other. Drag to move, scroll to zoom, click to see similar products.`);
-  $("map").replaceChildren(element("p", "Drawing the map…", "waiting"));
-  await import("./vega.js"); // defines vegaEmbed
-  // Vega interprets its expressions: this page does not allow code generated from text.
-  const options = { mode: "vega-lite", actions: false, ast: true, defaultStyle: false, renderer: "canvas", tooltip: () => {} };
-  const { view } = await vegaEmbed("#map", specification(places), options);
-  const placeOf = (item) => (item?.datum?.product_id ? item.datum : null);
-  view.addEventListener("pointermove", (event, item) => showHovered(placeOf(item), event));
-  view.addEventListener("click", (_, item) => placeOf(item) && onProduct(item.datum.product_id));
-  $("map").addEventListener("pointerleave", () => showHovered(null));
+// The mouse shows the card of the dot it is over; a click or a tap opens it, or closes the open one.
+function usePointers(plot, placeCard) {
+  const { canvas } = plot;
+  canvas.addEventListener("pointermove", (event) => {
+    if (event.pointerType !== "mouse" || placeCard.open || plot.drawing || event.buttons) return;
+    const place = plot.near(event.offsetX, event.offsetY);
+    canvas.classList.toggle("over", Boolean(place));
+    if (place) placeCard.show(place, { open: false });
+    else if (placeCard.place) placeCard.hide();
+  });
+  canvas.addEventListener("pointerleave", () => placeCard.place && !placeCard.open && placeCard.hide());
+  canvas.addEventListener("click", (event) => {
+    if (plot.drawing) return;
+    const place = plot.near(event.offsetX, event.offsetY);
+    if (place) placeCard.show(place, { open: true });
+    else if (placeCard.place) placeCard.hide();
+  });
+}
+
+// Enter lists the products in view; Escape closes the card, then the list, then leaves the map as it leaves other views.
+function useKeys(whole, plot, placeCard, list) {
+  whole.addEventListener("keydown", (event) => {
+    if (event.key === "Enter" && event.target === plot.canvas) list.show();
+    else if (event.key === "Escape" && placeCard.open) placeCard.hide();
+    else if (event.key === "Escape" && plot.selection) list.hide();
+    else return;
+    event.stopPropagation();
+  });
 }

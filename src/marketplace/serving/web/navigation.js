@@ -10,7 +10,6 @@ const form = $("search");
 const actions = {
   comparing: false, // with what another revision recommended
   onFilter: changeFilter,
-  onProduct: (id) => open(productAddress(id)),
   onProblem: problem,
 };
 const SLOW = 150; // milliseconds, after which an answer is awaited visibly
@@ -36,7 +35,7 @@ export async function show({ top = true, offset = 0 } = {}) {
     if (mine !== run) return;
     entry.loading = false;
     $("problem").hidden = true;
-    ["map", "judge", "hovered", "loading"].forEach((id) => ($(id).hidden = true));
+    ["map", "judge", "loading"].forEach((id) => ($(id).hidden = true));
     $("results").hidden = false;
     await draw();
     if (top) scrollTo({ top: 0 });

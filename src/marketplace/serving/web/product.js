@@ -10,9 +10,21 @@ export function showProduct(product) {
   const cost = element("p", money(product), "cost");
   if (product.location) cost.append(element("bdi", product.location));
   const more = element("div", "", "more");
-  more.append(...buildDescription(product.description), buildDetails(product));
+  more.append(...buildDescription(product.description), buildLinks(product), buildDetails(product));
   const above = product.category ? [buildBreadcrumb(product.category)] : [];
   showQuery(buildGallery(product.image_ids, product.name), product.name, { above, below: [cost, more] });
+}
+
+function buildLinks(product) {
+  const list = element("div", "", "links");
+  list.append(buildViewLink("Show on the map", "map", product));
+  return list;
+}
+
+function buildViewLink(text, view, product) {
+  const link = element("a", text);
+  link.href = "?" + new URLSearchParams({ view, product: product.product_id });
+  return link;
 }
 
 // The path of the category; its root, which the filter knows, opens the catalogue there.

@@ -24,10 +24,10 @@ function listing(ranked, onFilter) {
 // Ask what the address asks: with `?product=ID`, for a product and similar ones; with `?photo=NAME`, for products similar
 // to a photo, which does not fit in an address; with `?judge`, for products to judge; otherwise for the catalogue, by
 // words and filters.
-export async function answer(offset, { comparing, onFilter, onProduct, onProblem }) {
+export async function answer(offset, { comparing, onFilter, onProblem }) {
   const query = address();
   if (query.has("judge")) return judging();
-  if (query.get("view") === "map") return catalogueMap(onProduct, onFilter);
+  if (query.get("view") === "map") return catalogueMap(query.get("product"), onFilter);
   if (query.get("product")) return product(query.get("product"), { comparing, onFilter, onProblem });
   if (!query.has("photo")) return catalogue(offset, onFilter);
   const file = photoOfEntry();
@@ -85,12 +85,12 @@ async function photo(file, onFilter) {
   };
 }
 
-async function catalogueMap(onProduct, onFilter) {
-  const [{ showMap }, places] = await Promise.all([import("./map.js"), ask("api/map", withoutOrder())]);
+async function catalogueMap(target, onFilter) {
+  const requests = [import("./map.js"), ask("api/map", withoutOrder()), ask("api/map/legend")];
+  const [{ showMap }, places, key] = await Promise.all(requests);
   return () => {
-    const drawn = showMap(places, onProduct);
+    showMap(places, key, target);
     showChips({ set: filters.current(), onFilter });
-    return drawn;
   };
 }
 
