@@ -2,6 +2,7 @@
 
 from typing import Any, cast
 
+import pandas as pd
 import pytest
 import schemathesis
 from helpers.project import Project
@@ -9,6 +10,8 @@ from hypothesis import HealthCheck, settings
 from starlette.types import Receive, Scope, Send
 
 from marketplace.serving.application import create_application
+from marketplace.serving.comparison import RevisionComparison
+from marketplace.serving.preferences import ComparedTables
 from marketplace.serving.recommender import Recommender
 
 NO_PHOTO = {  # no schema says which bytes are a photo
@@ -35,7 +38,11 @@ schema = schemathesis.openapi.from_asgi(
 
 @pytest.fixture(scope="module", autouse=True)
 def _catalogue(reproduced: Project) -> None:
-    served.app = create_application(Recommender(reproduced.folder))
+    table = pd.read_parquet(reproduced.folder / "data/recommendations.parquet")
+    now = table.groupby("product_id")["similar_product_id"].agg(list).to_dict()
+    before = {product_id: similar_ids[::-1] for product_id, similar_ids in now.items()}
+    comparison = RevisionComparison("main", before, now, ComparedTables(before="before", now="now"))
+    served.app = create_application(Recommender(reproduced.folder), comparison=comparison)
 
 
 @schema.parametrize()

@@ -75,6 +75,7 @@ def test_a_file_that_is_locked_is_sound_and_nobody_waits_long(tmp_path: Path) ->
         questions: list[tuple[Callable[[], object], float]] = [
             (feedback.thumbs, READ_SECONDS),
             (feedback.grades, READ_SECONDS),
+            (feedback.verdicts, READ_SECONDS),
             (partial(feedback.give, "a", "c", True), WRITE_SECONDS),
         ]
         for question, seconds in questions:

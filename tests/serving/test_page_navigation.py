@@ -179,8 +179,6 @@ def test_what_is_similar_can_be_ordered_and_continued(page: Page, table: pd.Data
     assert listed == sorted(listed)
 
 
-
-
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1200, 1920])
 def test_assistive_technology_stumbles_over_nothing(

@@ -41,7 +41,7 @@ def recommendations_of(revision: Revision) -> dict[str, list[str]] | None:
     """Return the recommended products of every product at a revision; None if this machine lacks that table."""
     from dvc.repo import Repo
 
-    md5 = hashes(revision.stages.get("recommend", {}), "outs").get(RECOMMENDATIONS)
+    md5 = hash_of_recommendations(revision)
     if md5 is None:
         return None
     with Repo(str(revision.root)) as repo:
@@ -50,6 +50,11 @@ def recommendations_of(revision: Revision) -> dict[str, list[str]] | None:
         return None
     similar = pd.read_parquet(cached).groupby("product_id")["similar_product_id"].agg(list)
     return {str(product_id): similar_ids for product_id, similar_ids in similar.items()}
+
+
+def hash_of_recommendations(revision: Revision) -> str | None:
+    """Return the MD5 of a revision's table of recommendations; None if the pipeline has not run."""
+    return hashes(revision.stages.get("recommend", {}), "outs").get(RECOMMENDATIONS)
 
 
 def find_recommendation(

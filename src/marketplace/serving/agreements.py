@@ -1,13 +1,21 @@
-"""How far the recommendations of revisions agree with the thumbs given on the page: `marketplace feedback`."""
+"""How far recommendations agree with the thumbs and verdicts given on the page: `marketplace feedback`."""
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 from marketplace.common.errors import MarketplaceError
-from marketplace.review.recommendations import recommendations_of
+from marketplace.review.recommendations import hash_of_recommendations, recommendations_of
 from marketplace.review.revisions import WORKSPACE, Revision
 from marketplace.review.terminal import print_columns, print_csv, print_json
-from marketplace.serving.feedback import FEEDBACK, NO_RATINGS, Agreement, Feedback, measure_agreement
+from marketplace.serving.feedback import (
+    FEEDBACK,
+    NO_RATINGS,
+    Agreement,
+    Feedback,
+    describe_verdicts,
+    measure_agreement,
+)
 
 
 def measure_agreements(root: Path, base: str | None) -> dict[str, Agreement]:
@@ -47,8 +55,20 @@ def export_agreements(agreements: Mapping[str, Agreement], file_format: str) -> 
         print_csv(list(rows[0]), rows)
 
 
-def print_agreements(agreements: Mapping[str, Agreement]) -> None:
-    """Print the revisions side by side."""
+def print_ratings(root: Path, base: str | None) -> None:
+    """Print the verdicts on lists in sentences, then how far the recommendations agree with the thumbs.
+
+    Raises MarketplaceError if there are neither, or if recommendations are not on this machine.
+    """
+    ratings = Feedback(root / FEEDBACK)
+    sentences = describe_verdicts(ratings.verdicts(), hash_of_recommendations(Revision.of(root, WORKSPACE)))
+    for sentence in sentences:
+        sys.stdout.write(f"{sentence}\n")
+    if ratings.thumbs() or not sentences:
+        _print_agreements(measure_agreements(root, base))
+
+
+def _print_agreements(agreements: Mapping[str, Agreement]) -> None:
     values = agreements.values()
     rows = {
         "thumbs up recommended": [f"{row.thumbs_up_listed} of {row.thumbs_up}" for row in values],

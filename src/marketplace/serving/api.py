@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from marketplace.recommendation.filters import CONDITIONS, KIND_OF, Kind
 from marketplace.recommendation.products import Product
 from marketplace.serving.answers import MapLegend, Order, Place
-from marketplace.serving.comparison import ComparedLists, RevisionComparison
+from marketplace.serving.comparison import RevisionComparison
 from marketplace.serving.judging import JudgingTask
 from marketplace.serving.photos import SIZES
 from marketplace.serving.recommender import Recommender
@@ -175,13 +175,6 @@ def _add_catalogue_routes(app: FastAPI, recommender: Recommender, comparison: Re
         except KeyError:
             raise HTTPException(404, "there is no such photo") from None
         return Response(content, media_type="image/jpeg", headers=headers)
-
-    @app.get("/api/products/{product_id}/compared", responses=problem_responses(404))
-    def compared(product_id: PathId) -> ComparedLists:
-        """The recommendations of another revision and the current ones; 404 unless the server compares revisions."""
-        if comparison is None:
-            raise HTTPException(404, "this server compares no revisions: marketplace serve --compare REVISION")
-        return comparison.compare(recommender.product(product_id).product_id, recommender.product_or_none)
 
 
 def _add_feedback_routes(app: FastAPI, recommender: Recommender, writer: Threads) -> None:

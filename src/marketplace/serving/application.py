@@ -18,6 +18,7 @@ from marketplace.serving.addresses import AbsoluteForm, EncodedPaths, Prefix, Re
 from marketplace.serving.answers import InvalidQuestionError, UnknownProductError
 from marketplace.serving.api import add_routes
 from marketplace.serving.comparison import RevisionComparison
+from marketplace.serving.comparison_routes import add_comparison_routes
 from marketplace.serving.guards import HeadAsGet, LimitedRequests, SafeHeaders
 from marketplace.serving.recommender import Recommender
 from marketplace.serving.schema import problem_responses
@@ -64,6 +65,7 @@ def create_application(
     _add_error_handlers(app)
     _add_page(app)
     add_routes(app, recommender, comparison)
+    add_comparison_routes(app, recommender, comparison)
     _describe_parameters(app.openapi()["paths"])
     return app
 

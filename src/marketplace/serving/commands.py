@@ -94,18 +94,17 @@ def _serve(options: argparse.Namespace) -> None:
 
 
 def _feedback(options: argparse.Namespace) -> None:
-    from marketplace.serving.agreements import export_agreements, measure_agreements, print_agreements
+    from marketplace.serving.agreements import export_agreements, measure_agreements, print_ratings
     from marketplace.serving.feedback import export_grades
 
     root = project_root()
     if options.export:
         log.info(export_grades(root))
         return
-    agreements = measure_agreements(root, options.base)
     if options.format:
-        export_agreements(agreements, options.format)
+        export_agreements(measure_agreements(root, options.base), options.format)
     else:
-        print_agreements(agreements)
+        print_ratings(root, options.base)
 
 
 def _export(options: argparse.Namespace) -> None:

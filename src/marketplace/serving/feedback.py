@@ -9,6 +9,7 @@ from pathlib import Path
 
 from marketplace.common.errors import MarketplaceError, UnavailableError
 from marketplace.relevance.judgements import EXAMPLES, JUDGEMENTS, Grades, add_grades
+from marketplace.serving.preferences import Better, ComparedTables, Preferences
 
 FEEDBACK = "feedback.sqlite"  # in the repository's root; Git ignores it
 NO_RATINGS = "no ratings yet: rate recommendations in `marketplace serve`."
@@ -45,6 +46,18 @@ CREATE TABLE IF NOT EXISTS judgements (
     PRIMARY KEY (product_id, similar_product_id)
 )
 """
+_PREFERENCES = """
+CREATE TABLE IF NOT EXISTS preferences (
+    product_id TEXT NOT NULL,
+    before_table TEXT NOT NULL,
+    now_table TEXT NOT NULL,
+    revision TEXT NOT NULL,
+    better TEXT NOT NULL,
+    at TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP,
+    PRIMARY KEY (product_id, before_table, now_table)
+)
+"""
+_TABLES = {"feedback": _THUMBS, "judgements": _JUDGEMENTS, "preferences": _PREFERENCES}
 
 
 @dataclass(frozen=True)
@@ -54,6 +67,16 @@ class Thumb:
     product_id: str
     similar_product_id: str
     good: bool
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Which of two lists for a product somebody found better."""
+
+    product_id: str
+    tables: ComparedTables
+    revision: str  # the name of the revision before
+    better: Better
 
 
 @dataclass(frozen=True)
@@ -73,7 +96,7 @@ class Agreement:
 
 
 class Feedback:
-    """The thumbs and grades in a file, which is created with the first of them.
+    """The thumbs, grades and verdicts in a file, which is created with the first of them.
 
     Readers do not wait for a writer (https://sqlite.org/wal.html). Raises UnavailableError if the file is locked,
     cannot be written or has no space, and MarketplaceError if it is not a file of ratings.
@@ -115,6 +138,33 @@ class Feedback:
             rows = connection.execute("SELECT product_id, similar_product_id, grade FROM judgements ORDER BY 1, 2")
             return {(product_id, similar_id): grade for product_id, similar_id, grade in rows}
 
+    def give_verdict(self, verdict: Verdict) -> None:
+        """Store a verdict on two lists in place of an earlier one on the same lists."""
+        with self._write() as connection:
+            columns = "(product_id, before_table, now_table, revision, better)"
+            values = (
+                verdict.product_id,
+                verdict.tables.before,
+                verdict.tables.now,
+                verdict.revision,
+                verdict.better,
+            )
+            connection.execute(f"INSERT OR REPLACE INTO preferences {columns} VALUES (?, ?, ?, ?, ?)", values)
+
+    def verdicts(self) -> list[Verdict]:
+        """Return all verdicts, the oldest first."""
+        with self._read() as connection:
+            select = "SELECT product_id, before_table, now_table, revision, better FROM preferences ORDER BY at"
+            return [
+                Verdict(
+                    product_id=product_id,
+                    tables=ComparedTables(before=before, now=now),
+                    revision=revision,
+                    better=better,
+                )
+                for product_id, before, now, revision, better in connection.execute(select)
+            ]
+
     @contextlib.contextmanager
     def _write(self) -> Iterator[sqlite3.Connection]:
         """Open the file for a transaction; create it if there is none."""
@@ -123,8 +173,8 @@ class Feedback:
             with contextlib.closing(connection):
                 connection.execute("PRAGMA journal_mode = WAL")
                 with connection:  # a transaction
-                    connection.execute(_THUMBS)
-                    connection.execute(_JUDGEMENTS)
+                    for statement in _TABLES.values():
+                        connection.execute(statement)
                     yield connection
 
     @contextlib.contextmanager
@@ -135,8 +185,8 @@ class Feedback:
             address = f"{self._path.absolute().as_uri()}?mode=rw" if exists else ":memory:"
             with contextlib.closing(sqlite3.connect(address, timeout=READ_SECONDS, uri=True)) as connection:
                 tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
-                for name, statement in (("feedback", _THUMBS), ("judgements", _JUDGEMENTS)):
-                    if name not in tables:  # an earlier version had no grades
+                for name, statement in _TABLES.items():
+                    if name not in tables:  # an earlier version had only thumbs
                         connection.execute(statement.replace("TABLE", "TEMPORARY TABLE", 1))
                 yield connection
 
@@ -174,6 +224,26 @@ def export_grades(root: Path) -> str:
         )
         sentence += f", {len(addition.conflicts)} of them with another grade, which was kept: {examples}"
     return sentence
+
+
+def describe_verdicts(verdicts: Sequence[Verdict], now: str | None) -> list[str]:
+    """Return a sentence for each table that the current one was compared with; `now` is the hash of the current one.
+
+    Verdicts on other tables are only counted: they say nothing about the current one.
+    """
+    by_table: dict[str, list[Verdict]] = {}
+    for verdict in verdicts:
+        if verdict.tables.now == now:
+            by_table.setdefault(verdict.tables.before, []).append(verdict)
+    sentences = [
+        Preferences.count(verdict.better for verdict in group).describe(group[-1].revision)
+        for group in by_table.values()
+    ]
+    n_others = len(verdicts) - sum(map(len, by_table.values()))
+    if n_others:
+        verdicts_are = "1 verdict is" if n_others == 1 else f"{n_others} verdicts are"
+        sentences.append(f"{verdicts_are} on other recommendations than the current ones")
+    return sentences
 
 
 def measure_agreement(thumbs: Sequence[Thumb], recommended: Mapping[str, Sequence[str]]) -> Agreement:

@@ -69,7 +69,7 @@ class Recommender:
         self.ids = Ids(self._products.number_of)
         self.table = FilteredTable(self._products.table)
         self.queue = PhotoQueue(QUEUE_CAPACITY)
-        self._feedback = Feedback(root / FEEDBACK)
+        self.feedback = Feedback(root / FEEDBACK)
         # The page sends the same words several times.
         self._embed = lru_cache(maxsize=256)(lambda words: self._models.text.embed_words([words]))
         self._unready: str | None = None  # why some questions cannot be answered yet
@@ -130,7 +130,7 @@ class Recommender:
     @cached_property
     def judging(self) -> Judging:
         """The products to judge, with their candidates."""
-        return Judging(self._products, self.similar_to_product, self._feedback, self._root / JUDGEMENTS)
+        return Judging(self._products, self.similar_to_product, self.feedback, self._root / JUDGEMENTS)
 
     @cached_property
     def photos(self) -> "CataloguePhotos":
@@ -258,13 +258,13 @@ class Recommender:
 
     def give_feedback(self, product_id: str, other_id: str, good: bool | None) -> None:
         """Store a thumb on a recommendation; None removes it. Raises UnknownProductError."""
-        self._feedback.give(self.product(product_id).product_id, self.product(other_id).product_id, good)
+        self.feedback.give(self.product(product_id).product_id, self.product(other_id).product_id, good)
 
     def feedback_on(self, product_id: str) -> dict[str, bool]:
         """Return the thumbs on the recommendations for a product, by product id. Raises UnknownProductError."""
-        thumbs = self._feedback.thumbs(self.product(product_id).product_id)
+        thumbs = self.feedback.thumbs(self.product(product_id).product_id)
         return {thumb.similar_product_id: thumb.good for thumb in thumbs}
 
     def give_grade(self, product_id: str, other_id: str, grade: int) -> None:
         """Store the grade of a product as a candidate for another. Raises UnknownProductError."""
-        self._feedback.give_grade(self.product(product_id).product_id, self.product(other_id).product_id, grade)
+        self.feedback.give_grade(self.product(product_id).product_id, self.product(other_id).product_id, grade)

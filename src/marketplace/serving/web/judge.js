@@ -1,7 +1,7 @@
 // Products to judge in a row: a product, one candidate after another, and the keys 0, 1 and 2 for their grades.
 import { ask, photoPath, productPath, tell } from "./api.js";
-import { showCompared } from "./compared.js";
 import { $, element, setPhoto } from "./dom.js";
+import { hideParts } from "./results.js";
 import { money } from "./texts.js";
 
 const buttons = [...$("judge").querySelectorAll(".grades button")];
@@ -26,8 +26,7 @@ async function loadTask() {
 }
 
 function showStep() {
-  ["query", "chips", "empty", "more"].forEach((id) => ($(id).hidden = true));
-  showCompared(null);
+  hideParts();
   $("results").replaceChildren();
   document.title = "Judge · Similar products";
   const step = steps[at];

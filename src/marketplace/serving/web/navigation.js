@@ -1,15 +1,17 @@
 // From one view to another: ask what the address asks, and show it.
+import { showBanner } from "./compare/banner.js";
 import { $ } from "./dom.js";
 import * as filters from "./filters.js";
 import { address, changed, enter, entry, follow, photoOfEntry, restore } from "./history.js";
-import { isHere, isSimilar, productAddress } from "./history.js";
-import { answer, MOST_SIMILAR } from "./questions.js";
+import { isHere, isSimilar } from "./history.js";
+import { answer, MOST_SIMILAR, nextToJudge } from "./questions.js";
 import { showProblem } from "./results.js";
 
 const form = $("search");
 const actions = {
-  comparing: false, // with what another revision recommended
+  comparing: null, // the revision whose recommendations are compared with the current ones
   onFilter: changeFilter,
+  onNext: judgeNext,
   onProblem: problem,
 };
 const SLOW = 150; // milliseconds, after which an answer is awaited visibly
@@ -17,7 +19,8 @@ let run = 0; // if answers arrive out of order, only the answer to the latest qu
 let typed = null; // the history entry that typing added: more typing replaces it
 
 export function start(options) {
-  actions.comparing = Boolean(options.compared);
+  actions.comparing = options.compared;
+  if (options.compared) showBanner(options.compared);
   filters.addInputs(options.filters);
   fillForm();
 }
@@ -27,7 +30,7 @@ export async function show({ top = true, offset = 0 } = {}) {
   const mine = ++run;
   entry.loading = true;
   form.weights.hidden = !isSimilar(address()); // a catalogue has no question
-  form.order.hidden = address().get("view") === "map";
+  form.order.hidden = address().has("view"); // they have an order of their own
   $("results").classList.add("busy");
   if (top) setTimeout(() => mine === run && entry.loading && showLoading(), SLOW);
   try {
@@ -35,7 +38,7 @@ export async function show({ top = true, offset = 0 } = {}) {
     if (mine !== run) return;
     entry.loading = false;
     $("problem").hidden = true;
-    ["map", "judge", "loading"].forEach((id) => ($(id).hidden = true));
+    ["map", "judge", "compared", "loading"].forEach((id) => ($(id).hidden = true));
     $("results").hidden = false;
     await draw();
     if (top) scrollTo({ top: 0 });
@@ -57,7 +60,7 @@ function showLoading() {
 
 function problem(error) {
   entry.loading = false;
-  ["map", "judge", "loading"].forEach((id) => ($(id).hidden = true));
+  ["map", "judge", "compared", "loading"].forEach((id) => ($(id).hidden = true));
   $("results").hidden = false;
   showProblem(error.message);
   scrollTo({ top: 0 });
@@ -73,6 +76,13 @@ export function open(next) {
   enter(next);
   fillForm();
   return show().then(() => $("results").focus({ preventScroll: true }));
+}
+
+// Show the next product whose lists differ; without one, all of them.
+async function judgeNext(after) {
+  if (actions.comparing) showBanner(actions.comparing);
+  const next = await nextToJudge(after);
+  return open(new Map(Object.entries(next ? { view: "compared", product: next } : { view: "changed" })));
 }
 
 // Set or remove a filter by its chip, which then is another one: the focus goes to the first.

@@ -1,12 +1,10 @@
 // A photo of the visitor's own.
-import { showCompared } from "./compared.js";
 import { element } from "./dom.js";
 import { showQuery } from "./query.js";
 import { clear } from "./results.js";
 
 export function showPhoto(file) {
   document.title = "Your photo · Similar products";
-  showCompared(null);
   const mine = element("img", "");
   mine.alt = "your photo";
   mine.src = URL.createObjectURL(file);

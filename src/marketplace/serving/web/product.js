@@ -5,19 +5,21 @@ import { buildGallery } from "./gallery.js";
 import { showQuery } from "./query.js";
 import { money } from "./texts.js";
 
-export function showProduct(product) {
+// Show a product; `comparing` is a revision whose list for it may be compared.
+export function showProduct(product, comparing) {
   document.title = `${product.name} · Similar products`;
   const cost = element("p", money(product), "cost");
   if (product.location) cost.append(element("bdi", product.location));
   const more = element("div", "", "more");
-  more.append(...buildDescription(product.description), buildLinks(product), buildDetails(product));
+  more.append(...buildDescription(product.description), buildLinks(product, comparing), buildDetails(product));
   const above = product.category ? [buildBreadcrumb(product.category)] : [];
   showQuery(buildGallery(product.image_ids, product.name), product.name, { above, below: [cost, more] });
 }
 
-function buildLinks(product) {
+function buildLinks(product, comparing) {
   const list = element("div", "", "links");
   list.append(buildViewLink("Show on the map", "map", product));
+  if (comparing) list.append(buildViewLink("Compare both lists", "compared", product));
   return list;
 }
 

@@ -1,10 +1,9 @@
 // What the address asks of the server. Each question returns a function that shows its answer.
 import { ask, productPath, tell } from "./api.js";
 import { showChips } from "./chips.js";
-import { showCompared } from "./compared.js";
 import { $ } from "./dom.js";
 import * as filters from "./filters.js";
-import { address, entry, photoOfEntry, readOffer } from "./history.js";
+import { address, changed, enter, entry, photoOfEntry, readOffer } from "./history.js";
 import { showLostPhoto, showPhoto } from "./photo.js";
 import { showProduct } from "./product.js";
 import { showCatalogue, showSimilar } from "./results.js";
@@ -22,12 +21,14 @@ function listing(ranked, onFilter) {
 }
 
 // Ask what the address asks: with `?product=ID`, for a product and similar ones; with `?photo=NAME`, for products similar
-// to a photo, which does not fit in an address; with `?judge`, for products to judge; otherwise for the catalogue, by
-// words and filters.
-export async function answer(offset, { comparing, onFilter, onProblem }) {
+// to a photo, which does not fit in an address; with `?judge`, for products to judge; with `?view=map`, for the map; with
+// `?view=changed` and `?view=compared`, for the lists of two revisions; otherwise for the catalogue, by words and filters.
+export async function answer(offset, { comparing, onFilter, onNext, onProblem }) {
   const query = address();
   if (query.has("judge")) return judging();
   if (query.get("view") === "map") return catalogueMap(query.get("product"), onFilter);
+  if (query.get("view") === "changed") return listChanges(offset, onFilter);
+  if (query.get("view") === "compared") return compareLists(query.get("product"), onFilter, onNext);
   if (query.get("product")) return product(query.get("product"), { comparing, onFilter, onProblem });
   if (!query.has("photo")) return catalogue(offset, onFilter);
   const file = photoOfEntry();
@@ -46,8 +47,7 @@ const thumbsOn = (path) => ask(`${path}/feedback`).catch(() => null);
 async function product(id, { comparing, onFilter, onProblem }) {
   const path = productPath(id);
   const requests = [ask(path), ask(`${path}/similar`, { k: entry.similar, ...withoutOrder() }), thumbsOn(path)];
-  if (comparing) requests.push(ask(`${path}/compared`));
-  const [shown, ranked, thumbs, lists] = await Promise.all(requests);
+  const [shown, ranked, thumbs] = await Promise.all(requests);
   const pair = (other) => `${path}/similar/${encodeURIComponent(other.product_id)}`;
   const judging = {
     thumbs,
@@ -55,9 +55,8 @@ async function product(id, { comparing, onFilter, onProblem }) {
     onThumb: (other, good) => tell(`${pair(other)}/feedback`, { good }),
   };
   return () => {
-    showProduct(shown);
+    showProduct(shown, comparing);
     showSimilar(ranked, { ...listing(ranked, onFilter), judging });
-    showCompared(lists || null);
   };
 }
 
@@ -91,6 +90,30 @@ async function catalogueMap(target, onFilter) {
   return () => {
     showMap(places, key, target);
     showChips({ set: filters.current(), onFilter });
+  };
+}
+
+async function listChanges(offset, onFilter) {
+  const requests = [import("./compare/changed.js"), ask("api/compared/products", { ...withoutOrder(), offset, limit: PAGE })];
+  const [{ showChanged }, answer] = await Promise.all(requests);
+  return () => {
+    showChanged(answer, offset);
+    showChips({ set: filters.current(), onFilter });
+  };
+}
+
+// Return the id of the next product whose two lists are to be judged; null if there is none.
+export const nextToJudge = async (after) => (await ask("api/compared/next", { after })).product_id;
+
+async function compareLists(id, onFilter, onNext) {
+  const whose = id || (await nextToJudge());
+  if (!whose) return listChanges(0, onFilter);
+  const path = productPath(whose);
+  const requests = [import("./compare/lists.js"), ask(path), ask(`${path}/compared`)];
+  const [{ showLists }, shown, lists] = await Promise.all(requests);
+  return () => {
+    if (!id) enter(changed({ product: whose }), { replace: true });
+    showLists(shown, lists, () => onNext(whose));
   };
 }
 

@@ -1,7 +1,6 @@
 // The list of products, and the line above it that says what is listed.
 import { card } from "./card.js";
 import { showChips } from "./chips.js";
-import { showCompared } from "./compared.js";
 import { $, element } from "./dom.js";
 import { counted } from "./texts.js";
 
@@ -9,7 +8,6 @@ const ORDERS = { cheapest: (a, b) => a - b, dearest: (a, b) => b - a };
 
 export function showCatalogue({ total, corrected, products, categories }, { words, offset, set, onFilter }) {
   $("query").hidden = true;
-  showCompared(null);
   document.title = words ? `“${words}” · Similar products` : "Similar products";
   $("heading").textContent = words ? `“${words}”` : "Catalogue";
   $("status").textContent = total ? counted(total, "product") : "No products match. Remove a filter or try other words.";
@@ -39,9 +37,13 @@ export function showSimilar(ranked, { order, more, judging, set, offer, onFilter
   $("empty").hidden = ranked.length > 0;
 }
 
-export function showMapHeading(status) {
+// Hide the parts of a catalogue, a product or a photo.
+export function hideParts() {
   ["query", "chips", "empty", "more"].forEach((id) => ($(id).hidden = true));
-  showCompared(null);
+}
+
+export function showMapHeading(status) {
+  hideParts();
   document.title = "Map · Similar products";
   $("heading").textContent = "Map of the catalogue";
   $("status").textContent = status;
@@ -61,5 +63,5 @@ export function clear() {
   $("heading").textContent = "Nothing to show";
   $("status").textContent = "";
   $("results").replaceChildren();
-  ["more", "chips", "empty", "compared"].forEach((id) => ($(id).hidden = true));
+  ["more", "chips", "empty"].forEach((id) => ($(id).hidden = true));
 }
