@@ -81,13 +81,13 @@ def test_a_wrong_price_is_a_note_at_its_field_and_the_results_stay(page: Page, u
     lowest = page.get_by_label("Lowest price")
     highest = page.get_by_label("Highest price")
     asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
+    page.on("request", lambda request: asked.append(request.url) if "/api/products?" in request.url else None)
     for text in ("cheap", "-5", "12,5", "1.2.3", "1e400", "9" * 15):
         lowest.fill(text)
         expect(page.locator("#note-min_price")).to_have_text("Enter an amount such as 12.50.")
     expect(lowest).to_have_attribute("aria-invalid", "true")
     expect(lowest).to_have_attribute("aria-describedby", "note-min_price")
-    assert asked == []
+    assert asked == []  # photos may still come
     lowest.fill("£1,000")
     expect(page.locator("#note-min_price")).to_be_hidden()
     expect(page.locator("#chips").get_by_role("button", pressed=True)).to_have_text("Lowest price 1000")
