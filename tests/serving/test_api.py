@@ -13,7 +13,7 @@ from PIL import Image
 from marketplace.recommendation.filters import CONDITIONS, Filters
 from marketplace.recommendation.products import products_of
 from marketplace.serving.recommender import Recommender
-from marketplace.serving.similarity_api import MAX_UPLOAD_BYTES
+from marketplace.serving.similarity_routes import MAX_UPLOAD_BYTES
 
 
 def test_the_api_says_what_the_library_does(client: TestClient, recommender: Recommender, table: pd.DataFrame) -> None:

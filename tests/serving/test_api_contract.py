@@ -14,9 +14,12 @@ from marketplace.serving.comparison import RevisionComparison
 from marketplace.serving.preferences import ComparedTables
 from marketplace.serving.recommender import Recommender
 
-NO_PHOTO = {  # no schema says which bytes are a photo
+NO_PHOTO = {  # no schema says which bytes are a photo, which ids are known, and how long an address may be
     "include-path": "/api/similar",
-    "checks": {"positive_data_acceptance": {"expected-statuses": ["2xx", "422"]}},
+    "checks": {
+        "positive_data_acceptance": {"expected-statuses": ["2xx", "404", "413", "422"]},
+        "negative_data_rejection": {"expected-statuses": ["4xx"]},
+    },
 }
 
 
@@ -55,7 +58,12 @@ def test_the_api_keeps_to_its_description(case: Any) -> None:
 def test_every_status_that_it_gives_is_described() -> None:
     paths = schema.raw_schema["paths"]
     similar = paths["/api/similar"]["post"]["responses"]
-    assert set(similar) == {"200", "400", "405", "408", "413", "422", "503"}
+    assert set(similar) == {"200", "400", "404", "405", "408", "413", "422", "503"}
     assert "404" in paths["/api/products/{product_id}"]["get"]["responses"]
-    problems = [answer["content"]["application/json"]["schema"] for code, answer in similar.items() if code != "200"]
-    assert all(problem == {"$ref": "#/components/schemas/Problem"} for problem in problems)
+    models = {
+        code: answer["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
+        for code, answer in similar.items()
+        if code != "200"
+    }
+    assert models.pop("404") == "UnknownProduct"
+    assert set(models.values()) == {"Problem"}

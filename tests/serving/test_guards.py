@@ -15,7 +15,7 @@ from starlette.types import Message
 from marketplace.serving import guards
 from marketplace.serving.application import create_application
 from marketplace.serving.recommender import QUEUE_CAPACITY, Recommender
-from marketplace.serving.similarity_api import MAX_UPLOAD_BYTES
+from marketplace.serving.similarity_routes import MAX_UPLOAD_BYTES
 
 HEAD = "POST /api/similar HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=x\r\n"
 PART = b'--x\r\nContent-Disposition: form-data; name="photo"; filename="a.jpg"\r\n\r\n'

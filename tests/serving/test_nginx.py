@@ -14,7 +14,7 @@ from helpers.nginx import NAME, Nginx, nginx_before
 from helpers.serve import Server
 from playwright.sync_api import Browser, expect
 
-from marketplace.serving.similarity_api import MAX_UPLOAD_BYTES
+from marketplace.serving.similarity_routes import MAX_UPLOAD_BYTES
 
 ATTACKER = "127.0.0.2"  # another address than that of the tests' other requests
 IDLE = 1000

@@ -1,4 +1,4 @@
-"""The JSON API. Its routes about similar products are in similarity_api.py."""
+"""The JSON API. Its routes about similar products are in similarity_routes.py."""
 
 from dataclasses import replace
 from functools import partial
@@ -24,7 +24,7 @@ from marketplace.serving.schema import (
     Words,
     problem_responses,
 )
-from marketplace.serving.similarity_api import add_similarity_routes
+from marketplace.serving.similarity_routes import add_similarity_routes
 from marketplace.serving.suggestions import Suggestion
 from marketplace.serving.threads import Threads
 

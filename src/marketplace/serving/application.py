@@ -11,6 +11,7 @@ from fastapi.responses import JSONResponse
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.routing import Match, Route
 
 from marketplace.common.errors import MarketplaceError, UnavailableError
 from marketplace.recommendation.filters import CONDITIONS, KIND_OF
@@ -22,7 +23,7 @@ from marketplace.serving.comparison_routes import add_comparison_routes
 from marketplace.serving.guards import HeadAsGet, LimitedRequests, SafeHeaders
 from marketplace.serving.recommender import Recommender
 from marketplace.serving.schema import problem_responses
-from marketplace.serving.similarity_api import MAX_UPLOAD_BYTES
+from marketplace.serving.similarity_routes import MAX_UPLOAD_BYTES
 
 log = logging.getLogger(__name__)
 
@@ -90,14 +91,29 @@ def _add_error_handlers(app: FastAPI) -> None:
         log.error("%s", error)  # it names files of the server
         return JSONResponse({"detail": FAILED}, status_code=503, headers=RETRY)
 
+    @app.exception_handler(405)
+    def handle_wrong_method(request: Request, error: HTTPException) -> JSONResponse:
+        headers = {"Allow": methods_at(app, request)}
+        return JSONResponse({"detail": error.detail}, status_code=405, headers=headers)
+
     @app.exception_handler(RequestValidationError)
     def handle_invalid_parameters(_: Request, error: RequestValidationError) -> JSONResponse:
         return JSONResponse({"detail": " ".join(map(describe_problem, error.errors()))}, status_code=422)
 
 
+def methods_at(app: FastAPI, request: Request) -> str:
+    """Return the methods that any route allows at the address of a request, as the header Allow lists them.
+
+    Starlette alone names those of the first route with that address.
+    """
+    routes = [route for route in app.routes if isinstance(route, Route)]
+    allowed = [route.methods or set() for route in routes if route.matches(request.scope)[0] is not Match.NONE]
+    return ", ".join(sorted(set().union(*allowed)))
+
+
 def describe_problem(problem: dict[str, Any]) -> str:
     """Describe a problem that pydantic found with a parameter, in a sentence."""
-    name = problem["loc"][-1]
+    name = next(part for part in reversed(problem["loc"]) if isinstance(part, str))  # numbers are places in a list
     if KIND_OF.get(name) == "amount":
         return f"{CONDITIONS[name].label}: enter an amount such as 12.50."
     return f"{name}: {problem['msg']}."

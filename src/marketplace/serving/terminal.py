@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-from marketplace.common.console import CONTROL_CHARACTERS, table_console
+from marketplace.common.console import CONTROL_CHARACTERS, printable, table_console
 from marketplace.recommendation.products import price_text, shared_label
 from marketplace.serving.answers import Answer, SimilarProduct
 
@@ -50,7 +51,7 @@ def _table(console: Console, products: Sequence[SimilarProduct], shorten_id: Cal
     for column in ("", "score", "price"):
         table.add_column(column, justify="right", no_wrap=True)
     for column in ("name", "category", *(["location"] if medium else [])):
-        table.add_column(column, no_wrap=True, overflow="ellipsis")
+        table.add_column(column)
     ids = [similar.product.product_id if wide else shorten_id(similar.product.product_id) for similar in products]
     table.add_column("id", no_wrap=True, min_width=max(map(len, ids), default=0))
     for similar, product_id in zip(products, ids, strict=True):
@@ -60,5 +61,8 @@ def _table(console: Console, products: Sequence[SimilarProduct], shorten_id: Cal
         price = price_text(product.price, product.currency)
         category = product.category if wide else product.category.rpartition(" / ")[2]
         location = [product.location] if medium else []
-        table.add_row(str(similar.rank), score, price, product.name, category, *location, product_id)
+        texts = [
+            Text(printable(text), no_wrap=True, overflow="ellipsis") for text in (product.name, category, *location)
+        ]
+        table.add_row(str(similar.rank), score, price, *texts, product_id)
     return table

@@ -1,7 +1,8 @@
-// Requests to the server.
+// Requests to the server. A parameter with a list of values is sent once for each.
 
 export async function ask(path, query = {}, options = {}) {
-  const parameters = Object.entries(query).filter(([, value]) => value !== "" && value != null);
+  const pairs = Object.entries(query).flatMap(([name, value]) => [value].flat().map((one) => [name, one]));
+  const parameters = pairs.filter(([, value]) => value !== "" && value != null);
   const response = await fetch(`${path}?${new URLSearchParams(parameters)}`, options).catch(() => {
     throw new Error("The server does not answer. Check that it is running.");
   });

@@ -3,6 +3,7 @@ import { ask } from "./api.js";
 import { $ } from "./dom.js";
 import "./drop.js";
 import { clearForm, leave, open, show, showEverything, showMore, start, useForm } from "./navigation.js";
+import { keepSearch } from "./suggest.js";
 
 const form = $("search");
 
@@ -20,6 +21,7 @@ document.addEventListener("input", ({ target }) => {
   typing = setTimeout(useForm, 250, { edited: target.name, byKey: target.matches("input") });
 });
 form.addEventListener("submit", (event) => event.preventDefault());
+form.words.addEventListener("change", () => keepSearch(form.words.value.trim()));
 form.addEventListener("reset", clearForm);
 $("more").addEventListener("click", showMore);
 $("everything").addEventListener("click", showEverything);

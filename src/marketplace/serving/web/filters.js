@@ -10,7 +10,7 @@ let right = {}; // the latest value of each amount that was one
 
 export function addInputs(filters) {
   descriptions = filters;
-  form.weights.before(...filters.map(inputOf));
+  $("refine").after(...filters.map(inputOf));
 }
 
 function inputOf({ name, label, help, kind, choices }) {
@@ -49,6 +49,7 @@ const isWrong = (name) => form[name].getAttribute("aria-invalid") === "true";
 
 function valueOf(input) {
   if (input.type === "checkbox") return input.checked ? "true" : "";
+  if (input.type === "range") return input.value === input.defaultValue ? "" : input.value;
   return input.inputMode === "decimal" ? withoutSigns(input.value).replaceAll(",", "") : input.value;
 }
 
@@ -86,13 +87,13 @@ export function fill(parameters) {
   names().forEach((name) => {
     const value = parameters.get(name) || "";
     if (form[name].type === "checkbox") form[name].checked = value === "true";
-    else form[name].value = value;
+    else form[name].value = value || form[name].defaultValue || "";
   });
   right = {};
   check();
 }
 
-// The filters that are set; order and weights are no filters.
+// The filters that are set; order, words and balance are no filters.
 export const current = () => describe(values());
 
 // The filters among these values, each with its text on a chip: a choice speaks for itself, an amount needs its label.

@@ -4,6 +4,7 @@ import * as filters from "./filters.js";
 
 const SIMILAR = 24;
 const VIEWS = 30; // that Back restores
+const REFINEMENTS = ["but", "balance", "more", "less", "turn", "crop"]; // of one question
 const KEPT = ["query", "heading", "status", "problem", "chips", "results", "more", "empty", "compared", "map", "judge"];
 const photos = new Map(); // history key -> the file that was dropped, chosen or pasted
 const views = new Map(); // history key -> what was shown
@@ -20,13 +21,15 @@ export const changed = (changes) => new Map(Object.entries({ ...Object.fromEntri
 export const photoOfEntry = () => photos.get(entry.key);
 export const readOffer = () => filters.describe(history.state?.offer || {});
 
+export const unrefined = () => Object.fromEntries(REFINEMENTS.map((name) => [name, ""]));
+
 // Whether an address asks for what is similar to a product or a photo; the map shows where a product is.
 export const isSimilar = (query) => !query.get("view") && Boolean(query.get("product") || query.get("photo"));
 
 // The address of a product. Filters of a list of similar products stay; those of the catalogue are offered there.
 export function productAddress(id) {
   const query = isSimilar(address()) ? address() : new URLSearchParams();
-  ["words", "photo", "order"].forEach((name) => query.delete(name));
+  ["words", "photo", "order", ...REFINEMENTS].forEach((name) => query.delete(name));
   query.set("product", id);
   return query;
 }

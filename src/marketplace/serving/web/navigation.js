@@ -3,9 +3,10 @@ import { showBanner } from "./compare/banner.js";
 import { $ } from "./dom.js";
 import * as filters from "./filters.js";
 import { address, changed, enter, entry, follow, photoOfEntry, restore } from "./history.js";
-import { isHere, isSimilar } from "./history.js";
+import { isHere, isSimilar, unrefined } from "./history.js";
 import { answer, MOST_SIMILAR, nextToJudge } from "./questions.js";
 import { showProblem } from "./results.js";
+import { keepSearch, showSuggestions } from "./suggest.js";
 
 const form = $("search");
 const actions = {
@@ -13,6 +14,7 @@ const actions = {
   onFilter: changeFilter,
   onNext: judgeNext,
   onProblem: problem,
+  onEdit: changeQuestion,
 };
 const SLOW = 150; // milliseconds, after which an answer is awaited visibly
 let run = 0; // if answers arrive out of order, only the answer to the latest question is shown
@@ -29,7 +31,7 @@ export function start(options) {
 export async function show({ top = true, offset = 0 } = {}) {
   const mine = ++run;
   entry.loading = true;
-  form.weights.hidden = !isSimilar(address()); // a catalogue has no question
+  $("refine").hidden = !isSimilar(address()); // a catalogue has no question
   form.order.hidden = address().has("view"); // they have an order of their own
   $("results").classList.add("busy");
   if (top) setTimeout(() => mine === run && entry.loading && showLoading(), SLOW);
@@ -93,6 +95,13 @@ async function changeFilter(changes) {
   ($("chips").querySelector("button") || $("results")).focus({ preventScroll: true });
 }
 
+// Change what is asked about the product or photo: the part of the photo, or the products that have thumbs.
+function changeQuestion(changes) {
+  enter(changed(changes), { file: photoOfEntry() });
+  fillForm();
+  return show({ top: false });
+}
+
 export function showEverything() {
   enter(new Map());
   fillForm();
@@ -101,7 +110,7 @@ export function showEverything() {
 
 export function usePhoto(file) {
   if (!file) return;
-  const kept = isSimilar(address()) ? filters.values() : {}; // those of the catalogue are offered
+  const kept = isSimilar(address()) ? { ...filters.values(), ...unrefined() } : {}; // those of the catalogue are offered
   enter(new Map(Object.entries({ ...kept, photo: file.name || "pasted" })), { file });
   fillForm();
   show();
@@ -112,7 +121,8 @@ export function usePhoto(file) {
 export function useForm({ edited, byKey }) {
   filters.check(edited);
   const leaving = edited === "words";
-  const elsewhere = leaving ? { product: "", photo: "", view: "" } : {};
+  if (leaving) showSuggestions();
+  const elsewhere = leaving ? { ...unrefined(), product: "", photo: "", view: "" } : {};
   const file = leaving ? undefined : photoOfEntry();
   const next = changed({ words: form.words.value, ...filters.values(), ...elsewhere });
   if (isHere(next)) return;
@@ -123,7 +133,7 @@ export function useForm({ edited, byKey }) {
 
 export function clearForm() {
   const file = photoOfEntry();
-  enter(changed({ words: "", ...filters.empty() }), { file });
+  enter(changed({ words: "", ...filters.empty(), ...unrefined() }), { file });
   setTimeout(() => {
     fillForm(); // the form is empty after its event
     show({ top: false });

@@ -10,9 +10,17 @@ import { showCatalogue, showSimilar } from "./results.js";
 import { showHeat, showWhy } from "./why.js";
 
 const PAGE = 48; // products
+const MOST_THUMBS = 9; // of a kind that a question takes
 export const MOST_SIMILAR = 96;
+// From looks alone to words alone; the one in the middle is the weights in params.yaml.
+const WEIGHTS = ["kind=1,text=0,title=0,path=0", "kind=2", "", "kind=0.1", "kind=0"];
 const form = $("search");
-const withoutOrder = () => ({ ...filters.values(), order: "" });
+
+// The parameters of a question for similar products.
+function question() {
+  const { but, balance, order, ...set } = filters.values(); // the order is for what is shown
+  return { ...set, words: but, weights: balance ? WEIGHTS[balance] : "", k: entry.similar };
+}
 
 // How a list of similar products is shown: its order, its filters, and whether there is more.
 function listing(ranked, onFilter) {
@@ -23,16 +31,16 @@ function listing(ranked, onFilter) {
 // Ask what the address asks: with `?product=ID`, for a product and similar ones; with `?photo=NAME`, for products similar
 // to a photo, which does not fit in an address; with `?judge`, for products to judge; with `?view=map`, for the map; with
 // `?view=changed` and `?view=compared`, for the lists of two revisions; otherwise for the catalogue, by words and filters.
-export async function answer(offset, { comparing, onFilter, onNext, onProblem }) {
+export async function answer(offset, { comparing, onFilter, onNext, onProblem, onEdit }) {
   const query = address();
   if (query.has("judge")) return judging();
   if (query.get("view") === "map") return catalogueMap(query.get("product"), onFilter);
   if (query.get("view") === "changed") return listChanges(offset, onFilter);
   if (query.get("view") === "compared") return compareLists(query.get("product"), onFilter, onNext);
-  if (query.get("product")) return product(query.get("product"), { comparing, onFilter, onProblem });
+  if (query.get("product")) return product(query.get("product"), { comparing, onFilter, onProblem, onEdit });
   if (!query.has("photo")) return catalogue(offset, onFilter);
   const file = photoOfEntry();
-  return file ? photo(file, onFilter) : () => showLostPhoto(query.get("photo"));
+  return file ? photo(file, { onFilter, onEdit }) : () => showLostPhoto(query.get("photo"));
 }
 
 async function catalogue(offset, onFilter) {
@@ -44,20 +52,39 @@ async function catalogue(offset, onFilter) {
 // The thumbs on a product's recommendations; null if they cannot be read, which is no reason to show nothing.
 const thumbsOn = (path) => ask(`${path}/feedback`).catch(() => null);
 
-async function product(id, { comparing, onFilter, onProblem }) {
+async function product(id, { comparing, onFilter, onProblem, onEdit }) {
   const path = productPath(id);
-  const requests = [ask(path), ask(`${path}/similar`, { k: entry.similar, ...withoutOrder() }), thumbsOn(path)];
-  const [shown, ranked, thumbs] = await Promise.all(requests);
+  const examples = { like: [id, ...listed("more")], unlike: listed("less") };
+  const requests = [ask(path), ask("api/similar", { ...question(), ...examples }), thumbsOn(path)];
+  const [shown, found, thumbs] = await Promise.all(requests);
   const pair = (other) => `${path}/similar/${encodeURIComponent(other.product_id)}`;
   const judging = {
     thumbs,
     onWhy: (other) => explain(pair(other), shown.name, other, onProblem),
-    onThumb: (other, good) => tell(`${pair(other)}/feedback`, { good }),
+    onThumb: async (other, good) => {
+      await tell(`${pair(other)}/feedback`, { good });
+      showThumbs({ ...thumbs, [other.product_id]: good }, onEdit);
+    },
   };
   return () => {
     showProduct(shown, comparing);
-    showSimilar(ranked, { ...listing(ranked, onFilter), judging });
+    showSimilar(found, { ...listing(found.similar, onFilter), judging });
+    showThumbs(thumbs || {}, onEdit);
   };
+}
+
+// The ids in a parameter of the address.
+const listed = (name) => (address().get(name) || "").split(",").filter(Boolean).map(decodeURIComponent);
+
+// Show the button that asks for more like the products with a thumb up, and less like those with a thumb down.
+function showThumbs(thumbs, onEdit) {
+  const withThumb = (good) => Object.keys(thumbs).filter((id) => thumbs[id] === good).slice(0, MOST_THUMBS);
+  const join = (ids) => ids.map(encodeURIComponent).join(",");
+  const isUsed = address().has("more") || address().has("less");
+  const button = $("thumbs");
+  button.hidden = !isUsed && withThumb(true).length + withThumb(false).length === 0;
+  button.setAttribute("aria-pressed", String(isUsed));
+  button.onclick = () => onEdit(isUsed ? { more: "", less: "" } : { more: join(withThumb(true)), less: join(withThumb(false)) });
 }
 
 // Photos and words come first: the network takes a moment to find what the photos share.
@@ -65,7 +92,7 @@ let explained; // the pair in the dialog
 async function explain(pair, name, other, onProblem) {
   explained = pair;
   try {
-    showWhy(await ask(pair, { weights: form.weights.value }), name, other);
+    showWhy(await ask(pair, { weights: question().weights }), name, other);
     const heat = await ask(`${pair}/heat`);
     if (pair === explained) showHeat(heat);
   } catch (error) {
@@ -74,18 +101,20 @@ async function explain(pair, name, other, onProblem) {
   }
 }
 
-async function photo(file, onFilter) {
+async function photo(file, { onFilter, onEdit }) {
   const body = new FormData();
   body.append("photo", file);
-  const { same, similar } = await ask("api/similar", { k: entry.similar, ...withoutOrder() }, { method: "POST", body });
+  const part = { turn: address().get("turn"), crop: address().get("crop") };
+  const found = await ask("api/similar", { ...question(), ...part }, { method: "POST", body });
   return () => {
-    showPhoto(file);
-    showSimilar([...same, ...similar], listing(similar, onFilter));
+    showPhoto(file, found.visible, part, onEdit);
+    showSimilar(found, listing(found.similar, onFilter));
+    $("thumbs").hidden = true;
   };
 }
 
 async function catalogueMap(target, onFilter) {
-  const requests = [import("./map.js"), ask("api/map", withoutOrder()), ask("api/map/legend")];
+  const requests = [import("./map.js"), ask("api/map", filters.values()), ask("api/map/legend")];
   const [{ showMap }, places, key] = await Promise.all(requests);
   return () => {
     showMap(places, key, target);
@@ -94,7 +123,7 @@ async function catalogueMap(target, onFilter) {
 }
 
 async function listChanges(offset, onFilter) {
-  const requests = [import("./compare/changed.js"), ask("api/compared/products", { ...withoutOrder(), offset, limit: PAGE })];
+  const requests = [import("./compare/changed.js"), ask("api/compared/products", { ...filters.values(), offset, limit: PAGE })];
   const [{ showChanged }, answer] = await Promise.all(requests);
   return () => {
     showChanged(answer, offset);

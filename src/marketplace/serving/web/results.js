@@ -20,22 +20,29 @@ export function showCatalogue({ total, corrected, products, categories }, { word
   $("empty").hidden = total > 0;
 }
 
-// Show the products similar to a product or a photo; a divider comes before matches that are not close.
-export function showSimilar(ranked, { order, more, judging, set, offer, onFilter }) {
+// Show the answer to a question: the listings of the same item, then similar products. A divider comes before those that
+// are not close.
+export function showSimilar({ same, similar, corrected }, { order, more, judging, set, offer, onFilter }) {
   const price = ({ product }) => (product.price == null ? NaN : Number(product.price));
   const compare = ORDERS[order];
-  const sorted = compare ? [...ranked].sort((a, b) => compare(price(a), price(b)) || 0) : ranked;
-  const noneClose = ranked.length > 0 && ranked.every((similar) => similar.close === false);
-  $("heading").textContent = noneClose ? "No close match. Nearest:" : "Similar";
-  $("status").textContent = ranked.length ? counted(ranked.length, "product") : "No products pass these filters.";
-  const cards = sorted.map((similar) => card(similar.product, similar, judging));
-  const firstPoor = compare || noneClose ? -1 : ranked.findIndex((similar) => similar.close === false);
+  const sorted = compare ? [...similar].sort((a, b) => compare(price(a), price(b)) || 0) : similar;
+  const noneClose = similar.length > 0 && similar.every((one) => one.close === false);
+  const heading = noneClose ? "No close match. Nearest:" : "Similar";
+  const cards = sorted.map((one) => card(one.product, one, judging));
+  const firstPoor = compare || noneClose ? -1 : similar.findIndex((one) => one.close === false);
   if (firstPoor > 0) cards.splice(firstPoor, 0, element("li", "Less similar", "divider"));
+  if (same.length) cards.unshift(...same.map((one) => card(one.product, one)), element("li", heading, "divider title"));
+  $("heading").textContent = same.length ? nameSame(same) : heading;
+  $("status").textContent = similar.length ? counted(similar.length, "product") : "No products pass these filters.";
+  if (same.length) $("status").textContent = `${counted(same.length, "listing")}, and similar products`;
+  if (corrected) $("status").textContent += `. No listing has these words: showing “${corrected}”.`;
   $("results").replaceChildren(...cards);
   $("more").hidden = !more;
   showChips({ set, offer, onFilter });
-  $("empty").hidden = ranked.length > 0;
+  $("empty").hidden = similar.length > 0;
 }
+
+const nameSame = (same) => (same[0].same_photo ? "This photo is in a listing" : "The same item");
 
 // Hide the parts of a catalogue, a product or a photo.
 export function hideParts() {

@@ -2,9 +2,10 @@
 
 from dataclasses import replace
 from functools import partial
-from typing import Annotated, Literal
+from typing import Annotated
 
 from fastapi import Depends, FastAPI, File, Query, UploadFile
+from pydantic import StringConstraints
 
 from marketplace.common.errors import MarketplaceError
 from marketplace.recommendation.similarity import PARTS, Weights, parse_weights
@@ -34,9 +35,12 @@ WeightsText = Annotated[
         description="weights of kind, text, title and path, such as kind=1,text=0.5",
     ),
 ]
-ProductIds = Annotated[tuple[Annotated[str, Query(max_length=MAX_ID_LENGTH)], ...], Query(max_length=MAX_EXAMPLES)]
+ProductIds = Annotated[
+    tuple[Annotated[str, StringConstraints(max_length=MAX_ID_LENGTH)], ...], Query(max_length=MAX_EXAMPLES)
+]
 Share = Annotated[float, Query(ge=0, lt=1)]
 Score = Annotated[float, Query(ge=-1, le=10)]
+Turn = Annotated[int, Query(ge=0, le=270, multiple_of=90, description="degrees clockwise, before the crop")]
 _EDGE = r"(0(\.[0-9]{1,9})?|1(\.0{1,9})?)"
 CropText = Annotated[
     str,
@@ -90,7 +94,7 @@ def _add_questions(app: FastAPI, recommender: Recommender) -> None:
     async def similar_to_photo(
         photo: Annotated[UploadFile, File()],
         question: question_type,
-        turn: Annotated[Literal[0, 90, 180, 270], Query(description="degrees clockwise, before the crop")] = 0,
+        turn: Turn = 0,
         crop: CropText = "",
         weights: WeightsText = "",
     ) -> Answer:
