@@ -24,7 +24,7 @@ def main() -> None:
     from marketplace.recommendation.origin import Origin
     from marketplace.recommendation.rankers import create_ranker
     from marketplace.recommendation.rules import RankingRules, RecommendSettings
-    from marketplace.recommendation.same_item import find_nearest_photos, fit_same_item_cosine, same_item_metrics
+    from marketplace.recommendation.same_item import find_nearest_photos, fit_same_item_cosine, log_same_item
     from marketplace.recommendation.similarity import weigh_symmetrically
     from marketplace.recommendation.table import add_probabilities, recommendations, write_recommendations
     from marketplace.recommendation.tracked_products import select_tracked_products, write_pictures
@@ -69,7 +69,7 @@ def main() -> None:
     quality = judged_metrics(judged, products, rules, settings.weights)
     metrics = measure_agreement(catalogue, joined, settings)
     metrics |= table_metrics(products, recommended, judged["product"].judgements)
-    metrics |= same_item_metrics(find_nearest_photos(catalogue, "test"), same_item_cosine)
+    log_same_item(find_nearest_photos(catalogue, "test"), same_item_cosine)
     evaluate = Path("metrics/evaluate.json")
     with reading(evaluate):
         evaluation = json.loads(evaluate.read_text(encoding="utf-8"))
