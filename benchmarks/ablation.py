@@ -16,12 +16,13 @@ import sys
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
+from figures import format_runs
 from reference_loop import EPOCHS, PARAMS
 from workspace import ROOT, Workspace, make_parser, report, table, workspace
 
@@ -277,13 +278,10 @@ def format_rows(results: dict[str, list[Metrics]], columns: dict[str, str]) -> l
 
 def format_metric(runs: list[Metrics], column: str) -> str:
     """Format the mean ± standard deviation over runs; seconds are rounded."""
-    values = [run[column] for run in runs if column in run]
-    if not values:
-        return ""
-    if column == "seconds":
-        return f"{mean(values):.0f}"
-    spread = f" ± {stdev(values):.3f}" if len(values) > 1 else ""
-    return f"{mean(values):.3f}{spread}"
+    if column != "seconds":
+        return format_runs(runs, column)
+    seconds = [run[column] for run in runs if column in run]
+    return f"{mean(seconds):.0f}" if seconds else ""
 
 
 if __name__ == "__main__":

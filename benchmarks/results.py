@@ -3,7 +3,7 @@
     python benchmarks/results.py                                                            the sample
     python benchmarks/results.py -S fetch.source=local -S fetch.local.path=../shared/listings    a dump of yours
     python benchmarks/results.py --judgements FILE --searches FILE     with the judgements of people about that dump
-    python benchmarks/results.py --json results.json                                        for machines
+    python benchmarks/results.py --json metrics/market/results.json    also into that file, README and docs/RESULTS.md
 
 Earlier results are not reused, neither from DVC's cache nor stored features, and this workspace is not touched.
 """
@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from figures import NETWORKS, format_interval
 from workspace import Workspace, make_parser, report, table, workspace
 
 from marketplace.relevance.judgements import JUDGEMENTS, SEARCHES
 
 METRICS = ("good_at_6", "ndcg_at_8")
-UNTOUCHED = {"untouched_projected": "the same network, whitened like ours", "untouched": "untouched"}
 
 
 def main() -> None:
@@ -33,7 +33,8 @@ def main() -> None:
         for source, name in ((options.judgements, JUDGEMENTS), (options.searches, SEARCHES)):
             if source is not None:
                 shutil.copyfile(source, space.path(name))
-        results = {"set": options.set, "seconds": time_stages(space), "figures": read_metrics(space)}
+        seed = yaml.safe_load(space.path("params.yaml").read_text())["train"]["seed"]
+        results = {"set": options.set, "seed": seed, "seconds": time_stages(space), "figures": read_metrics(space)}
     report(results, format_results(results), options.json)
 
 
@@ -48,9 +49,11 @@ def time_stages(space: Workspace) -> dict[str, float]:
 
 
 def read_metrics(space: Workspace) -> dict[str, Any]:
-    """Read the metrics that the pipeline recorded, by stage."""
+    """Read the metrics that the pipeline recorded, by stage; single judged questions are left out."""
     names = ("clean", "train_small/metrics", "train_full/metrics", "evaluate", "judged", "summary")
-    return {name.partition("/")[0]: json.loads(space.path(f"metrics/{name}.json").read_text()) for name in names}
+    metrics = {name.partition("/")[0]: json.loads(space.path(f"metrics/{name}.json").read_text()) for name in names}
+    metrics["judged"].pop("questions", None)
+    return metrics
 
 
 def format_results(results: dict[str, Any]) -> str:
@@ -63,16 +66,15 @@ def format_results(results: dict[str, Any]) -> str:
     evaluation = results["figures"]["evaluate"]
     rows = []
     for name, value in {**results["figures"]["summary"], **evaluation}.items():
-        if name not in UNTOUCHED:
-            untouched = [evaluation[network].get(name) for network in UNTOUCHED]
+        if name not in NETWORKS:
+            untouched = [evaluation[network].get(name) for network in NETWORKS]
             rows.append([name, f"{value:.3f}", *("" if other is None else f"{other:.3f}" for other in untouched)])
-    parts.append(table(["on the test split", "fine-tuned", *UNTOUCHED.values()], rows))
+    parts.append(table(["on the test split", "fine-tuned", *NETWORKS.values()], rows))
 
     judged = results["figures"]["judged"]
     rows = [
         [kind, split, str(figures["questions"]), *(format_interval(figures[name]) for name in METRICS)]
         for kind, splits in judged.items()
-        if kind != "questions"
         for split, figures in splits.items()
     ]
     if rows:
@@ -82,11 +84,6 @@ def format_results(results: dict[str, Any]) -> str:
         best = results["figures"][training]["best"]
         parts.append(f"{training}: epoch {best['epoch']}, validation accuracy {best['val_accuracy']:.3f}")
     return "\n\n".join(parts)
-
-
-def format_interval(figures: dict[str, float]) -> str:
-    """Format a mean and its 95 % interval."""
-    return f"{figures['mean']:.3f} ({figures['low']:.3f}–{figures['high']:.3f})"
 
 
 if __name__ == "__main__":

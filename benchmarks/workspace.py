@@ -10,12 +10,15 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import yaml
+from figures import MARKET, refresh_pages
 
 from marketplace.review.markdown import format_table
 
@@ -72,6 +75,18 @@ def start_server() -> Iterator[tuple[str, "subprocess.Popen[bytes]"]]:
         server.wait()
 
 
+def wait_for_answers(url: str, server: "subprocess.Popen[bytes]") -> None:
+    """Wait until a server that was just started answers questions of every kind."""
+    while True:
+        try:
+            urllib.request.urlopen(f"{url}/ready").read()
+            return
+        except urllib.error.URLError:
+            if server.poll() is not None:
+                raise SystemExit("marketplace serve ended: run it to see why") from None
+            time.sleep(0.1)
+
+
 def set_params(path: Path, assignments: list[str]) -> None:
     """Apply `section.key=value` assignments to params.yaml; a dump's folder is relative to the working directory."""
     params = yaml.safe_load(path.read_text())
@@ -96,10 +111,16 @@ def make_parser(description: str | None, *, params: bool = True) -> argparse.Arg
 
 
 def report(results: dict[str, Any], markdown: str, out: Path | None) -> None:
-    """Print the machine and a table, and write the results to `out` if it is given."""
+    """Print the machine and a table, and write the results to `out` if it is given.
+
+    Results in metrics/market are also written into the pages that show them.
+    """
     print(f"Machine: {machine()}\n\n{markdown}")
     if out:
-        out.write_text(json.dumps({"machine": machine(), **results}, indent=2) + "\n")
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(json.dumps({"machine": machine(), "commit": commit(), **results}, indent=2) + "\n")
+        if out.resolve().parent == MARKET:
+            refresh_pages()
 
 
 def table(columns: list[str], rows: list[list[str]]) -> str:
@@ -120,6 +141,13 @@ def best_seconds(work: Callable[[], object], runs: int) -> float:
 def peak_gib() -> float:
     """Return the most memory that this process has held so far, mapped files included."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
+def commit() -> str:
+    """Return the commit of this repository, which `Workspace` clones."""
+    return subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=ROOT, check=True, capture_output=True, text=True
+    ).stdout.strip()
 
 
 def machine() -> str:

@@ -1,14 +1,20 @@
 """The commands in README and docs: each is one that exists, with options and parameters that exist."""
 
 import ast
+import importlib
+import json
 import re
 import shlex
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
 
 import pytest
 import yaml
 from dvc.cli import parse_args as parse_dvc
 from helpers.paths import ROOT
+from PIL import Image
 
 from marketplace.cli import create_parser
 from marketplace.review.lock import flatten
@@ -88,3 +94,68 @@ def test_every_benchmark_is_in_the_docs() -> None:
             for node in ast.parse(script.read_text()).body
         )
         assert not runs or f"benchmarks/{script.name}" in text, script.name
+
+
+@pytest.fixture
+def figures(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The module that writes tables of figures into pages."""
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    return importlib.import_module("figures")
+
+
+def test_figures_are_those_of_the_files_that_benchmarks_wrote(figures: ModuleType) -> None:
+    shown = set()
+    changed = subprocess.run(["git", "diff", "--quiet", "HEAD", "--", "metrics"], cwd=ROOT).returncode
+    for page in PAGES:
+        for block in figures.BLOCK.finditer(page.read_text(encoding="utf-8")):
+            shown.add(block[2])
+            if not (changed and block[2] in figures.OF_THE_SAMPLE):  # results of this machine, not committed yet
+                assert figures.refresh(block[0]) == block[0], f"{page.name}: run `python benchmarks/figures.py`"
+    assert shown == set(figures.TABLES)
+
+
+def test_a_benchmark_whose_results_are_kept_writes_the_pages_that_show_them(
+    figures: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("before\n<!-- figures: market-judged -->\nstale\n<!-- end -->\nafter\n")
+    results = json.loads((figures.MARKET / "results.json").read_text())
+    results["figures"]["judged"]["photo"]["test"] |= {
+        "questions": 7,
+        "ndcg_at_8": {"mean": 0.5, "low": 0.4, "high": 0.6},
+    }
+    workspace = importlib.import_module("workspace")
+    for module in (figures, workspace):
+        monkeypatch.setattr(module, "MARKET", tmp_path / "market")
+    monkeypatch.setattr(figures, "ROOT", tmp_path)
+    monkeypatch.setattr(figures, "PAGES", [page])
+    workspace.report(results, "", tmp_path / "market/results.json")
+    assert re.match(r"before\n<!-- .* -->\n\| similar to ", page.read_text())
+    assert re.search(r"\n\| one photo alone \| 7 \| \S+ \(\S+\) \| 0\.500 \(0\.400–0\.600\) \|\n", page.read_text())
+    assert page.read_text().endswith("<!-- end -->\nafter\n")
+    assert "stale" not in page.read_text()
+    assert {"machine", "commit"} <= json.loads((tmp_path / "market/results.json").read_text()).keys()
+
+
+def test_pictures_are_small_and_shown() -> None:
+    text = "".join(page.read_text(encoding="utf-8") for page in PAGES)
+    for path in (ROOT / "docs/pictures").iterdir():
+        assert f"pictures/{path.name})" in text, path.name
+        assert path.stat().st_size < 150_000, path.name
+        with Image.open(path) as picture:
+            picture.verify()
+
+
+def test_anchors_lead_to_headings() -> None:
+    for page in PAGES:
+        for target, anchor in re.findall(r"\]\(([^)#\s]*)#([^)]*)\)", page.read_text(encoding="utf-8")):
+            if not target.startswith("http"):
+                linked = (page.parent / target if target else page).read_text(encoding="utf-8")
+                assert anchor in map(slug, re.findall(r"^#+ (.*)$", linked, re.MULTILINE)), (
+                    f"{page.name}: {target}#{anchor}"
+                )
+
+
+def slug(heading: str) -> str:
+    """The anchor that GitHub makes of a heading."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")

@@ -60,7 +60,7 @@ def dockerignore_rules() -> list[str]:
 
 def test_a_clone_has_the_same_bytes_whatever_git_does_to_line_ends(tmp_path: Path) -> None:
     original = tmp_path / "original"
-    for name in (".gitattributes", "Makefile", "dvc.yaml", "src/marketplace/cli.py", "docs/gallery.png"):
+    for name in (".gitattributes", "Makefile", "dvc.yaml", "src/marketplace/cli.py", "docs/pictures/product.webp"):
         (original / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, original / name)
     (original / "from_windows.csv").write_bytes(b"a\r\nb\r\n")

@@ -32,7 +32,7 @@ def write_pixel_model(path: Path) -> None:
 @pytest.fixture(scope="module")
 def embed_elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Callable[[bytes], np.ndarray]:
     """A function from a photo's bytes to the identity vector that the docs' lines compute."""
-    (lines,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs/RECOMMENDATIONS.md").read_text(), re.DOTALL)
+    (lines,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs/PAGE.md").read_text(), re.DOTALL)
     folder = tmp_path_factory.mktemp("elsewhere")
     (folder / "models").mkdir()
     write_pixel_model(folder / "models/image_model.onnx")

@@ -60,8 +60,9 @@ def project(copy_of_reproduced: Project, tmp_path: Path) -> Project:
 
 def test_documented_commands_run_in_the_order_of_the_page(project: Project) -> None:
     """Page after page in one project, whose run cache knows an experiment that two pages run."""
-    product_id = str(pd.read_parquet(project.folder / "data/recommendations.parquet")["product_id"][0])
-    names = {"3b215975": product_id[:8], "PRODUCT_ID": product_id, "PHOTO": "docs/example.jpg"}
+    ids = pd.read_parquet(project.folder / "data/recommendations.parquet")["product_id"].unique()[:3]
+    names = {"PRODUCT_ID": str(ids[0]), "PHOTO": "docs/example.jpg"}
+    names |= dict(zip(("3b215975", "a91e8857", "78b0ddff"), (product_id[:8] for product_id in ids), strict=True))
     for page in [*MAIN_PAGES, "the others"]:
         documented = commands_of(page)
         assert len(documented) > 10, page

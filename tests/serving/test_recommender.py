@@ -297,7 +297,7 @@ def test_questions_wait_for_models_that_are_still_being_read(reproduced: Project
 def test_the_lines_of_the_docs_embed_a_photo_without_this_package(
     reproduced: Project, table: pd.DataFrame, tmp_path: Path
 ) -> None:
-    (lines,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs/RECOMMENDATIONS.md").read_text(), re.DOTALL)
+    (lines,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs/PAGE.md").read_text(), re.DOTALL)
     (tmp_path / "models").symlink_to(reproduced.folder / "models")
     vectors = np.stack(pd.read_parquet(reproduced.folder / "data/embeddings.parquet")["identity"])
     photos = photo_files(reproduced)
