@@ -132,6 +132,7 @@ class Project:
 
 def copy_of(reproduced: Project, project: Project) -> Project:
     """Give a project the outputs of another one."""
+    shutil.rmtree(project.folder / "metrics", ignore_errors=True)  # committed pictures of products it does not have
     for name in (".dvc/cache", "dvc.lock", "metrics"):
         _copy(reproduced.folder / name, project.folder / name)
     project.dvc("checkout")
