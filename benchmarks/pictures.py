@@ -3,7 +3,7 @@
     python benchmarks/pictures.py                          writes docs/pictures/*.webp, from the results of `dvc repro`
     python benchmarks/pictures.py --review main slower     also draws a review of the experiment in docs/EXPERIMENTS.md
 
-It needs Chromium (Debian: `apt-get install chromium`) and what `make lint` installs.
+It needs Chromium (Debian: `apt-get install chromium`) and the packages that `make lint` installs.
 """
 
 import argparse
