@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from figures import NETWORKS, format_interval
+from figures import MARKET, NETWORKS, format_interval
 from workspace import Workspace, make_parser, report, table, workspace
 
 from marketplace.relevance.judgements import JUDGEMENTS, SEARCHES
@@ -29,6 +29,9 @@ def main() -> None:
     parser.add_argument("--judgements", type=Path, metavar="FILE", help="judged pairs of products")
     parser.add_argument("--searches", type=Path, metavar="FILE", help="judged results of searches")
     options = parser.parse_args()
+    is_shown = options.json is not None and options.json.resolve().parent == MARKET
+    if is_shown and not (options.judgements and options.searches):
+        parser.error("README and docs show judged figures: results in metrics/market need --judgements and --searches")
     with workspace(options.set) as space:
         for source, name in ((options.judgements, JUDGEMENTS), (options.searches, SEARCHES)):
             if source is not None:
