@@ -162,3 +162,15 @@ def test_a_catalogue_of_one_has_words_too() -> None:
 )
 def test_the_sentence_model_is_asked_in_latin_letters_alone(words: str, latin: bool) -> None:
     assert is_latin(words) is latin
+
+
+def test_a_word_that_many_listings_have_is_not_looked_up_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keywords, "MANY", 10)
+    names = ["Blue new hat", *["Old coat"] * 30, *["Hat"] * 5]
+    descriptions = ["", *["new"] * 30, *["new"] * 5]
+    columns = {column: [""] * 36 for column, _ in FIELDS.values()}
+    table = pd.DataFrame({**columns, "product_name": names, "product_description": descriptions})
+    index = KeywordIndex(table)
+    everything = np.ones(36, dtype=bool)
+    assert index.find(index.terms("new hat"), everything).numbers.tolist() == [0, *range(31, 36)]
+    assert index.find(index.terms("old coat"), everything).numbers.tolist() == list(range(1, 31))  # none is rare

@@ -5,6 +5,7 @@ milliseconds.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +24,7 @@ FIELDS = {
 SPELT_FIELDS = ("title", "category", "place")  # whose words correct the words of a question
 MAX_WORDS = 32  # of a question that are looked up
 MAX_HITS = 1_000  # listings with words of a question
+MANY = 50_000  # listings: a word that more of them have in a field tells little there
 FEW = 5_000  # listings that are named one by one in a search among them
 WRITER_BYTES = 64_000_000
 SPARE_DEPTH = 1.2  # of hits that are read where many pass a filter: enough of them are left at first try
@@ -38,7 +40,7 @@ class Term:
 
     text: str  # as the question spells it
     word: str  # as the catalogue spells it; as the question does, if no listing has it
-    stems: list[str]  # several if it may be the beginning of several words; none if no listing has it
+    stems: tuple[str, ...]  # several if it may be the beginning of several words; none if no listing has it
     rarity: float  # inverse document frequency
     corrected: bool
 
@@ -116,7 +118,7 @@ class KeywordIndex:
     def _term(self, text: str, word: str, stems: list[str], *, corrected: bool = False) -> Term:
         frequency = max((self._frequency(stem) for stem in stems), default=0)
         rarity = math.log(1 + (self._n_products - frequency + 0.5) / (frequency + 0.5))
-        return Term(text=text, word=word, stems=list(dict.fromkeys(stems)), rarity=rarity, corrected=corrected)
+        return Term(text=text, word=word, stems=tuple(dict.fromkeys(stems)), rarity=rarity, corrected=corrected)
 
     def frequency(self, word: str) -> int:
         """Return the number of listings that have a word, in any form, in the field where it is most frequent."""
@@ -138,7 +140,8 @@ class KeywordIndex:
                 numbers=np.zeros(0, np.int64), coverage=np.zeros(0, np.float32), in_title=nothing, exact=nothing
             )
         scope = self._make_scope(passing)
-        numbers, scores = self._search([(tantivy.Occur.Should, self._anywhere(term)) for term in known], scope, limit)
+        anywhere = [self._anywhere(term, fields) for term, fields in self._telling_fields(known)]
+        numbers, scores = self._search([(tantivy.Occur.Should, query) for query in anywhere], scope, limit)
         whole = sum(term.rarity for term in terms)
         entitled = self._with_title(terms, scope, limit) if len(known) == len(terms) else np.zeros(0, np.int64)
         beyond_limit = np.setdiff1d(entitled, numbers)
@@ -180,17 +183,30 @@ class KeywordIndex:
         numbers, _ = self._search(queries, scope, FEW_TITLES + 1)
         return numbers if len(numbers) <= FEW_TITLES else numbers[:0]
 
-    def _anywhere(self, term: Term) -> tantivy.Query:
-        """A query whose score is the term's rarity, times the worth of the best field that has it."""
-        fields = [
+    def _telling_fields(self, terms: list[Term]) -> list[tuple[Term, list[str]]]:
+        """Return each term with the fields where it is looked up: those where at most MANY listings have it.
+
+        Elsewhere it would take long and tell little. If no term is left, the rarest one is looked up in titles.
+        """
+        fields = {
+            term: [name for name in FIELDS if sum(self._searcher.doc_freq(name, stem) for stem in term.stems) <= MANY]
+            for term in terms
+        }
+        telling = [(term, names) for term, names in fields.items() if names]
+        return telling or [(max(terms, key=lambda term: term.rarity), ["title"])]
+
+    def _anywhere(self, term: Term, fields: list[str]) -> tantivy.Query:
+        """A query whose score is the term's rarity, times the worth of the best of some fields that have it."""
+        of_fields = [
             tantivy.Query.boost_query(tantivy.Query.const_score_query(self._query(name, term.stems), 1.0), worth)
             for name, (_, worth) in FIELDS.items()
+            if name in fields
         ]
-        return tantivy.Query.boost_query(tantivy.Query.disjunction_max_query(fields), term.rarity)
+        return tantivy.Query.boost_query(tantivy.Query.disjunction_max_query(of_fields), term.rarity)
 
-    def _query(self, field: str, words: list[str]) -> tantivy.Query:
+    def _query(self, field: str, words: Sequence[str]) -> tantivy.Query:
         """A query for listings with any of some words in a field."""
-        return tantivy.Query.term_set_query(self._schema, field, words)
+        return tantivy.Query.term_set_query(self._schema, field, list(words))
 
     def _search(
         self, queries: list[tuple[tantivy.Occur, tantivy.Query]], scope: _Scope, limit: int
