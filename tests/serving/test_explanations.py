@@ -13,9 +13,16 @@ FREQUENCIES = {"dfs": 0.01, "corner": 0.03, "sofa": 0.05, "new": 0.4, "condition
 
 
 def make_products(names: list[str], paths: list[str], descriptions: list[str]) -> Products:
-    table, _ = shop(n_products=2)
+    """Two products, and a third whose category makes "Private" a level that says nothing alone."""
+    table, _ = shop(n_products=3)
     products = products_of(table)
-    texts = pd.DataFrame({"product_name": names, "category_path": paths, "product_description": descriptions})
+    texts = pd.DataFrame(
+        {
+            "product_name": [*names, ""],
+            "category_path": [*paths, "Cars / Private"],
+            "product_description": [*descriptions, ""],
+        }
+    )
     return replace(products, table=products.table.assign(**texts))
 
 
@@ -46,6 +53,7 @@ def words_of(products: Products) -> tuple[str, ...]:
             0.8,
             "Both are in Home; their titles mean nearly the same.",
         ),
+        (["Settee", "Couch"], ["Home / Sofas / Private", "Home / Sofas / Private"], 0.2, 0.1, "Both are in Sofas."),
         (["New", "New"], ["Home / Sofas", "Toys / Sofas"], 0.9, 0.1, "Their photos look alike."),
         (
             ["Hat", "Sofa"],

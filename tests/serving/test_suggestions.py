@@ -9,8 +9,8 @@ from marketplace.serving.suggestions import MAX_OF_A_KIND, Suggestions
 LISTINGS = [
     ("Grey corner sofa", "Home & Garden / Sofas", "Hackney, London"),
     ("Grey corner sofa", "Home & Garden / Sofas", "Hackney, London"),
-    ("Silver Cross Buggy", "Baby / Prams", "Leeds"),
-    ("Sofa bed", "Home & Garden / Sofa Beds", "Leith"),
+    ("Silver Cross Buggy", "Baby / Prams / Private", "Leeds"),
+    ("Sofa bed", "Home & Garden / Sofa Beds / Private", "Leith"),
     ("Crème brûlée set", "Home & Garden / Kitchen", "Łódź"),
     *((f"Leather boots {size}", "Clothing / Shoes", "Leeds") for size in range(30)),
 ]
@@ -33,6 +33,7 @@ def suggestions() -> Suggestions:
         ),
         ("le", [("place", "Leeds"), ("place", "Leith")]),
         ("hackn", [("place", "Hackney, London")]),
+        ("priv", []),  # a level below several branches
         ("home gar", [("category", "Home & Garden")]),
         ("CREME BR", [("title", "Crème brûlée set")]),
         ("lether", [("title", "Leather boots 0")]),

@@ -1,7 +1,8 @@
 """The products of the training data, one row each, and the photos of each."""
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cached_property
@@ -14,6 +15,7 @@ import pandas as pd
 from marketplace.compute.groups import number_groups
 from marketplace.texts.comparison import comparable
 
+SEPARATOR = " / "  # between the levels of a category path
 COLUMNS = [
     "product_id",
     "product_name",
@@ -51,6 +53,20 @@ def matching_ids(ids: Sequence[str], text: str) -> list[str]:
     start = bisect_left(ids, text)
     matches = list(takewhile(lambda product_id: product_id.startswith(text), islice(ids, start, None)))
     return [text] if matches[:1] == [text] else matches
+
+
+def repeated_levels(paths: Iterable[str]) -> frozenset[str]:
+    """Return the names of levels below several branches of category paths: alone, they say nothing.
+
+    >>> sorted(repeated_levels(["Cars / Private", "Sofas / Private", "Sofas / Beds"]))
+    ['Private']
+    """
+    parents: dict[str, set[str]] = defaultdict(set)
+    for path in set(paths):
+        levels = path.split(SEPARATOR)
+        for depth, name in enumerate(levels):
+            parents[name].add(SEPARATOR.join(levels[:depth]))
+    return frozenset(name for name, branches in parents.items() if len(branches) > 1)
 
 
 def price_text(price: Decimal | None, currency: str) -> str:
@@ -100,6 +116,11 @@ class Products:
     def categories(self) -> np.ndarray:
         """`(P,)`, the root category of each product."""
         return self.table["category"].to_numpy()
+
+    @cached_property
+    def repeated_levels(self) -> frozenset[str]:
+        """The names of category levels that say nothing alone, see `repeated_levels`."""
+        return repeated_levels(self.table["category_path"])
 
     @property
     def photo_groups(self) -> np.ndarray:

@@ -1,5 +1,6 @@
 """The reasons for a recommendation: the two photos that matched, each part's similarity, and the words in common."""
 
+import itertools
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from marketplace.common.errors import UnavailableError
-from marketplace.recommendation.products import Product, Products
+from marketplace.recommendation.products import SEPARATOR, Product, Products
 from marketplace.recommendation.ranking import most_similar_pair
 from marketplace.recommendation.similarity import Weights
 from marketplace.serving.matching import VectorStore
@@ -131,10 +132,11 @@ def summarise(
 
 
 def _common_category(products: Products, number: int, other: int) -> str:
-    """Return the deepest category that two products share, without those above it; nothing if they share none."""
-    paths = [products.product(one).category.split(" / ") for one in (number, other)]
-    shared = [level for level, other_level in zip(*paths, strict=False) if level == other_level]
-    return shared[-1] if shared and paths[0][: len(shared)] == paths[1][: len(shared)] else ""
+    """Return the deepest category that two products share and that says something alone; nothing if there is none."""
+    paths = [products.product(one).category.split(SEPARATOR) for one in (number, other)]
+    shared = [level for level, _ in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(*paths, strict=False))]
+    telling = [level for level in shared if level not in products.repeated_levels]
+    return telling[-1] if telling else ""
 
 
 def place_in_photo(heat: np.ndarray) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from marketplace.recommendation.keywords import KeywordIndex
+from marketplace.recommendation.products import SEPARATOR, repeated_levels
 from marketplace.recommendation.vocabulary import fold, split_words
 
 MAX_OF_A_KIND = 4  # suggestions
@@ -28,7 +29,8 @@ class Suggestions:
     def __init__(self, products: pd.DataFrame, keywords: KeywordIndex) -> None:
         self._titles = products["product_name"].tolist()
         self._keywords = keywords
-        self._categories = _count_texts(products["category_path"].str.split(" / ").explode())
+        levels = products["category_path"].str.split(SEPARATOR).explode()
+        self._categories = _count_texts(levels[~levels.isin(repeated_levels(products["category_path"]))])
         self._places = _count_texts(products["location"])
 
     def suggest(self, words: str) -> list[Suggestion]:

@@ -29,16 +29,18 @@ function buildViewLink(text, view, product) {
   return link;
 }
 
-// The path of the category; its root, which the filter knows, opens the catalogue there.
+// The path of the category. Each level opens the catalogue there: the root by the filter, the others by their name too.
 function buildBreadcrumb(path) {
+  const [root] = path.split(" / ");
   const levels = element("ol", "");
   levels.append(
     ...path.split(" / ").map((name, depth) => {
       const level = element("li", "");
-      const isLink = depth === 0 && canChoose("category", name);
+      const isLink = canChoose("category", root);
       const step = element(isLink ? "a" : "bdi", name);
       step.dir = "auto";
-      if (isLink) step.href = "?" + new URLSearchParams({ category: name });
+      const words = depth ? { words: name } : {};
+      if (isLink) step.href = "?" + new URLSearchParams({ category: root, ...words });
       level.append(step);
       return level;
     }),
