@@ -133,9 +133,14 @@ def template_of(drawn: dict[str, Any]) -> dict[str, Any]:
     return content
 
 
+def without_strips(drawn: dict[str, Any]) -> dict[str, Any]:
+    """Leave out the photos that a review links to, one strip for each tracked product."""
+    return {name: plot for name, plot in drawn.items() if not name.startswith("metrics/tracked_products/")}
+
+
 def test_every_plot_is_drawn_once_and_for_both_sides_of_a_diff(experimented: Project) -> None:
-    assert sorted(plots(experimented, "show")) == sorted(PLOTS + IMAGES)
-    both = plots(experimented, "diff", "main", "rate")
+    assert sorted(without_strips(plots(experimented, "show"))) == sorted(PLOTS + IMAGES)
+    both = without_strips(plots(experimented, "diff", "main", "rate"))
     assert sorted(both) == sorted(PLOTS + IMAGES)
     for name in PLOTS:
         (drawn,) = both[name]
