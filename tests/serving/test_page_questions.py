@@ -41,6 +41,19 @@ def test_a_photo_shows_its_category_its_listing_and_what_is_similar(page: Page, 
     edges = [float(edge) for edge in parameters(page)["crop"].split(",")]
     assert [round(edge, 1) for edge in edges] in ([0.2, 0.5, 0.8, 0.8], [0.3, 0.5, 0.7, 0.7], [0.2, 0.5, 0.7, 0.7])
     assert parameters(page)["turn"] == "90"
+    asked = page.locator(".selection").get_attribute("style")
+    page.mouse.click(*corner)  # too short a drag to be a part
+    expect(page.locator(".selection")).to_have_attribute("style", asked or "")
+    expect(page.locator(".selection")).to_be_visible()
+    with page.expect_response(re.compile("api/similar.*crop=")):
+        page.mouse.move(*corner)
+        page.mouse.down()
+        page.mouse.move(corner[0] + box["width"] / 4, corner[1] + box["height"] / 4, steps=3)
+        page.mouse.up()
+    expect(page.locator(".selection")).not_to_have_attribute("style", asked or "")
+    page.go_back()
+    expect(page.locator(".selection")).to_have_attribute("style", asked or "")
+    expect(page.locator(".selection")).to_be_visible()
     page.go_back()
     expect(page.locator(".selection")).to_be_hidden()
     page.get_by_role("button", name="Turn").click()

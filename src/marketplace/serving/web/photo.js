@@ -18,8 +18,9 @@ export function showPhoto(file, visible, { turn, crop }, onEdit) {
   const selection = element("div", "", "selection");
   frame.append(canvas, selection);
   draw(canvas, file, degrees);
-  place(selection, crop ? crop.split(",").map(Number) : null);
-  letCrop(canvas, selection, (edges) => onEdit({ crop: edges.map((edge) => edge.toFixed(3)).join(",") }));
+  const edges = crop ? crop.split(",").map(Number) : null;
+  place(selection, edges);
+  letCrop(canvas, selection, edges, (drawn) => onEdit({ crop: drawn.map((edge) => edge.toFixed(3)).join(",") }));
   const tools = element("div", "", "tools");
   tools.append(button("Turn", () => onEdit({ turn: String((degrees + QUARTER) % 360), crop: "" })));
   if (crop) tools.append(button("Whole photo", () => onEdit({ crop: "" })));
@@ -64,8 +65,8 @@ function place(selection, edges) {
   selection.style.inset = `${top}% ${100 - right}% ${100 - bottom}% ${left}%`;
 }
 
-// Let a pointer draw a selection.
-function letCrop(canvas, selection, onCrop) {
+// Let a pointer draw a selection in place of the one that was asked about.
+function letCrop(canvas, selection, answered, onCrop) {
   let start = null;
   const position = ({ clientX, clientY }) => {
     const { left, top, width, height } = canvas.getBoundingClientRect();
@@ -84,10 +85,13 @@ function letCrop(canvas, selection, onCrop) {
   canvas.addEventListener("pointerup", (event) => {
     const edges = start && edgesTo(event);
     start = null;
-    place(selection, null); // Back shows the photo as it was asked about
+    place(selection, answered); // Back shows the photo as it was asked about
     if (edges && edges[2] - edges[0] >= LEAST && edges[3] - edges[1] >= LEAST) onCrop(edges);
   });
-  canvas.addEventListener("pointercancel", () => (start = null));
+  canvas.addEventListener("pointercancel", () => {
+    start = null;
+    place(selection, answered);
+  });
 }
 
 function button(text, onClick) {
