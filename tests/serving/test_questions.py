@@ -146,6 +146,13 @@ def test_a_question_may_ask_for_a_score_and_for_diversity(recommender: Recommend
     assert recommender.ask(Question(like=(ids[0],), k=20, diversity=0.0)).similar == all_similar
 
 
+def test_a_product_that_is_named_twice_counts_once(recommender: Recommender, ids: list[str]) -> None:
+    once = Question(like=(ids[0], ids[1]), unlike=(ids[2],), k=5)
+    twice = Question(like=(ids[0], ids[1], ids[0]), unlike=(ids[2], ids[2]), k=5)
+    assert recommender.ask(twice) == recommender.ask(once)
+    assert recommender.ask(Question(like=(ids[0],) * 2, k=5)).similar[0].close is not None
+
+
 @pytest.mark.parametrize(
     ("parameters", "status", "says"),
     [

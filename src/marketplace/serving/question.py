@@ -64,7 +64,7 @@ class Question:
     Words with a minus, such as "red -leather", are words that no product in the answer has.
     """
 
-    like: tuple[str, ...] = ()  # ids of products
+    like: tuple[str, ...] = ()  # ids of products, each once: repeated ones are dropped
     unlike: tuple[str, ...] = ()  # likewise
     photo: Photo | None = None
     words: str = ""
@@ -75,6 +75,8 @@ class Question:
     least_score: float | None = None  # leave out products with a lower score
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "like", tuple(dict.fromkeys(self.like)))
+        object.__setattr__(self, "unlike", tuple(dict.fromkeys(self.unlike)))
         both = set(self.like) & set(self.unlike)
         if both:
             raise InvalidQuestionError(f"the product {min(both)!r} cannot be liked and not liked at once.")
