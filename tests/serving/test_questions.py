@@ -160,6 +160,7 @@ def test_a_product_that_is_named_twice_counts_once(recommender: Recommender, ids
         ({"words": "  "}, 422, "names nothing to be similar to"),
         ({"words": "-red"}, 422, "names nothing to be similar to"),
         ({"unlike": "KNOWN"}, 422, "names nothing to be similar to"),
+        ({"unlike": "KNOWN", "words": "sofa"}, 422, "need a product or a photo to be like"),
         ({"like": "KNOWN", "unlike": "KNOWN"}, 422, "cannot be liked and not liked at once"),
         ({"like": ["KNOWN", "nobody"]}, 404, "no product has the id 'nobody'"),
         ({"like": "KNOWN", "weights": "kind=0,text=0,title=0,path=0"}, 422, "all 0"),

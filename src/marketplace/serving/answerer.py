@@ -83,6 +83,8 @@ class Answerer:
             answer = self._answer_by_examples(question, words, restriction)
         elif words and not question.unlike:
             answer = self._answer_by_words(question, words, restriction)
+        elif words:
+            raise InvalidQuestionError("products not to be like need a product or a photo to be like.")
         else:
             raise InvalidQuestionError("the question names nothing to be similar to: add a product, a photo or words.")
         similar = [one for one in answer.similar if question.least_score is None or one.score >= question.least_score]
