@@ -164,6 +164,7 @@ def test_a_product_that_is_named_twice_counts_once(recommender: Recommender, ids
         ({"like": "KNOWN", "unlike": "KNOWN"}, 422, "cannot be liked and not liked at once"),
         ({"like": ["KNOWN", "nobody"]}, 404, "no product has the id 'nobody'"),
         ({"like": "KNOWN", "weights": "kind=0,text=0,title=0,path=0"}, 422, "all 0"),
+        ({"like": "KNOWN", "weights": "kind=-1"}, 422, "such as kind=1,text=0.5."),
         ({"like": [f"x{number}" for number in range(21)]}, 422, "like"),
         ({"like": "KNOWN", "diversity": 1}, 422, "diversity"),
         ({"like": "KNOWN", "words": "x" * 201}, 422, "words"),
@@ -191,7 +192,9 @@ def test_a_crop_outside_the_photo_is_refused(client: TestClient, crop: str) -> N
     with pytest.raises(InvalidQuestionError, match="left,top,right,bottom"):
         parse_crop(crop)
     photo = {"photo": ("a.png", png(Image.new("RGB", (60, 40), "red")))}
-    assert client.post("/api/similar", params={"crop": crop}, files=photo).status_code == 422
+    answer = client.post("/api/similar", params={"crop": crop}, files=photo)
+    assert answer.status_code == 422
+    assert "such as 0.25,0,0.75,0.5." in answer.json()["detail"]
 
 
 @pytest.fixture

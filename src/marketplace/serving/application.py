@@ -22,7 +22,7 @@ from marketplace.serving.comparison import RevisionComparison
 from marketplace.serving.comparison_routes import add_comparison_routes
 from marketplace.serving.guards import HeadAsGet, LimitedRequests, SafeHeaders
 from marketplace.serving.recommender import Recommender
-from marketplace.serving.schema import problem_responses
+from marketplace.serving.schema import FORMATS, problem_responses
 from marketplace.serving.similarity_routes import MAX_UPLOAD_BYTES
 
 log = logging.getLogger(__name__)
@@ -116,6 +116,8 @@ def describe_problem(problem: dict[str, Any]) -> str:
     name = next(part for part in reversed(problem["loc"]) if isinstance(part, str))  # numbers are places in a list
     if KIND_OF.get(name) == "amount":
         return f"{CONDITIONS[name].label}: enter an amount such as 12.50."
+    if problem["type"] == "string_pattern_mismatch" and name in FORMATS:
+        return f"{name}: write {FORMATS[name]}."
     return f"{name}: {problem['msg']}."
 
 

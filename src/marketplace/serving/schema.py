@@ -19,6 +19,11 @@ PROBLEMS = {
     503: "the server is busy, or lacks something: retry after the seconds in Retry-After",
 }
 
+FORMATS = {  # of parameters that have a pattern
+    "weights": "weights of kind, text, title and path, such as kind=1,text=0.5",
+    "crop": "left,top,right,bottom as shares of the photo's width and height, such as 0.25,0,0.75,0.5",
+}
+
 
 class Problem(BaseModel):
     """Why a request failed."""

@@ -14,6 +14,7 @@ from marketplace.serving.explanation import Explanation
 from marketplace.serving.question import MAX_EXAMPLES, Photo, Question, parse_crop
 from marketplace.serving.recommender import QUEUE_CAPACITY, Recommender
 from marketplace.serving.schema import (
+    FORMATS,
     MAX_ID_LENGTH,
     UNKNOWN_PRODUCT,
     Count,
@@ -32,7 +33,7 @@ WeightsText = Annotated[
     Query(
         max_length=100,
         pattern=rf"^({_WEIGHT}(,{_WEIGHT})*)?$",
-        description="weights of kind, text, title and path, such as kind=1,text=0.5",
+        description=FORMATS["weights"],
     ),
 ]
 ProductIds = Annotated[
@@ -47,7 +48,7 @@ CropText = Annotated[
     Query(
         max_length=60,
         pattern=rf"^({_EDGE},{_EDGE},{_EDGE},{_EDGE})?$",
-        description="left,top,right,bottom as shares of the photo's width and height, such as 0.25,0,0.75,0.5",
+        description=FORMATS["crop"],
     ),
 ]
 
