@@ -35,6 +35,8 @@ def suggestions() -> Suggestions:
         ("hackn", [("place", "Hackney, London")]),
         ("priv", []),  # a level below several branches
         ("home gar", [("category", "Home & Garden")]),
+        ("home and g", [("category", "Home & Garden")]),
+        ("grey sofa -cor", []),
         ("CREME BR", [("title", "Crème brûlée set")]),
         ("lether", [("title", "Leather boots 0")]),
         ("zzqx", []),

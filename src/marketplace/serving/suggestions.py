@@ -9,7 +9,7 @@ import pandas as pd
 
 from marketplace.recommendation.keywords import KeywordIndex
 from marketplace.recommendation.products import SEPARATOR, repeated_levels
-from marketplace.recommendation.vocabulary import fold, split_words
+from marketplace.recommendation.vocabulary import fold, split_unwanted, split_words
 
 MAX_OF_A_KIND = 4  # suggestions
 TITLES_COMPARED = 50  # listings whose titles have the words, from which distinct titles are taken
@@ -34,9 +34,12 @@ class Suggestions:
         self._places = _count_texts(products["location"])
 
     def suggest(self, words: str) -> list[Suggestion]:
-        """Return what words may be the beginning of: categories, places and titles, the most frequent first."""
+        """Return what words may be the beginning of: categories, places and titles, the most frequent first.
+
+        Nothing is suggested after a word with a minus: a suggestion would bring it back.
+        """
         typed = split_words(fold(words))
-        if not typed:
+        if not typed or split_unwanted(words)[1]:
             return []
         return [
             *_take(Suggestion(text=text, kind="category") for text in _beginning_with(typed, self._categories)),
@@ -60,7 +63,7 @@ def _take(suggestions: Iterator[Suggestion]) -> list[Suggestion]:
 def _count_texts(texts: "pd.Series[str]") -> dict[str, list[str]]:
     """Return the words of each distinct text that is not empty, the most frequent text first."""
     counts = texts[texts != ""].value_counts()
-    return {text: split_words(fold(text)) for text in counts.index}
+    return {text: split_words(fold(text.replace("&", " and "))) for text in counts.index}
 
 
 def _beginning_with(typed: list[str], texts: dict[str, list[str]]) -> Iterator[str]:
