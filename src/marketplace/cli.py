@@ -3,9 +3,10 @@
 import argparse
 import difflib
 import os
+import re
 import sys
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import shtab
 
@@ -24,8 +25,16 @@ class _Version(argparse.Action):
         parser.exit()
 
 
+_NO_VALUE = re.compile(r"argument (?:-\w/)?(--[\w-]+): expected one argument")
+
+
 class _Parser(argparse.ArgumentParser):
     """Suggests the command, value or option that a mistyped one may mean, as Python 3.14 does for the first two."""
+
+    def error(self, message: str) -> NoReturn:
+        option = _NO_VALUE.fullmatch(message)
+        hint = f"; a value that begins with a dash needs an equals sign: {option[1]}=-red" if option else ""
+        super().error(message + hint)
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         choices = action.choices

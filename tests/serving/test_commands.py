@@ -122,6 +122,9 @@ def test_the_command_explains_mistakes(reproduced: Project, table: pd.DataFrame,
     assert f"Did you mean {query}" in command(reproduced, "similar", "x" + query[1:], code=1)
     assert "name a product, a photo, or --words TEXT" in command(reproduced, "similar", code=1)
     assert "--words is empty" in command(reproduced, "similar", "--words", " ", code=1)
+    assert "begins with a dash needs an equals sign: --words=-red" in command(
+        reproduced, "similar", query, "--words", "-red", code=2
+    )
     assert "cannot be liked and not liked at once" in command(reproduced, "similar", query, "--unlike", query, code=1)
     assert "--crop and --turn need the path of a photo" in command(reproduced, "similar", query, "--turn", 90, code=1)
     assert "is not a number from 0 to less than 1" in command(
