@@ -130,6 +130,7 @@ def test_the_command_explains_mistakes(reproduced: Project, table: pd.DataFrame,
     assert "is not a number from 0 to less than 1" in command(
         reproduced, "similar", query, "--diversity", "1.5", code=2
     )
+    assert "'nan' is not a number such as 0.5" in command(reproduced, "similar", query, "--least-score", "nan", code=2)
     assert "'nowhere/photo.jpg' is neither a product's id nor a file." in command(
         reproduced, "similar", "nowhere/photo.jpg", code=1
     )

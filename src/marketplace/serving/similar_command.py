@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,12 +49,22 @@ def add_similar_command(commands: Any) -> None:
         "--weights", metavar="PART=NUMBER,…", help="weights for kind, text, title and path, such as kind=1,text=0.5"
     )
     similar.add_argument("--diversity", type=share, metavar="SHARE", help="from 0 on: less like the ones before it")
-    similar.add_argument("--least-score", type=float, metavar="SCORE", help="leave out products with a lower score")
+    similar.add_argument("--least-score", type=_number, metavar="SCORE", help="leave out products with a lower score")
     similar.add_argument("-k", type=count, default=10, help="number of products (default: %(default)s)")
     Filters.add_arguments(similar)
     similar.add_argument("--json", action="store_true", help="print JSON, like the API")
     similar.add_argument("--html", type=Path, metavar="OUT", help="also write a page with photos to OUT")
     similar.set_defaults(run=_similar)
+
+
+def _number(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number such as 0.5")
+    return value
 
 
 def _similar(options: argparse.Namespace) -> None:
