@@ -45,6 +45,11 @@ def test_a_table_shows_names_literally_without_control_characters(capsys: pytest
     assert output.count("[/red] :smile:") == 14
 
 
+def test_an_empty_answer_blames_no_filter(capsys: pytest.CaptureFixture[str]) -> None:
+    print_answer("椅子", "", Answer(visible=[], same=[], similar=[], corrected=None), str)
+    assert capsys.readouterr().out.splitlines() == ["椅子", "", "No products match."]
+
+
 def test_json_has_the_same_names_without_control_characters(capsys: pytest.CaptureFixture[str]) -> None:
     print_json(make_answer())
     output = capsys.readouterr().out

@@ -41,7 +41,7 @@ def print_answer(heading: str, details: str, answer: Answer, shorten_id: Callabl
         console.print(copy)
         console.print(_table(console, answer.same, shorten_id))
         console.print("\nSimilar items:")
-    console.print(_table(console, answer.similar, shorten_id) if answer.similar else "No products pass these filters.")
+    console.print(_table(console, answer.similar, shorten_id) if answer.similar else "No products match.")
 
 
 def _table(console: Console, products: Sequence[SimilarProduct], shorten_id: Callable[[str], str]) -> Table:

@@ -33,7 +33,7 @@ export function showSimilar({ same, similar, corrected }, { order, more, judging
   if (firstPoor > 0) cards.splice(firstPoor, 0, element("li", "Less similar", "divider"));
   if (same.length) cards.unshift(...same.map((one) => card(one.product, one)), element("li", heading, "divider title"));
   $("heading").textContent = same.length ? nameSame(same) : heading;
-  $("status").textContent = similar.length ? counted(similar.length, "product") : "No products pass these filters.";
+  $("status").textContent = similar.length ? counted(similar.length, "product") : "No products match.";
   if (same.length) $("status").textContent = `${counted(same.length, "listing")}, and similar products`;
   if (corrected) $("status").textContent += `. No listing has these words: showing “${corrected}”.`;
   $("results").replaceChildren(...cards);
