@@ -17,14 +17,18 @@ export function showPhoto(file, visible, { turn, crop }, onEdit) {
   canvas.setAttribute("aria-label", "Your photo. Drag to choose a part of it.");
   const selection = element("div", "", "selection");
   frame.append(canvas, selection);
-  draw(canvas, file, degrees);
+  const hint = element("span", crop ? "" : "Drag on the photo to choose a part.");
+  draw(canvas, file, degrees).catch(() => {
+    frame.replaceChildren(element("p", "This browser cannot show your photo’s format."));
+    hint.remove();
+  });
   const edges = crop ? crop.split(",").map(Number) : null;
   place(selection, edges);
   letCrop(canvas, selection, edges, (drawn) => onEdit({ crop: drawn.map((edge) => edge.toFixed(3)).join(",") }));
   const tools = element("div", "", "tools");
   tools.append(button("Turn", () => onEdit({ turn: String((degrees + QUARTER) % 360), crop: "" })));
   if (crop) tools.append(button("Whole photo", () => onEdit({ crop: "" })));
-  else tools.append(element("span", "Drag on the photo to choose a part."));
+  tools.append(hint);
   showQuery([frame], "Your photo", { below: [line(describe(visible)), tools] });
 }
 
@@ -44,10 +48,9 @@ function describe(visible) {
   return others.length ? `Looks like ${first}, or ${others.join(" or ")}.` : `Looks like ${first}.`;
 }
 
-// Draw a file, turned clockwise; a format that the browser cannot read leaves the canvas empty.
+// Draw a file, turned clockwise. Fails if the browser cannot read its format.
 async function draw(canvas, file, degrees) {
-  const bitmap = await createImageBitmap(file).catch(() => null);
-  if (!bitmap) return canvas.setAttribute("aria-label", "Your photo: this browser cannot show its format.");
+  const bitmap = await createImageBitmap(file);
   const isSideways = degrees % 180 !== 0;
   canvas.width = isSideways ? bitmap.height : bitmap.width;
   canvas.height = isSideways ? bitmap.width : bitmap.height;
