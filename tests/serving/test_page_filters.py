@@ -47,6 +47,12 @@ def test_filters_are_a_sheet_on_a_phone_and_a_badge_counts_them(page: Page, tabl
     page.mouse.click(195, 300)  # on a card, outside the sheet
     expect(category).to_be_hidden()
     assert "product" not in parameters(page)
+    page.locator("#results a").first.click()
+    expect(page.locator("#badge")).to_be_hidden()
+    page.get_by_role("button", name="Filters").click()
+    page.get_by_label("Like this, but").fill("red")
+    page.get_by_role("button", name="Show products").click()
+    expect(page.locator("#badge")).to_have_text("1")
 
 
 def test_filters_of_the_catalogue_are_offered_where_products_are_similar(page: Page, table: pd.DataFrame) -> None:

@@ -107,9 +107,10 @@ export function describe(set) {
   return filled.map((filter) => ({ name: filter.name, value: set[filter.name], text: text[filter.kind](filter) }));
 }
 
-// Show how many filters are set, at the button that opens them, and the button that clears the form if there is a use.
+// Show how much is set, at the button that opens the filters, and the button that clears the form if there is a use.
 function showCount() {
-  const n = current().length;
+  const refinements = ["but", "balance"].filter((name) => valueOf(form[name]));
+  const n = current().length + refinements.length;
   $("badge").textContent = n;
   $("badge").hidden = n === 0;
   $("clear").hidden = ![...form.elements].some((input) => input.name && valueOf(input));
