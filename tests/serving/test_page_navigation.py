@@ -66,9 +66,15 @@ def test_a_question_about_a_photo_survives_back_but_not_a_reload(page: Page, pho
     page.go_back()
     expect(page.locator("#query h2")).to_have_text("Your photo")
     assert ids(page) == found
+    page.get_by_label("Like this, but").fill("red")
+    expect(page).to_have_url(re.compile("but=red"))
     page.reload()
     expect(page.locator("#query")).to_contain_text("Choose a photo")
     expect(page.locator("#results li")).to_have_count(0)
+    with page.expect_response(re.compile("api/similar.*words=red")):  # the same photo goes on with the question
+        page.set_input_files("#photo", photo)
+    expect(page.locator("#query canvas")).to_be_visible()
+    expect(page).to_have_url(re.compile("but=red"))
 
 
 def test_escape_goes_back_to_where_one_came_from(page: Page, url: str) -> None:

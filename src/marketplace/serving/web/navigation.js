@@ -110,8 +110,14 @@ export function showEverything() {
 
 export function usePhoto(file) {
   if (!file) return;
+  const name = file.name || "pasted";
+  const isAgain = address().get("photo") === name && !photoOfEntry(); // the photo that a reload dropped: the question stays
+  if (isAgain) {
+    enter(changed({}), { file, replace: true });
+    return show();
+  }
   const kept = isSimilar(address()) ? { ...filters.values(), ...unrefined() } : {}; // those of the catalogue are offered
-  enter(new Map(Object.entries({ ...kept, photo: file.name || "pasted" })), { file });
+  enter(new Map(Object.entries({ ...kept, photo: name })), { file });
   fillForm();
   show();
 }
