@@ -7,7 +7,7 @@ from urllib.parse import parse_qs, urlsplit
 import pandas as pd
 import pillow_heif
 from PIL import Image
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 
 def parameters(page: Page) -> dict[str, str]:
@@ -95,6 +95,20 @@ def test_a_product_is_asked_about_with_words_thumbs_and_a_balance(page: Page, ta
     expect(page.locator(".thumb[aria-pressed=true]")).to_have_count(0)
     page.locator("#results a").first.click()
     expect(page).not_to_have_url(re.compile("more|less"))
+
+
+def test_a_divider_follows_the_last_close_product_of_a_diverse_list(page: Page) -> None:
+    def answer(route: Route) -> None:
+        response = route.fetch()
+        found = response.json()
+        for place, one in enumerate(found["similar"]):
+            one["close"] = place in (0, 2)
+        route.fulfill(response=response, json=found)
+
+    page.route("**/api/similar?*", answer)
+    page.locator("#results a").first.click()
+    expect(page.locator("#results .divider")).to_have_text("Less similar")
+    expect(page.locator("#results li").nth(3)).to_have_text("Less similar")
 
 
 def test_searches_are_suggested_and_remembered(page: Page, table: pd.DataFrame) -> None:

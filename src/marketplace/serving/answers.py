@@ -37,7 +37,7 @@ class Answer:
     """The answer to a question.
 
     The scores in `same` are cosines of identity vectors: these listings show the item in the photo. The scores in
-    `similar` are weighted sums of similarities. Both lists fall.
+    `similar` are weighted sums of similarities. Both lists fall; `similar` may not where it is to be diverse.
     """
 
     visible: list[VisibleCategory]  # in the photo, the most probable first; none without a photo

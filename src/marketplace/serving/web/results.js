@@ -29,8 +29,9 @@ export function showSimilar({ same, similar, corrected }, { order, more, judging
   const noneClose = similar.length > 0 && similar.every((one) => one.close === false);
   const heading = noneClose ? "No close match. Nearest:" : "Similar";
   const cards = sorted.map((one) => card(one.product, one, judging));
-  const firstPoor = compare || noneClose ? -1 : similar.findIndex((one) => one.close === false);
-  if (firstPoor > 0) cards.splice(firstPoor, 0, element("li", "Less similar", "divider"));
+  const firstPoor = similar.findLastIndex((one) => one.close !== false) + 1; // a diverse list may not fall
+  const isDivided = !compare && firstPoor > 0 && firstPoor < similar.length;
+  if (isDivided) cards.splice(firstPoor, 0, element("li", "Less similar", "divider"));
   if (same.length) cards.unshift(...same.map((one) => card(one.product, one)), element("li", heading, "divider title"));
   $("heading").textContent = same.length ? nameSame(same) : heading;
   $("status").textContent = similar.length ? counted(similar.length, "product") : "No products match.";
