@@ -10,6 +10,7 @@ LISTINGS = [
     ("Grey corner sofa", "Home & Garden / Sofas", "Hackney, London"),
     ("Grey corner sofa", "Home & Garden / Sofas", "Hackney, London"),
     ("Silver Cross Buggy", "Baby / Prams / Private", "Leeds"),
+    ("Chest of drawers -NEW -white", "Home & Garden / Storage", "Leith"),
     ("Sofa bed", "Home & Garden / Sofa Beds / Private", "Leith"),
     ("Crème brûlée set", "Home & Garden / Kitchen", "Łódź"),
     *((f"Leather boots {size}", "Clothing / Shoes", "Leeds") for size in range(30)),
@@ -26,6 +27,7 @@ def suggestions() -> Suggestions:
 @pytest.mark.parametrize(
     ("typed", "expected"),
     [
+        ("drawers", [("title", "Chest of drawers - NEW - white")]),  # a minus would leave it out
         ("bug", [("title", "Silver Cross Buggy")]),
         (
             "sof",

@@ -1,5 +1,6 @@
 """Suggestions while somebody types a search: titles, categories and places."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -44,7 +45,7 @@ class Suggestions:
         return [
             *_take(Suggestion(text=text, kind="category") for text in _beginning_with(typed, self._categories)),
             *_take(Suggestion(text=text, kind="place") for text in _beginning_with(typed, self._places)),
-            *_take(Suggestion(text=text, kind="title") for text in self._titles_with(words)),
+            *_take(Suggestion(text=_want_all(text), kind="title") for text in self._titles_with(words)),
         ]
 
     def _titles_with(self, words: str) -> Iterator[str]:
@@ -54,6 +55,15 @@ class Suggestions:
         titles = [self._titles[number] for number in hits.numbers[hits.in_title].tolist()]
         distinct = {fold(title): title for title in reversed(titles)}
         yield from sorted(distinct.values(), key=lambda title: (len(title), title))
+
+
+def _want_all(title: str) -> str:
+    """Return a title as a search for all its words: a minus before a word would mean that it is not wanted.
+
+    >>> _want_all("Desk -new, T-shirt")
+    'Desk - new, T-shirt'
+    """
+    return re.sub(r"(?<!\S)-(?=\w)", "- ", title)
 
 
 def _take(suggestions: Iterator[Suggestion]) -> list[Suggestion]:
