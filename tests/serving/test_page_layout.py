@@ -130,10 +130,14 @@ def test_the_category_of_a_product_leads_to_its_catalogue(page: Page, table: pd.
     breadcrumb = page.get_by_role("navigation", name="Breadcrumb")
     assert breadcrumb.locator("li").all_inner_texts() == product["category_path"].split(" / ")
     expect(page.locator("#query dd")).to_be_hidden()
-    breadcrumb.get_by_role("link").click()
+    breadcrumb.get_by_role("link").first.click()
     expect(page.locator("#heading")).to_have_text("Catalogue")
     n = table[table["category"] == product["category"]]["product_id"].nunique()
     expect(page.locator("#status")).to_have_text(re.compile(rf"^{n} products?$"))
+    page.go_back()
+    breadcrumb.get_by_role("link").last.click()
+    expect(page.locator("#heading")).to_have_text(f"“{product['category_path'].split(' / ')[-1]}”")
+    expect(page.get_by_label("Category", exact=True)).to_have_value(product["category"])
 
 
 def test_only_a_slow_answer_is_awaited_with_grey_cards(browser: Browser, url: str) -> None:
