@@ -19,6 +19,7 @@ NOT_RUN = {
     "make noise": "`marketplace noise`, which tests/review runs; it trains five times",
     "make experiments": "`marketplace experiments` is run here",
     "marketplace serve": "never ends; tests/serving runs it",
+    "marketplace serve --root-path /similar": "never ends; tests/serving/test_prefixes.py",
     "marketplace serve --compare main": "never ends; tests/serving/test_comparison.py",
     "marketplace tune": "needs judgements; tests/review/test_tuning.py",
     "marketplace feedback --export": "needs ratings; tests/serving/test_feedback.py",

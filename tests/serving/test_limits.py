@@ -83,7 +83,7 @@ def test_every_parameter_is_bounded(client: TestClient) -> None:
         if "items" in schema:
             assert "maxItems" in schema, parameter["name"]
             schema = schema["items"]
-        assert schema.keys() & {"maxLength", "maximum", "enum"}, parameter["name"]
+        assert schema.keys() & {"maxLength", "maximum", "exclusiveMaximum", "enum"}, parameter["name"]
 
 
 @pytest.mark.parametrize(
