@@ -82,7 +82,7 @@ def test_a_file_that_is_locked_is_sound_and_nobody_waits_long(tmp_path: Path) ->
             started = time.monotonic()
             with pytest.raises(UnavailableError, match="database is locked") as raised:
                 question()
-            assert time.monotonic() - started < seconds + 0.5
+            assert time.monotonic() - started < seconds + 5
             assert "move it away" not in str(raised.value)
             assert str(tmp_path) not in raised.value.public
     assert feedback.thumbs() == [thumb("a", "b", True)]
