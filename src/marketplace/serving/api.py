@@ -19,6 +19,7 @@ from marketplace.serving.schema import (
     UNKNOWN_PRODUCT,
     Count,
     FilterParameters,
+    Offset,
     PathId,
     Responses,
     Words,
@@ -27,8 +28,6 @@ from marketplace.serving.schema import (
 from marketplace.serving.similarity_routes import add_similarity_routes
 from marketplace.serving.suggestions import Suggestion
 from marketplace.serving.threads import Threads
-
-MAX_OFFSET = 10**9  # products
 
 
 class ProductList(BaseModel):
@@ -83,12 +82,11 @@ PHOTO: Responses = {
 }
 
 
-def add_routes(app: FastAPI, recommender: Recommender, comparison: RevisionComparison | None) -> None:
-    """Add the routes of the API to an application."""
+def add_routes(app: FastAPI, recommender: Recommender, comparison: RevisionComparison | None, writer: Threads) -> None:
+    """Add the routes of the API to an application. `writer` is the only thread that writes ratings."""
     _add_status_routes(app, recommender)
     _add_catalogue_routes(app, recommender, comparison)
     add_similarity_routes(app, recommender)
-    writer = Threads(1)  # of the file of ratings
     _add_feedback_routes(app, recommender, writer)
     _add_judging_routes(app, recommender, writer)
 
@@ -129,7 +127,7 @@ def _add_catalogue_routes(app: FastAPI, recommender: Recommender, comparison: Re
         filters: FilterParameters,
         words: Words = "",
         order: Order = "relevance",
-        offset: Annotated[int, Query(ge=0, le=MAX_OFFSET)] = 0,
+        offset: Offset = 0,
         limit: Count = 48,
     ) -> ProductList:
         """The products that match the words, the best match first; without words, all products."""

@@ -24,6 +24,7 @@ from marketplace.serving.guards import HeadAsGet, LimitedRequests, SafeHeaders
 from marketplace.serving.recommender import Recommender
 from marketplace.serving.schema import FORMATS, problem_responses
 from marketplace.serving.similarity_routes import MAX_UPLOAD_BYTES
+from marketplace.serving.threads import Threads
 
 log = logging.getLogger(__name__)
 
@@ -65,8 +66,9 @@ def create_application(
     app.add_middleware(SafeHeaders)
     _add_error_handlers(app)
     _add_page(app)
-    add_routes(app, recommender, comparison)
-    add_comparison_routes(app, recommender, comparison)
+    writer = Threads(1)  # of the file of ratings: SQLite lets one write at a time
+    add_routes(app, recommender, comparison, writer)
+    add_comparison_routes(app, recommender, comparison, writer)
     _describe_parameters(app.openapi()["paths"])
     return app
 

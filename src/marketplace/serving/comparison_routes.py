@@ -8,12 +8,11 @@ from pydantic import BaseModel
 
 from marketplace.recommendation.filters import Filters
 from marketplace.recommendation.products import Product
-from marketplace.serving.api import MAX_OFFSET
 from marketplace.serving.comparison import ComparedLists, ListChange, RevisionComparison
 from marketplace.serving.feedback import Verdict
 from marketplace.serving.preferences import Better, Preferences
 from marketplace.serving.recommender import Recommender
-from marketplace.serving.schema import MAX_ID_LENGTH, Count, FilterParameters, PathId
+from marketplace.serving.schema import MAX_ID_LENGTH, Count, FilterParameters, Offset, PathId
 from marketplace.serving.schema import problem_responses as problems
 from marketplace.serving.threads import Threads
 
@@ -57,10 +56,15 @@ class NextProduct(BaseModel):
     product_id: str | None
 
 
-def add_comparison_routes(app: FastAPI, recommender: Recommender, comparison: RevisionComparison | None) -> None:
-    """Add these routes to an application; without a comparison, all of them answer 404."""
+def add_comparison_routes(
+    app: FastAPI, recommender: Recommender, comparison: RevisionComparison | None, writer: Threads
+) -> None:
+    """Add these routes to an application; without a comparison, all of them answer 404.
+
+    `writer` is the only thread that writes ratings.
+    """
     _add_overviews(app, recommender, comparison)
-    _add_judging(app, recommender, comparison)
+    _add_judging(app, recommender, comparison, writer)
 
 
 def _add_overviews(app: FastAPI, recommender: Recommender, comparison: RevisionComparison | None) -> None:
@@ -78,9 +82,7 @@ def _add_overviews(app: FastAPI, recommender: Recommender, comparison: RevisionC
         )
 
     @app.get("/api/compared/products", responses=problems(404, 503))
-    def changed_products(
-        filters: FilterParameters, offset: Annotated[int, Query(ge=0, le=MAX_OFFSET)] = 0, limit: Count = 48
-    ) -> ChangedProducts:
+    def changed_products(filters: FilterParameters, offset: Offset = 0, limit: Count = 48) -> ChangedProducts:
         """The products whose lists changed, by rank-biased overlap; those that changed most come first."""
         pair = _require(comparison)
         verdicts = _verdicts(recommender, pair)
@@ -98,9 +100,9 @@ def _add_overviews(app: FastAPI, recommender: Recommender, comparison: RevisionC
         return ChangedProducts(total=len(changes), products=products)
 
 
-def _add_judging(app: FastAPI, recommender: Recommender, comparison: RevisionComparison | None) -> None:
-    writer = Threads(1)  # of the file of ratings
-
+def _add_judging(
+    app: FastAPI, recommender: Recommender, comparison: RevisionComparison | None, writer: Threads
+) -> None:
     @app.get("/api/compared/next", responses=problems(404, 503))
     def next_product(after: Annotated[str | None, Query(max_length=MAX_ID_LENGTH)] = None) -> NextProduct:
         """The next product whose two lists are to be judged, in random order; `after` is the product before it."""

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BaseModel
 from marketplace.recommendation.filters import Filters
 
 MAX_ID_LENGTH = 500  # characters
+MAX_OFFSET = 10**9  # products
 PROBLEMS = {
     400: "the request is malformed, or its Host is not a name of this server",
     404: "not found",
@@ -41,6 +42,7 @@ class UnknownProduct(Problem):
 PathId = Annotated[str, AfterValidator(unquote), Path(max_length=MAX_ID_LENGTH)]
 FilterParameters = Annotated[Filters, Depends()]
 Count = Annotated[int, Query(ge=1, le=100)]
+Offset = Annotated[int, Query(ge=0, le=MAX_OFFSET)]
 Words = Annotated[str, Query(max_length=200, description="words with a minus before them are not wanted")]
 
 Responses = dict[int | str, dict[str, Any]]
