@@ -52,7 +52,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _suggest(text: str, choices: Iterable[Any]) -> str:
-    """Return a question after what a text may mean, or the choices if it is close to none."""
+    """Return the choice that a text may mean, as a question; all choices if it is close to none."""
     known = list(map(str, choices))
     close = difflib.get_close_matches(text, known, n=1)
     return f"did you mean {close[0]}?" if close else f"choose from {', '.join(known)}"

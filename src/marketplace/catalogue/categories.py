@@ -12,6 +12,7 @@ from marketplace.texts.comparison import comparable
 
 log = logging.getLogger(__name__)
 
+SEPARATOR = " / "  # between the levels of a path, as cleaned listings have it
 # A slash with a space on either side separates two levels; a comma before it is a slip. "TV/DVD" stays one name. The
 # other signs are in no category's name.
 _SEPARATOR = re.compile(r"\s*,?(?:\s+[/／]\s*|[/／]\s+)|\s*(?:[>»›→|\\＞｜＼]|::)\s*")
@@ -72,7 +73,7 @@ def _leave_out_common_levels(paths: list[tuple[str, ...]]) -> list[tuple[str, ..
     common = [levels[0] for levels in columns]
     if len(distinct) < 2 or not common:
         return paths
-    log.info("all categories begin with %r, which is left out", " / ".join(common))
+    log.info("all categories begin with %r, which is left out", SEPARATOR.join(common))
     return [path[len(common) :] or path[-1:] for path in paths]
 
 

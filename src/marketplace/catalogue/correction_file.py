@@ -1,4 +1,4 @@
-"""The file of corrections, in which people say what is wrong with the dump's products.
+"""The file of corrections: mistakes that people found in the dump's products.
 
 `data/corrections.csv` has product_id and correction: a category that a listing has, as the data report writes it, or
 `drop` to leave the product out. A product's own category says that it is right. Further columns are ignored. Git tracks

@@ -6,7 +6,7 @@ from difflib import get_close_matches
 
 import pandas as pd
 
-from marketplace.catalogue.categories import parse_category
+from marketplace.catalogue.categories import SEPARATOR, parse_category
 from marketplace.catalogue.correction_file import CORRECTIONS, DROP, Correction
 from marketplace.common.errors import MarketplaceError
 from marketplace.raw.ids import match_ids
@@ -16,7 +16,6 @@ from marketplace.texts.comparison import comparable
 log = logging.getLogger(__name__)
 
 EXAMPLES = 3  # shown in a message
-SEPARATOR = " / "  # between the levels of a category path
 
 Levels = tuple[str, ...]  # of a category path
 
@@ -86,7 +85,7 @@ def _find_paths(corrections: Sequence[Correction], category_paths: Iterable[str]
     for correction in corrections:
         path = () if correction.drops else known.get(_key(parse_category(correction.text)))
         if path is None:
-            raise _unknown_category(correction, known.values())
+            raise _describe_unknown_category(correction, known.values())
         paths.append(path)
     return paths
 
@@ -95,7 +94,7 @@ def _key(levels: Levels) -> Levels:
     return tuple(comparable(level).casefold() for level in levels)
 
 
-def _unknown_category(correction: Correction, paths: Iterable[Levels]) -> MarketplaceError:
+def _describe_unknown_category(correction: Correction, paths: Iterable[Levels]) -> MarketplaceError:
     names = {}
     for path in paths:
         names[path[-1].casefold()] = SEPARATOR.join(path)  # people remember the last level

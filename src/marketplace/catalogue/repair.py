@@ -6,7 +6,7 @@ from collections import Counter
 import numpy as np
 import pandas as pd
 
-from marketplace.catalogue.categories import parse_categories
+from marketplace.catalogue.categories import SEPARATOR, parse_categories
 from marketplace.catalogue.places import parse_places
 from marketplace.catalogue.prices import fill_in_signs, parse_price
 from marketplace.catalogue.seller_texts import is_control, repair_text
@@ -33,7 +33,7 @@ def clean_products(table: pd.DataFrame, rejects: Rejects) -> pd.DataFrame:
     products["location"] = parse_places(table["location"])
     paths = parse_categories(table["category"])
     products["category"] = [path[0] if path else "" for path in paths]
-    products["category_path"] = [" / ".join(path) for path in paths]
+    products["category_path"] = [SEPARATOR.join(path) for path in paths]
     prices = _parse_prices(table["price"])
     products["price"] = prices["price"]
     products["currency"] = prices["currency"]

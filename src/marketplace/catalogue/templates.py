@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from marketplace.catalogue.categories import SEPARATOR
 from marketplace.catalogue.template_match import Match, Template, fits
 from marketplace.catalogue.template_search import (
     ANY,
@@ -62,7 +63,7 @@ def make_listing(description: str, category_path: str, location: str) -> Listing
     """Return the listing of a description, a category such as "Home / Lamps", and a location."""
     return Listing(
         description=description,
-        labels=_longest_first(category_path.split(" / ")),
+        labels=_longest_first(category_path.split(SEPARATOR)),
         places=_longest_first([location, *location.split(",")]),
     )
 

@@ -13,7 +13,7 @@ import pandas as pd
 from marketplace.compute.arrays import Images
 from marketplace.photos.codec import thumbnail
 from marketplace.recommendation.agreement import compare_categories, drop_shared_listings
-from marketplace.recommendation.products import Products, price_text, shared_label
+from marketplace.recommendation.products import SEPARATOR, Products, price_text, shared_label
 from marketplace.relevance.judgements import Judgements
 from marketplace.relevance.metrics import GOOD_DEPTH
 from marketplace.reports.pages import CARD_PIXELS, Card, caption, data_url, write_page
@@ -85,7 +85,7 @@ class CaseMaker:
         number = self._products.number_of[product_id]
         product = self._products.table.iloc[number]
         path = product["category_path"]
-        leaf = path.removeprefix(product["category"]).removeprefix(" / ") or path
+        leaf = path.removeprefix(product["category"]).removeprefix(SEPARATOR) or path
         category = leaf if agrees in ("leaf", "root") else path
         return Card(
             photo=data_url(thumbnail(self._images[self._products.photos_of(number)[0]], CARD_PIXELS)),

@@ -15,6 +15,7 @@ from marketplace.relevance.metrics import GOOD
 
 log = logging.getLogger(__name__)
 
+CLOSE_ENOUGH = 3  # close recommendations that a product should have
 AGREEMENTS = {"category_agreement": "category", "leaf_agreement": "category_path"}  # by the column that is compared
 JUDGED_PREFIXES = {"product": "", "photo": "photo_", "words": "words_"}  # by the kind of question
 EVALUATION_METRICS = (
@@ -51,12 +52,18 @@ def table_metrics(products: Products, recommended: pd.DataFrame, judgements: Jud
     metrics = {"coverage": recommended["similar_product_id"].nunique() / len(ids)}
     if recommended["close"].notna().any():
         close = recommended[recommended["close"].astype(bool)]
-        metrics["three_close"] = float((close["product_id"].value_counts().reindex(ids, fill_value=0) >= 3).mean())
+        metrics["three_close"] = float(has_three_close(ids, recommended).mean())
         in_test = close["product_id"].isin(ids[products.table["split"] == "test"])
         grades = pd.Series(judgements.grades, [judgements.questions, judgements.candidates], dtype=float)
         pairs = pd.MultiIndex.from_frame(close.loc[in_test, ["product_id", "similar_product_id"]])
         metrics["close_precision"] = float((grades.reindex(pairs).dropna() == GOOD).mean())
     return round_metrics(metrics)
+
+
+def has_three_close(product_ids: "pd.Series[str]", recommended: pd.DataFrame) -> "pd.Series[bool]":
+    """Return for each product id whether at least CLOSE_ENOUGH of its recommendations are close."""
+    close = recommended[recommended["close"].astype(bool)]
+    return close["product_id"].value_counts().reindex(product_ids, fill_value=0) >= CLOSE_ENOUGH
 
 
 def _warn_about_products_without_recommendations(products: Products, recommended: pd.DataFrame) -> None:

@@ -56,6 +56,15 @@ def split_unwanted(text: str) -> tuple[str, list[str]]:
     return " ".join(_UNWANTED.sub(" ", text).split()), unwanted
 
 
+def want_all(text: str) -> str:
+    """Return a text as a search for all its words: a minus before a word would mean that it is not wanted.
+
+    >>> want_all("Desk -new, T-shirt")
+    'Desk - new, T-shirt'
+    """
+    return _UNWANTED.sub(r"- \1", text)
+
+
 class Vocabulary:
     """The words of folded texts, and the number of texts that have each."""
 

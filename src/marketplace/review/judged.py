@@ -88,6 +88,11 @@ def compare_judged(base: Revision, head: Revision, noise: dict[str, Any] | None)
     return JudgedComparison(differences=differences, remarks=remarks)
 
 
+def questions_of_test(questions: Mapping[Kind, Mapping[str, JudgedQuestion]], kind: Kind) -> list[JudgedQuestion]:
+    """Return the judged questions of a kind in the test split, from the result of `read_questions`."""
+    return [question for question in questions.get(kind, {}).values() if question.split == "test"]
+
+
 def read_questions(revision: Revision) -> dict[Kind, dict[str, JudgedQuestion]]:
     """Return the quality of every judged question of a revision, by kind; none if it has no such file.
 

@@ -12,17 +12,17 @@ from marketplace.compute.arrays import ShardedArray
 from marketplace.recommendation.fingerprints import RECOMMENDATIONS, TRAINING_DATA
 from marketplace.recommendation.gallery import Case, CaseMaker, draw_typical, find_least_sure
 from marketplace.recommendation.judged import KINDS, METRICS, Kind
+from marketplace.recommendation.metrics import has_three_close
 from marketplace.recommendation.products import Products, products_of
 from marketplace.relevance.judgements import JUDGEMENTS, PRODUCT_COLUMNS, read_judgements
 from marketplace.relevance.metrics import bootstrap_interval, mean
 from marketplace.review.files import PER_CATEGORY
-from marketplace.review.judged import JudgedQuestion
+from marketplace.review.judged import JudgedQuestion, questions_of_test
 from marketplace.review.revisions import Revision
 
 IMAGES = "data/resized/full"
 N_EXAMPLES = 3  # good ones, and as many bad ones
 MIN_QUESTIONS = 10  # an interval of fewer would tell nothing
-CLOSE_ENOUGH = 3  # close recommendations that a product should have
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def summarise_judged(questions: dict[Kind, dict[str, JudgedQuestion]]) -> list[J
     """Return the figures of the judged questions of the test split."""
     kinds = []
     for kind in KINDS:
-        in_test = [row for row in questions.get(kind, {}).values() if row.split == "test"]
+        in_test = questions_of_test(questions, kind)
         if in_test:
             figures = {name: Figure.of([getattr(row, name) for row in in_test]) for name in METRICS}
             kinds.append(JudgedKind(kind=kind, figures=figures))
@@ -104,8 +104,9 @@ def summarise_categories(
 ) -> list[CategoryQuality]:
     """Return the quality by root category, the largest first; `questions` are about products."""
     facts = table.products.table.set_index("product_id")
-    close = table.recommended["close"]
-    has_close = _has_three_close(table) if close.notna().any() else None
+    has_close = None
+    if table.recommended["close"].notna().any():
+        has_close = has_three_close(table.products.table["product_id"], table.recommended)
     accuracy = {row["category"]: row["recall"] for row in revision.json(PER_CATEGORY) or []}
     judged: dict[str, list[float | None]] = {}
     for product_id, question in questions.items():
@@ -133,7 +134,8 @@ def choose_examples(root: Path, table: Table, questions: dict[str, JudgedQuestio
     if judged:
         choice = "The products of the test split whose recommendations people judged best, and worst."
         ordered = sorted(judged, key=lambda own: (judged[own].good_at_6, judged[own].ndcg_at_8 or 0, own))
-        good, bad = ordered[::-1][:N_EXAMPLES], ordered[:N_EXAMPLES]
+        good = ordered[::-1][:N_EXAMPLES]
+        bad = ordered[:N_EXAMPLES]
     else:
         choice = (
             "Products of the test split: at random among those whose recommendations are all close, and those whose "
@@ -146,10 +148,3 @@ def choose_examples(root: Path, table: Table, questions: dict[str, JudgedQuestio
     judgements = read_judgements(root / JUDGEMENTS, PRODUCT_COLUMNS, products["product_id"])
     maker = CaseMaker(table.products, table.recommended, judgements, ShardedArray(root / IMAGES))
     return Examples(choice=choice, good=list(map(maker.make, good)), bad=list(map(maker.make, bad)))
-
-
-def _has_three_close(table: Table) -> pd.Series:
-    """Return for each product id whether it has three close recommendations."""
-    close = table.recommended[table.recommended["close"].astype(bool)]
-    counts = close["product_id"].value_counts()
-    return counts.reindex(table.products.table["product_id"], fill_value=0) >= CLOSE_ENOUGH

@@ -9,13 +9,13 @@ from itertools import pairwise
 from pathlib import Path
 
 from marketplace.common.errors import MarketplaceError
+from marketplace.recommendation.metrics import CLOSE_ENOUGH
 from marketplace.relevance.metrics import GOOD_DEPTH, RESAMPLES
 from marketplace.reports.pages import write_page
 from marketplace.review.drawing import Drawing, draw
 from marketplace.review.files import SUMMARY
 from marketplace.review.judged import read_questions
 from marketplace.review.quality import (
-    CLOSE_ENOUGH,
     MIN_QUESTIONS,
     Table,
     choose_examples,

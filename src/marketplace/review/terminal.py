@@ -34,8 +34,8 @@ def short_name(metric: str) -> str:
 
 
 def print_json(value: Any) -> None:
-    """Print a value as JSON, a number that is not finite as null, control characters as escapes."""
-    finite = json.loads(json.dumps(value), parse_constant=lambda _: None)
+    """Print a value as JSON: decimals as texts, a number that is not finite as null, control characters as escapes."""
+    finite = json.loads(json.dumps(value, default=str), parse_constant=lambda _: None)
     text = json.dumps(finite, ensure_ascii=False, indent=2)
     sys.stdout.write(CONTROL_CHARACTERS.sub(lambda match: f"\\u{ord(match[0]):04x}", text) + "\n")
 

@@ -13,7 +13,7 @@ from marketplace.recommendation.judged import KINDS, METRICS
 from marketplace.recommendation.metrics import JUDGED_PREFIXES
 from marketplace.relevance.metrics import bootstrap_interval
 from marketplace.review.files import COUNTS, JUDGED, SUMMARY
-from marketplace.review.judged import read_questions
+from marketplace.review.judged import questions_of_test, read_questions
 from marketplace.review.revisions import WORKSPACE, Revision, git
 
 FIELD = "\x1f"  # between the fields of a commit
@@ -34,7 +34,7 @@ class Results:
 def read_trend(root: Path, n_commits: int) -> list[Results]:
     """Return the results of the last commits that changed metrics/summary.json, oldest first, then uncommitted ones.
 
-    Commits whose results cannot be read are left out. Without a Git history, there are only those of the working tree.
+    Commits whose results cannot be read are left out. Without a Git history, only the working tree has results.
     """
     log_format = f"--format=%h{FIELD}%cs{FIELD}%s"
     listing = git(root, "log", f"--max-count={n_commits}", log_format, "--", SUMMARY) or ""
@@ -52,7 +52,7 @@ def judged_intervals(revision: Revision) -> dict[str, tuple[float, float]]:
     questions = read_questions(revision)
     intervals = {}
     for kind in KINDS:
-        in_test = [row for row in questions.get(kind, {}).values() if row.split == "test"]
+        in_test = questions_of_test(questions, kind)
         for metric in METRICS:
             low, high = bootstrap_interval(np.array([getattr(row, metric) for row in in_test], dtype=float))
             if math.isfinite(low):

@@ -67,6 +67,7 @@ class Answerer:
         self._models = models
         self._queue = queue
         self._origin = origin
+        self._settings = origin.settings
         self._open_search = open_search
         self._embed = embed
 
@@ -97,26 +98,23 @@ class Answerer:
         return Answer(visible=[], same=[], similar=similar, corrected=None)
 
     def _answer_by_examples(self, question: Question, words: str, restriction: Restriction) -> Answer:
-        liked = np.array([self._ids.number(product_id) for product_id in question.like], dtype=np.int64)
-        unliked = np.array([self._ids.number(product_id) for product_id in question.unlike], dtype=np.int64)
-        passing = restriction.passing & ~np.isin(self._products.groups, self._products.groups[unliked])
+        liked = self._numbers(question.like)
+        unliked = self._numbers(question.unlike)
+        passing = restriction.passing & ~self._in_group_with(unliked)
         passing[liked] = False
-        restriction = replace(restriction, passing=passing)
-        embedded = None
+        embedded = None if question.photo is None else self._embed_photo(question.photo)
         same: list[Match] = []
-        if question.photo is not None:
-            embedded = self._embed_photo(question.photo)
-            if not words:
-                same = self._find_same_item(question, embedded, restriction)
+        if question.photo is not None and embedded is not None and not words:
+            allowed = replace(restriction, passing=passing)
+            same = self._find_same_item(question.photo, embedded, question.k, allowed)
         shown = np.array([match.product.number for match in same], dtype=np.int64)
-        is_shown = np.isin(self._products.groups, self._products.groups[shown])
-        restriction = replace(restriction, passing=restriction.passing & ~is_shown)
-        target = self._aim(question, words, liked, unliked, embedded)
-        target = replace(target, examples=np.concatenate([liked, shown]))
-        settings = self._origin.settings
-        diversity = settings.diversity if question.diversity is None else question.diversity
-        weights = question.weights or settings.weights.product
-        similar = self._matcher.match(target, question.k, restriction, diversity, weights)
+        similar = self._matcher.match(
+            target=self._aim(question, words, embedded, liked, unliked, shown),
+            k=question.k,
+            restriction=replace(restriction, passing=passing & ~self._in_group_with(shown)),
+            diversity=self._settings.diversity if question.diversity is None else question.diversity,
+            weights=question.weights or self._settings.weights.product,
+        )
         return Answer(
             visible=[] if embedded is None else self._name_categories(embedded),
             same=self._describe(same),
@@ -124,25 +122,37 @@ class Answerer:
             corrected=None,
         )
 
+    def _numbers(self, product_ids: tuple[str, ...]) -> np.ndarray:
+        return np.array([self._ids.number(product_id) for product_id in product_ids], dtype=np.int64)
+
+    def _in_group_with(self, numbers: np.ndarray) -> np.ndarray:
+        """Return a mask `(P,)` of the products that share a photo or a title with some, and of those themselves."""
+        groups = self._products.groups
+        return np.isin(groups, groups[numbers])
+
     def _embed_photo(self, photo: Photo) -> "Embedded":
         with self._queue.turn():
             model = self._models.image
             return model(read_square(photo, model.size)[None])
 
-    def _find_same_item(self, question: Question, embedded: "Embedded", restriction: Restriction) -> list[Match]:
+    def _find_same_item(self, photo: Photo, embedded: "Embedded", k: int, restriction: Restriction) -> list[Match]:
         copies = np.array([], dtype=np.int64)
-        if question.photo is not None and question.photo.whole:
-            sha256 = hashlib.sha256(question.photo.content).hexdigest()
-            rows = np.flatnonzero(self._photos["sha256"] == sha256)
+        if photo.whole:
+            rows = np.flatnonzero(self._photos["sha256"] == hashlib.sha256(photo.content).hexdigest())
             copies = np.unique(self._products.product_of_row[rows])
-        cosine = self._origin.same_item_cosine
-        return self._matcher.match_same_item(embedded, copies, question.k, restriction, cosine)
+        return self._matcher.match_same_item(embedded, copies, k, restriction, self._origin.same_item_cosine)
 
     def _aim(
-        self, question: Question, words: str, liked: np.ndarray, unliked: np.ndarray, embedded: "Embedded | None"
+        self,
+        question: Question,
+        words: str,
+        embedded: "Embedded | None",
+        liked: np.ndarray,
+        unliked: np.ndarray,
+        shown: np.ndarray,
     ) -> Target:
-        """Return the target of a question with examples."""
-        weights = self._origin.settings.weights
+        """Return the target of a question with examples; `shown` are the products in its photo."""
+        weights = self._settings.weights
         of_products = question.weights or weights.product
         examples = self._matcher.ask_about_products(liked, of_products)
         if embedded is not None:
@@ -162,14 +172,19 @@ class Answerer:
             search = self._open_search()
             vector = (1 - WORDS_SHARE) * vector + WORDS_SHARE * search.ask(words, self._embed, weights.words)
             bonus_of = search.bonus_among(words)
-        return Target(vector=vector.astype(np.float32), examples=liked, photos=photos, bonus_of=bonus_of)
+        return Target(
+            vector=vector.astype(np.float32),
+            examples=np.concatenate([liked, shown]),
+            photos=photos,
+            bonus_of=bonus_of,
+        )
 
     def _name_categories(self, embedded: "Embedded") -> list[VisibleCategory]:
         probabilities = embedded.category[0]
-        names = sorted(set(self._products.categories))  # the order of data/clean/categories.json
+        names = self._table.choices("category")  # in the order of data/clean/categories.json
         best = np.argsort(-probabilities, kind="stable")[:VISIBLE_CATEGORIES]
         return [
-            VisibleCategory(category=str(names[place]), probability=round(float(probabilities[place]), 4))
+            VisibleCategory(category=names[place], probability=round(float(probabilities[place]), 4))
             for place in best.tolist()
         ]
 

@@ -106,7 +106,7 @@ def _add_error_handlers(app: FastAPI) -> None:
 def methods_at(app: FastAPI, request: Request) -> str:
     """Return the methods that any route allows at the address of a request, as the header Allow lists them.
 
-    Starlette alone names those of the first route with that address.
+    Starlette itself names only the methods of the first route with that address.
     """
     routes = [route for route in app.routes if isinstance(route, Route)]
     allowed = [route.methods or set() for route in routes if route.matches(request.scope)[0] is not Match.NONE]

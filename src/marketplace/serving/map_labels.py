@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from marketplace.recommendation.products import SEPARATOR
 from marketplace.serving.answers import MapLabel
 
 if TYPE_CHECKING:  # imported where it is needed, so that `marketplace similar` is fast
@@ -15,7 +16,6 @@ RADIUS = 0.07  # of a group; the map is 2 wide
 LEAST_PRODUCTS = 5  # in a group
 LEAST_SHARE = 0.35  # of the products within the radius
 MAX_LABELS = 60  # a screen has space for fewer, and a part of the map for others
-SEPARATOR = " / "  # between the levels of a category path
 
 
 def label_groups(points: np.ndarray, paths: Sequence[str]) -> list[MapLabel]:

@@ -7,7 +7,6 @@ from marketplace.recommendation.similarity import Weights
 from marketplace.serving.answers import InvalidQuestionError
 
 MAX_EXAMPLES = 20  # products that a question may name
-TURNS = (0, 90, 180, 270)
 NO_FILTERS = Filters()
 
 
@@ -48,7 +47,7 @@ class Photo:
     """A photo, as the bytes of a file: turned clockwise by some degrees, then cropped."""
 
     content: bytes
-    turn: int = 0  # one of TURNS; a photo with an EXIF orientation is upright before
+    turn: int = 0  # 0, 90, 180 or 270; a photo with an EXIF orientation is upright before
     crop: Crop | None = None
 
     @property

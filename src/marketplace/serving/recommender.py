@@ -173,12 +173,13 @@ class Recommender:
         an order by price, see `order_by_price`.
         """
         restriction = self._restrict(filters)
-        numbers = np.flatnonzero(restriction.passing)
+        wanted = ""
         if words.strip():
             wanted, restriction = self.search.leave_out_unwanted(words, restriction)
+        if wanted:
+            numbers = self.search.find(wanted, self._embed_words, restriction).numbers
+        else:
             numbers = np.flatnonzero(restriction.passing)
-            if wanted:
-                numbers = self.search.find(wanted, self._embed_words, restriction).numbers
         if order != "relevance":
             numbers = numbers[order_by_price(self.table.price[numbers], order, self._highest_usual_price)]
         return numbers

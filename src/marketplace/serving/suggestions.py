@@ -1,6 +1,6 @@
 """Suggestions while somebody types a search: titles, categories and places."""
 
-import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -10,7 +10,7 @@ import pandas as pd
 
 from marketplace.recommendation.keywords import KeywordIndex
 from marketplace.recommendation.products import SEPARATOR, repeated_levels
-from marketplace.recommendation.vocabulary import fold, split_unwanted, split_words
+from marketplace.recommendation.vocabulary import fold, split_unwanted, split_words, want_all
 
 MAX_OF_A_KIND = 4  # suggestions
 TITLES_COMPARED = 50  # listings whose titles have the words, from which distinct titles are taken
@@ -30,9 +30,8 @@ class Suggestions:
     def __init__(self, products: pd.DataFrame, keywords: KeywordIndex) -> None:
         self._titles = products["product_name"].tolist()
         self._keywords = keywords
-        levels = products["category_path"].str.split(SEPARATOR).explode()
-        self._categories = _count_texts(levels[~levels.isin(repeated_levels(products["category_path"]))])
-        self._places = _count_texts(products["location"])
+        self._categories = _split_texts(_count_levels(products["category_path"].value_counts().to_dict()))
+        self._places = _split_texts(Counter(products["location"].value_counts().to_dict()))
 
     def suggest(self, words: str) -> list[Suggestion]:
         """Return what words may be the beginning of: categories, places and titles, the most frequent first.
@@ -45,7 +44,7 @@ class Suggestions:
         return [
             *_take(Suggestion(text=text, kind="category") for text in _beginning_with(typed, self._categories)),
             *_take(Suggestion(text=text, kind="place") for text in _beginning_with(typed, self._places)),
-            *_take(Suggestion(text=_want_all(text), kind="title") for text in self._titles_with(words)),
+            *_take(Suggestion(text=want_all(text), kind="title") for text in self._titles_with(words)),
         ]
 
     def _titles_with(self, words: str) -> Iterator[str]:
@@ -57,23 +56,25 @@ class Suggestions:
         yield from sorted(distinct.values(), key=lambda title: (len(title), title))
 
 
-def _want_all(title: str) -> str:
-    """Return a title as a search for all its words: a minus before a word would mean that it is not wanted.
-
-    >>> _want_all("Desk -new, T-shirt")
-    'Desk - new, T-shirt'
-    """
-    return re.sub(r"(?<!\S)-(?=\w)", "- ", title)
-
-
 def _take(suggestions: Iterator[Suggestion]) -> list[Suggestion]:
     return [suggestion for suggestion, _ in zip(suggestions, range(MAX_OF_A_KIND), strict=False)]
 
 
-def _count_texts(texts: "pd.Series[str]") -> dict[str, list[str]]:
-    """Return the words of each distinct text that is not empty, the most frequent text first."""
-    counts = texts[texts != ""].value_counts()
-    return {text: split_words(fold(text.replace("&", " and "))) for text in counts.index}
+def _count_levels(paths: dict[str, int]) -> Counter[str]:
+    """Count the products at each level of category paths, but for levels that say nothing alone.
+
+    `paths` has the number of products of each path.
+    """
+    repeated = repeated_levels(paths)
+    counts: Counter[str] = Counter()
+    for path, n_products in paths.items():
+        counts.update(dict.fromkeys((level for level in path.split(SEPARATOR) if level not in repeated), n_products))
+    return counts
+
+
+def _split_texts(counts: Counter[str]) -> dict[str, list[str]]:
+    """Return the words of each text that is not empty, the most frequent text first."""
+    return {text: split_words(fold(text.replace("&", " and "))) for text, _ in counts.most_common() if text}
 
 
 def _beginning_with(typed: list[str], texts: dict[str, list[str]]) -> Iterator[str]:

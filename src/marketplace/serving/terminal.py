@@ -1,16 +1,15 @@
 """Answers in the terminal: a table that adapts to its width, or JSON."""
 
 import dataclasses
-import json
-import sys
 from collections.abc import Callable, Sequence
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from marketplace.common.console import CONTROL_CHARACTERS, printable, table_console
-from marketplace.recommendation.products import price_text, shared_label
+from marketplace.common.console import printable, table_console
+from marketplace.recommendation.products import SEPARATOR, price_text, shared_label
+from marketplace.review import terminal
 from marketplace.serving.answers import Answer, SimilarProduct
 
 WIDE = 140  # columns, from which on ids and categories are shown in full
@@ -19,8 +18,7 @@ MEDIUM = 100  # columns, from which on locations are shown
 
 def print_json(answer: Answer) -> None:
     """Print an answer like the API: an object, prices as texts."""
-    text = json.dumps(dataclasses.asdict(answer), ensure_ascii=False, indent=2, default=str)
-    sys.stdout.write(CONTROL_CHARACTERS.sub(lambda match: f"\\u{ord(match[0]):04x}", text) + "\n")
+    terminal.print_json(dataclasses.asdict(answer))
 
 
 def print_answer(heading: str, details: str, answer: Answer, shorten_id: Callable[[str], str]) -> None:
@@ -59,7 +57,7 @@ def _table(console: Console, products: Sequence[SimilarProduct], shorten_id: Cal
         label = shared_label(similar.same_photo, similar.same_text) or ("close" if similar.close else "")
         score = f"{similar.score:.3f} {label}".rstrip()
         price = price_text(product.price, product.currency)
-        category = product.category if wide else product.category.rpartition(" / ")[2]
+        category = product.category if wide else product.category.rpartition(SEPARATOR)[2]
         location = [product.location] if medium else []
         texts = [
             Text(printable(text), no_wrap=True, overflow="ellipsis") for text in (product.name, category, *location)

@@ -56,4 +56,4 @@ document.addEventListener("keydown", (event) => {
 ask("api/catalogue")
   .then(start)
   .catch(() => {}) // `show` reports it
-  .then(() => show({ top: false })); // whoever has scrolled meanwhile stays there
+  .then(() => show({ top: false })); // a reader who has scrolled by now stays there
