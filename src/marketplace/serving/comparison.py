@@ -1,6 +1,5 @@
 """The recommendations of two revisions side by side: how much each list changed, and the fate of each product."""
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,6 +8,7 @@ from typing import Literal
 
 from marketplace.common.errors import MarketplaceError
 from marketplace.recommendation.products import Product
+from marketplace.serving.judging import hash_text
 from marketplace.serving.preferences import Better, ComparedTables
 
 Fate = Literal["stayed", "moved", "new", "gone"]
@@ -113,8 +113,8 @@ class RevisionComparison:
         The order is random, but always the same: verdicts on the first hundred say something about all changed lists.
         """
         left = [change.product_id for change in self.changes if change.product_id not in verdicts]
-        start = _hash(after) if after else b""
-        return min(left, key=lambda product_id: (_hash(product_id) <= start, _hash(product_id)), default=None)
+        start = hash_text(after) if after else b""
+        return min(left, key=lambda product_id: (hash_text(product_id) <= start, hash_text(product_id)), default=None)
 
     def compare(
         self, product_id: str, product_of: Callable[[str], Product | None], better: Better | None = None
@@ -129,7 +129,7 @@ class RevisionComparison:
             revision=self.revision,
             before=[_compare(before, now, listed_id, product_of(listed_id)) for listed_id in before],
             now=[_compare(before, now, listed_id, product_of(listed_id)) for listed_id in now],
-            now_first=_hash(f"first {product_id}")[0] % 2 == 0,
+            now_first=hash_text(f"first {product_id}")[0] % 2 == 0,
             better=better,
         )
 
@@ -169,7 +169,3 @@ def _compare(before: list[str], now: list[str], product_id: str, product: Produc
         places_up = before.index(product_id) - now.index(product_id)
         fate = "moved" if places_up else "stayed"
     return ComparedProduct(product_id=product_id, product=product, fate=fate, places_up=places_up)
-
-
-def _hash(text: str) -> bytes:
-    return hashlib.sha256(text.encode()).digest()

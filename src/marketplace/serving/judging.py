@@ -80,7 +80,7 @@ class Judging:
     @cached_property
     def _order(self) -> list[str]:
         splits = self._products.table.set_index("product_id")["split"].to_dict()
-        return sorted(splits, key=lambda product_id: (splits[product_id] == "train", _hash(product_id)))
+        return sorted(splits, key=lambda product_id: (splits[product_id] == "train", hash_text(product_id)))
 
     def _pool(self, product_id: str) -> list[str]:
         """Return the ids of a product's candidates, sorted by a hash that the product determines.
@@ -90,12 +90,13 @@ class Judging:
         if product_id not in self._pools:
             rankings = [self._recommend(product_id, DEPTH, Filters(), weights) for weights in RANKINGS]
             pool = {similar.product.product_id for ranking in rankings for similar in ranking if similar.score > 0}
-            self._pools[product_id] = sorted(pool, key=lambda similar_id: _hash(f"{product_id} {similar_id}"))
+            self._pools[product_id] = sorted(pool, key=lambda similar_id: hash_text(f"{product_id} {similar_id}"))
         return self._pools[product_id]
 
     def _product(self, product_id: str) -> Product:
         return self._products.product(self._products.number_of[product_id])
 
 
-def _hash(text: str) -> bytes:
+def hash_text(text: str) -> bytes:
+    """Return a hash: sorted by it, things to judge are in an order that tells nothing and is always the same."""
     return hashlib.sha256(text.encode()).digest()

@@ -1,5 +1,5 @@
 // Chips above a list: the filters that are set, which a click removes, those that it offers, and categories to choose.
-import { $, element } from "./dom.js";
+import { $, buildButton, element } from "./dom.js";
 
 // `set` and `offer`: filters as `filters.describe` returns them; `categories`: how many products each has.
 export function showChips({ set, offer = [], categories = {}, onFilter }) {
@@ -19,13 +19,11 @@ export function showChips({ set, offer = [], categories = {}, onFilter }) {
 }
 
 function buildChip({ text }, count, isSet, onClick) {
-  const button = element("button", "", "chip");
-  button.type = "button";
+  const button = buildButton("", onClick, "chip");
   button.setAttribute("aria-pressed", String(isSet));
   if (isSet) button.title = "Remove this filter";
   button.append(element("bdi", text));
   if (count != null) button.append(element("span", count.toLocaleString("en-GB")));
-  button.addEventListener("click", onClick);
   const item = element("li", "");
   item.append(button);
   return item;

@@ -12,6 +12,14 @@ export function element(tag, text, className = "") {
   return node;
 }
 
+// Return a button that does something, and submits no form.
+export function buildButton(text, onClick, className = "") {
+  const button = element("button", text, className);
+  button.type = "button";
+  button.addEventListener("click", onClick);
+  return button;
+}
+
 export function setPhoto(img, image, sizes) {
   img.srcset = SIZES.map((size) => `${photoPath(image, size)} ${size}w`).join(", ");
   img.sizes = sizes;

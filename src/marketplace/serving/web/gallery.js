@@ -1,5 +1,5 @@
 // The photos of a product in a row, which is swiped or moved by arrow keys; a click enlarges them.
-import { $, element, setPhoto } from "./dom.js";
+import { $, buildButton, element, setPhoto } from "./dom.js";
 
 const zoom = $("zoom");
 const slides = zoom.querySelector(".slides");
@@ -7,12 +7,10 @@ const STEPS = { ArrowLeft: -1, ArrowRight: 1 };
 
 export function buildGallery(images, name) {
   const buttons = images.map((image, place) => {
-    const button = element("button", "", "zoomable");
-    button.type = "button";
+    const button = buildButton("", () => enlarge(images, place, name), "zoomable");
     button.tabIndex = place ? -1 : 0; // the row is one stop of the Tab key
     button.setAttribute("aria-label", `Enlarge photo ${place + 1} of ${images.length}`);
     button.append(buildPhoto(image, name, "(max-width: 560px) 50vw, 260px"));
-    button.addEventListener("click", () => enlarge(images, place, name));
     button.addEventListener("keydown", (event) => moveFocus(event, buttons, place));
     return button;
   });

@@ -1,5 +1,5 @@
 // A photo of the visitor's own: what it seems to show, and the part of it that counts.
-import { $, element } from "./dom.js";
+import { buildButton, element } from "./dom.js";
 import { showQuery } from "./query.js";
 import { clear } from "./results.js";
 
@@ -26,8 +26,8 @@ export function showPhoto(file, visible, { turn, crop }, onEdit) {
   place(selection, edges);
   letCrop(canvas, selection, edges, (drawn) => onEdit({ crop: drawn.map((edge) => edge.toFixed(3)).join(",") }));
   const tools = element("div", "", "tools");
-  tools.append(button("Turn", () => onEdit({ turn: String((degrees + QUARTER) % 360), crop: "" })));
-  if (crop) tools.append(button("Whole photo", () => onEdit({ crop: "" })));
+  tools.append(buildButton("Turn", () => onEdit({ turn: String((degrees + QUARTER) % 360), crop: "" })));
+  if (crop) tools.append(buildButton("Whole photo", () => onEdit({ crop: "" })));
   tools.append(hint);
   showQuery([frame], "Your photo", { below: [line(describe(visible)), tools] });
 }
@@ -95,13 +95,6 @@ function letCrop(canvas, selection, answered, onCrop) {
     start = null;
     place(selection, answered);
   });
-}
-
-function button(text, onClick) {
-  const node = element("button", text);
-  node.type = "button";
-  node.addEventListener("click", onClick);
-  return node;
 }
 
 function line(text) {

@@ -1,5 +1,5 @@
 // A product: its photos, and what its listing says.
-import { element } from "./dom.js";
+import { buildButton, element } from "./dom.js";
 import { canChoose } from "./filters.js";
 import { buildGallery } from "./gallery.js";
 import { showQuery } from "./query.js";
@@ -56,14 +56,13 @@ function buildDescription(text) {
   if (!text) return [];
   const paragraph = element("p", text, "description");
   paragraph.dir = "auto";
-  const button = element("button", "Read more", "plain");
-  button.type = "button";
+  const button = buildButton("Read more", toggle, "plain");
   button.setAttribute("aria-expanded", "false");
-  button.addEventListener("click", () => {
+  function toggle() {
     const open = paragraph.classList.toggle("open");
     button.textContent = open ? "Read less" : "Read more";
     button.setAttribute("aria-expanded", String(open));
-  });
+  }
   const isCut = () => paragraph.classList.contains("open") || paragraph.scrollHeight > paragraph.clientHeight;
   new ResizeObserver(() => (button.hidden = !isCut())).observe(paragraph);
   return [paragraph, button];

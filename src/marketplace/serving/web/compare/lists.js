@@ -1,7 +1,7 @@
 // A product's lists in two revisions side by side, and the verdict on them. Until it is given, nothing tells which list
 // is which: the sides are random, and products that only one of them has are marked alike in both.
 import { productPath, tell } from "../api.js";
-import { $, element, setPhoto } from "../dom.js";
+import { $, buildButton, element, setPhoto } from "../dom.js";
 import { hideParts } from "../results.js";
 import { money } from "../texts.js";
 
@@ -65,20 +65,18 @@ function buildVerdictButtons(product, lists, sides, onNext) {
   const bar = element("div", "", "verdicts");
   const buttons = BUTTONS.map(({ sign, text, side }) => {
     const better = side == null ? "equal" : sides[side].better;
-    const button = buildButton(sign, text, () => judge(product, better, onNext));
+    const button = buildKeyButton(sign, text, () => judge(product, better, onNext));
     button.setAttribute("aria-pressed", String(lists.better === better));
     return button;
   });
-  bar.append(...buttons, buildButton("S", "Skip", () => onNext()));
+  bar.append(...buttons, buildKeyButton("S", "Skip", () => onNext()));
   bar.lastChild.classList.add("plain");
   return bar;
 }
 
-function buildButton(sign, text, act) {
-  const button = element("button", "");
-  button.type = "button";
+function buildKeyButton(sign, text, act) {
+  const button = buildButton("", act);
   button.append(element("kbd", sign), ` ${text}`);
-  button.addEventListener("click", act);
   return button;
 }
 

@@ -1,6 +1,6 @@
 // The card of a product on the map: the mouse shows it, a click or a tap opens it.
 import { photoPath } from "../api.js";
-import { element } from "../dom.js";
+import { buildButton, element } from "../dom.js";
 import { money } from "../texts.js";
 
 const GAP = 16; // pixels between a dot and its card
@@ -13,10 +13,8 @@ export class PlaceCard {
     this.open = false; // until it is closed; otherwise as long as the mouse is over the dot
     this.node = element("div", "", "place-card");
     this.node.hidden = true;
-    this.close = element("button", "×", "close");
-    this.close.type = "button";
+    this.close = buildButton("×", () => this.hide(), "close");
     this.close.setAttribute("aria-label", "Close");
-    this.close.addEventListener("click", () => this.hide());
   }
 
   // Show a place; `open`: with a link to the product, until it is closed.

@@ -1,5 +1,5 @@
 // The colours of categories: always the same for a category, whatever the filters leave on the map.
-import { element } from "../dom.js";
+import { buildButton, element } from "../dom.js";
 
 // Vega's scheme `tableau20`, the ten strong colours first.
 const STRONG = "4c78a8 f58518 54a24b e45756 b79a20 439894 b279a2 d67195 9e765f 79706e";
@@ -24,15 +24,14 @@ export function buildLegend(places, colours, onHighlight) {
   function buildEntry(category, n) {
     const swatch = element("span", "", "swatch");
     swatch.style.background = colours.get(category);
-    const button = element("button", "");
-    button.type = "button";
+    const button = buildButton("", toggle);
     button.append(swatch, element("span", category), element("span", n.toLocaleString("en-GB"), "n"));
     button.setAttribute("aria-pressed", "false");
-    button.addEventListener("click", () => {
+    function toggle() {
       if (!highlights.delete(category)) highlights.add(category);
       button.setAttribute("aria-pressed", String(highlights.has(category)));
       onHighlight(highlights);
-    });
+    }
     const item = element("li", "");
     item.append(button);
     return item;

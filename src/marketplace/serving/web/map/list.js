@@ -1,6 +1,6 @@
 // The products of an area of the map, as cards below it.
 import { card } from "../card.js";
-import { $, element } from "../dom.js";
+import { $, buildButton, element } from "../dom.js";
 import { counted } from "../texts.js";
 
 const MOST = 96; // cards
@@ -12,10 +12,8 @@ export class AreaList {
     this.heading.setAttribute("aria-live", "polite");
     this.title = element("h2", "");
     this.title.hidden = true;
-    this.clear = element("button", "Clear", "plain");
-    this.clear.type = "button";
+    this.clear = buildButton("Clear", () => this.hide(), "plain");
     this.clear.hidden = true;
-    this.clear.addEventListener("click", () => this.hide());
     this.heading.append(this.title, this.clear);
   }
 

@@ -1,5 +1,5 @@
 // The buttons above the map, and those on it.
-import { element } from "../dom.js";
+import { buildButton, element } from "../dom.js";
 import { drawArea } from "./lasso.js";
 
 const FACTOR = 1.6; // of a click on + or −
@@ -20,13 +20,6 @@ export function buildZoomTools(plot) {
     buildSign("⤢", "Show the whole map", () => plot.showWhole()),
   );
   return bar;
-}
-
-function buildButton(text, act) {
-  const node = element("button", text);
-  node.type = "button";
-  node.addEventListener("click", act);
-  return node;
 }
 
 function buildSign(text, name, act) {
