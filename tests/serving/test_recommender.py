@@ -158,6 +158,17 @@ def test_words_find_names_by_spelling_and_meaning(recommender: Recommender, tabl
     assert {one.product.category.split(" / ")[0] for one in filtered} == {category}
 
 
+def test_the_correction_of_a_search_leaves_out_words_that_are_not_wanted(
+    client: TestClient, table: pd.DataFrame
+) -> None:
+    word = max(table["product_name"].iloc[0].split(), key=len).lower()
+    misspelt = word[:-2] + word[-1]
+    for words in (misspelt, f"{misspelt} -zebra"):
+        answer = client.get("/api/products", params={"words": words}).json()
+        assert answer["corrected"] == client.get("/api/similar", params={"words": words}).json()["corrected"]
+        assert answer["corrected"] == word
+
+
 def test_without_words_the_whole_catalogue_is_listed(recommender: Recommender, table: pd.DataFrame) -> None:
     assert not len(recommender.find("zzqx wvvk", Filters()))
     listed = recommender.products(recommender.find(" ", Filters()))

@@ -79,7 +79,7 @@ class Answerer:
         if question.words.strip():
             search = self._open_search()
             words, restriction = search.leave_out_unwanted(question.words, restriction)
-            corrected = search.correct(words) if words else None
+            corrected = search.correct(question.words)
         if question.has_examples:
             answer = self._answer_by_examples(question, words, restriction)
         elif words and not question.unlike:

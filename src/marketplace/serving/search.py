@@ -107,8 +107,9 @@ class CatalogueSearch:
         return bonus_of
 
     def correct(self, words: str) -> str | None:
-        """Return words as the catalogue spells them; None if no listing has a word that one of them may mean."""
-        terms = self._terms(words)
+        """Return the wanted words as the catalogue spells them; None if they are spelt right, or mean nothing."""
+        wanted, _ = split_unwanted(words)
+        terms = self._terms(wanted)
         return " ".join(term.word for term in terms) if any(term.corrected for term in terms) else None
 
     def frequency_of(self, word: str) -> float:
