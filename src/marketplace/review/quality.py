@@ -125,7 +125,7 @@ def summarise_categories(
 
 
 def choose_examples(root: Path, table: Table, questions: dict[str, JudgedQuestion]) -> Examples | None:
-    """Choose products of the test split: by what people judged, or else by probability; None without photos."""
+    """Choose products of the test split: by judgements, or without any by probability; None without photos."""
     if not (root / IMAGES).is_dir():
         return None
     products = table.products.table

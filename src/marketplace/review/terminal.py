@@ -41,7 +41,7 @@ def print_json(value: Any) -> None:
 
 
 def print_csv(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
-    """Print rows as CSV, without control characters; what a row lacks is empty."""
+    """Print rows as CSV, without control characters; a missing value is empty."""
     writer = csv.DictWriter(sys.stdout, columns, lineterminator="\n")
     writer.writeheader()
     for row in rows:

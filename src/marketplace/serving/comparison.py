@@ -158,7 +158,7 @@ def rank_change(before: Sequence[str], now: Sequence[str]) -> float:
 
 
 def _compare(before: list[str], now: list[str], product_id: str, product: Product | None) -> ComparedProduct:
-    """Say what became of a product that is in at least one of two lists."""
+    """Return the fate of a product that is in at least one of two lists."""
     fate: Fate
     places_up = 0
     if product_id not in now:

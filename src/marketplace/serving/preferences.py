@@ -19,7 +19,7 @@ class ComparedTables:
 
 @dataclass(frozen=True)
 class Preferences:
-    """How often the current lists are better, how often those of the other revision, and how often neither.
+    """How often the current lists are better, how often the lists of the other revision, and how often neither.
 
     `p` is the probability of a difference at least this large if both were equally good: the two-sided sign test.
     It does not count equal lists, and is 1 without verdicts.

@@ -137,8 +137,8 @@ class QdrantSearch:
     def nearest(self, vector: np.ndarray, restriction: Restriction, depth: int) -> Nearest:
         """See Search.
 
-        Points that the database no longer has are not returned. It filters; what else may not be listed is left out
-        here.
+        Points that the database no longer has are not returned. It filters; other products that may not be listed
+        are left out here.
         """
         query_filter = _query_filter(restriction.filters)
         with report_failures(self._url):

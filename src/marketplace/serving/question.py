@@ -69,7 +69,7 @@ class Question:
     words: str = ""
     k: int = 10
     filters: Filters = NO_FILTERS
-    weights: Weights | None = None  # None: by params.yaml, for what is asked about
+    weights: Weights | None = None  # None: by params.yaml, for this kind of question
     diversity: float | None = None  # None: by params.yaml
     least_score: float | None = None  # leave out products with a lower score
 

@@ -1,4 +1,4 @@
-"""The routes of the API that answer what is similar, and why."""
+"""The routes of the API that find similar products, and give the reasons."""
 
 from dataclasses import replace
 from functools import partial

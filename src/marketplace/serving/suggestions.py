@@ -34,7 +34,7 @@ class Suggestions:
         self._places = _split_texts(Counter(products["location"].value_counts().to_dict()))
 
     def suggest(self, words: str) -> list[Suggestion]:
-        """Return what words may be the beginning of: categories, places and titles, the most frequent first.
+        """Return categories, places and titles that words may be the beginning of, the most frequent first.
 
         Nothing is suggested after a word with a minus: a suggestion would bring it back.
         """
