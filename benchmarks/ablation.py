@@ -21,16 +21,17 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from figures import format_runs
+from networks import open_tail, open_trunk
 from reference_loop import EPOCHS, PARAMS
 from workspace import ROOT, Workspace, make_parser, report, table, workspace
 
 from marketplace.embedding.extraction import embed_photos, embed_texts, fit_paths
-from marketplace.evaluation.report import category_probabilities
 from marketplace.evaluation.retrieval import find_neighbours, retrieval_metrics
 from marketplace.evaluation.same_product import choose_pairs, rank_own_products, same_product_metrics
 from marketplace.inference.outputs import network_outputs
+from marketplace.inference.tail import Tail
+from marketplace.inference.trunk import Trunk
 from marketplace.models import checkpoints
 from marketplace.models.checkpoints import Checkpoint
 from marketplace.recommendation.catalogue import Catalogue
@@ -42,9 +43,9 @@ from marketplace.relevance.judgements import JUDGEMENTS, SEARCHES
 from marketplace.relevance.metrics import Judge
 from marketplace.relevance.metrics import mean as mean_of_known
 from marketplace.settings import load_settings
-from marketplace.training.data import read_training_data, select_split
+from marketplace.training.data import TrainingData, read_training_data, select_split
 from marketplace.training.trainer import Trainer
-from marketplace.vectors.tables import ExpectedTexts, PhotoVectors
+from marketplace.vectors.tables import PhotoPredictions, PhotoVectors
 from marketplace.vectors.unit_length import to_unit_length
 
 Metrics = dict[str, float]
@@ -72,6 +73,7 @@ TRAININGS = {
     "no leaf categories": Training(changes={"leaf_weight": 0.0}),
     "leaf categories, weight 2": Training(changes={"leaf_weight": 2.0}),
     "batches of 64": Training(changes={"batch_size": 64}),
+    "bfloat16": Training(changes={"precision": "bfloat16"}),
     "no titles": Training(changes={"title_weight": 0.0}),
     "titles, weight 1": Training(changes={"title_weight": 1.0}),
     "titles, weight 4": Training(changes={"title_weight": 4.0}),
@@ -157,7 +159,8 @@ class Bench:
 
     def __init__(self, space: Workspace, split: str) -> None:
         self._settings = load_settings(space.path("params.yaml"))
-        self._pretrained: Checkpoint = checkpoints.load(space.path("models/pretrained.pt"))
+        pretrained = space.path("models/pretrained.pt")
+        self._pretrained: Checkpoint = checkpoints.load(pretrained)
         path = space.path("data/clean/training_data.parquet")
         self._table = pd.read_parquet(path)
         self._split = split
@@ -168,8 +171,15 @@ class Bench:
         self._small = read_training_data(space.path("data/resized/small"), path, categories, with_titles=True)
         self._full = read_training_data(space.path("data/resized/full"), path, categories, with_titles=True)
         both_views = self._settings.train.model_copy(update={"flip_probability": 0.5})
+        self._trunks = {
+            data.images.shape[1]: open_trunk(pretrained, data.images.shape[1], self._root)
+            for data in (self._small, self._full)
+        }
         for data in (self._small, self._full):
-            Trainer(self._pretrained, data, both_views, epochs=1)  # stores the features
+            Trainer(self._pretrained, self._trunk(data), data, both_views, epochs=1)  # stores the features
+
+    def _trunk(self, data: TrainingData) -> Trunk:
+        return self._trunks[data.images.shape[1]]
 
     def train(self, training: Training, seed: int) -> tuple[Checkpoint, float]:
         """Train; return the chosen epoch, and the seconds of the epochs."""
@@ -179,7 +189,7 @@ class Bench:
         for data, epochs in ((self._small, training.small), (self._full, training.full)):
             if not epochs:
                 continue
-            trainer = Trainer(checkpoint, data, settings, epochs)
+            trainer = Trainer(checkpoint, self._trunk(data), data, settings, epochs)
             started = time.perf_counter()
             while not trainer.is_done:
                 trainer.train_epoch()
@@ -191,13 +201,12 @@ class Bench:
     def measure(self, checkpoint: Checkpoint, changes: dict[str, Any], *, hub_correction: bool = True) -> Metrics:
         """Return a network's accuracy, and the retrieval metrics of its vectors with changed settings of `extract`."""
         split = select_split(self._table, self._split)
-        probabilities = category_probabilities(checkpoint, self._full.images, mirrored=self._settings.extract.mirrored)
-        accuracy = float((probabilities[split.rows].argmax(axis=1) == split.labels.numpy()).mean())
-        vectors, expected = self._embed(checkpoint, changes)
+        vectors, predictions = self._embed(self._export(checkpoint), changes)
+        accuracy = float((predictions.category[split.rows].argmax(axis=1) == split.labels.numpy()).mean())
         if not hub_correction:
             vectors = without_hub_bias(vectors)
         metrics = self._retrieval_metrics(vectors, hub_correction=hub_correction) | {"accuracy": accuracy}
-        judged = self._read_judged(vectors, expected)
+        judged = self._read_judged(vectors, predictions)
         weights = self._settings.recommend.weights
         kinds: dict[Kind, Weights] = {"photo": weights.photo, "product": weights.product}
         for kind, own_weights in kinds.items():
@@ -207,12 +216,13 @@ class Bench:
 
     def measure_untouched(self) -> dict[str, Metrics]:
         """Return the retrieval metrics of the pretrained network, as it is and with projections fitted for it."""
-        network = checkpoints.network_of(self._pretrained, n_categories=1)
-        plain = to_unit_length(network_outputs(network, self._full.images).embeddings.numpy())
+        tail = self._export(self._pretrained)
+        plain = to_unit_length(network_outputs(self._trunk(self._full), tail, self._full.images).embeddings)
         unprojected = PhotoVectors(identity=plain, kind=plain, hub_bias=np.zeros(len(plain), np.float32))
-        checkpoint: Any = {**self._pretrained, "categories": ["none"]}
-        whitened, _ = self._embed(checkpoint, {"category_weight": 0.0})
-        without_details, _ = self._embed(checkpoint, {"category_weight": 0.0, "detail_weight": 0.0})
+        with_a_category: Any = {**self._pretrained, "categories": ["none"]}
+        tail = self._export(with_a_category)
+        whitened, _ = self._embed(tail, {"category_weight": 0.0})
+        without_details, _ = self._embed(tail, {"category_weight": 0.0, "detail_weight": 0.0})
         return {
             "untouched": self._retrieval_metrics(unprojected, hub_correction=False),
             "untouched, whitened like ours, no hub correction": self._retrieval_metrics(
@@ -224,12 +234,12 @@ class Bench:
 
     def measure_rankings(self, checkpoint: Checkpoint) -> dict[str, list[Metrics]]:
         """Return the judged quality of each of RANKINGS."""
-        judged = self._read_judged(*self._embed(checkpoint, {}))
+        judged = self._read_judged(*self._embed(self._export(checkpoint), {}))
         return {name: [self._judge(judged[kind], weights)] for name, (kind, weights) in RANKINGS.items()}
 
-    def _read_judged(self, vectors: PhotoVectors, expected: ExpectedTexts) -> dict[Kind, JudgedPairs]:
+    def _read_judged(self, vectors: PhotoVectors, predictions: PhotoPredictions) -> dict[Kind, JudgedPairs]:
         catalogue = Catalogue(photos=self._table, products=products_of(self._table), vectors=vectors, texts=self._texts)
-        return read_judged_pairs(self._root, catalogue, expected, self._settings.recommend, _no_searches)
+        return read_judged_pairs(self._root, catalogue, predictions, self._settings.recommend, _no_searches)
 
     def _judge(self, pairs: JudgedPairs, weights: Weights) -> Metrics:
         in_split = pairs.splits == self._split
@@ -239,14 +249,20 @@ class Bench:
             "ndcg_at_8": mean_of_known(quality.ndcg_at_8),
         }
 
-    def _embed(self, checkpoint: Checkpoint, changes: dict[str, Any]) -> tuple[PhotoVectors, ExpectedTexts]:
-        settings = self._settings.extract.model_copy(update=changes)
-        title_dimensions = self._texts.title.shape[1]
-        with torch.no_grad():
-            _, vectors, expected = embed_photos(
-                checkpoint, self._table, self._full.images, self._path_space, title_dimensions, settings
-            )
-        return vectors, expected
+    def _export(self, checkpoint: Checkpoint) -> Tail:
+        return open_tail(checkpoint, self._full.images.shape[1], self._root)
+
+    def _embed(self, tail: Tail, changes: dict[str, Any]) -> tuple[PhotoVectors, PhotoPredictions]:
+        _, vectors, predictions = embed_photos(
+            self._trunk(self._full),
+            tail,
+            self._table,
+            self._full.images,
+            self._path_space,
+            self._texts.title.shape[1],
+            self._settings.extract.model_copy(update=changes),
+        )
+        return vectors, predictions
 
     def _retrieval_metrics(self, vectors: PhotoVectors, *, hub_correction: bool = True) -> Metrics:
         settings = self._settings.extract

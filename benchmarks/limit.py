@@ -18,10 +18,10 @@ import torch
 from openvino import opset13 as ops
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
+from trunk import build_openvino
 from workspace import ROOT, best_seconds, make_parser, report, table
 
 from marketplace.inference.memory import keep_freed_memory
-from marketplace.inference.trunk import TrunkRunner
 from marketplace.models.backbones import BACKBONES
 from marketplace.models.network import Network, build_pretrained_network
 from marketplace.settings import load_settings
@@ -112,7 +112,7 @@ def measure_trunk(network: Network, size: int, runs: int) -> float:
     """Return the operations per second of the frozen layers."""
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
         network.trunk(torch.zeros(1, 3, size, size))
-    run = TrunkRunner(network, size)
+    run = build_openvino(network, size)
     images = np.random.default_rng(0).integers(0, 256, (TRUNK_BATCH, size, size, 3), dtype=np.uint8)
     return TRUNK_BATCH * int(counter.get_total_flops()) / time_after_warm_up(lambda: run(images), runs)
 

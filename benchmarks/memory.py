@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from networks import open_trunk
 from workspace import ROOT, make_parser, peak_gib, report, table
 
 from marketplace.compute.user_cache import ROOM_VARIABLE
@@ -41,13 +42,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         checkpoints.save_pretrained(folder / "pretrained.pt", network, weights="none")
-        pretrained = checkpoints.load(folder / "pretrained.pt")
         os.environ |= {"MARKETPLACE_CACHE": str(folder / "cache"), ROOM_VARIABLE: "1e6"}
         data = make_data(folder / "images.npy", options.images, options.size)
+        trunk = open_trunk(folder / "pretrained.pt", options.size, folder)
         peak_before = peak_gib()
         started = time.perf_counter()
         with Recorder(folder / "metrics", folder / "logs", folder / "epochs") as recorder:
-            train(pretrained, data, settings, 1, recorder)
+            train(checkpoints.load(trunk.checkpoint), trunk, data, settings, 1, recorder)
         seconds = time.perf_counter() - started
     results = {
         "images": options.images,

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from networks import open_trunk
 from workspace import make_parser, report, table, workspace
 
 from marketplace.inference import features
@@ -25,7 +26,7 @@ from marketplace.training import data, recorder, resume, trainer
 MEASURED_FUNCTIONS: dict[str, list[tuple[Any, str]]] = {
     "steps": [(trainer.Trainer, "_compute_loss"), (torch.Tensor, "backward"), (torch.optim.Adam, "step")],
     "validation": [(trainer, "validate")],
-    "reading features": [(features.StoredFeatures, "half")],
+    "reading features": [(features.StoredFeatures, "__call__")],
     "batches": [(data.Views, "__call__"), (trainer, "shuffle")],
     "recording": [
         (recorder.Recorder, "record_epoch"),
@@ -88,9 +89,11 @@ def train_once(folder: Path) -> None:
     categories = json.loads((folder / "data/clean/categories.json").read_text())["decode"]
     table_path = folder / "data/clean/training_data.parquet"
     full_sized = data.read_training_data(folder / "data/resized/full", table_path, categories, with_titles=False)
-    start = checkpoints.load(folder / "models/pretrained.pt")
+    pretrained = folder / "models/pretrained.pt"
+    start = checkpoints.load(pretrained)
+    trunk = open_trunk(pretrained, full_sized.images.shape[1], folder / "scratch")
     with recorder.Recorder(folder / "scratch/metrics", folder / "scratch/logs", folder / "scratch/epochs") as records:
-        trainer.train(start, full_sized, settings.train, settings.train_full.epochs, records)
+        trainer.train(start, trunk, full_sized, settings.train, settings.train_full.epochs, records)
 
 
 if __name__ == "__main__":

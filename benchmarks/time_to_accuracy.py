@@ -18,6 +18,7 @@ from pathlib import Path
 from statistics import median
 
 import pandas as pd
+from networks import open_trunk
 from reference_loop import reference_loop
 from timm_loop import timm_loop
 from workspace import Workspace, make_parser, report, table, workspace
@@ -163,9 +164,10 @@ def time_ours(space: Workspace, photos: pd.DataFrame, size: int, settings: Train
     started = time.perf_counter()
     resize_shards(space.path("shards"), photos, {folder / "images": size})
     data = read_training_data(folder / "images", space.path("photos.parquet"), categories, with_titles=False)
-    start = checkpoints.load(space.path("models/pretrained.pt"))
+    pretrained = space.path("models/pretrained.pt")
+    trunk = open_trunk(pretrained, size, folder)
     with Clock(folder) as clock:
-        train(start, data, settings, epochs, clock)
+        train(checkpoints.load(pretrained), trunk, data, settings, epochs, clock)
     for stored in Path(space.environment["MARKETPLACE_CACHE"]).rglob("*.npy"):
         stored.unlink()  # the next seed computes its features, too
     return [replace(epoch, seconds=epoch.seconds - started) for epoch in clock.epochs]

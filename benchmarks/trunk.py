@@ -19,12 +19,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from networks import open_trunk
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torch.utils.flop_counter import FlopCounterMode
 from workspace import best_seconds, make_parser, report, table
 
-from marketplace.inference.trunk import TrunkRunner
+from marketplace.models import checkpoints
 from marketplace.models.backbones import BACKBONES
 from marketplace.models.network import Network, build_pretrained_network
 
@@ -127,12 +128,19 @@ def build_onnx_runtime(network: Network, size: int) -> Run:
     return run
 
 
+def build_openvino(network: Network, size: int) -> Run:
+    """Run the trunk as the pipeline does."""
+    folder = Path(tempfile.mkdtemp())
+    checkpoints.save_pretrained(folder / "pretrained.pt", network, weights="none")
+    return open_trunk(folder / "pretrained.pt", size, folder)
+
+
 CONTENDERS: dict[str, Callable[[Network, int], Run]] = {
     "PyTorch, eager": build_eager,
     "PyTorch, BatchNorm folded": build_folded,
     "torch.compile": build_compiled,
     "ONNX Runtime": build_onnx_runtime,
-    "OpenVINO (ours)": TrunkRunner,
+    "OpenVINO (ours)": build_openvino,
 }
 if importlib.util.find_spec("onnxruntime") is None:
     del CONTENDERS["ONNX Runtime"]

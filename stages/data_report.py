@@ -14,7 +14,8 @@ def main() -> None:
     from marketplace.data_report.doubtful_labels import find_doubtful_labels
     from marketplace.data_report.report import CleanTables, Corrections, write_data_report
     from marketplace.inference.outputs import network_outputs
-    from marketplace.models import checkpoints
+    from marketplace.inference.tail import Tail
+    from marketplace.inference.trunk import Trunk
     from marketplace.vectors.tables import read_text_embeddings
 
     tables = CleanTables.read(Path("data/clean"))
@@ -25,8 +26,8 @@ def main() -> None:
     with reading(counts):
         applied = json.loads(counts.read_text(encoding="utf-8")).get("corrections", {})
     images = ShardedArray(Path("data/resized/full"))
-    network = checkpoints.network_of(checkpoints.load(Path("models/pretrained.pt")), n_categories=1)
-    outputs = network_outputs(network, images).embeddings.numpy()
+    trunk = Trunk(network=Path("models/trunk/full.onnx"), checkpoint=Path("models/pretrained.pt"))
+    outputs = network_outputs(trunk, Tail(Path("models/pretrained.onnx")), images).embeddings
     write_data_report(
         page=Path("reports/data.html"),
         csv=Path("reports/data.csv"),

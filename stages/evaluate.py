@@ -12,18 +12,20 @@ def main() -> None:
     from marketplace.compute.arrays import ShardedArray
     from marketplace.embedding.projection import ExtractSettings
     from marketplace.evaluation.report import evaluate
-    from marketplace.models import checkpoints
-    from marketplace.vectors.tables import read_embeddings, read_text_embeddings
+    from marketplace.inference.tail import Tail
+    from marketplace.inference.trunk import Trunk
+    from marketplace.vectors.tables import read_embeddings, read_predictions, read_text_embeddings
 
     settings = load_section("extract", ExtractSettings)
-    model = Path("models/full.pt")
+    embeddings = Path("data/embeddings.parquet")
     table = read_parquet(Path("data/clean/training_data.parquet"))
     product_ids = sorted(set(table["product_id"]))
     evaluation = evaluate(
-        tuned=checkpoints.load(model),
-        pretrained=checkpoints.load(Path("models/pretrained.pt")),
+        trunk=Trunk(network=Path("models/trunk/full.onnx"), checkpoint=Path("models/pretrained.pt")),
+        untouched=Tail(Path("models/pretrained.onnx")),
         table=table,
-        vectors=read_embeddings(Path("data/embeddings.parquet"), table, [model]),
+        vectors=read_embeddings(embeddings, table, [Path("models/image_model.onnx")]),
+        predictions=read_predictions(embeddings),
         texts=read_text_embeddings(Path("data/text_embeddings.parquet"), product_ids).text,
         images=ShardedArray(Path("data/resized/full")),
         settings=settings,

@@ -29,7 +29,7 @@ def main() -> None:
     from marketplace.recommendation.table import add_probabilities, recommendations, write_recommendations
     from marketplace.recommendation.tracked_products import select_tracked_products, write_pictures
     from marketplace.texts.text_model import TextModel
-    from marketplace.vectors.tables import read_expected_texts
+    from marketplace.vectors.tables import read_predictions
 
     settings = load_section("recommend", RecommendSettings)
     catalogue = read_catalogue(Path())
@@ -38,7 +38,7 @@ def main() -> None:
     judged = read_judged_pairs(
         root=Path(),
         catalogue=catalogue,
-        expected=read_expected_texts(Path(EMBEDDINGS)),
+        predictions=read_predictions(Path(EMBEDDINGS)),
         settings=settings,
         open_texts=lambda: TextModel(Path(TEXT_MODEL)).embed_words,
     )

@@ -20,14 +20,13 @@ import pytest
 import torch
 from helpers import warm_python
 from helpers.dumps import odd_dump
+from helpers.networks import SHARED_CACHE
 from helpers.nginx import NAME
 from helpers.paths import LISTINGS, MARKET, ROOT
 from helpers.project import Project, built_once, copy_of
 from helpers.training_runs import CATEGORIES, COLOURS
 from playwright.sync_api import Browser, sync_playwright
 
-from marketplace.inference import trunk
-from marketplace.inference.features import trunk_recipe
 from marketplace.models.checkpoints import Checkpoint, checkpoint_of
 from marketplace.models.network import Network, build_pretrained_network
 from marketplace.settings import Settings, load_settings
@@ -44,23 +43,8 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.getbasetemp()
     folder = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
     os.environ["MARKETPLACE_CACHE"] = str(folder / "cache")
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _trunks_compiled_once() -> Iterator[None]:
-    """Compiling a trunk takes seconds, and most tests have the same one."""
-    compile_trunk = trunk._openvino_runner
-    runners: dict[tuple[str, int], trunk.Runner] = {}
-
-    def compiled_once(network: Network, size: int) -> trunk.Runner:
-        key = (str(trunk_recipe(network)), size)
-        if key not in runners:
-            runners[key] = compile_trunk(network, size)
-        return runners[key]
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(trunk, "_openvino_runner", compiled_once)
-        yield
+    os.environ[SHARED_CACHE] = str(folder / "cache")
+    (folder / "cache").mkdir(exist_ok=True)
 
 
 def pytest_configure(config: pytest.Config) -> None:

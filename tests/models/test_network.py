@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import torch
 import torchvision
+from helpers.networks import outputs_of
 from torch import nn
 
 from marketplace.common.errors import MarketplaceError
 from marketplace.evaluation.retrieval import nearest, precision_at_k
-from marketplace.inference.outputs import network_outputs
 from marketplace.models.backbones import BACKBONES
 from marketplace.models.checkpoints import checkpoint_of, load, network_of, save, save_pretrained
 from marketplace.models.network import Network, build_pretrained_network
@@ -103,7 +103,7 @@ def test_lite0s_weights_from_the_package_are_real(sample: SampleDump) -> None:
     for weights in ("IMAGENET1K_V1", "none"):
         torch.manual_seed(0)
         network = build_pretrained_network("efficientnet_lite0", weights)
-        neighbours = nearest(network_outputs(network, images).embeddings.numpy(), every, every, 5)
+        neighbours = nearest(outputs_of(network, images).embeddings, every, every, 5)
         precision[weights] = precision_at_k(neighbours, categories, every, 5)
     assert precision["IMAGENET1K_V1"] > 1.5 * precision["none"]
 

@@ -28,8 +28,9 @@ SOURCE = ROOT / "src" / "marketplace"
 NOT_OURS = re.compile(
     r"(\.git|\.dvc)(/|$)|dvc\.(yaml|lock)$|\.(git|dvc)ignore$|__pycache__|pyvenv\.cfg$|pyproject\.toml$"
 )
-# The one dependency that a stage opens only when told so (train_full.warm_start: false).
-NOT_ALWAYS_READ = {("train_full", "models/pretrained.pt")}
+# Dependencies that a stage opens only on a machine with a GPU.
+NOT_ALWAYS_READ = {(stage, "models/pretrained.pt") for stage in ("extract", "data_report", "evaluate")}
+NEED_PYTORCH = {"pretrained", "train_small", "train_full"}
 
 CALL = re.compile(r'(?:open|openat|openat2|creat)\((?:AT_FDCWD(?:<[^>]*>)?, )?"([^"]+)", ([^)]*)\)? += \d')
 
@@ -102,6 +103,8 @@ def test_a_stage_opens_what_it_declares_and_nothing_else(
     unused -= {path for at, path in NOT_ALWAYS_READ if at == stage}
     assert unused == set(), "a dep, but never read"
     assert {path for path in outs if not (traced.folder / path).exists()} == set(), "an out, but never made"
+    loads_pytorch = "/site-packages/torch/" in (tmp_path / "strace.log").read_text(errors="replace")
+    assert loads_pytorch == (stage in NEED_PYTORCH)
 
 
 @pytest.mark.parametrize("stage", STAGES)

@@ -98,7 +98,7 @@ def test_an_experiment_can_be_applied_branched_and_pushed(experimented: Project,
     theirs.dvc("remote", "add", "--local", "--default", "storage", str(tmp_path / "dvc"))
     theirs.dvc("exp", "pull", "origin", "rate")
     theirs.dvc("exp", "apply", "rate")
-    assert (theirs.folder / "models/image_model.pt").exists()
+    assert (theirs.folder / "models/image_model.onnx").exists()
 
 
 def test_noise_is_measured_by_training_with_other_seeds(experimented: Project) -> None:

@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import onnx
 import pandas as pd
 import pytest
 import torch
@@ -27,14 +28,16 @@ def test_it_runs_to_the_end_and_leaves_what_the_contract_says(reproduced: Projec
     table = pd.read_parquet(folder / "data/clean/training_data.parquet")
     embeddings = pd.read_parquet(folder / "data/embeddings.parquet")
     assert embeddings["image_id"].tolist() == table["image_id"].tolist()
-    model = torch.load(folder / "models/image_model.pt", weights_only=True)
-    assert model["backbone"] == "efficientnet_lite0"
-    assert len(embeddings["identity"].iloc[0]) == model["identity_dimensions"]
-    assert len(embeddings["kind"].iloc[0]) == model["kind_dimensions"]
+    model = onnx.load(folder / "models/image_model.onnx")
+    metadata = {entry.key: json.loads(entry.value) for entry in model.metadata_props}
+    assert metadata["backbone"] == "efficientnet_lite0"
+    lengths = {output.name: output.type.tensor_type.shape.dim[1].dim_value for output in model.graph.output}
+    for name in ("identity", "kind", "title", "path", "category"):
+        assert len(embeddings[name].iloc[0]) == lengths[name]
     texts = pd.read_parquet(folder / "data/text_embeddings.parquet")
     assert texts["product_id"].tolist() == sorted(set(table["product_id"]))
     best = json.loads((folder / "metrics/train_full/metrics.json").read_text())["best"]
-    assert model["epoch"] == best["epoch"]
+    assert metadata["epoch"] == best["epoch"]
     figures = json.loads((folder / "metrics/evaluate.json").read_text())
     assert set(figures) == {
         "accuracy",

@@ -18,7 +18,7 @@ from marketplace.recommendation.rules import QuestionWeights, RankingRules
 from marketplace.recommendation.similarity import PARTS, Weights, weigh_symmetrically
 from marketplace.recommendation.table import recommendations
 from marketplace.relevance.judgements import split_of_search
-from marketplace.vectors.tables import ExpectedTexts, PhotoVectors, TextVectors
+from marketplace.vectors.tables import PhotoPredictions, PhotoVectors, TextVectors
 from marketplace.vectors.unit_length import to_unit_length
 
 N_PRODUCTS = 40
@@ -44,9 +44,11 @@ def catalogue() -> Catalogue:
 
 
 @pytest.fixture(scope="module")
-def expected(catalogue: Catalogue) -> ExpectedTexts:
+def predictions(catalogue: Catalogue) -> PhotoPredictions:
     n = len(catalogue.photos)
-    return ExpectedTexts(title=directions(5, n, 4), path=directions(6, n, 2))
+    return PhotoPredictions(
+        title=directions(5, n, 4), path=directions(6, n, 2), category=np.ones((n, 1), np.float32), categories=["all"]
+    )
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +64,7 @@ def embedder() -> EmbedWords:
 
 @pytest.fixture(scope="module")
 def judged(
-    catalogue: Catalogue, expected: ExpectedTexts, embedder: EmbedWords, tmp_path_factory: pytest.TempPathFactory
+    catalogue: Catalogue, predictions: PhotoPredictions, embedder: EmbedWords, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[Kind, JudgedPairs]:
     root = tmp_path_factory.mktemp("judged")
     (root / "data").mkdir()
@@ -77,7 +79,7 @@ def judged(
     )
     searches = [(query, other, rng.integers(3)) for query in QUERIES for other in ids[:20]]
     pd.DataFrame(searches, columns=["query", "product_id", "grade"]).to_csv(root / "data/searches.csv", index=False)
-    return read_judged_pairs(root, catalogue, expected, SETTINGS, lambda: embedder)
+    return read_judged_pairs(root, catalogue, predictions, SETTINGS, lambda: embedder)
 
 
 def direction(vector: np.ndarray) -> np.ndarray:
@@ -104,7 +106,7 @@ def test_a_products_candidates_are_compared_with_its_vectors(
 
 
 def test_a_photos_candidates_are_compared_with_what_it_lets_one_expect(
-    catalogue: Catalogue, expected: ExpectedTexts, judged: dict[Kind, JudgedPairs]
+    catalogue: Catalogue, predictions: PhotoPredictions, judged: dict[Kind, JudgedPairs]
 ) -> None:
     pairs = judged["photo"]
     products = catalogue.products
@@ -112,7 +114,7 @@ def test_a_photos_candidates_are_compared_with_what_it_lets_one_expect(
         number = products.number_of[pairs.judgements.questions[place]]
         row = products.photos_of(number)[0]
         kind = catalogue.vectors.kind[row]
-        title = expected.title[row]
+        title = predictions.title[row]
         looks = (catalogue.parts.kind @ kind + catalogue.parts.title @ title) / 2
         looks[products.groups == products.groups[number]] = -np.inf  # as if the product was not there
         nearest = np.argsort(-looks)[:4]
@@ -122,7 +124,7 @@ def test_a_photos_candidates_are_compared_with_what_it_lets_one_expect(
             "kind": kind,
             "text": direction(0.7 * np.append(title, [0, 0]) + 0.3 * direction(shares @ texts.text[nearest])),
             "title": direction(0.7 * title + 0.3 * direction(shares @ texts.title[nearest])),
-            "path": 0.7 * expected.path[row] + 0.3 * shares @ texts.path[nearest],
+            "path": 0.7 * predictions.path[row] + 0.3 * shares @ texts.path[nearest],
         }
         candidate = products.number_of[pairs.judgements.candidates[place]]
         assert pairs.scores(WEIGHTS)[place] == pytest.approx(weighted_sum(question, catalogue, candidate), abs=1e-5)

@@ -30,11 +30,11 @@ def parse_lineage(output: str) -> dict[str, list[str]]:
 
 
 def test_a_model_has_a_commit_parameters_data_epoch_and_metrics(experimented: Project) -> None:
-    lineage = parse_lineage(experimented.marketplace("lineage", "models/image_model.pt", "--all"))
+    lineage = parse_lineage(experimented.marketplace("lineage", "models/image_model.onnx", "--all"))
     head = experimented.run("git", "rev-parse", "HEAD").strip()
     assert lineage["commit"][0].startswith(f"HEAD ({head[:7]})")
     assert lineage["first in"][0].startswith(head[:7])
-    assert lineage["file"] == [f"models/image_model.pt  md5 {experimented.out_hashes()['models/image_model.pt']}"]
+    assert lineage["file"] == [f"models/image_model.onnx  md5 {experimented.out_hashes()['models/image_model.onnx']}"]
     assert lineage["stage"][0].startswith("extract: ")
     best = json.loads((experimented.folder / "metrics/train_full/metrics.json").read_text())["best"]
     assert lineage["epoch"] == [f"{name} {value}" for name, value in best.items()]
@@ -46,7 +46,7 @@ def test_a_model_has_a_commit_parameters_data_epoch_and_metrics(experimented: Pr
     assert {"src/marketplace/training", "stages/train.py"} <= set(lineage["code"])
     assert lineage["reproduce"] == [f"git checkout {head} && dvc repro extract"]
 
-    short = parse_lineage(experimented.marketplace("lineage", "models/image_model.pt"))
+    short = parse_lineage(experimented.marketplace("lineage", "models/image_model.onnx"))
     assert short.pop("parameters")[0].endswith(" as in params.yaml of HEAD: --all lists them")
     assert short.pop("code")[0].endswith(" scripts and folders at that commit: --all lists them")
     assert short == {name: lineage[name] for name in short}

@@ -96,7 +96,7 @@ def test_pushed_results_are_pulled_and_need_no_run(
     assert files_in(theirs.folder / "models") == files_in(mine.folder / "models")
     # Pushing with wrong credentials fails and deletes nothing.
     set_credentials(mine, STRANGER_CREDENTIALS)
-    (mine.folder / "models" / "image_model.pt").unlink()
+    (mine.folder / "models" / "image_model.onnx").unlink()
     mine.dvc("push", code=255)
     mine.dvc("checkout")
     assert files_in(theirs.folder / "models") == files_in(mine.folder / "models")

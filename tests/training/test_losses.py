@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from helpers.networks import outputs_of
 from helpers.training_runs import COLOURS, train_in
 from hypothesis import assume, given
 from hypothesis import settings as hypothesis_settings
@@ -13,7 +14,6 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional as F
 
-from marketplace.inference.outputs import network_outputs
 from marketplace.models.checkpoints import Checkpoint, network_of
 from marketplace.models.network import CosineClassifier
 from marketplace.settings import Settings
@@ -139,7 +139,7 @@ def test_the_contrastive_term_pulls_photos_of_a_product_together(
         """Mean cosine of a product's two photos, minus that of different products of its colour, after training."""
         weighted = train_settings.model_copy(update={"contrastive_weight": contrastive_weight})
         best = train_in(start, pairs, weighted, tmp_path / str(contrastive_weight), epochs=12)
-        embeddings = network_outputs(network_of(best, n_categories=3), pairs.images).embeddings
+        embeddings = torch.from_numpy(outputs_of(network_of(best, n_categories=3), pairs.images).embeddings)
         unit = F.normalize(embeddings[pairs.train.rows])
         cosines = unit @ unit.T
         products = pairs.train.products

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from helpers.networks import trunk_of
 from helpers.paths import ROOT
 from helpers.servers import free_port, wait_for_port
 from mlflow import MlflowClient
@@ -71,7 +72,7 @@ def test_mlflow_gets_the_figures_that_dvclive_records(
     monkeypatch.setenv("DVC_EXP_NAME", "slower")
     linear = settings.train.model_copy(update={"classifier": "linear"})
     with Recorder(tmp_path / "metrics", tmp_path / "logs/train_small", tmp_path / "epochs") as recorder:
-        best = train(start, data, linear, 2, recorder)
+        best = train(start, trunk_of(start, data.images.shape[1]), data, linear, 2, recorder)
     client = MlflowClient(server)
     experiment = client.get_experiment_by_name("marketplace")
     assert experiment is not None

@@ -16,6 +16,7 @@ import pytest
 import torch
 from helpers.caches import make_empty_cache
 from helpers.full_disk import limit_file_size
+from helpers.networks import trunk_of
 from helpers.project import Project, copy_of
 from helpers.training_runs import COLOURS, train_in
 
@@ -62,7 +63,7 @@ def run_and_kill(start: Checkpoint, data: TrainingData, settings: TrainSettings,
     recorder = KillingRecorder(folder / "metrics", folder / "logs", folder / "epochs")
     recorder.last_epoch = after
     with pytest.raises(KillSignal), recorder:
-        train(start, data, settings, EPOCHS, recorder)
+        train(start, trunk_of(start, data.images.shape[1]), data, settings, EPOCHS, recorder)
 
 
 def read_outputs(folder: Path, best: Checkpoint) -> dict[str, bytes]:

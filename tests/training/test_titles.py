@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from helpers.networks import outputs_of
 from helpers.training_runs import train_in
 from torch.nn import functional as F
 
-from marketplace.inference.outputs import network_outputs
 from marketplace.models.checkpoints import Checkpoint, load, network_of, save
 from marketplace.settings import Settings
 from marketplace.training.data import TrainingData
@@ -46,7 +46,7 @@ def test_a_network_learns_to_predict_titles_from_photos(
     network = network_of(load(tmp_path / "best.pt"), len(data.categories))
     assert network.title is not None
     with torch.inference_mode():
-        embeddings = network_outputs(network, data.images).embeddings[data.val.rows]
+        embeddings = torch.from_numpy(outputs_of(network, data.images).embeddings[data.val.rows])
         predicted = F.normalize(network.title(embeddings)) @ titles.vectors.T
     nearest = predicted.argmax(dim=1)
     row_of_label = dict(zip(data.train.labels.tolist(), titles.of_photo.tolist(), strict=True))

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 from marketplace.common.errors import MarketplaceError
 from marketplace.vectors.tables import (
-    ExpectedTexts,
+    PhotoPredictions,
     PhotoVectors,
     TextVectors,
     read_embeddings,
-    read_expected_texts,
+    read_predictions,
     read_text_embeddings,
     write_embeddings,
     write_text_embeddings,
@@ -46,28 +46,30 @@ def vectors() -> PhotoVectors:
 
 
 @pytest.fixture
-def expected() -> ExpectedTexts:
+def predictions() -> PhotoPredictions:
     rng = np.random.default_rng(1)
-    return ExpectedTexts(
+    return PhotoPredictions(
         title=to_unit_length(rng.normal(size=(N_PHOTOS, 4)).astype(np.float32)),
         path=rng.normal(size=(N_PHOTOS, 2)).astype(np.float32),
+        category=rng.random((N_PHOTOS, 2), dtype=np.float32),
+        categories=["Café & Bar", "Toys"],
     )
 
 
 def test_embeddings_come_back_with_their_ids(
-    tmp_path: Path, photos: pd.DataFrame, vectors: PhotoVectors, expected: ExpectedTexts
+    tmp_path: Path, photos: pd.DataFrame, vectors: PhotoVectors, predictions: PhotoPredictions
 ) -> None:
     path = tmp_path / "embeddings.parquet"
-    write_embeddings(path, photos, vectors, expected, [])
+    write_embeddings(path, photos, vectors, predictions, [])
     again = read_embeddings(path, photos)
     for name in ("identity", "kind", "hub_bias"):
         np.testing.assert_array_equal(getattr(again, name), getattr(vectors, name))
-    expected_again = read_expected_texts(path)
-    np.testing.assert_array_equal(expected_again.title, expected.title)
-    np.testing.assert_array_equal(expected_again.path, expected.path)
+    predictions_again = read_predictions(path)
+    for name in ("title", "path", "category", "categories"):
+        np.testing.assert_array_equal(getattr(predictions_again, name), getattr(predictions, name))
     schema = pq.read_schema(path)
     assert schema.field("identity").type == pa.list_(pa.float32(), 6)
-    assert schema.names == ["image_id", "product_id", "identity", "kind", "hub_bias", "title", "path"]
+    assert schema.names == ["image_id", "product_id", "identity", "kind", "hub_bias", "title", "path", "category"]
     frame = pd.read_parquet(path)
     assert frame["product_id"].tolist() == photos["product_id"].tolist()
     assert (np.stack(frame["identity"]) == vectors.identity).all()
@@ -93,23 +95,23 @@ def test_photos_without_a_direction_are_counted(
     tmp_path: Path,
     photos: pd.DataFrame,
     vectors: PhotoVectors,
-    expected: ExpectedTexts,
+    predictions: PhotoPredictions,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     path = tmp_path / "embeddings.parquet"
-    write_embeddings(path, photos, vectors, expected, [])
+    write_embeddings(path, photos, vectors, predictions, [])
     read_embeddings(path, photos)
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
     vectors.identity[3] = 0
     vectors.kind[5, 0] = np.nan
     vectors.kind[8] = np.inf
-    write_embeddings(path, photos, vectors, expected, [])
+    write_embeddings(path, photos, vectors, predictions, [])
     read_embeddings(path, photos)
     assert "the vectors of 3 of 40 photos (i03, i05, i08, …) are zero or not finite" in caplog.text
 
 
 def test_vectors_of_another_model_are_refused(
-    tmp_path: Path, photos: pd.DataFrame, vectors: PhotoVectors, expected: ExpectedTexts
+    tmp_path: Path, photos: pd.DataFrame, vectors: PhotoVectors, predictions: PhotoPredictions
 ) -> None:
     path = tmp_path / "embeddings.parquet"
     text_path = tmp_path / "text_embeddings.parquet"
@@ -119,7 +121,7 @@ def test_vectors_of_another_model_are_refused(
     text_model.mkdir()
     (text_model / "tokenizer.json").write_text("first")
     one = np.eye(1, dtype=np.float32)
-    write_embeddings(path, photos, vectors, expected, [image_model])
+    write_embeddings(path, photos, vectors, predictions, [image_model])
     write_text_embeddings(text_path, ["a"], TextVectors(text=one, title=one, path=one), text_model)
     read_embeddings(path, photos, [image_model])
     read_text_embeddings(text_path, ["a"], text_model)

@@ -61,9 +61,8 @@ def _cache() -> Path:
 
 
 def _n_threads() -> int:
-    import torch
-
-    return torch.get_num_threads()
+    """The threads of this process's numerical libraries."""
+    return int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1)
 
 
 @functools.cache
@@ -143,7 +142,6 @@ def works_in(folder: Path) -> bool:
 
 def _run_task(sender: Sender, work: Callable[..., Result], task: tuple[Any, ...]) -> Result:
     """Run a task in a worker's process as a process of the sender's machine would."""
-    import torch
     from threadpoolctl import threadpool_limits
 
     if sender.facts_hash != short_hash(facts()):
@@ -153,7 +151,6 @@ def _run_task(sender: Sender, work: Callable[..., Result], task: tuple[Any, ...]
         )
     os.chdir(sender.folder)
     os.environ.update(sender.environment)
-    torch.set_num_threads(sender.n_threads)
     _active_folders.append(sender.folder)
     try:
         with threadpool_limits(sender.n_threads):

@@ -12,7 +12,7 @@ from typing import Any
 import marketplace
 from marketplace.cluster.connection import UNSET_HINT
 from marketplace.common.errors import MarketplaceError, first_line
-from marketplace.compute.processor import vendor
+from marketplace.compute.processor import kind_of_processor
 from marketplace.compute.user_cache import CACHE_VARIABLE
 
 REMEDY = f"Start workers from this checkout and its requirements-all.lock, on one kind of processor, {UNSET_HINT}."
@@ -30,14 +30,11 @@ def facts() -> tuple[tuple[str, str], ...]:
     They are the processor, the code, Python and packages, as they were at the first call: a worker keeps the code that
     it has imported by then.
     """
-    import torch
-
     packages: dict[str, str] = {}
     for package in distributions():
         packages.setdefault(package.name.lower(), package.version)  # the first on the path is the one that is imported
-    processor = filter(None, [platform.machine(), vendor(), torch.backends.cpu.get_cpu_capability()])
     platform_facts = {
-        "processor": " ".join(processor),
+        "processor": kind_of_processor(),
         "marketplace code": _hash_code(),
         "Python": platform.python_version(),
     }

@@ -9,18 +9,23 @@ from pathlib import Path
 VECTOR_INSTRUCTIONS = ("avx512f", "avx2", "avx")  # widest first
 
 
-def vendor() -> str:
+def _vendor() -> str:
     """Return the processor's maker as Linux names it, such as "AuthenticAMD"; empty on other systems."""
     match = re.search(r"vendor_id\s*: (\S+)", _cpu_info())
     return match[1] if match else ""
 
 
 @functools.cache
-def processor() -> str:
-    """Return architecture, maker, widest vector instructions and number of cores: "x86_64 AuthenticAMD avx2 2"."""
+def kind_of_processor() -> str:
+    """Return architecture, maker and widest vector instructions: "x86_64 AuthenticAMD avx2"."""
     flags = set(_cpu_info().split())
     widest = next((name for name in VECTOR_INSTRUCTIONS if name in flags), "")
-    return " ".join(filter(None, [platform.machine(), vendor(), widest, str(os.cpu_count())]))
+    return " ".join(filter(None, [platform.machine(), _vendor(), widest]))
+
+
+def processor() -> str:
+    """Return the kind of processor and the number of cores: "x86_64 AuthenticAMD avx2 2"."""
+    return f"{kind_of_processor()} {os.cpu_count()}"
 
 
 @functools.cache

@@ -7,6 +7,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from marketplace.common.files import sha256_of
 
 
@@ -26,3 +28,8 @@ def recipe(code: Iterable[str], packages: Iterable[str], **inputs: Any) -> dict[
 def recipe_id(recipe: dict[str, Any]) -> str:
     """Return a name for the results of a recipe: 128 bits of its hash, in hex."""
     return hashlib.sha256(json.dumps(recipe).encode()).hexdigest()[:32]
+
+
+def digest(array: np.ndarray) -> str:
+    """Return the SHA-256 of an array's type, shape and content."""
+    return hashlib.sha256(f"{array.dtype}{array.shape}".encode() + np.ascontiguousarray(array).tobytes()).hexdigest()

@@ -95,6 +95,17 @@ def read_kept(path: Path) -> memoryview | None:
     return None
 
 
+def write_once(path: Path, kept: Path, write: Callable[[Path], object]) -> None:
+    """Write a file with `write(path)`, or copy it from the cache, where `kept` is it as written before."""
+    content = read_kept(kept)
+    if content is not None:
+        path.write_bytes(content)
+        return
+    write(path)
+    remove_unused(kept.parent)
+    keep(kept, lambda file: file.write(path.read_bytes()))
+
+
 def drop_damaged(path: Path) -> None:
     """Delete a file of the cache that is damaged, with a warning."""
     log.warning("%s is damaged: it is computed again", path)

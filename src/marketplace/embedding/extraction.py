@@ -5,55 +5,52 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 
 from marketplace.compute.arrays import Images
+from marketplace.embedding.graphs import Heads
 from marketplace.embedding.hubs import hub_bias
-from marketplace.embedding.image_model import ImageModel, Projections
+from marketplace.embedding.image_model import ImageModel
 from marketplace.embedding.paths import PathSpace, fit_path_space
-from marketplace.embedding.projection import ExtractSettings, fit_projection
+from marketplace.embedding.projection import ExtractSettings, Projections, fit_projection
 from marketplace.inference.outputs import Outputs, network_outputs
-from marketplace.models import checkpoints
-from marketplace.models.checkpoints import Checkpoint
+from marketplace.inference.tail import Tail
+from marketplace.inference.trunk import Trunk
 from marketplace.texts.listing_text import product_texts
 from marketplace.texts.text_model import TextModel, fit_text_model
-from marketplace.vectors.tables import ExpectedTexts, PhotoVectors, TextVectors
+from marketplace.vectors.tables import PhotoPredictions, PhotoVectors, TextVectors
 
 
-@torch.no_grad()  # not inference_mode: the model is exported afterwards
 def embed_photos(
-    tuned: Checkpoint,
+    trunk: Trunk,
+    tail: Tail,
     table: pd.DataFrame,
     images: Images,
     path_space: PathSpace,
     title_dimensions: int,
     settings: ExtractSettings,
-) -> tuple[ImageModel, PhotoVectors, ExpectedTexts]:
+) -> tuple[ImageModel, PhotoVectors, PhotoPredictions]:
     """Fit the projections to the training photos; return the image model, and the vectors of all photos.
 
     `table` is the training data, `images` `(N, S, S, 3) uint8` are full-sized.
     """
-    network = checkpoints.network_of(tuned, len(tuned["categories"]))
-    outputs = network_outputs(network, images, mirrored=settings.mirrored)
-    projections = fit_projections(outputs, table, settings)
-    paths = path_space.vectors(tuned["leaves"] or tuned["categories"])
-    model = ImageModel(
-        network.cpu(),
-        projections,
-        torch.from_numpy(paths),
-        title_dimensions,
-        mirrored=settings.mirrored,
+    outputs = network_outputs(trunk, tail, images, mirrored=settings.mirrored)
+    categories = tail.checkpoint["categories"]
+    heads = Heads(
+        classifiers=tail.classifiers(),
+        projections=fit_projections(outputs, table, settings),
+        paths=path_space.vectors(tail.checkpoint["leaves"] or categories),
+        title_dimensions=title_dimensions,
         leaf_temperature=settings.leaf_temperature,
     )
+    model = ImageModel(trunk=trunk, tail=tail, heads=heads, mirrored=settings.mirrored)
     vectors = model.vectors(outputs)
-    identity = vectors.identity.numpy()
     bias = hub_bias(
-        identity, table["sha256"].to_numpy(), neighbours=settings.hub_neighbours, weight=settings.hub_weight
+        vectors.identity, table["sha256"].to_numpy(), neighbours=settings.hub_neighbours, weight=settings.hub_weight
     )
     return (
         model,
-        PhotoVectors(identity=identity, kind=vectors.kind.numpy(), hub_bias=bias),
-        ExpectedTexts(title=vectors.title.numpy(), path=vectors.path.numpy()),
+        PhotoVectors(identity=vectors.identity, kind=vectors.kind, hub_bias=bias),
+        PhotoPredictions(title=vectors.title, path=vectors.path, category=vectors.category, categories=categories),
     )
 
 
@@ -61,7 +58,7 @@ def fit_projections(outputs: Outputs, table: pd.DataFrame, settings: ExtractSett
     """Fit the projections of a network's outputs to the training photos."""
     train = np.flatnonzero(table["split"] == "train")
     products, _ = pd.factorize(table["product_id"].iloc[train])
-    fit = functools.partial(fit_projection, products=torch.from_numpy(products), shrinkage=settings.shrinkage)
+    fit = functools.partial(fit_projection, products=products, shrinkage=settings.shrinkage)
     embeddings = outputs.embeddings[train]
     details = outputs.details[train]
     return Projections(

@@ -1,4 +1,4 @@
-"""The image model as ONNX: exported for any ONNX runtime, and run here by OpenVINO."""
+"""The image model as its users see it: one ONNX file for any runtime, which OpenVINO runs here."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,45 +6,29 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from marketplace.common.files import replacing
 from marketplace.inference.compiled import compile_model
-from marketplace.inference.onnx_export import write_onnx
 
 if TYPE_CHECKING:
     from openvino import CompiledModel
 
-    from marketplace.embedding.image_model import ImageModel
-
-OUTPUTS = ("identity", "kind", "title", "path", "category", "kind_map")  # see image_model.ImageVectors
-
-
-def export_onnx(path: Path, model: "ImageModel", size: int) -> None:
-    """Write the model as ONNX: `images` (N, size, size, 3) uint8 to `identity` (N, d), `kind` (N, k), `title` (N, m),
-    `path` (N, p), `category` (N, n_categories) and `kind_map` (N, H, W, l), for any N.
-
-    Scaling and normalising the pixels is part of the graph, so that callers only have to letterbox.
-    """
-    import torch  # not needed to run the model
-
-    example = torch.zeros(2, size, size, 3, dtype=torch.uint8)
-    with replacing(path) as part:
-        write_onnx(part, model, example, input_name="images", output_names=OUTPUTS, dynamic_axes={0: "N"})
-
 
 class Embedded(NamedTuple):
-    """The outputs of an exported model for N squares; see image_model.ImageVectors."""
+    """The outputs of the model for N squares."""
 
-    identity: np.ndarray
-    kind: np.ndarray
-    title: np.ndarray
-    path: np.ndarray
-    category: np.ndarray
-    kind_map: np.ndarray
+    identity: np.ndarray  # (N, d) float32, of length 1
+    kind: np.ndarray  # (N, k) float32, of length 1
+    title: np.ndarray  # (N, m) float32, the predicted title's vector, of length 1; zeros if the network predicts none
+    path: np.ndarray  # (N, p) float32, the expected vector of the category path, see paths.py
+    category: np.ndarray  # (N, n_categories) float32, probabilities of the root categories in the order of their names
+    kind_map: np.ndarray  # (N, H, W, l) float32: its mean over positions is the first l values of the kind vector
+
+
+OUTPUTS = Embedded._fields
 
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """An exported model that OpenVINO runs, which takes a quarter of PyTorch's time."""
+    """The model, run by OpenVINO in a quarter of PyTorch's time."""
 
     compiled: "CompiledModel"
 
@@ -60,5 +44,5 @@ class LoadedModel:
 
 
 def load_onnx(path: Path, sha256: str | None = None) -> LoadedModel:
-    """Read an exported model. With the file's `sha256`, it is compiled once for all processes."""
+    """Read the model. With the file's `sha256`, it is compiled once for all processes."""
     return LoadedModel(compile_model(path, sha256))

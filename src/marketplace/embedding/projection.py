@@ -1,17 +1,16 @@
 """The projection from a network's outputs to the vectors that are compared: power, learned whitening, unit length."""
 
 import logging
+from dataclasses import dataclass
 from typing import Annotated
 
-import torch
+import numpy as np
 from pydantic import Field
-from torch import Tensor, nn
-from torch.nn import functional as F
 
 from marketplace.common.params import Section
 
 log = logging.getLogger(__name__)
-MIN_DIVISOR = 1e-12
+MIN_VARIANCE = 1e-12  # keeps the inverse root of a covariance finite
 
 
 class ExtractSettings(Section):
@@ -31,47 +30,48 @@ class ExtractSettings(Section):
     meaning_weight: Annotated[float, Field(ge=0, le=1)]
 
 
-class Projection(nn.Module):
+@dataclass(frozen=True)
+class Projection:
     """Signed power, centring, a linear map, unit length: `(B, D)` to `(B, d)`.
 
         y = normalise(matrix (sign(x) |x|^power - mean))
 
-    A power of 0.5 is the square root of RootSIFT (Arandjelović & Zisserman, 2012).
+    A power of 0.5 is the square root of RootSIFT (Arandjelović & Zisserman, 2012). graphs.py runs it.
     """
 
-    mean: Tensor  # (D,)
-    matrix: Tensor  # (d, D)
-
-    def __init__(self, power: float, mean: Tensor, matrix: Tensor) -> None:
-        super().__init__()
-        self.power = power
-        self.register_buffer("mean", mean)
-        self.register_buffer("matrix", matrix)
-
-    def forward(self, vectors: Tensor) -> Tensor:
-        """Vectors `(B, D)` to unit-length ones `(B, d)`."""
-        return F.normalize((raise_to_power(vectors, self.power) - self.mean) @ self.matrix.T)
-
-    def contributions(self, maps: Tensor) -> Tensor:
-        """Return the contribution of each position of feature maps `(B, D, H, W)` to their vector: `(B, H, W, d)`.
-
-        The mean over positions is the result of `forward` for the mean m of the maps. Each position has its share of
-        the power, since |m|^power is the mean over positions of sign(m) f |m|^(power - 1), so that the sum is exact.
-        """
-        means = maps.mean(dim=(2, 3))  # (B, D)
-        per_unit = means.abs().clamp_min(MIN_DIVISOR).pow(self.power - 1)  # (B, D)
-        shares = maps * per_unit[:, :, None, None] - self.mean[:, None, None]  # (B, D, H, W)
-        length = ((raise_to_power(means, self.power) - self.mean) @ self.matrix.T).norm(dim=1)  # (B,)
-        return shares.permute(0, 2, 3, 1) @ self.matrix.T / length.clamp_min(MIN_DIVISOR)[:, None, None, None]
+    power: float
+    mean: np.ndarray  # (D,) float32
+    matrix: np.ndarray  # (d, D) float32
 
 
-def raise_to_power(vectors: Tensor, power: float) -> Tensor:
+@dataclass(frozen=True)
+class Projections:
+    """The three projections of a network's outputs, and how they form a photo's two vectors.
+
+    The identity vector joins the embedding and the details, weighted with w = `detail_weight`:
+
+        identity = [sqrt(1 - w) * identity(embeddings), sqrt(w) * detail(details)]
+
+    The kind vector joins another projection of the embedding and the square roots of probabilities p (which have
+    length 1, since probabilities sum to 1), weighted with v = `category_weight`, which root and leaf categories share:
+
+        kind = [sqrt(1 - v) * kind(embeddings), sqrt(v / 2) * sqrt(p_root), sqrt(v / 2) * sqrt(p_leaf)]
+    """
+
+    identity: Projection
+    detail: Projection
+    kind: Projection
+    detail_weight: float
+    category_weight: float
+
+
+def raise_to_power(vectors: np.ndarray, power: float) -> np.ndarray:
     """Raise each value to a power and keep its sign."""
-    return vectors if power == 1 else vectors.sign() * vectors.abs().pow(power)
+    return vectors if power == 1 else np.sign(vectors) * np.abs(vectors) ** power
 
 
 def fit_projection(
-    vectors: Tensor, products: Tensor, *, power: float, shrinkage: float, dimensions: int | None = None
+    vectors: np.ndarray, products: np.ndarray, *, power: float, shrinkage: float, dimensions: int | None = None
 ) -> Projection:
     """Fit the learned whitening of Radenović et al. (arXiv:1711.02512, section 3.3) to the training photos.
 
@@ -92,33 +92,34 @@ def fit_projection(
         log.warning(
             "%d training photos with %d values each give vectors of %d dimensions, not %d", n, size, kept, requested
         )
-    inputs = raise_to_power(vectors, power).double()
-    mean = inputs.mean(dim=0)
+    inputs = raise_to_power(vectors.astype(np.float64), power)
+    mean = inputs.mean(axis=0)
     scale = _whitening(_covariance_within(inputs, products), size, shrinkage)
     whitened = (inputs - mean) @ scale
-    _, directions = torch.linalg.eigh(whitened.T @ whitened / max(1, n - 1))  # ascending
-    matrix = directions.flip(1)[:, :kept].T @ scale
-    return Projection(power, mean.float(), matrix.float())
+    _, directions = np.linalg.eigh(whitened.T @ whitened / max(1, n - 1))  # ascending
+    matrix = directions[:, ::-1][:, :kept].T @ scale
+    return Projection(power=power, mean=mean.astype(np.float32), matrix=matrix.astype(np.float32))
 
 
-def _covariance_within(inputs: Tensor, products: Tensor) -> Tensor | None:
+def _covariance_within(inputs: np.ndarray, products: np.ndarray) -> np.ndarray | None:
     """Return the covariance `(D, D)` of photos around the mean of their product; None if no product has two photos."""
-    count = torch.bincount(products).double()  # of photos of each product
-    sums = torch.zeros(len(count), inputs.shape[1], dtype=torch.double).index_add_(0, products, inputs)
+    count = np.bincount(products)  # of photos of each product
     has_partner = count[products] > 1  # (N,)
     if not has_partner.any():
         return None
-    differences = (inputs - (sums / count.clamp_min(1)[:, None])[products])[has_partner]
+    sums = np.zeros((len(count), inputs.shape[1]))
+    np.add.at(sums, products, inputs)
+    differences = (inputs - (sums / count.clip(min=1)[:, None])[products])[has_partner]
     degrees_of_freedom = int(has_partner.sum()) - int((count > 1).sum())
     return differences.T @ differences / degrees_of_freedom
 
 
-def _whitening(within: Tensor | None, size: int, shrinkage: float) -> Tensor:
+def _whitening(within: np.ndarray | None, size: int, shrinkage: float) -> np.ndarray:
     """Return C_S^(-1/2) `(size, size)`, symmetric; the identity if there is no covariance within products."""
-    identity = torch.eye(size, dtype=torch.double)
+    identity = np.eye(size)
     if within is None:
         log.warning("no product has two photos: the projection is a PCA, which cannot learn what stays the same")
         return identity
     shrunk = (1 - shrinkage) * within + shrinkage * within.trace() / size * identity
-    values, directions = torch.linalg.eigh(shrunk)
-    return directions * values.clamp_min(MIN_DIVISOR).pow(-0.5) @ directions.T
+    values, directions = np.linalg.eigh(shrunk)
+    return directions * values.clip(min=MIN_VARIANCE) ** -0.5 @ directions.T

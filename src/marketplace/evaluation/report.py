@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 from PIL import Image
 from sklearn.metrics import accuracy_score, f1_score, precision_recall_fscore_support, top_k_accuracy_score
 
@@ -15,6 +14,7 @@ from marketplace.common.metrics import round_metrics
 from marketplace.compute.arrays import Images
 from marketplace.embedding.extraction import fit_projections
 from marketplace.embedding.hubs import hub_bias
+from marketplace.embedding.image_model import project
 from marketplace.embedding.projection import ExtractSettings
 from marketplace.evaluation.contact_sheets import first_test_images, mistakes_sheet, similar_sheet, worst_mistakes
 from marketplace.evaluation.product_categories import ProductCategories, predict_product_categories
@@ -34,8 +34,9 @@ from marketplace.evaluation.same_product import (
     same_product_metrics,
 )
 from marketplace.inference.outputs import network_outputs
-from marketplace.models import checkpoints
-from marketplace.vectors.tables import PhotoVectors
+from marketplace.inference.tail import Tail
+from marketplace.inference.trunk import Trunk
+from marketplace.vectors.tables import PhotoPredictions, PhotoVectors
 from marketplace.vectors.unit_length import to_unit_length
 
 log = logging.getLogger(__name__)
@@ -81,24 +82,25 @@ class Evaluation:
 
 
 def evaluate(
-    tuned: checkpoints.Checkpoint,
-    pretrained: checkpoints.Checkpoint,
+    trunk: Trunk,
+    untouched: Tail,
     table: pd.DataFrame,
     vectors: PhotoVectors,
+    predictions: PhotoPredictions,
     texts: np.ndarray,
     images: Images,
     settings: ExtractSettings,
 ) -> Evaluation:
     """Evaluate the fine-tuned network on the test split, next to the ImageNet network without fine-tuning.
 
-    `untouched` is the ImageNet network as it is; `untouched_projected` has its own projections, fitted as in `extract`.
-    `table` is the training data, `vectors` belong to its photos, `texts` `(P, t)` to its products, sorted by id, and
-    `images` `(N, S, S, 3) uint8` are full-sized.
+    The latter is `trunk` and `untouched`: once as it is, and once with its own projections, fitted as in `extract`.
+    `table` is the training data, `vectors` and `predictions` belong to its photos, `texts` `(P, t)` to its products,
+    sorted by id, and `images` `(N, S, S, 3) uint8` are full-sized.
     """
     test = np.flatnonzero(table["split"] == "test")
-    categories = _list_categories(tuned, table)
+    categories = _list_categories(predictions.categories, table)
     labels = table["category"].map(categories.index).to_numpy()[test]
-    probabilities = category_probabilities(tuned, images, mirrored=settings.mirrored)[test]
+    probabilities = predictions.category[test]
     n_new = len(categories) - probabilities.shape[1]
     probabilities = np.pad(probabilities, ((0, 0), (0, n_new)))
     predicted = probabilities.argmax(axis=1)
@@ -109,7 +111,7 @@ def evaluate(
     pairs = choose_pairs(table, "test")
     searches = {"tuned": _search(vectors, table, queries, pairs, settings)}
     uncorrected = settings.model_copy(update={"hub_weight": 0.0})
-    plain, projected = _embed_untouched(pretrained, table, images, settings)
+    plain, projected = _embed_untouched(trunk, untouched, table, images, settings)
     searches["untouched"] = _search(plain, table, queries, pairs, uncorrected)
     searches["untouched_projected"] = _search(projected, table, queries, pairs, settings)
 
@@ -187,9 +189,8 @@ def _recall_at_k(searches: dict[str, Searches], table: pd.DataFrame, queries: np
     return pd.DataFrame(columns).round(5).dropna()
 
 
-def _list_categories(tuned: checkpoints.Checkpoint, table: pd.DataFrame) -> list[str]:
+def _list_categories(known: list[str], table: pd.DataFrame) -> list[str]:
     """List the categories that the network knows, then newer ones: photos in those all count as errors."""
-    known = tuned["categories"]
     new = sorted(set(table["category"]) - set(known))
     if new:
         log.warning(
@@ -198,33 +199,18 @@ def _list_categories(tuned: checkpoints.Checkpoint, table: pd.DataFrame) -> list
     return [*known, *new]
 
 
-@torch.inference_mode()
 def _embed_untouched(
-    pretrained: checkpoints.Checkpoint, table: pd.DataFrame, images: Images, settings: ExtractSettings
+    trunk: Trunk, untouched: Tail, table: pd.DataFrame, images: Images, settings: ExtractSettings
 ) -> tuple[PhotoVectors, PhotoVectors]:
     """Return the vectors of the untouched network: as it is, and with projections fitted for it."""
-    network = checkpoints.network_of(pretrained, n_categories=1)
-    unit = to_unit_length(network_outputs(network, images).embeddings.numpy())
+    unit = to_unit_length(network_outputs(trunk, untouched, images).embeddings)
     plain = PhotoVectors(identity=unit, kind=unit, hub_bias=np.zeros(len(unit), np.float32))
-    outputs = network_outputs(network, images, mirrored=settings.mirrored)
-    projected = fit_projections(outputs, table, settings)(outputs)
-    identity, kind = (vectors.numpy() for vectors in projected)
+    outputs = network_outputs(trunk, untouched, images, mirrored=settings.mirrored)
+    identity, kind = project(fit_projections(outputs, table, settings), outputs)
     bias = hub_bias(
         identity, table["sha256"].to_numpy(), neighbours=settings.hub_neighbours, weight=settings.hub_weight
     )
     return plain, PhotoVectors(identity=identity, kind=kind, hub_bias=bias)
-
-
-@torch.inference_mode()
-def category_probabilities(checkpoint: checkpoints.Checkpoint, images: Images, *, mirrored: bool = False) -> np.ndarray:
-    """Return the network's softmax `(N, n_categories) float32` for images `(N, S, S, 3) uint8`.
-
-    With `mirrored`, embeddings are averaged with the mirror image's, as in `extract`.
-    """
-    network = checkpoints.network_of(checkpoint, len(checkpoint["categories"]))
-    embeddings = network_outputs(network, images, mirrored=mirrored).embeddings
-    logits = network.cpu().head(embeddings)
-    return logits.softmax(dim=1).numpy()
 
 
 def top3_accuracy(labels: np.ndarray, probabilities: np.ndarray) -> float:

@@ -37,3 +37,11 @@ def compile_model(path: Path, sha256: str | None = None) -> "CompiledModel":
     remove_unused(blob.parent)
     keep(blob, lambda file: file.write(compiled.export_model().getvalue()))
     return compiled
+
+
+def compile_content(content: bytes) -> "CompiledModel":
+    """Compile the content of an ONNX file likewise."""
+    import openvino
+
+    core = openvino.Core()
+    return core.compile_model(core.read_model(content), "CPU", OPTIONS)

@@ -28,7 +28,7 @@ from marketplace.relevance.judgements import (
     split_of_search,
 )
 from marketplace.relevance.metrics import Judge, Quality, bootstrap_interval, mean
-from marketplace.vectors.tables import ExpectedTexts
+from marketplace.vectors.tables import PhotoPredictions
 
 Kind = Literal["product", "photo", "words"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -68,14 +68,14 @@ class JudgedPairs:
 def read_judged_pairs(
     root: Path,
     catalogue: Catalogue,
-    expected: ExpectedTexts,
+    predictions: PhotoPredictions,
     settings: RecommendSettings,
     open_texts: Callable[[], EmbedWords],
 ) -> dict[Kind, JudgedPairs]:
     """Read the judgements in `root` that are about a catalogue.
 
-    `expected` belongs to its photos; a photo's own product is none of its look-alikes. `open_texts` is called if there
-    are judged searches. Raises MarketplaceError if a file of judgements is not as it should be.
+    `predictions` belong to its photos; a photo's own product is none of its look-alikes. `open_texts` is called if
+    there are judged searches. Raises MarketplaceError if a file of judgements is not as it should be.
     """
     products = catalogue.products
     known = products.table["product_id"]
@@ -86,7 +86,7 @@ def read_judged_pairs(
     numbers = np.array([products.number_of[product_id] for product_id in queries], dtype=np.int64)
     splits = products.table["split"].to_numpy(str)[numbers][place_of_query]
     of_products = _select(catalogue.parts, numbers)
-    of_photos = _ask_about_photos(catalogue, expected, numbers, settings.lookalikes)
+    of_photos = _ask_about_photos(catalogue, predictions, numbers, settings.lookalikes)
 
     words, place_of_words = np.unique(searches.questions, return_inverse=True)
     of_words = _select(catalogue.parts, np.array([], dtype=np.int64))
@@ -102,15 +102,15 @@ def read_judged_pairs(
 
 
 def _ask_about_photos(
-    catalogue: Catalogue, expected: ExpectedTexts, numbers: np.ndarray, lookalikes: LookalikeSettings
+    catalogue: Catalogue, predictions: PhotoPredictions, numbers: np.ndarray, lookalikes: LookalikeSettings
 ) -> Parts:
     """Return the parts of questions about the first photos of some products, as if they were not in the catalogue."""
     products = catalogue.products
     first_photos = products.photos[products.starts[numbers]]
     questions = photo_questions(
         kind=catalogue.vectors.kind[first_photos],
-        title=expected.title[first_photos],
-        path=expected.path[first_photos],
+        title=predictions.title[first_photos],
+        path=predictions.path[first_photos],
         text_dimensions=catalogue.parts.text.shape[1],
     )
     if not len(numbers):

@@ -19,7 +19,7 @@ from marketplace.recommendation.similarity import PARTS, Weights
 from marketplace.relevance.judgements import JUDGEMENTS, SEARCHES
 from marketplace.relevance.metrics import Judge, mean
 from marketplace.texts.text_model import TextModel
-from marketplace.vectors.tables import read_expected_texts
+from marketplace.vectors.tables import read_predictions
 
 STEPS = 20  # weights are multiples of 1/20
 FOLDS = 5
@@ -125,7 +125,7 @@ def print_best_weights(root: Path, settings: RecommendSettings) -> None:
     judged = read_judged_pairs(
         root=root,
         catalogue=catalogue,
-        expected=read_expected_texts(root / EMBEDDINGS),
+        predictions=read_predictions(root / EMBEDDINGS),
         settings=settings,
         open_texts=lambda: TextModel(root / TEXT_MODEL).embed_words,
     )

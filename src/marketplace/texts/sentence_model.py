@@ -19,9 +19,9 @@ from marketplace.compute.packs import PACK, Packs, cut, keys_of_files
 from marketplace.compute.processor import processor
 from marketplace.compute.recipe import recipe, recipe_id
 from marketplace.compute.user_cache import keep, read_kept, user_cache
-from marketplace.inference import onnx_export
 from marketplace.inference.compiled import compile_model
-from marketplace.inference.onnx_export import write_onnx
+from marketplace.models import onnx_export
+from marketplace.models.onnx_export import write_onnx
 
 log = logging.getLogger(__name__)
 

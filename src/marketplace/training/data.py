@@ -13,7 +13,7 @@ from torch import Tensor
 from marketplace.common.damage import read_parquet
 from marketplace.common.errors import MarketplaceError
 from marketplace.compute.arrays import Images, ShardedArray
-from marketplace.inference.features import Features
+from marketplace.training.feature_tensors import FeatureTensors
 from marketplace.training.titles import Titles, embed_titles
 
 
@@ -93,7 +93,7 @@ def select_split(table: pd.DataFrame, name: str, leaves: Sequence[str] = ()) -> 
 class Views:
     """The features of the images and, unless training mirrors none, of their mirror images."""
 
-    def __init__(self, plain: Features, mirrored: Features | None) -> None:
+    def __init__(self, plain: FeatureTensors, mirrored: FeatureTensors | None) -> None:
         self._plain = plain
         self._mirrored = mirrored
 

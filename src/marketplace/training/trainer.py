@@ -21,12 +21,15 @@ from torch.optim.lr_scheduler import ConstantLR, LRScheduler, OneCycleLR
 
 from marketplace.common.errors import MarketplaceError
 from marketplace.common.progress import progress_bar
-from marketplace.inference.features import FeatureStore, digest
+from marketplace.compute.recipe import digest
+from marketplace.inference.features import FeatureStore
 from marketplace.inference.memory import keep_freed_memory
+from marketplace.inference.trunk import Trunk
 from marketplace.models import checkpoints
 from marketplace.models.backbones import StateDict
 from marketplace.models.checkpoints import Checkpoint
 from marketplace.training.data import TrainingData, Views, cut_into_batches, shuffle
+from marketplace.training.feature_tensors import open_features
 from marketplace.training.losses import Predictions, Targets, TrainingLoss
 from marketplace.training.recorder import Recorder
 from marketplace.training.resume import ResumeState
@@ -47,18 +50,21 @@ class State(TypedDict):
 
 
 def train(
-    start: Checkpoint, data: TrainingData, settings: TrainSettings, epochs: int, recorder: Recorder
+    start: Checkpoint, trunk: Trunk, data: TrainingData, settings: TrainSettings, epochs: int, recorder: Recorder
 ) -> Checkpoint:
     """Train from a checkpoint for at most `epochs` epochs and return the checkpoint of the chosen one.
+
+    `trunk` is the checkpoint's, for images of this size.
 
     Adam updates the tail and the head only; losses.py defines the loss that it minimises. All randomness (the order of
     the images, the flips, a new classifier's weights) comes from `settings.seed`, epoch by epoch. A training run that
     was interrupted continues after its last finished epoch, with the same result.
 
-    Raises MarketplaceError if the data cannot be trained on, or the loss is no longer finite.
+    Raises MarketplaceError if the data cannot be trained on, the machine lacks the precision, or the loss is no longer
+    finite.
     """
     data.check(settings.batch_size)
-    trainer = Trainer(start, data, settings, epochs)
+    trainer = Trainer(start, trunk, data, settings, epochs)
     resume_state = ResumeState(trainer.cache_key)
     saved = resume_state.load()
     if saved is not None:
@@ -85,7 +91,9 @@ def train(
 class Trainer:
     """A network in training: call `train_epoch` until `is_done`; `best` is then the chosen checkpoint."""
 
-    def __init__(self, start: Checkpoint, data: TrainingData, settings: TrainSettings, epochs: int) -> None:
+    def __init__(
+        self, start: Checkpoint, trunk: Trunk, data: TrainingData, settings: TrainSettings, epochs: int
+    ) -> None:
         self._start = start
         self._data = data
         self._settings = settings
@@ -108,9 +116,12 @@ class Trainer:
         self.network = network.to(self.device)
 
         # Features of all splits, so that `extract` and `evaluate` find them stored.
-        self._store = FeatureStore(self.network, data.images)
-        self._plain = self._store.features()
-        self._views = Views(self._plain, self._store.features(mirrored=True) if settings.flip_probability else None)
+        self._store = FeatureStore(trunk, data.images)
+        self._plain = open_features(self._store.features(), self.device)
+        mirrored = None
+        if settings.flip_probability:
+            mirrored = open_features(self._store.features(mirrored=True), self.device)
+        self._views = Views(self._plain, mirrored)
 
         self._loss = TrainingLoss(settings, titles).to(self.device)
         trainable = [parameter for parameter in self.network.parameters() if parameter.requires_grad]

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from marketplace.inference.features import Features
 from marketplace.models.network import Network
 from marketplace.training.data import Split
+from marketplace.training.feature_tensors import FeatureTensors
 
 BATCH = 32
 MAX_QUERIES = 3_000  # for recall: the standard error of a share of 3,000 is at most 0.009
@@ -24,7 +24,7 @@ class Validation(NamedTuple):
 
 
 @torch.inference_mode()
-def validate(network: Network, features: Features, split: Split) -> Validation:
+def validate(network: Network, features: FeatureTensors, split: Split) -> Validation:
     """Measure a network on a split; recall searches the rest of the split."""
     embeddings = embed(network, features, split)  # (N, D)
     device = next(network.parameters()).device
@@ -37,7 +37,7 @@ def validate(network: Network, features: Features, split: Split) -> Validation:
 
 
 @torch.inference_mode()
-def embed(network: Network, features: Features, split: Split) -> Tensor:
+def embed(network: Network, features: FeatureTensors, split: Split) -> Tensor:
     """Return the embeddings `(N, D) float32` of a split's images, in main memory."""
     network.eval()
     device = next(network.parameters()).device

@@ -7,10 +7,12 @@ expected category. A product has a text vector, a title vector and a path vector
 Both tables hold the SHA-256 of the models that made them: vectors of different models cannot be compared.
 """
 
+import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
@@ -23,6 +25,8 @@ from marketplace.common.files import replacing, sha256_of
 
 log = logging.getLogger(__name__)
 
+CATEGORIES = "categories"  # in the metadata of the table: their names
+
 
 @dataclass(frozen=True)
 class PhotoVectors:
@@ -34,11 +38,13 @@ class PhotoVectors:
 
 
 @dataclass(frozen=True)
-class ExpectedTexts:
-    """The words and the category that each photo lets one expect, in the row order of the training data."""
+class PhotoPredictions:
+    """The words and the category that the network predicts for each photo, in the row order of the training data."""
 
     title: np.ndarray  # (N, m) float32, of length 1; zeros if the network predicts no titles
-    path: np.ndarray  # (N, p) float32
+    path: np.ndarray  # (N, p) float32, the expected vector of the category path
+    category: np.ndarray  # (N, n_categories) float32, probabilities of the root categories
+    categories: list[str]  # their names
 
 
 @dataclass(frozen=True)
@@ -51,9 +57,9 @@ class TextVectors:
 
 
 def write_embeddings(
-    path: Path, table: pd.DataFrame, vectors: PhotoVectors, expected: ExpectedTexts, models: Sequence[Path]
+    path: Path, table: pd.DataFrame, vectors: PhotoVectors, predictions: PhotoPredictions, models: Sequence[Path]
 ) -> None:
-    """Write image_id, product_id, identity, kind, hub_bias, title and path, one row per photo.
+    """Write image_id, product_id, identity, kind, hub_bias, title, path and category, one row per photo.
 
     `models` are the files of the models that made the vectors.
     """
@@ -63,10 +69,11 @@ def write_embeddings(
         "identity": _as_lists(vectors.identity),
         "kind": _as_lists(vectors.kind),
         "hub_bias": pa.array(vectors.hub_bias, pa.float32()),
-        "title": _as_lists(expected.title),
-        "path": _as_lists(expected.path),
+        "title": _as_lists(predictions.title),
+        "path": _as_lists(predictions.path),
+        "category": _as_lists(predictions.category),
     }
-    _write(path, columns, models)
+    _write(path, columns, models, {CATEGORIES: json.dumps(predictions.categories)})
     log.info("%s: vectors of %s photos", path, f"{len(table):,}")
 
 
@@ -98,11 +105,17 @@ def read_embeddings(path: Path, table: pd.DataFrame, models: Sequence[Path] = ()
     )
 
 
-def read_expected_texts(path: Path) -> ExpectedTexts:
-    """Read the expected titles and paths that `write_embeddings` wrote."""
+def read_predictions(path: Path) -> PhotoPredictions:
+    """Read the predictions that `write_embeddings` wrote."""
     with reading(path):
-        stored = pq.read_table(path, columns=["title", "path"])
-    return ExpectedTexts(title=_as_array(stored["title"]), path=_as_array(stored["path"]))
+        stored = pq.read_table(path, columns=["title", "path", "category"])
+        categories = json.loads(stored.schema.metadata[CATEGORIES.encode()])
+    return PhotoPredictions(
+        title=_as_array(stored["title"]),
+        path=_as_array(stored["path"]),
+        category=_as_array(stored["category"]),
+        categories=categories,
+    )
 
 
 def write_text_embeddings(path: Path, product_ids: list[str], vectors: TextVectors, model: Path) -> None:
@@ -128,10 +141,12 @@ def read_text_embeddings(path: Path, product_ids: list[str], model: Path | None 
     return TextVectors(text=_as_array(stored["text"]), title=_as_array(stored["title"]), path=_as_array(stored["path"]))
 
 
-def _write(path: Path, columns: dict[str, pa.Array], models: Sequence[Path]) -> None:
+def _write(
+    path: Path, columns: dict[str, pa.Array], models: Sequence[Path], metadata: Mapping[str, str] = MappingProxyType({})
+) -> None:
     made_with = {model.name: sha256_of(model) for model in models}
     with replacing(path) as part:
-        pq.write_table(pa.table(columns).replace_schema_metadata(made_with), part)
+        pq.write_table(pa.table(columns).replace_schema_metadata({**made_with, **metadata}), part)
 
 
 def _read(path: Path, columns: list[str], models: Sequence[Path]) -> pa.Table:
