@@ -172,6 +172,34 @@ def test_unusable_training_data_is_refused_before_anything_is_computed(
     train_in(start, data, train_settings.model_copy(update={"batch_size": 40}), tmp_path, epochs=1)
 
 
+def test_bfloat16_learns_nearly_the_same(
+    start: Checkpoint,
+    data: TrainingData,
+    train_settings: TrainSettings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("marketplace.training.trainer.has_bfloat16", lambda: True)  # slow, but right, where it is not
+    exact = train_in(start, data, train_settings, tmp_path / "float32", epochs=1)["figures"]
+    rounded = train_settings.model_copy(update={"precision": "bfloat16"})
+    figures = train_in(start, data, rounded, tmp_path / "bfloat16", epochs=1)["figures"]
+    assert figures["train_loss"] == pytest.approx(exact["train_loss"], rel=0.05)
+    assert figures["train_loss"] != exact["train_loss"]
+
+
+def test_bfloat16_is_refused_where_the_processor_has_to_imitate_it(
+    start: Checkpoint,
+    data: TrainingData,
+    train_settings: TrainSettings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("marketplace.training.trainer.has_bfloat16", lambda: False)
+    rounded = train_settings.model_copy(update={"precision": "bfloat16"})
+    with pytest.raises(MarketplaceError, match=r"train\.precision = bfloat16 needs a processor with AVX512-BF16"):
+        train_in(start, data, rounded, tmp_path)
+
+
 def test_early_stopping_waits_for_the_given_number_of_epochs(
     start: Checkpoint, data: TrainingData, train_settings: TrainSettings, tmp_path: Path
 ) -> None:

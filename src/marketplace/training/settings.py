@@ -15,6 +15,7 @@ class TrainSettings(Section):
     lr: Annotated[float, Field(gt=0, le=1)]
     schedule: Literal["constant", "one_cycle"]
     batch_size: Annotated[int, Field(ge=2)]
+    precision: Literal["float32", "bfloat16"]
     patience: Count | None
     classifier: Literal["linear", "cosine"]
     leaf_weight: Annotated[float, Field(ge=0)]

@@ -21,6 +21,7 @@ from torch.optim.lr_scheduler import ConstantLR, LRScheduler, OneCycleLR
 
 from marketplace.common.errors import MarketplaceError
 from marketplace.common.progress import progress_bar
+from marketplace.compute.processor import has_bfloat16
 from marketplace.compute.recipe import digest
 from marketplace.inference.features import FeatureStore
 from marketplace.inference.memory import keep_freed_memory
@@ -105,6 +106,7 @@ class Trainer:
         _make_deterministic(settings.seed)
         keep_freed_memory()
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        _check_precision(settings.precision, self.device)
         titles = data.titles.vectors if data.titles else None
         network = checkpoints.network_of(
             start,
@@ -190,7 +192,7 @@ class Trainer:
             titles=titles.of_photo[places].to(self.device) if titles else None,
         )
         features = self._views(split.rows[places], flips).to(self.device)  # (B, C, H, W)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self._settings.precision == "bfloat16"):
             embeddings = self.network.tail(features)  # (B, D)
             predictions = Predictions(
                 embeddings=embeddings,
@@ -262,6 +264,14 @@ class Trainer:
 
 def _title_tensors(data: TrainingData) -> list[Tensor]:
     return [data.titles.vectors, data.titles.of_photo] if data.titles else []
+
+
+def _check_precision(precision: str, device: torch.device) -> None:
+    if precision == "bfloat16" and device.type == "cpu" and not has_bfloat16():
+        raise MarketplaceError(
+            "train.precision = bfloat16 needs a processor with AVX512-BF16 or AMX, or a GPU; this machine has none. "
+            "Set it to float32."
+        )
 
 
 def _make_deterministic(seed: int) -> None:
