@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import spox.opset.ai.onnx.v20 as op
+import spox.opset.ai.onnx.v18 as op
 from onnx import ModelProto
 from spox import Tensor, Var, argument, build, inline
 
