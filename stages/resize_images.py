@@ -13,7 +13,7 @@ def main() -> None:
     from marketplace.photos.squares import ResizeSettings, resize_shards
 
     settings = load_section("resize_images", ResizeSettings)
-    photos = read_parquet(Path("data/clean/training_data.parquet"), columns=["file", "shard", "sha256"])
+    photos = read_parquet(Path("data/clean/training_data.parquet"), columns=["file", "shard"])
     folder = Path("data/resized")
     with replacing(folder / "small") as small, replacing(folder / "full") as full:
         resize_shards(Path("data/raw/images"), photos, {small: settings.small, full: settings.full})

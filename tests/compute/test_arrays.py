@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from marketplace.common.errors import MarketplaceError
-from marketplace.compute.arrays import ShardedArray, release_images
+from marketplace.compute.arrays import RowFile, ShardedArray, release_images
 
 
 def write_shards(folder: Path, lengths: list[int]) -> tuple[ShardedArray, np.ndarray]:
@@ -46,3 +46,14 @@ def test_missing_rows_and_bad_files_are_errors(tmp_path: Path) -> None:
     (tmp_path / "002.npy").write_bytes(b"\x93NUMPY")
     with pytest.raises(MarketplaceError, match=r"002.npy is damaged"):
         ShardedArray(tmp_path)
+
+
+def test_rows_can_be_written_in_any_order(tmp_path: Path) -> None:
+    rows = np.arange(24, dtype=np.int16).reshape(4, 3, 2)
+    with (tmp_path / "000.npy").open("wb") as file:
+        array = RowFile(file, rows.shape, rows.dtype)
+        for row in (2, 0, 3, 1):
+            array.write(row, rows[row].T.copy().T)  # not contiguous
+    with (tmp_path / "001.npy").open("wb") as file:
+        RowFile(file, (0, 3, 2), rows.dtype)
+    np.testing.assert_array_equal(ShardedArray(tmp_path)[:], rows)

@@ -62,6 +62,7 @@ MODULES = (
     "tokenizers",
     "imagehash",
     "simplejpeg",
+    "cykooz_resizer",
     "ftfy",
     "jinja2",
     "jsonschema",

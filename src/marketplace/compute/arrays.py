@@ -2,12 +2,31 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
 from marketplace.common.damage import damage_error, how_to_heal
 from marketplace.common.errors import MarketplaceError
 from marketplace.common.files import release_pages
+
+
+class RowFile:
+    """An array that is written row by row, in any order, to a `.npy` file; rows that are not written are zeros.
+
+    Raises OSError if the disk is full, which a mapped file would not: the process would be killed.
+    """
+
+    def __init__(self, file: IO[bytes], shape: tuple[int, ...], dtype: np.dtype) -> None:
+        self._file = file
+        header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(file, header)
+        self._start = file.tell()
+
+    def write(self, row: int, values: np.ndarray) -> None:
+        """Write the values `shape[1:]` of a row."""
+        self._file.seek(self._start + row * values.nbytes)
+        self._file.write(np.ascontiguousarray(values).data)
 
 
 class ShardedArray:

@@ -19,7 +19,7 @@ UNREADABLE_REASONS = {
 def read_square(photo: Photo, size: int) -> np.ndarray:
     """Return a photo as the model sees it, `(size, size, 3) uint8`. Raises InvalidQuestionError if it is no photo."""
     from marketplace.photos.codec import UnreadableImageError, decode_array
-    from marketplace.photos.squares import OVERSAMPLING, letterbox_without_torch
+    from marketplace.photos.squares import OVERSAMPLING, letterbox
 
     share = min(photo.crop.right - photo.crop.left, photo.crop.bottom - photo.crop.top) if photo.crop else 1
     try:
@@ -28,7 +28,7 @@ def read_square(photo: Photo, size: int) -> np.ndarray:
         raise InvalidQuestionError(f"the photo cannot be read: {UNREADABLE_REASONS[error.reason]}.") from None
     upright = np.rot90(pixels, -photo.turn // 90)
     cropped = _cut(upright, photo.crop) if photo.crop else upright
-    return letterbox_without_torch(np.ascontiguousarray(cropped), size)
+    return letterbox(cropped, size)
 
 
 def _cut(pixels: np.ndarray, crop: Crop) -> np.ndarray:
