@@ -50,6 +50,22 @@ def test_one_new_photo_changes_one_shard(
     assert [files_in(folder / "without")[name] == shards[name] for name in shards].count(False) == 1
 
 
+@given(photos=st.dictionaries(st.text("aé/-.", min_size=1, max_size=260), st.binary(max_size=1100), max_size=9))
+@hypothesis_settings(max_examples=30, deadline=None)
+def test_a_shard_has_the_bytes_that_tarfile_writes(
+    tmp_path_factory: pytest.TempPathFactory, photos: dict[str, bytes]
+) -> None:
+    folder = tmp_path_factory.mktemp("shards") / "images"
+    write_shards(sorted(photos.items()), folder, 1)
+    expected = io.BytesIO()
+    with tarfile.open(folder / "000.tar") as shard, tarfile.open(fileobj=expected, mode="w") as tar:
+        for member in shard:
+            plain = tarfile.TarInfo(member.name)
+            plain.size = member.size
+            tar.addfile(plain, shard.extractfile(member))
+    assert (folder / "000.tar").read_bytes() == expected.getvalue()
+
+
 def test_names_must_be_distinct_and_ascending(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="distinct and ascending"):
         write_shards([("b.jpg", b""), ("a.jpg", b"")], tmp_path / "images", 1)

@@ -6,7 +6,6 @@ checksum of its photos, because tar itself takes a damaged header for the end of
 """
 
 import hashlib
-import io
 import mmap
 import tarfile
 import threading
@@ -14,7 +13,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 from marketplace.common.damage import damage_error
 from marketplace.common.errors import MarketplaceError
@@ -64,26 +63,41 @@ def write_shards(files: Iterable[tuple[str, bytes]], folder: Path, n_shards: int
     """
     folder.mkdir(parents=True)
     with ExitStack() as stack:
-        tars = [
-            stack.enter_context(tarfile.open(folder / f"{index:03}.tar", "w", format=tarfile.PAX_FORMAT))
-            for index in range(n_shards)
-        ]
-        seals = [_Seal() for _ in tars]
+        shards = [_Shard(stack.enter_context((folder / f"{index:03}.tar").open("wb"))) for index in range(n_shards)]
         previous_name = ""
         for name, content in files:
             if name <= previous_name:
                 raise ValueError(f"{name!r} came after {previous_name!r}: names must be distinct and ascending")
             previous_name = name
-            member = tarfile.TarInfo(name)
-            member.size = len(content)
-            number = shard_of(image_id_of(name), n_shards)
-            tars[number].addfile(member, io.BytesIO(content))
-            seals[number].add(name, content)
-        for tar, seal in zip(tars, seals, strict=True):
-            line = seal.line()
-            last_member = tarfile.TarInfo(SEAL_NAME)
-            last_member.size = len(line)
-            tar.addfile(last_member, io.BytesIO(line))
+            shards[shard_of(image_id_of(name), n_shards)].add(name, content)
+        for shard in shards:
+            shard.finish()
+
+
+class _Shard:
+    """A shard that is written: `tarfile` would copy each photo once more, and remember all of them."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._seal = _Seal()
+
+    def add(self, name: str, content: bytes) -> None:
+        """Write a photo."""
+        self._write(name, content)
+        self._seal.add(name, content)
+
+    def finish(self) -> None:
+        """Write the seal and the end of the archive."""
+        self._write(SEAL_NAME, self._seal.line())
+        n_end_bytes = 2 * tarfile.BLOCKSIZE
+        self._file.write(bytes(n_end_bytes + -(self._file.tell() + n_end_bytes) % tarfile.RECORDSIZE))
+
+    def _write(self, name: str, content: bytes) -> None:
+        member = tarfile.TarInfo(name)
+        member.size = len(content)
+        self._file.write(member.tobuf(tarfile.PAX_FORMAT))
+        self._file.write(content)
+        self._file.write(bytes(-len(content) % tarfile.BLOCKSIZE))
 
 
 def shard_paths(folder: Path) -> list[Path]:
