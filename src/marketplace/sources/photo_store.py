@@ -22,6 +22,7 @@ CREATE TABLE IF NOT EXISTS facts (
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS contents (name TEXT PRIMARY KEY, content BLOB);
 """
+BATCH_BYTES = 2**17  # of photos that are committed together: each commit takes as long as three photos
 FULL_DISK_ERRORS = {"SQLITE_FULL", "SQLITE_IOERR_WRITE"}  # the second: a quota, or a limit of file size
 
 
@@ -36,7 +37,7 @@ class PhotoStore:
     """Photos by name, with the stamps that they had at their source; for one process at a time.
 
     They are in a folder, or in memory if that is None.
-    Each photo is added in one transaction, so a process that is killed loses at most the photo under way.
+    Photos are committed together until they have BATCH_BYTES, so a process that is killed loses no more.
     Methods raise OSError if the disk is full, and MarketplaceError if the database cannot be used.
     """
 
@@ -44,14 +45,19 @@ class PhotoStore:
         if folder is not None:
             for path in (*folder.glob("*.photos"), *folder.glob("*.index")):  # the format of earlier versions
                 path.unlink()
+        self._n_waiting_bytes = 0  # of photos that were added since the last commit
         self._path = ":memory:" if folder is None else folder / FILE_NAME
         with self._explain_errors():
             self._connection = sqlite3.connect(self._path)
             self._connection.executescript(SCHEMA)
 
     def close(self) -> None:
-        """Close the database."""
-        self._connection.close()
+        """Commit the last photos and close the database."""
+        try:
+            with self._transaction():
+                pass
+        finally:
+            self._connection.close()
 
     def stamps(self) -> dict[str, Stamp]:
         """Return the stamps of all stored photos, by name."""
@@ -68,7 +74,8 @@ class PhotoStore:
         """Store a photo, unchecked, in place of an older version."""
         sha256 = hashlib.sha256(content).hexdigest()
         facts = (name, stamp.size, stamp.version, sha256)
-        with self._transaction():
+        self._n_waiting_bytes += len(content)
+        with self._transaction(commits=self._n_waiting_bytes >= BATCH_BYTES):
             self._connection.execute("REPLACE INTO facts VALUES (?, ?, ?, ?, FALSE)", facts)
             self._connection.execute("REPLACE INTO contents VALUES (?, ?)", (name, content))
 
@@ -104,10 +111,18 @@ class PhotoStore:
         return content
 
     @contextlib.contextmanager
-    def _transaction(self) -> Iterator[None]:
-        """Commit the block's changes at its end, or roll them back if it fails."""
-        with self._explain_errors(), self._connection:
-            yield
+    def _transaction(self, *, commits: bool = True) -> Iterator[None]:
+        """Commit the changes of the block and of those before it that waited, or roll all of them back if it fails."""
+        with self._explain_errors():
+            try:
+                yield
+                if commits:
+                    self._connection.commit()
+                    self._n_waiting_bytes = 0
+            except BaseException:
+                self._connection.rollback()
+                self._n_waiting_bytes = 0
+                raise
 
     @contextlib.contextmanager
     def _explain_errors(self) -> Iterator[None]:
