@@ -1,13 +1,13 @@
 """Fetch many small photos over SSH: this project's fetch against scp -r, rsync -a and paramiko's get, file by file.
 
-    python benchmarks/fetch.py --folder DIR [--files 1000] [--delay 20] [--runs 3] [--json OUT]
+    python benchmarks/fetch.py --folder DIR [--files 3000 1000] [--delay 0 20] [--runs 3] [--json OUT]
 
-Starts an SSH server on this machine (as the tests do). Each contender fetches the same files, in turn; the best of
---runs counts (file by file runs once, because it takes long). `--delay` adds milliseconds to each round trip: a relay
-holds every chunk back for half of them in either direction, so the kernel needs no netem.
+Starts an SSH server on this machine (as the tests do). Contenders fetch the same files, in turn; the best of --runs
+counts (scp, and file by file, run once: they take long), for this project with what its parts took. Each number of
+--files is measured with the delay in the same place. `--delay` adds milliseconds to each round trip: a relay holds
+every chunk back for half of them in either direction, so the kernel needs no netem.
 """
 
-import argparse
 import asyncio
 import multiprocessing
 import os
@@ -16,18 +16,23 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
+from unittest.mock import patch
 
+import numpy as np
 import paramiko
 
 ROOT = Path(__file__).parents[1]
 sys.path += [str(ROOT / "src"), str(ROOT / "tests")]
 
+from figures import format_transfers
 from helpers.servers import SshServer, free_port, generate_key, ssh_server
-from workspace import best_seconds, make_parser, report, table
+from workspace import best_seconds, make_parser, report
 
 from marketplace.sources import ec2
 from marketplace.sources.fetch import fetch
@@ -53,26 +58,74 @@ def main() -> None:
     parser.add_argument(
         "--folder", type=Path, required=True, metavar="DIR", help="a dump, in the layout of fetch.local"
     )
-    parser.add_argument("--files", type=int, default=1000, help="number of photos (default: 1000)")
-    parser.add_argument("--delay", type=float, default=0.0, metavar="MS", help="added to each round trip (default: 0)")
+    parser.add_argument("--files", type=int, nargs="+", default=[1000], help="numbers of photos (default: 1000)")
+    parser.add_argument(
+        "--delay", type=float, nargs="+", default=[0.0], metavar="MS", help="added to each round trip (default: 0)"
+    )
     parser.add_argument("--runs", type=int, default=3, help="the best of these counts (default: 3)")
     options = parser.parse_args()
+    cases = [
+        measure(options.folder, n_files, delay, options.runs)
+        for n_files, delay in zip(options.files, options.delay, strict=True)
+    ]
+    report({"cases": cases}, format_transfers(cases), options.json)
+
+
+def measure(folder: Path, n_files: int, delay: float, runs: int) -> dict[str, Any]:
+    """Measure all contenders with so many photos and so many milliseconds added to each round trip."""
     with ssh_server() as server, tempfile.TemporaryDirectory() as scratch:
-        n_bytes = copy_dump(options.folder, server, options.files)
+        n_bytes = copy_dump(folder, server, n_files)
         key = Path(scratch) / "key"
         generate_key(key)
         server.authorize(key.with_suffix(".pub"))
-        port = start_relay(server.port, options.delay / 2000) if options.delay else server.port
+        port = start_relay(server.port, delay / 2000) if delay else server.port
         remote = Remote(server=server, port=port, key=key)
         contenders = [
-            Contender(name=OURS, fetch=partial(fetch_with_marketplace, remote), runs=options.runs),
-            Contender(name="rsync -a", fetch=partial(fetch_with_rsync, remote), runs=options.runs),
-            Contender(name="scp -r", fetch=partial(fetch_with_scp, remote), runs=options.runs),
+            Contender(name=OURS, fetch=partial(fetch_with_marketplace, remote), runs=runs),
+            Contender(name="rsync -a", fetch=partial(fetch_with_rsync, remote), runs=runs),
+            Contender(name="scp -r", fetch=partial(fetch_with_scp, remote), runs=1),
             Contender(name="paramiko get, file by file", fetch=partial(fetch_file_by_file, remote), runs=1),
         ]
-        seconds = {contender.name: time_contender(contender, Path(scratch) / "target") for contender in contenders}
-    results = {"files": options.files, "bytes": n_bytes, "delay_ms": options.delay, "seconds": seconds}
-    report(results, format_results(seconds, options, n_bytes), options.json)
+        seconds: dict[str, list[float]] = {contender.name: [] for contender in contenders}
+        parts = []
+        for number in range(runs):
+            for contender in contenders:
+                if number < contender.runs:
+                    with timed_parts() as times:
+                        seconds[contender.name].append(time_contender(contender, Path(scratch) / "target"))
+                    if contender.name == OURS:
+                        parts.append(times)
+    best = int(np.argmin(seconds[OURS]))
+    return {
+        "files": n_files,
+        "bytes": n_bytes,
+        "delay_ms": delay,
+        "seconds": {name: min(times) for name, times in seconds.items()},
+        "parts": parts[best] | {"pack shards": seconds[OURS][best] - sum(parts[best].values())},
+    }
+
+
+@contextmanager
+def timed_parts() -> Iterator[dict[str, float]]:
+    """Yield the seconds that the parts of a fetch take in the block."""
+    methods = {"table": "connect, read tables", "_list_photos": "list, twice", "_transfer": "stream and store"}
+    methods["_check"] = "compare checksums"
+    times = dict.fromkeys(methods.values(), 0.0)
+
+    def timed(method: Callable[..., Any], part: str) -> Callable[..., Any]:
+        def run(*arguments: Any) -> Any:
+            started = time.perf_counter()
+            try:
+                return method(*arguments)
+            finally:
+                times[part] += time.perf_counter() - started
+
+        return run
+
+    with ExitStack() as stack:
+        for name, part in methods.items():
+            stack.enter_context(patch.object(Mirror, name, timed(getattr(Mirror, name), part)))
+        yield times
 
 
 @dataclass(frozen=True)
@@ -103,13 +156,10 @@ def copy_dump(folder: Path, server: SshServer, n_files: int) -> int:
 
 
 def time_contender(contender: Contender, target: Path) -> float:
-    """Return the fewest seconds of a contender's runs, each into an empty folder."""
-    seconds = []
-    for _ in range(contender.runs):
-        shutil.rmtree(target, ignore_errors=True)
-        target.mkdir()
-        seconds.append(best_seconds(partial(contender.fetch, target), runs=1))
-    return min(seconds)
+    """Return the seconds of a contender's run, into an empty folder."""
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir()
+    return best_seconds(partial(contender.fetch, target), runs=1)
 
 
 def fetch_with_marketplace(remote: Remote, target: Path) -> None:
@@ -194,16 +244,6 @@ def run_relay(port: int, target: int, seconds: float) -> None:
         await server.serve_forever()
 
     asyncio.run(serve())
-
-
-def format_results(seconds: dict[str, float], options: argparse.Namespace, n_bytes: int) -> str:
-    """Describe the photos, and format a row for each contender."""
-    heading = f"{options.files} photos, {n_bytes / 1e6:.0f} MB, {options.delay:g} ms added per round trip"
-    rows = [
-        [name, f"{value:.2f}", f"{options.files / value:.0f}", f"{value / seconds[OURS]:.2f}"]
-        for name, value in seconds.items()
-    ]
-    return f"{heading}\n\n" + table(["", "seconds", "photos/s", "times ours"], rows)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import json
 import re
 import textwrap
 from collections.abc import Callable, Iterable
+from math import inf, isfinite
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -170,6 +171,47 @@ def format_runs(runs: Iterable[dict[str, float]], metric: str) -> str:
     return f"{mean(values):.3f}{spread}"
 
 
+def photos() -> str:
+    """Return the photos per second of each way to make squares, and what larger photos cost."""
+    results = read(MARKET / "images.json")
+    origin = _origin(results, f"{results['photos']:,} photos")
+    return f"{format_photos(results)}\n\n{origin}"
+
+
+def format_photos(figures: dict[str, Any]) -> str:
+    """Format the figures of benchmarks/images.py: a row for each way and size, and the time for larger photos."""
+    rows = [
+        [
+            result["name"] + (f", {result['size']} px" if result["size"] else ""),
+            f"{result['photos_per_second']:,.0f}",
+            f"{result['psnr']:.1f} dB" if isfinite(result.get("psnr", inf)) else "",
+        ]
+        for result in figures["results"]
+    ]
+    times = [f"{value:.1f} ms for {side} px" for side, value in figures["milliseconds_by_side"].items()]
+    sentence = _wrap(f"Both squares of a photo take {', '.join(times)} (its longer side), on one core.")
+    return f"{format_table(['', 'photos/s:', 'PSNR:'], rows)}\n\n{sentence}"
+
+
+def transfers() -> str:
+    """Return the seconds of each way to fetch, and of the parts of `marketplace fetch`."""
+    results = read(MARKET / "fetch.json")
+    return f"{format_transfers(results['cases'])}\n\n{_origin(results)}"
+
+
+def format_transfers(cases: list[dict[str, Any]]) -> str:
+    """Format the results of benchmarks/fetch.py, a column for each case."""
+    columns = [f"{case['files']:,} photos, {case['bytes'] / 1e6:.0f} MB, {case['delay_ms']:g} ms:" for case in cases]
+    rows = [[name, *(f"{case['seconds'][name]:.2f}" for case in cases)] for name in cases[0]["seconds"]]
+    rows[1:1] = [[f"… {part}", *(f"{case['parts'][part]:.2f}" for case in cases)] for part in cases[0]["parts"]]
+    return format_table(["seconds", *columns], rows)
+
+
+def _origin(results: dict[str, Any], measured: str = "") -> str:
+    """Say what was measured where; `results` are a file that a benchmark wrote."""
+    return _wrap(". ".join(filter(None, [measured, f"Commit {results['commit'][:7]}", results["machine"]])) + ".")
+
+
 def format_interval(figures: dict[str, float]) -> str:
     """Format a mean and its 95 % interval."""
     return f"{figures['mean']:.3f} ({figures['low']:.3f}–{figures['high']:.3f})"
@@ -196,6 +238,8 @@ TABLES: dict[str, Callable[[], str]] = OF_THE_SAMPLE | {
     "market-networks": market_networks,
     "ablation-rankings": ablation_rankings,
     "ablation-photos": ablation_photos,
+    "photos": photos,
+    "transfers": transfers,
 }
 
 

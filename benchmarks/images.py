@@ -3,11 +3,14 @@
     python benchmarks/images.py -S fetch.source=local -S fetch.local.path=../shared/listings
         [--sizes 256] [--runs 3] [--json OUT]
 
-All ways get the same cleaned JPEGs and one process per core, and take turns; the best of --runs counts. Every way but
-vipsthumbnail writes one array to disk. vipsthumbnail (Debian's libvips-tools; left out if it is not installed) writes
-uncompressed files, and scales with its own kernel. PSNR compares the images with the Pillow loop's, over 200 photos.
+All ways get the same cleaned JPEGs and one process per core, and take turns; the best of --runs counts. Nothing is kept
+from one run to the next. Every way but vipsthumbnail writes one array to disk. vipsthumbnail (Debian's libvips-tools;
+left out if it is not installed) writes uncompressed files, and scales with its own kernel. PSNR compares the images
+with the Pillow loop's, over 200 photos.
 """
 
+import io
+import os
 import shutil
 import subprocess
 import time
@@ -20,18 +23,23 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from figures import format_photos
 from PIL import Image
 from time_to_accuracy import write_cleaned_photos
 from torchvision.io import ImageReadMode, decode_jpeg, read_file
 from torchvision.transforms.v2 import functional as transforms
-from workspace import best_seconds, make_parser, report, table, workspace
+from workspace import Workspace, best_seconds, make_parser, report, workspace
 
 from marketplace.catalogue.photo_check import check_shards
 from marketplace.common.files import remove
 from marketplace.compute.arrays import ShardedArray
-from marketplace.photos.squares import resize_shards
+from marketplace.photos.codec import decode_array
+from marketplace.photos.squares import OVERSAMPLING, letterbox, resize_shards
 
 N_COMPARED = 200
+N_ENLARGED = 8
+SIDES = (256, 800, 1600, 4000)  # pixels of a photo's longer side, up to a phone's
+SQUARES = (64, 288)  # as the pipeline makes them
 PILLOW = "a Pillow loop"
 
 
@@ -47,11 +55,40 @@ def main() -> None:
         photos = write_cleaned_photos(space)
         for size in options.sizes:
             results += compare_ways(space.folder, photos, size, options.runs)
-        seconds = best_seconds(lambda: check_shards(space.path("shards")), options.runs)
+        seconds = best_seconds(partial(check_without_cache, space), options.runs)
         results.append(
             {"name": "`clean`: every photo checked", "size": None, "photos_per_second": len(photos) / seconds}
         )
-    report({"set": options.set, "results": results}, format_results(results), options.json)
+        milliseconds = {str(side): time_squares(space.path("photos"), side) for side in SIDES}
+    figures = {"photos": len(photos), "results": results, "milliseconds_by_side": milliseconds}
+    report({"set": options.set, **figures}, format_photos(figures), options.json)
+
+
+def check_without_cache(space: Workspace) -> None:
+    """Check all photos as `clean` does, for the first time."""
+    remove(Path(os.environ["MARKETPLACE_CACHE"]))
+    check_shards(space.path("shards"))
+
+
+def time_squares(folder: Path, side: int) -> float:
+    """Return the milliseconds of one core that both squares of a photo take whose longer side has `side` pixels."""
+    random = np.random.default_rng(0)
+    contents = []
+    for path in sorted(folder.iterdir())[:N_ENLARGED]:
+        with Image.open(path) as image:
+            enlarged = np.asarray(image.resize(scale_to_fit(*image.size, side), Image.Resampling.BICUBIC))
+        noisy = np.clip(enlarged + random.normal(0, 4, enlarged.shape), 0, 255).astype(np.uint8)  # as a camera's
+        with io.BytesIO() as file:
+            Image.fromarray(noisy).save(file, "JPEG", quality=85)
+            contents.append(file.getvalue())
+
+    def make_squares() -> None:
+        for content in contents:
+            image = decode_array(content, OVERSAMPLING * max(SQUARES))
+            for size in SQUARES:
+                letterbox(image, size)
+
+    return 1000 * best_seconds(make_squares, runs=5) / len(contents)
 
 
 def compare_ways(folder: Path, photos: pd.DataFrame, size: int, runs: int) -> list[dict[str, Any]]:
@@ -163,19 +200,6 @@ def psnr(images: np.ndarray, others: np.ndarray) -> float:
     """Return the peak signal-to-noise ratio in dB, from the mean squared error over all images."""
     error = np.square(images.astype(np.float64) - others).mean()
     return float("inf") if error == 0 else float(10 * np.log10(255**2 / error))
-
-
-def format_results(results: list[dict[str, Any]]) -> str:
-    """Format a row for each way and size."""
-    rows = [
-        [
-            result["name"] + (f", {result['size']} px" if result["size"] else ""),
-            f"{result['photos_per_second']:.0f}",
-            f"{result['psnr']:.1f} dB" if np.isfinite(result.get("psnr", np.inf)) else "",
-        ]
-        for result in results
-    ]
-    return table(["", "photos/s", "PSNR"], rows)
 
 
 if __name__ == "__main__":
