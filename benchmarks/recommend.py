@@ -50,7 +50,7 @@ def main() -> None:
         path = Path(folder) / "recommendations.parquet"
         products = products_of(photos)
         ranker = rankers.create_ranker(products, vectors, settings)
-        origin = Origin(made_with={}, settings=settings, calibrations={}, same_item_cosine=1.0)
+        origin = Origin(made_with={}, settings=settings, calibrations={}, same_item_cosine=1.0, dimensions={})
         write_recommendations(path, recommendations(products, ranker), origin)
         table_mib = path.stat().st_size / 2**20
     seconds = time.perf_counter() - started

@@ -120,7 +120,7 @@ def measure_filters(real: np.ndarray, sizes: list[int], only: str, json: Path | 
             if only in factory:
                 faiss.omp_set_num_threads(N_CORES)
                 build = partial(build_index, vectors, factory, parameters)
-                search = ranking.IndexSearch(build, vectors, np.arange(size))
+                search = ranking.IndexSearch(build, np.arange(size))
                 _ = search.index  # built before the clock starts
                 name = f"{factory}, {parameters}" if parameters else factory
                 rows += [measure_filter(products, search, vectors, queries, share, name) for share in SHARES]

@@ -11,11 +11,11 @@ def main() -> None:
     import pandas as pd
 
     from marketplace.common.damage import reading
-    from marketplace.common.files import write_json
+    from marketplace.common.files import replacing, write_array, write_json
     from marketplace.common.params import load_section
     from marketplace.compute.arrays import ShardedArray
     from marketplace.recommendation.catalogue import read_catalogue
-    from marketplace.recommendation.fingerprints import EMBEDDINGS, TEXT_MODEL, fingerprints
+    from marketplace.recommendation.fingerprints import EMBEDDINGS, KINDS, TEXT_MODEL, fingerprints
     from marketplace.recommendation.gallery import write_gallery
     from marketplace.recommendation.index import write_index
     from marketplace.recommendation.judged import judged_metrics, read_judged_pairs
@@ -46,6 +46,8 @@ def main() -> None:
     # The indexes answer questions about single products, photos and words; a question brings its weights.
     write_index(Path("models/similar.index"), joined, settings.index, settings.index_search)
     write_index(Path("models/identity.index"), catalogue.identity, settings.index, settings.index_search)
+    with replacing(Path(KINDS)) as part, part.open("wb") as file:
+        write_array(file, catalogue.vectors.kind)
 
     # The table holds the recommendations of every product.
     vectors = weigh_symmetrically(joined, catalogue.parts.dimensions, settings.weights.product)
@@ -61,6 +63,7 @@ def main() -> None:
         settings=settings,
         calibrations=calibrations,
         same_item_cosine=same_item_cosine,
+        dimensions=catalogue.parts.dimensions,
     )
     write_recommendations(path, batches, origin)
     recommended = pd.read_parquet(path)

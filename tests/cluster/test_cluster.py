@@ -84,7 +84,9 @@ def recommend() -> bytes:
     products = products_of(table)
     batches = recommendations(products, create_ranker(products, vectors, ALL))
     write_recommendations(
-        Path("table.parquet"), batches, Origin(made_with={}, settings=ALL, calibrations={}, same_item_cosine=1.0)
+        Path("table.parquet"),
+        batches,
+        Origin(made_with={}, settings=ALL, calibrations={}, same_item_cosine=1.0, dimensions={}),
     )
     return Path("table.parquet").read_bytes()
 

@@ -33,6 +33,23 @@ def large_shop() -> tuple[Products, np.ndarray]:
     return products, to_unit_length(vectors[products.product_of_row] + noise).astype(np.float32)
 
 
+@pytest.mark.parametrize("few", [0, 10_000])
+def test_the_index_is_where_the_vectors_are(
+    large_shop: tuple[Products, np.ndarray], few: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    products, vectors = large_shop
+    monkeypatch.setattr(ranking, "INDEX_ABOVE", few)
+    monkeypatch.setattr(ranking, "ROWS_AT_ONCE", 50)
+    search = IndexSearch(lambda: build_index(vectors, "Flat"), products.product_of_row)
+    rows = np.array([5, 3, 300])
+    assert search.vectors_of(rows).tolist() == vectors[rows].tolist()
+    assert search.vectors_of(rows, slice(1, 3)).tolist() == vectors[rows, 1:3].tolist()
+    everything = Restriction(passing=np.ones(len(products.table), dtype=bool), filters=Filters())
+    nearest = search.nearest(vectors[5], everything, depth=len(vectors))
+    assert nearest.complete
+    np.testing.assert_allclose(nearest.scores, vectors @ vectors[5], atol=1e-6)
+
+
 @pytest.mark.parametrize(("factory", "parameters"), INDEXES)
 @given(seed=st.integers(0, 10_000), share=st.sampled_from([0.0, 0.01, 0.1, 0.5, 1.0]), k=st.integers(1, 40))
 @hypothesis_settings(max_examples=30, deadline=None)
@@ -49,7 +66,7 @@ def test_every_index_gives_as_many_products_as_pass_the_filters(
     np.maximum.at(similarity, products.product_of_row, vectors @ question)
     # The products least similar to the question pass: no filter is harder for an index.
     passing = similarity <= np.quantile(similarity, share) if share else np.zeros(n_products, dtype=bool)
-    search = IndexSearch(lambda: index, vectors, products.product_of_row)
+    search = IndexSearch(lambda: index, products.product_of_row)
     restriction = Restriction(passing=passing, filters=Filters())
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ranking, "INDEX_ABOVE", 20)

@@ -195,7 +195,13 @@ def test_the_table_is_written_with_its_types_and_origin(
     table, vectors = shop()
     path = tmp_path / "recommendations.parquet"
     products = products_of(table)
-    origin = Origin(made_with={"a": "b"}, settings=ALL, calibrations=calibrations, same_item_cosine=same_item_cosine)
+    origin = Origin(
+        made_with={"a": "b"},
+        settings=ALL,
+        calibrations=calibrations,
+        same_item_cosine=same_item_cosine,
+        dimensions={"kind": 6},
+    )
     write_recommendations(path, recommendations(products, rankers.create_ranker(products, vectors, ALL)), origin)
     assert pq.read_schema(path).equals(SCHEMA)
     assert origin_of(path) == origin

@@ -52,6 +52,18 @@ def test_the_index_answers_what_the_table_says(recommender: Recommender, reprodu
         assert [similar.same_photo for similar in found] == rows["same_photo"].tolist()
 
 
+def test_questions_do_not_read_the_tables_of_vectors(copy_of_reproduced: Project, recommender: Recommender) -> None:
+    """They would take several times the memory of the indexes."""
+    for name in ("data/embeddings.parquet", "data/text_embeddings.parquet"):
+        (copy_of_reproduced.folder / name).unlink()
+    without_tables = Recommender(copy_of_reproduced.folder)
+    photo = Photo((ROOT / "docs/example.jpg").read_bytes())
+    product_id = recommender.find("", Filters())[0]
+    asked = recommender.products(np.array([product_id]))[0].product_id
+    for question in (Question(like=(asked,), k=5), Question(words="red print", k=5), Question(photo=photo, k=5)):
+        assert without_tables.ask(question) == recommender.ask(question)
+
+
 @pytest.mark.parametrize("factory", ["HNSW16", "IVF4,Flat", "SQ8", "PCA32,IVF2,SQ8", "IVF4,SQ8,RFlat"])
 def test_approximate_indexes_answer_under_filters_too(
     copy_of_reproduced: Project, table: pd.DataFrame, factory: str

@@ -50,24 +50,14 @@ class Catalogue:
         return np.hstack([self.vectors.identity, -self.vectors.hub_bias[:, None]])
 
 
-def read_catalogue(root: Path, *, check_models: bool = True) -> Catalogue:
+def read_catalogue(root: Path) -> Catalogue:
     """Read the catalogue of the pipeline that has run in `root`.
 
-    Raises MarketplaceError if its tables are from different runs, or, with `check_models`, not from the models there.
+    Raises MarketplaceError if its tables are from different runs, or not from the models there.
     """
-    photos, products, texts = read_texts(root, check_models=check_models)
-    models = [root / IMAGE_MODEL] if check_models else []
-    vectors = read_embeddings(root / EMBEDDINGS, photos, models)
-    return Catalogue(photos=photos, products=products, vectors=vectors, texts=texts)
-
-
-def read_texts(root: Path, *, check_models: bool = True) -> tuple[pd.DataFrame, Products, TextVectors]:
-    """Read the catalogue without the vectors of photos: the training data, the products, and their text vectors."""
     photos = read_parquet(root / TRAINING_DATA)
     products = products_of(photos)
-    texts = read_text_embeddings(
-        root / TEXT_EMBEDDINGS,
-        products.table["product_id"].tolist(),
-        root / TEXT_MODEL if check_models else None,
-    )
-    return photos, products, texts
+    product_ids = products.table["product_id"].tolist()
+    texts = read_text_embeddings(root / TEXT_EMBEDDINGS, product_ids, root / TEXT_MODEL)
+    vectors = read_embeddings(root / EMBEDDINGS, photos, [root / IMAGE_MODEL])
+    return Catalogue(photos=photos, products=products, vectors=vectors, texts=texts)

@@ -17,12 +17,13 @@ IMAGE_MODEL = "models/image_model.onnx"
 TEXT_MODEL = "models/text_model"
 SIMILAR_INDEX = "models/similar.index"
 IDENTITY_INDEX = "models/identity.index"
-SERVED = (*TABLES, SQUARES, IMAGE_MODEL, TEXT_MODEL, SIMILAR_INDEX, IDENTITY_INDEX)
+KINDS = "models/kinds.npy"
+SERVED = (TRAINING_DATA, SQUARES, IMAGE_MODEL, TEXT_MODEL, SIMILAR_INDEX, IDENTITY_INDEX, KINDS)
 
 
 def fingerprints(root: Path) -> dict[str, str]:
-    """Return the SHA-256 of each of the SERVED files in the pipeline's folder."""
-    return {name: sha256_of(root / name) for name in SERVED}
+    """Return the SHA-256 of each of the TABLES and of the SERVED files in the pipeline's folder."""
+    return {name: sha256_of(root / name) for name in dict.fromkeys([*TABLES, *SERVED])}
 
 
 def check_fingerprints(root: Path, recorded: dict[str, str], names: Iterable[str] = SERVED) -> None:

@@ -6,6 +6,7 @@ candidates serve both of the first two.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -15,7 +16,7 @@ from marketplace.recommendation.catalogue import Catalogue
 from marketplace.recommendation.keywords import KeywordIndex
 from marketplace.recommendation.lookalikes import LOOKS, LookalikeSettings, add_lookalikes
 from marketplace.recommendation.products import Products
-from marketplace.recommendation.questions import EmbedWords, photo_questions, words_questions
+from marketplace.recommendation.questions import EmbedWords, expect_path, photo_questions, words_questions
 from marketplace.recommendation.rules import QuestionWeights, RankingRules, RecommendSettings
 from marketplace.recommendation.similarity import PARTS, Parts, Weights, weigh
 from marketplace.relevance.judgements import (
@@ -91,7 +92,8 @@ def read_judged_pairs(
     words, place_of_words = np.unique(searches.questions, return_inverse=True)
     of_words = _select(catalogue.parts, np.array([], dtype=np.int64))
     if len(words):
-        of_words = words_questions(words.tolist(), open_texts(), catalogue.texts, catalogue.parts.kind.shape[1])
+        expect = partial(expect_path, titles=catalogue.texts.title, paths=catalogue.texts.path)
+        of_words = words_questions(words.tolist(), open_texts(), expect, catalogue.parts.kind.shape[1])
     word_splits = np.array([split_of_search(query) for query in words], dtype=str)[place_of_words]
     of_searches = _compare(searches, word_splits, of_words, place_of_words, catalogue)
     return {
@@ -117,12 +119,13 @@ def _ask_about_photos(
         return questions
     joined = catalogue.parts.join()
     looks = weigh(questions.join(), catalogue.parts.dimensions, LOOKS)
+    parts_of = partial(_select, catalogue.parts)
     complete = []
     for place, number in enumerate(numbers.tolist()):
         others = np.flatnonzero(products.groups != products.groups[number])
         question = _select(questions, np.array([place]))
         similarities = joined[others] @ looks[place]
-        complete.append(add_lookalikes(question, catalogue.texts, others, similarities, lookalikes))
+        complete.append(add_lookalikes(question, parts_of, others, similarities, lookalikes))
     return Parts(**{name: np.concatenate([getattr(parts, name) for parts in complete]) for name in PARTS})
 
 

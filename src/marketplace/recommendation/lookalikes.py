@@ -4,6 +4,7 @@ It is a form of pseudo relevance feedback (Rocchio, 1971; Manning et al., Introd
 chapter 9): sellers of similar things use words that no photo tells.
 """
 
+from collections.abc import Callable
 from typing import Annotated
 
 import numpy as np
@@ -11,7 +12,6 @@ from pydantic import Field
 
 from marketplace.common.params import Section
 from marketplace.recommendation.similarity import Parts, Weights
-from marketplace.vectors.tables import TextVectors
 from marketplace.vectors.unit_length import to_unit_length
 
 LOOKS = Weights(kind=1, text=0, title=1, path=0)  # by which look-alikes are found
@@ -26,23 +26,29 @@ class LookalikeSettings(Section):
 
 
 def add_lookalikes(
-    question: Parts, texts: TextVectors, numbers: np.ndarray, similarities: np.ndarray, settings: LookalikeSettings
+    question: Parts,
+    parts_of: Callable[[np.ndarray], Parts],
+    numbers: np.ndarray,
+    similarities: np.ndarray,
+    settings: LookalikeSettings,
 ) -> Parts:
     """Return the parts `(1, …)` of a photo's question with the words and paths of its look-alikes.
 
-    `numbers` `(n,)` are candidates, products by their places in `texts`; `similarities` `(n,)` are by LOOKS. The words
-    of the `settings.count` best are averaged, weighted by a softmax of their similarities.
+    `numbers` `(n,)` are the candidates among the products, `similarities` `(n,)` theirs by LOOKS; `parts_of` returns
+    the parts of products by their numbers. The words of the `settings.count` best are averaged, weighted by a softmax
+    of their similarities.
     """
     if not settings.share or not len(numbers):
         return question
     best = np.argsort(-similarities, kind="stable")[: settings.count]
     weights = np.exp((similarities[best] - similarities[best].max()) / settings.temperature)
     weights /= weights.sum()
-    path = (1 - settings.share) * question.path + settings.share * (weights @ texts.path[numbers[best]])
+    lent = parts_of(numbers[best])
+    path = (1 - settings.share) * question.path + settings.share * (weights @ lent.path)
     return Parts(
         kind=question.kind,
-        text=_blend_directions(question.text, weights @ texts.text[numbers[best]], settings.share),
-        title=_blend_directions(question.title, weights @ texts.title[numbers[best]], settings.share),
+        text=_blend_directions(question.text, weights @ lent.text, settings.share),
+        title=_blend_directions(question.title, weights @ lent.title, settings.share),
         path=path.astype(np.float32),
     )
 

@@ -19,6 +19,7 @@ class Origin:
     settings: RecommendSettings
     calibrations: Mapping[str, Calibration]  # by the kind of question; without one, probabilities are unknown
     same_item_cosine: float  # identity vectors this close show the same item
+    dimensions: Mapping[str, int]  # the length of each part of a product's vector
 
     def as_metadata(self) -> dict[str, str]:
         """Return texts for the metadata of the table."""
@@ -27,6 +28,7 @@ class Origin:
             "settings": self.settings.model_dump_json(),
             "calibrations": json.dumps({kind: asdict(one) for kind, one in self.calibrations.items()}),
             "same_item_cosine": json.dumps(self.same_item_cosine),
+            "dimensions": json.dumps(self.dimensions),
         }
 
 
@@ -43,6 +45,7 @@ def origin_of(path: Path) -> Origin:
             settings=RecommendSettings.model_validate_json(metadata[b"settings"]),
             calibrations={kind: Calibration(**content) for kind, content in calibrations.items()},
             same_item_cosine=json.loads(metadata[b"same_item_cosine"]),
+            dimensions=json.loads(metadata[b"dimensions"]),
         )
     except (KeyError, ValueError, TypeError, AttributeError):
         raise MarketplaceError(f"{path} was made by an older version: run `dvc repro recommend`.") from None

@@ -16,6 +16,7 @@ from marketplace.recommendation.filters import Filters
 from marketplace.recommendation.products import Products
 
 INDEX_ABOVE = 5_000  # rows; comparing fewer one by one takes a few milliseconds
+ROWS_AT_ONCE = 4_096  # whose vectors are in memory at the same time
 BONUS_DEPTH = 1_000  # products: a bonus brings none of the others to the first places
 
 
@@ -47,21 +48,32 @@ class Search(Protocol):
 
 
 class IndexSearch:
-    """Searches an index, exact or approximate, and the vectors `(n, d)` in it; see Search.
+    """Searches an index, exact or approximate, which is the only place that has the vectors `(n, d)`; see Search.
 
     `open_index` is called when the index is needed for the first time. `owners` `(n,) int` are the products that the
-    rows belong to.
+    rows belong to. If questions are `seldom`, the memory of the index's file is given back after each of them.
     """
 
-    def __init__(self, open_index: Callable[[], Any], vectors: np.ndarray, owners: np.ndarray) -> None:
+    def __init__(self, open_index: Callable[[], Any], owners: np.ndarray, *, seldom: bool = False) -> None:
         self._open_index = open_index
-        self._vectors = vectors
         self._owners = owners
+        self._seldom = seldom
+
+    @property
+    def n_products(self) -> int:
+        """The number of products that rows may belong to."""
+        return int(self._owners.max(initial=-1)) + 1
 
     @cached_property
     def index(self) -> Any:
         """The index."""
         return self._open_index()
+
+    @cached_property
+    def _few(self) -> np.ndarray | None:
+        """All vectors, if they are so few that questions are compared with each of them; None for more."""
+        n_rows = len(self._owners)
+        return self.index.reconstruct_n(0, n_rows) if n_rows <= INDEX_ABOVE else None
 
     def nearest(self, vector: np.ndarray, restriction: Restriction, depth: int) -> Nearest:
         """See Search. Few rows are compared one by one; so are all, if an approximate index returns too few."""
@@ -71,16 +83,32 @@ class IndexSearch:
             from marketplace.recommendation.index import nearest_among  # loads FAISS: few rows need none
 
             (scores,), (rows,) = nearest_among(self.index, vector[None], among, depth)
+            self._release()
             if (rows >= 0).all():
                 return Nearest(scores=scores, numbers=self._owners[rows], complete=False)
         rows = np.flatnonzero(among)
-        most = 2 * n_rows > len(among)  # then copying their vectors takes longer than comparing all rows
-        scores = (self._vectors @ vector)[rows] if most else self._vectors[rows] @ vector
-        return Nearest(scores=scores, numbers=self._owners[rows], complete=True)
+        return Nearest(scores=self._compare(rows, vector), numbers=self._owners[rows], complete=True)
 
-    def vectors_of(self, rows: np.ndarray) -> np.ndarray:
-        """See Search."""
-        return self._vectors[rows]
+    def _compare(self, rows: np.ndarray, vector: np.ndarray) -> np.ndarray:
+        """Return the inner products `(n,)` of some rows with a vector `(d,)`."""
+        if self._few is not None and 2 * len(rows) > len(self._few):  # copying takes longer than comparing all
+            return (self._few @ vector)[rows]
+        blocks = np.split(rows, range(ROWS_AT_ONCE, len(rows), ROWS_AT_ONCE))
+        return np.concatenate([self.vectors_of(block) @ vector for block in blocks])
+
+    def vectors_of(self, rows: np.ndarray, columns: slice = slice(None)) -> np.ndarray:
+        """See Search; or only some `columns` of the vectors."""
+        if self._few is not None:
+            return self._few[rows, columns]
+        vectors = self.index.reconstruct_batch(np.ascontiguousarray(rows, np.int64))[:, columns]
+        self._release()
+        return vectors
+
+    def _release(self) -> None:
+        if self._seldom:
+            from marketplace.recommendation.index import release_index
+
+            release_index(self.index)
 
 
 class BonusSearch:

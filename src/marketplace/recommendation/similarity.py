@@ -85,6 +85,12 @@ class Parts:
         return np.hstack([getattr(self, name) for name in PARTS]).astype(np.float32, copy=False)
 
 
+def split(vectors: np.ndarray, dimensions: dict[str, int]) -> Parts:
+    """Return the parts of joined vectors `(n, d)`, see `Parts.join`; `dimensions` has the length of each part."""
+    ends = np.cumsum([dimensions[name] for name in PARTS])[:-1]
+    return Parts(*np.split(vectors, ends, axis=1))
+
+
 def weigh(vectors: np.ndarray, dimensions: dict[str, int], weights: Weights) -> np.ndarray:
     """Multiply joined parts `(n, d)` by their normalised weights: the vectors of questions `(n, d) float32`."""
     return vectors * _repeat(weights.shares(), dimensions)

@@ -21,8 +21,8 @@ from marketplace.recommendation.ranking import (
     top_k_distinct,
 )
 from marketplace.recommendation.rules import RecommendSettings
-from marketplace.recommendation.similarity import PARTS, Weights, weigh, weigh_symmetrically
-from marketplace.vectors.tables import TextVectors
+from marketplace.recommendation.similarity import Weights, weigh, weigh_symmetrically
+from marketplace.serving.product_parts import ProductParts
 
 if TYPE_CHECKING:  # imported where a model is read, so that questions without one are fast
     from marketplace.embedding.onnx import Embedded
@@ -31,12 +31,11 @@ if TYPE_CHECKING:  # imported where a model is read, so that questions without o
 
 @dataclass(frozen=True)
 class VectorStore:
-    """The vectors of a catalogue, in memory or in a database."""
+    """The vectors of a catalogue, in files or in a database."""
 
     similar: Search  # its rows are products, its vectors their parts side by side
     identity: Search  # its rows are photos
     kinds_of: Callable[[np.ndarray], np.ndarray]  # the kind vectors of photos by their rows
-    kind_dimensions: int
     check: Callable[[], None]  # raises UnavailableError if the database does not answer
 
     def identities_of(self, rows: np.ndarray) -> np.ndarray:
@@ -72,17 +71,16 @@ class Target:
 
 
 class Matcher:
-    """Ranks the products of a catalogue for questions. `texts` are in the order of `products`."""
+    """Ranks the products of a catalogue for questions."""
 
     def __init__(
-        self, products: Products, texts: TextVectors, vectors: VectorStore, settings: RecommendSettings
+        self, products: Products, parts: ProductParts, vectors: VectorStore, settings: RecommendSettings
     ) -> None:
         self._products = products
-        self._texts = texts
+        self._parts = parts
         self._vectors = vectors
         self._settings = settings
-        of_texts = {name: getattr(texts, name).shape[1] for name in PARTS if name != "kind"}
-        self.dimensions = {"kind": vectors.kind_dimensions, **of_texts}  # of the parts of a vector
+        self.dimensions = parts.dimensions
 
     def ask_about_products(self, numbers: np.ndarray, weights: Weights) -> np.ndarray:
         """Return the questions `(n, d)` that ask for products similar to each of some products.
@@ -101,7 +99,7 @@ class Matcher:
         everything = Restriction(passing=np.ones(len(self._products.table), dtype=bool), filters=Filters())
         looks = weigh(parts.join(), self.dimensions, LOOKS)[0]
         nearest = self._vectors.similar.nearest(looks, everything, settings.count)
-        complete = add_lookalikes(parts, self._texts, nearest.numbers, nearest.scores, settings)
+        complete = add_lookalikes(parts, self._parts.of, nearest.numbers, nearest.scores, settings)
         return weigh(complete.join(), self.dimensions, weights)[0]
 
     def show_products(self, numbers: np.ndarray) -> ShownPhotos:

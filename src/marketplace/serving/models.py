@@ -7,16 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from marketplace.common.damage import reading
+from marketplace.common.files import release_pages
 from marketplace.compute.arrays import ShardedArray
-from marketplace.recommendation.catalogue import Catalogue
 from marketplace.recommendation.fingerprints import (
     IDENTITY_INDEX,
     IMAGE_MODEL,
+    KINDS,
     SIMILAR_INDEX,
     SQUARES,
     TEXT_MODEL,
     check_fingerprints,
 )
+from marketplace.recommendation.products import Products
 from marketplace.recommendation.ranking import IndexSearch
 from marketplace.serving.matching import VectorStore
 
@@ -69,6 +72,17 @@ class Models:
         """The squares of the catalogue's photos, `(N, S, S, 3) uint8`, in the order of the training data."""
         return self._read_once(SQUARES, ShardedArray)
 
+    @property
+    def kinds(self) -> np.ndarray:
+        """The kind vectors `(N, k) float32` of the catalogue's photos, in a mapped file."""
+
+        def read(path: Path) -> np.ndarray:
+            with reading(path):
+                return np.load(path, mmap_mode="r")
+
+        kinds: np.ndarray = self._read_once(KINDS, read)
+        return kinds
+
     def index(self, name: str) -> Any:
         """Return a FAISS index by the name of its file."""
 
@@ -87,14 +101,22 @@ class Models:
             return self._cache[name]
 
 
-def open_indexes(models: Models, catalogue: Catalogue) -> VectorStore:
-    """Return the vectors of a catalogue, in memory; the indexes over them are read when a question needs them."""
-    similar = catalogue.parts.join()
-    owners = catalogue.products.product_of_row
+def open_similar(models: Models, products: Products) -> IndexSearch:
+    """Return the index of the products' parts, which is opened when a question needs it."""
+    return IndexSearch(lambda: models.index(SIMILAR_INDEX), np.arange(len(products.table)))
+
+
+def open_vectors(models: Models, products: Products, similar: IndexSearch) -> VectorStore:
+    """Return the vectors of a catalogue, in files that are opened when a question needs them."""
+
+    def kinds_of(rows: np.ndarray) -> np.ndarray:
+        kinds = models.kinds[rows]
+        release_pages(models.kinds)  # or all that were ever read would count as this process's memory
+        return kinds
+
     return VectorStore(
-        similar=IndexSearch(lambda: models.index(SIMILAR_INDEX), similar, np.arange(len(similar))),
-        identity=IndexSearch(lambda: models.index(IDENTITY_INDEX), catalogue.identity, owners),
-        kinds_of=lambda rows: catalogue.vectors.kind[rows],
-        kind_dimensions=catalogue.vectors.kind.shape[1],
+        similar=similar,
+        identity=IndexSearch(lambda: models.index(IDENTITY_INDEX), products.product_of_row, seldom=True),
+        kinds_of=kinds_of,
         check=lambda: None,
     )

@@ -198,8 +198,6 @@ def open_vectors(url: str, products: Products, fingerprints: dict[str, str]) -> 
             f"the Qdrant at {url} {state}: run `marketplace export qdrant {url}`, or unset ${URL_VARIABLE} to use the "
             "indexes."
         )
-    with report_failures(url):
-        dimensions = client.get_collection(collection).config.params.vectors
     points = point_ids(products)
     first_points = [points[row] for row in products.photos[products.starts].tolist()]
     owners = products.product_of_row
@@ -208,7 +206,6 @@ def open_vectors(url: str, products: Products, fingerprints: dict[str, str]) -> 
         similar=QdrantSearch(client, url, SIMILAR, first_points, numbers, collection),
         identity=QdrantSearch(client, url, IDENTITY, points, owners, collection),
         kinds_of=QdrantSearch(client, url, KIND, points, owners, collection).vectors_of,
-        kind_dimensions=dimensions[KIND].size,
         check=partial(_check_collection, client, url, collection),
     )
 

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from marketplace.common.damage import read_parquet
 from marketplace.common.errors import MarketplaceError
-from marketplace.recommendation.catalogue import read_catalogue, read_texts
 from marketplace.recommendation.filters import FilteredTable, Filters
-from marketplace.recommendation.fingerprints import RECOMMENDATIONS, TABLES, check_fingerprints
+from marketplace.recommendation.fingerprints import RECOMMENDATIONS, TRAINING_DATA, check_fingerprints
 from marketplace.recommendation.origin import origin_of
-from marketplace.recommendation.products import Product
+from marketplace.recommendation.products import Product, products_of
 from marketplace.recommendation.ranking import IndexSearch, Restriction
 from marketplace.recommendation.similarity import Weights
 from marketplace.relevance.judgements import JUDGEMENTS
@@ -23,10 +23,11 @@ from marketplace.serving.feedback import FEEDBACK, Feedback
 from marketplace.serving.ids import Ids
 from marketplace.serving.judging import Judging
 from marketplace.serving.matching import Matcher
-from marketplace.serving.models import Models, open_indexes
+from marketplace.serving.models import Models, open_similar, open_vectors
 from marketplace.serving.orders import highest_usual_price, order_by_price
 from marketplace.serving.photo_queue import PhotoQueue
 from marketplace.serving.places import describe_map, read_places
+from marketplace.serving.product_parts import ProductParts
 from marketplace.serving.question import NO_FILTERS, Photo, Question
 
 if TYPE_CHECKING:  # imported where they are needed, so that `marketplace similar` is fast
@@ -53,19 +54,18 @@ class Recommender:
         self._origin = origin
         self.settings = origin.settings
         self._made_with = origin.made_with
-        check_fingerprints(root, origin.made_with, TABLES)
+        check_fingerprints(root, origin.made_with, [TRAINING_DATA])
         self._models = Models(root, origin.made_with)
+        self._photos = read_parquet(root / TRAINING_DATA)
+        self._products = products_of(self._photos)
+        similar = open_similar(self._models, self._products)
+        self._parts = ProductParts(similar, dict(origin.dimensions))
         url = qdrant.url_from_environment()
         if url:
-            self._photos, self._products, self._texts = read_texts(root, check_models=False)
             self._vectors = qdrant.open_vectors(url, self._products, origin.made_with)
         else:
-            catalogue = read_catalogue(root, check_models=False)
-            self._photos = catalogue.photos
-            self._products = catalogue.products
-            self._texts = catalogue.texts
-            self._vectors = open_indexes(self._models, catalogue)
-        self._matcher = Matcher(self._products, self._texts, self._vectors, origin.settings)
+            self._vectors = open_vectors(self._models, self._products, similar)
+        self._matcher = Matcher(self._products, self._parts, self._vectors, origin.settings)
         self.ids = Ids(self._products.number_of)
         self.table = FilteredTable(self._products.table)
         self.queue = PhotoQueue(QUEUE_CAPACITY)
@@ -84,7 +84,8 @@ class Recommender:
         _ = self.photos
         _ = self.judging.earlier_grades
         _ = self._places
-        for search in (self._vectors.similar, self._vectors.identity):
+        _ = self._models.kinds
+        for search in (self._parts.index, self._vectors.similar, self._vectors.identity):
             if isinstance(search, IndexSearch):
                 _ = search.index
 
@@ -121,9 +122,8 @@ class Recommender:
         return CatalogueSearch(
             products=self._products,
             ids=self.ids,
-            texts=self._texts,
+            parts=self._parts,
             similar=self._vectors.similar,
-            dimensions=self._matcher.dimensions,
             settings=self.settings,
         )
 
@@ -227,7 +227,7 @@ class Recommender:
         return explain(
             products=self._products,
             vectors=self._vectors,
-            dimensions=self._matcher.dimensions,
+            dimensions=self._parts.dimensions,
             weights=weights or self.settings.weights.product,
             number=self.ids.number(product_id),
             other=self.ids.number(other_id),

@@ -11,11 +11,11 @@ from marketplace.recommendation.products import Products
 from marketplace.recommendation.questions import EmbedWords, words_questions
 from marketplace.recommendation.ranking import Restriction, Search
 from marketplace.recommendation.rules import RecommendSettings
-from marketplace.recommendation.similarity import PARTS, Parts, Weights, weigh
+from marketplace.recommendation.similarity import Parts, Weights, weigh
 from marketplace.recommendation.vocabulary import split_unwanted
 from marketplace.serving.ids import Ids
+from marketplace.serving.product_parts import ProductParts
 from marketplace.serving.suggestions import Suggestions
-from marketplace.vectors.tables import TextVectors
 
 MIN_ID_LENGTH = 4  # characters of a search that may be an id's beginning
 ID_BONUS = 2.0  # of a product whose id is the search: no other bonus outweighs it
@@ -33,21 +33,19 @@ class Found:
 
 
 class CatalogueSearch:
-    """Searches the products by words: `texts` are the vectors of their texts, `similar` finds vectors of all parts."""
+    """Searches the products by words: `parts` are those of all products, `similar` finds vectors of all parts."""
 
     def __init__(
         self,
         products: Products,
         ids: Ids,
-        texts: TextVectors,
+        parts: ProductParts,
         similar: Search,
-        dimensions: dict[str, int],
         settings: RecommendSettings,
     ) -> None:
         self._ids = ids
-        self._texts = texts
+        self._parts = parts
         self._similar = similar
-        self._dimensions = dimensions
         self._settings = settings
         self._n_products = len(products.table)
         self._keywords = KeywordIndex(products.table)
@@ -66,10 +64,10 @@ class CatalogueSearch:
         numbers = np.union1d(hits.numbers, named).astype(np.int64)
         scores = np.zeros(len(numbers), np.float32)
         if is_latin(words):
-            question = words_questions([words], embed, self._texts, self._dimensions["kind"])
-            own_weights = weights or self._settings.weights.words
-            numbers = np.union1d(numbers, self._similar_texts(question, own_weights, restriction)).astype(np.int64)
-            scores = self._similarities(question, own_weights, numbers)
+            question = self._ask(words, embed)
+            vector = weigh(question.join(), self._parts.dimensions, weights or self._settings.weights.words)[0]
+            numbers = np.union1d(numbers, self._similar_texts(question, vector, restriction)).astype(np.int64)
+            scores = self._parts.joined(numbers) @ vector
         scores = scores + self._bonus(hits, named, numbers)
         order = np.argsort(-scores, kind="stable")
         return Found(numbers=numbers[order], scores=scores[order])
@@ -89,9 +87,8 @@ class CatalogueSearch:
         It is zeros in a script that the sentence model cannot read.
         """
         if not is_latin(words):
-            return np.zeros(sum(self._dimensions.values()), np.float32)
-        question = words_questions([words], embed, self._texts, self._dimensions["kind"])
-        return weigh(question.join(), self._dimensions, weights)[0]
+            return np.zeros(sum(self._parts.dimensions.values()), np.float32)
+        return weigh(self._ask(words, embed).join(), self._parts.dimensions, weights)[0]
 
     def bonus_among(self, words: str) -> Callable[[np.ndarray], np.ndarray]:
         """Return a function from numbers of products `(n,)` to their bonus `(n,)` for having words."""
@@ -123,21 +120,17 @@ class CatalogueSearch:
         numbers = np.array([self._ids.number(product_id) for product_id in self._ids.matching(words)], dtype=np.int64)
         return numbers[passing[numbers]]
 
-    def _similar_texts(self, question: Parts, weights: Weights, restriction: Restriction) -> np.ndarray:
-        """Return the numbers of the products with similar texts, whether they have the words or not."""
-        vector = weigh(question.join(), self._dimensions, weights)[0]
-        numbers = self._similar.nearest(vector, restriction, NEAREST).numbers
-        return numbers[self._texts.text[numbers] @ question.text[0] >= MIN_TEXT_SIMILARITY]
+    def _ask(self, words: str, embed: EmbedWords) -> Parts:
+        """Return the parts of the question that asks for products like words."""
+        return words_questions([words], embed, self._parts.expect_path, self._parts.dimensions["kind"])
 
-    def _similarities(self, question: Parts, weights: Weights, numbers: np.ndarray) -> np.ndarray:
-        """Return the weighted sum of the parts' inner products with a question, `(n,) float32`."""
-        shares = dict(zip(PARTS, weights.shares(), strict=True))
-        of_parts = [
-            shares[name] * (getattr(self._texts, name)[numbers] @ getattr(question, name)[0])
-            for name in PARTS
-            if name != "kind"
-        ]
-        return np.stack(of_parts).sum(axis=0).astype(np.float32)
+    def _similar_texts(self, question: Parts, vector: np.ndarray, restriction: Restriction) -> np.ndarray:
+        """Return the numbers of the products with similar texts, whether they have the words or not.
+
+        `vector` `(d,)` is the question with its weights.
+        """
+        numbers = self._similar.nearest(vector, restriction, NEAREST).numbers
+        return numbers[self._parts.part("text", numbers) @ question.text[0] >= MIN_TEXT_SIMILARITY]
 
     def _bonus(self, hits: Hits, named: np.ndarray, numbers: np.ndarray) -> np.ndarray:
         """Return the bonus `(n,) float32` of products for the words that they have, or for being `named` by id."""
