@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from marketplace.compute.groups import number_groups
 from marketplace.texts.comparison import comparable
@@ -107,15 +108,16 @@ class Products:
         """The row in `table` of each product id."""
         return {product_id: number for number, product_id in enumerate(self.table["product_id"])}
 
-    @property
+    @cached_property
     def ends(self) -> np.ndarray:
         """`(P,) int`, the place in `photos` where each product's photos end."""
         return np.append(self.starts[1:], len(self.photos))
 
-    @property
+    @cached_property
     def categories(self) -> np.ndarray:
         """`(P,)`, the root category of each product."""
-        return self.table["category"].to_numpy()
+        codes, names = pd.factorize(self.table["category"])
+        return np.asarray(names, dtype=object)[codes]  # products share the strings
 
     @cached_property
     def repeated_levels(self) -> frozenset[str]:
@@ -151,22 +153,31 @@ class Products:
 
     def product(self, number: int) -> Product:
         """Return a product by its row in `table`."""
-        columns = self._columns
         return Product(
-            product_id=columns["product_id"][number],
-            name=columns["product_name"][number],
-            description=columns["product_description"][number],
-            category=columns["category_path"][number],
-            price=columns["price"][number],
-            currency=columns["currency"][number],
-            location=columns["location"][number],
+            product_id=self._value("product_id", number),
+            name=self._value("product_name", number),
+            description=self._value("product_description", number),
+            category=self._value("category_path", number),
+            price=self._value("price", number),
+            currency=self._value("currency", number),
+            location=self._value("location", number),
             image_ids=tuple(self.image_ids[self.photos_of(number)].tolist()),
         )
 
+    def _value(self, column: str, number: int) -> Any:
+        value = self._values[column][number]
+        return value.as_py() if isinstance(value, pa.Scalar) else value
+
     @cached_property
-    def _columns(self) -> dict[str, list[Any]]:
-        """The columns of `table` as lists: looking values up in pandas would take most of an answer's time."""
-        return {name: self.table[name].tolist() for name in COLUMNS}
+    def _values(self) -> dict[str, pa.Array | list[Any]]:
+        """The columns of `table`: looking values up in pandas would take most of an answer's time.
+
+        Texts stay as they are in memory, since strings of Python would take several times as much.
+        """
+        columns = {name: self.table[name] for name in COLUMNS}
+        return {
+            name: pa.array(column) if column.dtype == "str" else column.tolist() for name, column in columns.items()
+        }
 
 
 def products_of(training_data: pd.DataFrame) -> Products:

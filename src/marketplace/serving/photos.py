@@ -2,11 +2,14 @@
 
 import hashlib
 import logging
+from bisect import bisect_left
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from marketplace.common.errors import MarketplaceError
 from marketplace.compute.arrays import ShardedArray
@@ -28,10 +31,12 @@ class CataloguePhotos:
     """
 
     def __init__(self, table: pd.DataFrame, originals: Path, squares: ShardedArray) -> None:
-        self._sha256 = table["sha256"].to_numpy()
-        self._shards = table["shard"].tolist()
-        self._files = table["file"].tolist()
-        self._row_of = {image_id: row for row, image_id in enumerate(table["image_id"])}
+        # As they are in memory: strings of Python, and a dictionary of them, would take several times as much.
+        self._ids = pa.array(table["image_id"])
+        self._order = np.asarray(pc.sort_indices(self._ids))
+        self._sha256 = pa.array(table["sha256"])
+        self._files = pa.array(table["file"])
+        self._shards = table["shard"].to_numpy()
         self._squares = squares
         self._originals: StoredPhotos | None = None
         try:
@@ -42,7 +47,7 @@ class CataloguePhotos:
 
     def tag(self, image_id: str, size: int) -> str:
         """Return the HTTP entity tag of a photo at a size, which is unique to it. Raises KeyError for an unknown id."""
-        sha256 = self._sha256[self._row_of[tidy_id(image_id)]]
+        sha256 = self._sha256[self._row_of(image_id)].as_py()
         source = "o" if self._originals is not None else f"{self._squares.shape[1]}"
         return f'"{sha256[:32]}-{source}-{_round_up(size)}"'
 
@@ -52,7 +57,15 @@ class CataloguePhotos:
         Its longer side has the next of SIZES from `size` up, or its original size if that is smaller. Raises KeyError
         for an unknown id.
         """
-        return self._render_once(self._row_of[tidy_id(image_id)], _round_up(size))
+        return self._render_once(self._row_of(image_id), _round_up(size))
+
+    def _row_of(self, image_id: str) -> int:
+        """Return a photo's row in the table. Raises KeyError for an unknown id."""
+        text = tidy_id(image_id)
+        place = bisect_left(self._order, text, key=lambda row: self._ids[row].as_py())
+        if place == len(self._order) or self._ids[self._order[place]].as_py() != text:
+            raise KeyError(image_id)
+        return int(self._order[place])
 
     def _render(self, row: int, size: int) -> bytes:
         return thumbnail(self._pixels(row, size), size)
@@ -60,8 +73,8 @@ class CataloguePhotos:
     def _pixels(self, row: int, size: int) -> np.ndarray:
         if self._originals is not None:
             try:
-                content = self._originals.read(self._shards[row], self._files[row])
-                if hashlib.sha256(content).hexdigest() == self._sha256[row]:
+                content = self._originals.read(int(self._shards[row]), self._files[row].as_py())
+                if hashlib.sha256(content).hexdigest() == self._sha256[row].as_py():
                     return decode_array(content, min_side=size)
             except (KeyError, MarketplaceError, UnreadableImageError):
                 pass  # the dump is another one, or is damaged

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow as pa
 
 from marketplace.common.damage import read_parquet
 from marketplace.common.errors import MarketplaceError
@@ -35,6 +36,7 @@ if TYPE_CHECKING:  # imported where they are needed, so that `marketplace simila
     from marketplace.serving.search import CatalogueSearch
 
 ORIGINALS = "data/raw/images"
+PHOTO_COLUMNS = ["image_id", "shard", "file", "sha256"]  # of the training data, in a table of the photos
 QUEUE_CAPACITY = 16  # photos, each with a thread
 
 
@@ -56,8 +58,11 @@ class Recommender:
         self._made_with = origin.made_with
         check_fingerprints(root, origin.made_with, [TRAINING_DATA])
         self._models = Models(root, origin.made_with)
-        self._photos = read_parquet(root / TRAINING_DATA)
-        self._products = products_of(self._photos)
+        training_data = read_parquet(root / TRAINING_DATA)
+        self._photos = training_data[PHOTO_COLUMNS].copy()  # the others repeat the product's
+        self._products = products_of(training_data)
+        del training_data
+        pa.default_memory_pool().release_unused()  # it would keep as much again as the tables take
         similar = open_similar(self._models, self._products)
         self._parts = ProductParts(similar, dict(origin.dimensions))
         url = qdrant.url_from_environment()

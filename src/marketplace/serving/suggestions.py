@@ -7,6 +7,7 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from marketplace.recommendation.keywords import KeywordIndex
 from marketplace.recommendation.products import SEPARATOR, repeated_levels
@@ -28,7 +29,7 @@ class Suggestions:
     """Suggests searches in a table of products; `keywords` holds its words."""
 
     def __init__(self, products: pd.DataFrame, keywords: KeywordIndex) -> None:
-        self._titles = products["product_name"].tolist()
+        self._titles = pa.array(products["product_name"])
         self._keywords = keywords
         self._categories = _split_texts(_count_levels(products["category_path"].value_counts().to_dict()))
         self._places = _split_texts(Counter(products["location"].value_counts().to_dict()))
@@ -51,7 +52,7 @@ class Suggestions:
         """Yield distinct titles that have all words, the last of which may be unfinished."""
         everything = np.ones(len(self._titles), dtype=bool)
         hits = self._keywords.find(self._keywords.terms(words), everything, limit=TITLES_COMPARED)
-        titles = [self._titles[number] for number in hits.numbers[hits.in_title].tolist()]
+        titles = self._titles.take(pa.array(hits.numbers[hits.in_title])).to_pylist()
         distinct = {fold(title): title for title in reversed(titles)}
         yield from sorted(distinct.values(), key=lambda title: (len(title), title))
 
