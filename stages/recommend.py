@@ -25,7 +25,6 @@ def main() -> None:
     from marketplace.recommendation.rankers import create_ranker
     from marketplace.recommendation.rules import RankingRules, RecommendSettings
     from marketplace.recommendation.same_item import find_nearest_photos, fit_same_item_cosine, log_same_item
-    from marketplace.recommendation.similarity import weigh_symmetrically
     from marketplace.recommendation.table import add_probabilities, recommendations, write_recommendations
     from marketplace.recommendation.tracked_products import select_tracked_products, write_pictures
     from marketplace.texts.text_model import TextModel
@@ -34,7 +33,6 @@ def main() -> None:
     settings = load_section("recommend", RecommendSettings)
     catalogue = read_catalogue(Path())
     products = catalogue.products
-    joined = catalogue.parts.join()
     judged = read_judged_pairs(
         root=Path(),
         catalogue=catalogue,
@@ -44,13 +42,13 @@ def main() -> None:
     )
 
     # The indexes answer questions about single products, photos and words; a question brings its weights.
-    write_index(Path("models/similar.index"), joined, settings.index, settings.index_search)
+    write_index(Path("models/similar.index"), catalogue.parts, settings.index, settings.index_search)
     write_index(Path("models/identity.index"), catalogue.identity, settings.index, settings.index_search)
     with replacing(Path(KINDS)) as part, part.open("wb") as file:
         write_array(file, catalogue.vectors.kind)
 
     # The table holds the recommendations of every product.
-    vectors = weigh_symmetrically(joined, catalogue.parts.dimensions, settings.weights.product)
+    vectors = catalogue.parts.weigh_symmetrically(settings.weights.product)
     ranker = create_ranker(products, vectors, settings)
     calibrations = calibrate(products, ranker, judged, settings)
     same_item_cosine = fit_same_item_cosine(find_nearest_photos(catalogue, "val"))
@@ -70,7 +68,8 @@ def main() -> None:
 
     rules = RankingRules(products, vectors, settings)
     quality = judged_metrics(judged, products, rules, settings.weights)
-    metrics = measure_agreement(catalogue, joined, settings)
+    del batches, ranker, rules, vectors  # measuring makes other vectors of the same size
+    metrics = measure_agreement(catalogue, settings)
     metrics |= table_metrics(products, recommended, judged["product"].judgements)
     log_same_item(find_nearest_photos(catalogue, "test"), same_item_cosine)
     evaluate = Path("metrics/evaluate.json")

@@ -214,7 +214,7 @@ def test_agreement_is_measured_without_the_path(catalogue: Catalogue) -> None:
     batches = recommendations(products, create_ranker(products, vectors, ALL), numbers)
     expected_metrics = agreement_metrics(products, pd.concat([batch.to_pandas() for batch in batches]))
     settings = ALL.model_copy(update={"weights": ALL.weights.model_copy(update={"product": WEIGHTS})})
-    assert measure_agreement(catalogue, catalogue.parts.join(), settings) == expected_metrics
+    assert measure_agreement(catalogue, settings) == expected_metrics
     path_alone = Weights(kind=0, text=0, title=0, path=1)
     alone = ALL.model_copy(update={"weights": ALL.weights.model_copy(update={"product": path_alone})})
-    assert measure_agreement(catalogue, catalogue.parts.join(), alone) == {}
+    assert measure_agreement(catalogue, alone) == {}

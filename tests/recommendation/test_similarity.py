@@ -6,7 +6,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from marketplace.common.errors import MarketplaceError
-from marketplace.recommendation.similarity import PARTS, Parts, Weights, parse_weights, weigh, weigh_symmetrically
+from marketplace.recommendation.similarity import (
+    PARTS,
+    Parts,
+    Weights,
+    parse_weights,
+    split,
+    weigh,
+    weigh_symmetrically,
+)
 
 DEFAULT = Weights(kind=1, text=2, title=0, path=1)
 
@@ -29,6 +37,10 @@ def test_one_inner_product_is_the_weighted_sum_of_four(own_weights: Weights, see
     np.testing.assert_allclose(questions @ joined.T, expected, atol=1e-4)
     symmetric = weigh_symmetrically(joined, parts.dimensions, own_weights)
     np.testing.assert_allclose(symmetric @ symmetric.T, expected, atol=1e-4)
+    assert parts.weigh_symmetrically(own_weights).tolist() == symmetric.tolist()
+    assert parts[np.array([4, 1])].tolist() == joined[[4, 1]].tolist()
+    np.testing.assert_allclose(parts.compare(questions[2]), joined @ questions[2], atol=1e-4)
+    assert split(joined, parts.dimensions).join().tolist() == joined.tolist()
 
 
 @given(weights())

@@ -22,6 +22,26 @@ from marketplace.vectors.unit_length import to_unit_length
 
 
 @dataclass(frozen=True)
+class IdentityRows:
+    """The vectors `(N, d + 1)` for the index that finds the same product in a photo, made when they are asked for.
+
+    The last value is the negative hub bias; the vector of a question has 1 there. See index.Rows.
+    """
+
+    vectors: PhotoVectors
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """The number of photos and of dimensions."""
+        n_photos, dimensions = self.vectors.identity.shape
+        return n_photos, dimensions + 1
+
+    def __getitem__(self, rows: np.ndarray) -> np.ndarray:
+        """Return the vectors `(n, d + 1)` of some photos."""
+        return np.hstack([self.vectors.identity[rows], -self.vectors.hub_bias[rows, None]])
+
+
+@dataclass(frozen=True)
 class Catalogue:
     """The products of a finished pipeline, and their vectors."""
 
@@ -41,13 +61,10 @@ class Catalogue:
             path=self.texts.path,
         )
 
-    @cached_property
-    def identity(self) -> np.ndarray:
-        """The vectors `(N, d + 1)` for the index that finds the same product in a photo.
-
-        The last value is the negative hub bias; the vector of a question has 1 there.
-        """
-        return np.hstack([self.vectors.identity, -self.vectors.hub_bias[:, None]])
+    @property
+    def identity(self) -> "IdentityRows":
+        """The vectors for the index that finds the same product in a photo."""
+        return IdentityRows(self.vectors)
 
 
 def read_catalogue(root: Path) -> Catalogue:

@@ -86,11 +86,11 @@ def read_judged_pairs(
     queries, place_of_query = np.unique(judgements.questions, return_inverse=True)
     numbers = np.array([products.number_of[product_id] for product_id in queries], dtype=np.int64)
     splits = products.table["split"].to_numpy(str)[numbers][place_of_query]
-    of_products = _select(catalogue.parts, numbers)
+    of_products = catalogue.parts.select(numbers)
     of_photos = _ask_about_photos(catalogue, predictions, numbers, settings.lookalikes)
 
     words, place_of_words = np.unique(searches.questions, return_inverse=True)
-    of_words = _select(catalogue.parts, np.array([], dtype=np.int64))
+    of_words = catalogue.parts.select(np.array([], dtype=np.int64))
     if len(words):
         expect = partial(expect_path, titles=catalogue.texts.title, paths=catalogue.texts.path)
         of_words = words_questions(words.tolist(), open_texts(), expect, catalogue.parts.kind.shape[1])
@@ -117,20 +117,14 @@ def _ask_about_photos(
     )
     if not len(numbers):
         return questions
-    joined = catalogue.parts.join()
     looks = weigh(questions.join(), catalogue.parts.dimensions, LOOKS)
-    parts_of = partial(_select, catalogue.parts)
     complete = []
     for place, number in enumerate(numbers.tolist()):
         others = np.flatnonzero(products.groups != products.groups[number])
-        question = _select(questions, np.array([place]))
-        similarities = joined[others] @ looks[place]
-        complete.append(add_lookalikes(question, parts_of, others, similarities, lookalikes))
+        question = questions.select(np.array([place]))
+        similarities = catalogue.parts.compare(looks[place])[others]
+        complete.append(add_lookalikes(question, catalogue.parts.select, others, similarities, lookalikes))
     return Parts(**{name: np.concatenate([getattr(parts, name) for parts in complete]) for name in PARTS})
-
-
-def _select(parts: Parts, numbers: np.ndarray) -> Parts:
-    return Parts(**{name: getattr(parts, name)[numbers] for name in PARTS})
 
 
 def _compare(

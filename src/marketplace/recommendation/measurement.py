@@ -15,7 +15,6 @@ from marketplace.recommendation.metrics import agreement_metrics
 from marketplace.recommendation.products import Products
 from marketplace.recommendation.rankers import ExhaustiveRanker, Ranker
 from marketplace.recommendation.rules import RecommendSettings
-from marketplace.recommendation.similarity import weigh_symmetrically
 from marketplace.recommendation.table import recommendations
 from marketplace.relevance.metrics import GOOD
 
@@ -52,7 +51,7 @@ def _calibrate_by_leaves(products: Products, ranker: Ranker) -> Calibration | No
     return fit_calibration(recommended["score"].to_numpy(), same_leaf.to_numpy())
 
 
-def measure_agreement(catalogue: Catalogue, joined: np.ndarray, settings: RecommendSettings) -> dict[str, float]:
+def measure_agreement(catalogue: Catalogue, settings: RecommendSettings) -> dict[str, float]:
     """Return how often the categories of products of the test split and of their recommendations agree.
 
     The category path has no weight here: otherwise it would find itself.
@@ -60,7 +59,7 @@ def measure_agreement(catalogue: Catalogue, joined: np.ndarray, settings: Recomm
     weights = settings.weights.product.model_copy(update={"path": 0.0})
     if not any(weights.model_dump().values()):
         return {}
-    vectors = weigh_symmetrically(joined, catalogue.parts.dimensions, weights)
+    vectors = catalogue.parts.weigh_symmetrically(weights)
     ranker = ExhaustiveRanker(catalogue.products, vectors, settings)
     return agreement_metrics(catalogue.products, _rank_split(catalogue.products, ranker, "test"))
 

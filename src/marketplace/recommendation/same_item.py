@@ -46,12 +46,16 @@ def find_nearest_photos(catalogue: Catalogue, split: str) -> NearestPhotos:
     rows = np.flatnonzero(in_split & has_others)
     if len(rows) > MAX_PHOTOS:
         rows = rows[np.linspace(0, len(rows) - 1, MAX_PHOTOS).round().astype(int)]
-    vectors = np.nan_to_num(catalogue.vectors.identity, posinf=0, neginf=0)
+    vectors = catalogue.vectors.identity
+    usable = np.concatenate(
+        [np.isfinite(part).all(axis=1) for part in np.array_split(vectors, len(vectors) // BLOCK + 1)]
+    )
     own_best = np.empty(len(rows), np.float32)
     other_best = np.empty(len(rows), np.float32)
     for start in range(0, len(rows), BLOCK):
         block = rows[start : start + BLOCK]
-        cosines = vectors[block] @ vectors.T
+        with np.errstate(invalid="ignore"):
+            cosines = np.where(usable[block, None] & usable, vectors[block] @ vectors.T, 0)
         is_own = owners[None, :] == owners[block, None]
         is_own[np.arange(len(block)), block] = False
         own_best[start : start + BLOCK] = np.where(is_own, cosines, -np.inf).max(axis=1)

@@ -80,9 +80,35 @@ class Parts:
         """The number of dimensions of each part."""
         return {name: getattr(self, name).shape[1] for name in PARTS}
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        """The number of products or questions, and of dimensions of all parts together."""
+        return len(self.kind), sum(self.dimensions.values())
+
     def join(self) -> np.ndarray:
         """Return the parts side by side, `(n, k + t + m + p) float32`, as the index holds them."""
         return np.hstack([getattr(self, name) for name in PARTS]).astype(np.float32, copy=False)
+
+    def select(self, numbers: np.ndarray) -> "Parts":
+        """Return the parts of some of the products or questions."""
+        return Parts(**{name: getattr(self, name)[numbers] for name in PARTS})
+
+    def __getitem__(self, numbers: np.ndarray) -> np.ndarray:
+        """Join the parts of some of the products or questions; see index.Rows."""
+        return self.select(numbers).join()
+
+    def compare(self, vector: np.ndarray) -> np.ndarray:
+        """Return the inner products `(n,)` of the joined parts with a vector `(d,)`, without joining them."""
+        own = split(vector[None], self.dimensions)
+        return np.sum([getattr(self, name) @ getattr(own, name)[0] for name in PARTS], axis=0)
+
+    def weigh_symmetrically(self, weights: Weights) -> np.ndarray:
+        """Return the joined parts `(n, d)`, multiplied as by the function of this name; in memory once."""
+        weighed = np.empty(self.shape, np.float32)
+        columns = split(weighed, self.dimensions)
+        for name, share in zip(PARTS, weights.shares().tolist(), strict=True):
+            np.multiply(getattr(self, name), np.float32(share**0.5), out=getattr(columns, name))
+        return weighed
 
 
 def split(vectors: np.ndarray, dimensions: dict[str, int]) -> Parts:

@@ -11,6 +11,7 @@ from marketplace.common.progress import progress_bar
 from marketplace.recommendation.catalogue import Catalogue
 from marketplace.recommendation.filters import COLUMNS
 from marketplace.recommendation.products import Products
+from marketplace.recommendation.similarity import Parts
 from marketplace.serving.qdrant import (
     ALIAS,
     IDENTITY,
@@ -37,11 +38,11 @@ def export(client: Any, url: str, catalogue: Catalogue, collection: str) -> None
     UnavailableError.
     """
     points = point_ids(catalogue.products)
-    similar = catalogue.parts.join()
-    photos = {IDENTITY: catalogue.identity, KIND: catalogue.vectors.kind}
+    similar = catalogue.parts
+    photos: dict[str, Any] = {IDENTITY: catalogue.identity, KIND: catalogue.vectors.kind}
     with report_failures(url):
         if not client.collection_exists(collection):
-            dimensions = {name: values.shape[1] for name, values in {SIMILAR: similar, **photos}.items()}
+            dimensions = {name: values.shape[1] for name, values in {**photos, SIMILAR: similar}.items()}
             _create_collection(client, collection, dimensions)
         stored_points = set(_stored_points(client, collection))
         obsolete_points = sorted(stored_points - set(points))
@@ -103,13 +104,13 @@ def _upload(
     collection: str,
     products: Products,
     points: list[str],
-    similar: np.ndarray,
-    photos: dict[str, np.ndarray],
+    similar: Parts,
+    photos: dict[str, Any],
     rows: np.ndarray,
 ) -> None:
     """Upload the points of some rows of the training data.
 
-    `similar` `(P, d)` belongs to products; `photos` has arrays `(N, d)` by their name in a point.
+    `similar` belongs to products; `photos` has vectors `(N, d)` by their name in a point.
     """
     from qdrant_client import models
 
