@@ -24,6 +24,7 @@ PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md"))]
 BLOCK = re.compile(r"(<!-- figures: ([\w-]+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 KINDS = {"product": "a product", "photo": "one photo alone", "words": "words of a search"}
 NETWORKS = {"untouched_projected": "the same network, whitened like ours", "untouched": "untouched"}
+DIGITS = {"s": 1, "GiB": 2, "ms": 0}  # of a value in each unit
 NAMES = {
     "close_precision": "close precision",
     "three_close": "three close",
@@ -160,6 +161,28 @@ def ablation_photos() -> str:
     photos = read(MARKET / "ablation.json")["photos"]
     rows = [[name, *(format_runs(runs, column) for column in ABLATION_COLUMNS)] for name, runs in photos.items()]
     return format_table(["", *(f"{name}:" for name in ABLATION_COLUMNS.values())], rows)
+
+
+def serve_scale() -> str:
+    """Return what `marketplace serve` costs over catalogues of three sizes."""
+    results = read(MARKET / "serve_scale.json")
+    origin = f"Commit {results['commit'][:7]}. Machine: {results['machine']}."
+    return f"{format_serve_scale(results)}\n\n{_wrap(origin)}"
+
+
+def format_serve_scale(results: dict[str, Any]) -> str:
+    """Format the costs of a server as a table: times are the median and the 99th percentile."""
+    columns = [f"{size['products']:,} products:" for size in results["sizes"]]
+    rows = [
+        ["photos", *(f"{size['photos']:,}" for size in results["sizes"]), ""],
+        ["index", *(f"`{size['index']}`" for size in results["sizes"]), ""],
+    ]
+    for cost in results["costs"]:
+        cells = [f"{value:,.{DIGITS[cost['unit']]}f}" for value in cost["values"]]
+        if "p99" in cost:
+            cells = [f"{cell} / {p99:,.0f}" for cell, p99 in zip(cells, cost["p99"], strict=True)]
+        rows.append([cost["name"], *(f"{cell} {cost['unit']}" for cell in cells), cost["exponent"]])
+    return format_table(["", *columns, "exponent:"], rows)
 
 
 def format_runs(runs: Iterable[dict[str, float]], metric: str) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from search import multiply_vectors
+from large_catalogue import multiply_vectors
 from sklearn.decomposition import PCA
 from workspace import ROOT, make_parser, peak_gib, report, table
 
@@ -23,7 +23,6 @@ from marketplace.recommendation import rankers
 from marketplace.recommendation.catalogue import read_catalogue
 from marketplace.recommendation.origin import Origin
 from marketplace.recommendation.products import products_of
-from marketplace.recommendation.similarity import weigh_symmetrically
 from marketplace.recommendation.table import recommendations, write_recommendations
 from marketplace.settings import load_settings
 from marketplace.vectors.unit_length import to_unit_length
@@ -101,9 +100,9 @@ def make_vectors(n_products: int, dimensions: int) -> np.ndarray:
     """Make vectors `(n_products, dimensions)` like this repository's own."""
     parts = read_catalogue(ROOT).parts
     weights = load_settings(ROOT / "params.yaml").recommend.weights.product
-    real = weigh_symmetrically(parts.join(), parts.dimensions, weights)
+    real = parts.weigh_symmetrically(weights)
     reduced = PCA(dimensions, random_state=0).fit_transform(real).astype(np.float32)
-    return multiply_vectors(to_unit_length(reduced), n_products, seed=0)
+    return multiply_vectors(to_unit_length(reduced), n_products, seed=0, lengths=[dimensions])
 
 
 if __name__ == "__main__":

@@ -2,13 +2,15 @@
 
     python benchmarks/search.py [--sizes 10000 100000 1000000] [--only NAME] [--filters] [--json OUT]
 
-The vectors come from data/embeddings.parquet (`dvc repro extract` makes it). To multiply them, a part of the difference
-of two vectors is added to a third: noise with a real spectrum. Queries are made the same way.
+The vectors are those of products, all parts side by side, as `dvc repro` makes them; queries have the weights of a
+product's question. To multiply them, a part of the difference of two vectors is added to a third:
+noise with a real spectrum. Queries are made the same way.
 Single queries run on one core, as on a busy server; building and batches use all cores. hnswlib and usearch take part
 if they are installed (`pip install hnswlib usearch`). --filters measures the cost of filters instead: our own indexes
 answer questions as `marketplace serve` asks them, while a share of the products passes: the least similar ones.
 """
 
+import math
 import os
 import sys
 import time
@@ -22,20 +24,22 @@ from typing import Any
 import faiss
 import numpy as np
 import pandas as pd
+from large_catalogue import multiply_vectors
 from workspace import ROOT, best_seconds, make_parser, report, table
 
 from marketplace.recommendation import ranking
+from marketplace.recommendation.catalogue import read_catalogue
 from marketplace.recommendation.filters import Filters
 from marketplace.recommendation.index import build_index
 from marketplace.recommendation.products import Products
-from marketplace.vectors.unit_length import to_unit_length
+from marketplace.recommendation.similarity import Parts, weigh
+from marketplace.settings import load_settings
 
 N_QUERIES = 1000
 N_FILTERED_QUERIES = 100
 SHARES = (0.001, 0.01, 0.1, 0.5)
 MAX_SINGLE_SECONDS = 20
 K = 10
-NOISE = 0.5  # times the difference of two real vectors
 N_CORES = os.cpu_count() or 1
 Search = Callable[[np.ndarray], np.ndarray]  # queries (Q, d) to rows (Q, K)
 
@@ -69,21 +73,21 @@ def main() -> None:
     parser.add_argument("--only", default="", help="indexes with this in their name")
     parser.add_argument("--filters", action="store_true", help="measure questions with filters")
     options = parser.parse_args()
-    real = np.stack(pd.read_parquet(ROOT / "data/embeddings.parquet")["kind"])
+    parts = read_catalogue(ROOT).parts
     if options.filters:
-        measure_filters(real, options.sizes, options.only, options.json)
+        measure_filters(parts, options.sizes, options.only, options.json)
     else:
-        measure_indexes(real, options.sizes, options.only, options.json)
+        measure_indexes(parts, options.sizes, options.only, options.json)
 
 
-def measure_indexes(real: np.ndarray, sizes: list[int], only: str, json: Path | None) -> None:
+def measure_indexes(real: Parts, sizes: list[int], only: str, json: Path | None) -> None:
     """Compare the indexes of all libraries."""
     results = []
     for size in sizes:
-        vectors = multiply_vectors(real, size, seed=0)
-        queries = multiply_vectors(real, N_QUERIES, seed=1)
+        vectors = multiply_products(real, size, seed=0)
+        queries = make_queries(real, N_QUERIES)
         exact = search_with(build_index(vectors, "Flat"))(queries)
-        for name, build in list_indexes(size).items():
+        for name, build in list_indexes(size, vectors.shape[1]).items():
             if only in name:
                 result = measure_index(name, build, vectors, queries, exact)
                 print(result, file=sys.stderr, flush=True)
@@ -105,12 +109,12 @@ def measure_indexes(real: np.ndarray, sizes: list[int], only: str, json: Path | 
     report({"results": [asdict(result) for result in results]}, table(columns, rows), json)
 
 
-def measure_filters(real: np.ndarray, sizes: list[int], only: str, json: Path | None) -> None:
+def measure_filters(real: Parts, sizes: list[int], only: str, json: Path | None) -> None:
     """Measure how long questions with filters take, and the share of the ten products that they find."""
     rows = []
     for size in sizes:
-        vectors = multiply_vectors(real, size, seed=0)
-        queries = multiply_vectors(real, N_FILTERED_QUERIES, seed=1)
+        vectors = multiply_products(real, size, seed=0)
+        queries = make_queries(real, N_FILTERED_QUERIES)
         products = make_products(size)
         for factory, parameters in (
             ("Flat", None),
@@ -162,14 +166,15 @@ def make_products(n: int) -> Products:
     return Products(table=columns, image_ids=ids, photos=rows, starts=rows)
 
 
-def multiply_vectors(real: np.ndarray, n: int, seed: int) -> np.ndarray:
-    """Make `n` unit-length vectors: each a real one plus NOISE times the difference of two others."""
-    rng = np.random.default_rng(seed)
-    vectors = np.empty((n, real.shape[1]), dtype=np.float32)
-    for start in range(0, n, 100_000):
-        base, plus, minus = rng.integers(0, len(real), (3, min(100_000, n - start)))
-        vectors[start : start + len(base)] = to_unit_length(real[base] + NOISE * (real[plus] - real[minus]))
-    return vectors
+def multiply_products(real: Parts, n: int, seed: int) -> np.ndarray:
+    """Make the joined parts `(n, d)` of `n` products from those of real ones."""
+    return multiply_vectors(real.join(), n, seed, list(real.dimensions.values()))
+
+
+def make_queries(real: Parts, n: int) -> np.ndarray:
+    """Make the questions `(n, d)` for products similar to some that the catalogue lacks."""
+    weights = load_settings(ROOT / "params.yaml").recommend.weights.product
+    return weigh(multiply_products(real, n, seed=1), real.dimensions, weights)
 
 
 def n_lists(size: int) -> int:
@@ -177,11 +182,14 @@ def n_lists(size: int) -> int:
     return int(2 ** round(np.log2(4 * size**0.5)))
 
 
-def list_indexes(size: int) -> dict[str, Callable[[np.ndarray], BuiltIndex]]:
+def list_indexes(size: int, dimensions: int) -> dict[str, Callable[[np.ndarray], BuiltIndex]]:
     """Return, by name, functions that build an index over vectors."""
-    quantised = f"IVF{n_lists(size)},PQ64x4fs,Refine(SQ8)"
+    padded = 64 * math.ceil(dimensions / 64)  # a product quantiser cuts a vector into 64 equal pieces
+    quantised = f"Pad{padded},IVF{n_lists(size)},PQ64x4fs,Refine(SQ8)"
     indexes: dict[str, Callable[[np.ndarray], BuiltIndex]] = {
         "Flat": partial(build_ours, factory="Flat", parameters=None),
+        "SQfp16": partial(build_ours, factory="SQfp16", parameters=None),
+        "SQ8": partial(build_ours, factory="SQ8", parameters=None),
         "HNSW32, efSearch=64": partial(build_ours, factory="HNSW32", parameters="efSearch=64"),
         "HNSW32,SQ8, efSearch=64": partial(build_ours, factory="HNSW32,SQ8", parameters="efSearch=64"),
         f"{quantised}, nprobe=32,k_factor_rf=16": partial(

@@ -59,14 +59,14 @@ def workspace(assignments: list[str]) -> Iterator[Workspace]:
 
 
 @contextmanager
-def start_server() -> Iterator[tuple[str, "subprocess.Popen[bytes]"]]:
-    """Start `marketplace serve` over this repository's pipeline; yield its address and process without waiting."""
+def start_server(root: Path = ROOT) -> Iterator[tuple[str, "subprocess.Popen[bytes]"]]:
+    """Start `marketplace serve` over the pipeline in `root`; yield its address and process without waiting."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     program = Path(sys.executable).with_name("marketplace")
     server = subprocess.Popen(
-        [program, "serve", "--port", str(port)], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        [program, "serve", "--port", str(port)], cwd=root, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     try:
         yield f"http://127.0.0.1:{port}", server
