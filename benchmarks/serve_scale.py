@@ -141,7 +141,7 @@ async def ask_everything(
                 raise SystemExit(f"{kind}: {response.status} {answer.decode()[:500]}")
         return time.perf_counter() - began
 
-    async with open_session(url, timeout=120) as client:
+    async with open_session(url, timeout=600) as client:
         await wait_until_ready(client)
         ready_seconds = time.perf_counter() - started
         for kind in N_QUESTIONS:
@@ -175,7 +175,7 @@ async def wait_until_ready(client: aiohttp.ClientSession) -> None:
             async with client.get("/ready") as answer:
                 if answer.status == 200:
                     return
-        except aiohttp.ClientConnectionError:
+        except (aiohttp.ClientConnectionError, TimeoutError):
             pass  # it still reads its files
         await asyncio.sleep(0.2)
     raise SystemExit("the server was not ready within ten minutes: run `marketplace serve` to see why")

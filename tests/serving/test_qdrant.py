@@ -257,4 +257,4 @@ def test_rows_without_a_point_are_left_out(reproduced: Project, exported: tuple[
     rows = np.array([5, 0, 3])
     np.testing.assert_allclose(search.vectors_of(rows), catalogue.identity[rows], rtol=1e-6)
     client.delete(qdrant.ALIAS, points_selector=[qdrant.point_id(catalogue.products.image_ids[0])])
-    np.testing.assert_allclose(search.vectors_of(rows), catalogue.identity[[5, 3]], rtol=1e-6)
+    np.testing.assert_allclose(search.vectors_of(rows), catalogue.identity[np.array([5, 3])], rtol=1e-6)

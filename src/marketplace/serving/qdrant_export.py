@@ -118,9 +118,9 @@ def _upload(
     product_of_first_photo = {int(row): number for number, row in enumerate(products.photos[products.starts])}
 
     def vectors_of(row: int) -> dict[str, Any]:
-        vectors: dict[str, Any] = {name: values[row].tolist() for name, values in photos.items()}
+        vectors: dict[str, Any] = {name: values[np.array([row])][0].tolist() for name, values in photos.items()}
         if row in product_of_first_photo:
-            vectors[SIMILAR] = similar[product_of_first_photo[row]].tolist()
+            vectors[SIMILAR] = similar[np.array([product_of_first_photo[row]])][0].tolist()
         return vectors
 
     with progress_bar(total=len(rows), description="uploading vectors", unit="photo") as progress:
