@@ -1,6 +1,6 @@
 """The outputs of a network for every image of an array, before any projection."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -33,25 +33,28 @@ def network_outputs(trunk: Trunk, tail: Tail, images: Images, *, mirrored: bool 
     they were computed for another catalogue.
     """
     store = FeatureStore(trunk, images)
+    values = _outputs_of_view(trunk, tail, store, mirrored=False)
+    if mirrored:
+        values += _outputs_of_view(trunk, tail, store, mirrored=True)
+        values /= 2
+    return Outputs(embeddings=values[:, : tail.dimensions], details=values[:, tail.dimensions :])
+
+
+def _outputs_of_view(trunk: Trunk, tail: Tail, store: FeatureStore, *, mirrored: bool) -> np.ndarray:
+    """Return the embedding and the details of each image or mirror image side by side, `(N, D + C) float32`."""
     made_with = recipe(CODE, ("openvino",), trunk=trunk.recipe, tail=tail.sha256, processor=processor())
     packs = Packs(made_with | {"mirrored": mirrored})
 
     def compute(rows: np.ndarray) -> Iterable[np.ndarray]:
-        views = [store.features(mirrored=flip) for flip in ((False, True) if mirrored else (False,))]
-        return progress_bar(_compute(tail, views, rows), total=len(rows), description="embedding", unit="image")
+        outputs = _compute(tail, store.features(mirrored=mirrored), rows)
+        return progress_bar(outputs, total=len(rows), description="embedding", unit="image")
 
-    values = packs.fill(packs.find(store.keys), compute)
-    return Outputs(embeddings=values[:, : tail.dimensions], details=values[:, tail.dimensions :])
+    return packs.fill(packs.find(store.keys), compute)
 
 
-def _compute(tail: Tail, views: Sequence[Features], rows: np.ndarray) -> Iterator[np.ndarray]:
-    """Yield each image's embedding and details side by side, `(D + C,) float32`."""
+def _compute(tail: Tail, features: Features, rows: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield each image's outputs `(D + C,) float32`."""
     for batch in cut(rows, TAIL_BATCH):
-        whole = np.resize(batch, TAIL_BATCH)  # a batch of another size may round otherwise
-        outputs = np.mean([_outputs_of(tail, view(whole)) for view in views], axis=0)  # (B, D + C)
+        whole = features(np.resize(batch, TAIL_BATCH))  # a batch of another size may round otherwise
+        outputs = np.hstack([tail.embed(whole), whole.mean(axis=(1, 2), dtype=np.float32)])
         yield from outputs[: len(batch)]
-
-
-def _outputs_of(tail: Tail, features: np.ndarray) -> np.ndarray:
-    """Return the outputs `(B, D + C) float32` for the trunk's features `(B, h, w, C)`."""
-    return np.hstack([tail.embed(features), features.mean(axis=(1, 2), dtype=np.float32)])
