@@ -99,7 +99,7 @@ class Products:
     """The products, ordered by id, and their photos as row numbers of the training data, product by product."""
 
     table: pd.DataFrame  # COLUMNS, P rows; `group` is equal for products that share a photo
-    image_ids: np.ndarray  # (N,) in the order of the training data
+    image_ids: pd.api.extensions.ExtensionArray | np.ndarray  # (N,) in the order of the training data
     photos: np.ndarray  # (N,) int, rows of the training data, ascending within a product
     starts: np.ndarray  # (P,) int, the place in `photos` where each product's photos begin
 
@@ -188,7 +188,7 @@ def products_of(training_data: pd.DataFrame) -> Products:
     first_photos = training_data.iloc[photos[starts]]
     return Products(
         table=first_photos[COLUMNS].reset_index(drop=True),
-        image_ids=training_data["image_id"].to_numpy(),
+        image_ids=training_data["image_id"].array,
         photos=photos,
         starts=starts,
     )
