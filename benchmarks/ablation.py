@@ -166,10 +166,15 @@ class Bench:
         self._split = split
         self._root = space.path("")
         self._path_space = fit_paths(self._table)
-        _, self._texts = embed_texts(space.path("text_model"), self._table, self._path_space, self._settings.extract)
+        sentence_model = space.path("models/sentence_model")
+        _, self._texts = embed_texts(
+            space.path("text_model"), sentence_model, self._table, self._path_space, self._settings.extract
+        )
         categories = json.loads(space.path("data/clean/categories.json").read_text())["decode"]
-        self._small = read_training_data(space.path("data/resized/small"), path, categories, with_titles=True)
-        self._full = read_training_data(space.path("data/resized/full"), path, categories, with_titles=True)
+        self._small, self._full = (
+            read_training_data(space.path(f"data/resized/{size}"), path, categories, sentence_model=sentence_model)
+            for size in ("small", "full")
+        )
         both_views = self._settings.train.model_copy(update={"flip_probability": 0.5})
         self._trunks = {
             data.images.shape[1]: open_trunk(pretrained, data.images.shape[1], self._root)

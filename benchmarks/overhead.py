@@ -88,7 +88,7 @@ def train_once(folder: Path) -> None:
     settings = load_settings(folder / "params.yaml")
     categories = json.loads((folder / "data/clean/categories.json").read_text())["decode"]
     table_path = folder / "data/clean/training_data.parquet"
-    full_sized = data.read_training_data(folder / "data/resized/full", table_path, categories, with_titles=False)
+    full_sized = data.read_training_data(folder / "data/resized/full", table_path, categories, sentence_model=None)
     pretrained = folder / "models/pretrained.pt"
     start = checkpoints.load(pretrained)
     trunk = open_trunk(pretrained, full_sized.images.shape[1], folder / "scratch")

@@ -163,7 +163,7 @@ def time_ours(space: Workspace, photos: pd.DataFrame, size: int, settings: Train
     categories = json.loads(space.path("data/clean/categories.json").read_text())["decode"]
     started = time.perf_counter()
     resize_shards(space.path("shards"), photos, {folder / "images": size})
-    data = read_training_data(folder / "images", space.path("photos.parquet"), categories, with_titles=False)
+    data = read_training_data(folder / "images", space.path("photos.parquet"), categories, sentence_model=None)
     pretrained = space.path("models/pretrained.pt")
     trunk = open_trunk(pretrained, size, folder)
     with Clock(folder) as clock:

@@ -23,7 +23,7 @@ def main() -> None:
 
     path_space = fit_paths(table)
     text_model = Path("models/text_model")
-    product_ids, texts = embed_texts(text_model, table, path_space, settings)
+    product_ids, texts = embed_texts(text_model, Path("models/sentence_model"), table, path_space, settings)
     write_text_embeddings(Path("data/text_embeddings.parquet"), product_ids, texts, text_model)
 
     trunk = Trunk(network=Path("models/trunk/full.onnx"), checkpoint=Path("models/pretrained.pt"))

@@ -41,7 +41,7 @@ def main(size: str) -> None:
         images=Path(f"data/resized/{size}"),
         table=Path("data/clean/training_data.parquet"),
         categories=categories,
-        with_titles=settings.title_weight > 0,
+        sentence_model=Path("models/sentence_model") if settings.title_weight > 0 else None,
     )
     pixels = data.images.shape[1]
     trunk = Trunk(network=Path(f"models/trunk/{size}.onnx"), checkpoint=pretrained)

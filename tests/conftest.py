@@ -29,6 +29,7 @@ from playwright.sync_api import Browser, sync_playwright
 
 from marketplace.models.checkpoints import Checkpoint, checkpoint_of
 from marketplace.models.network import Network, build_pretrained_network
+from marketplace.pretrained.sentence_model import INSTALLED, write_sentence_model
 from marketplace.settings import Settings, load_settings
 from marketplace.sources.fetch import fetch
 from marketplace.sources.sample.dump import SampleDump
@@ -118,6 +119,14 @@ def network() -> Network:
     """A small network with random weights."""
     torch.manual_seed(0)
     return Network("resnet18", n_categories=len(CATEGORIES)).eval()
+
+
+@pytest.fixture(scope="session")
+def sentence_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the installed sentence model."""
+    folder = tmp_path_factory.mktemp("models") / "sentence_model"
+    write_sentence_model(folder, INSTALLED)
+    return folder
 
 
 @pytest.fixture(scope="session")

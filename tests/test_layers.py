@@ -17,7 +17,7 @@ LAYERS = [
     {"raw", "models", "reports", "vectors", "relevance"},
     {"photos", "sources", "inference"},
     {"texts"},
-    {"catalogue", "embedding", "training"},
+    {"catalogue", "embedding", "pretrained", "training"},
     {"catalogue_map", "data_report", "evaluation", "recommendation"},
     {"review"},
     {"serving"},

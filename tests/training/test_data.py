@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from marketplace.training.data import Split, cut_into_batches, read_training_data, shuffle
 
 
-def test_training_data_follows_the_table(tmp_path: Path) -> None:
+def test_training_data_follows_the_table(sentence_model: Path, tmp_path: Path) -> None:
     table = pd.DataFrame(
         {
             "label": [2, 0, 1, 2],
@@ -27,7 +27,7 @@ def test_training_data_follows_the_table(tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
     for shard, n in enumerate((1, 3)):
         np.save(tmp_path / f"images/{shard:03}.npy", np.zeros((n, 32, 32, 3), np.uint8))
-    data = read_training_data(tmp_path / "images", tmp_path / "table.parquet", COLOURS, with_titles=True)
+    data = read_training_data(tmp_path / "images", tmp_path / "table.parquet", COLOURS, sentence_model=sentence_model)
     assert data.images.shape == (4, 32, 32, 3)
     assert data.leaves == ["a / x", "c / y"]
     assert data.train.rows.tolist() == [1, 3]

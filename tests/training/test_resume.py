@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from helpers.caches import make_empty_cache
 from helpers.full_disk import limit_file_size
 from helpers.networks import trunk_of
 from helpers.project import Project, copy_of
@@ -34,7 +33,7 @@ EPOCHS = 4
 
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MARKETPLACE_CACHE", make_empty_cache(tmp_path / "cache"))
+    monkeypatch.setenv("MARKETPLACE_CACHE", str(tmp_path / "cache"))
 
 
 @pytest.fixture(scope="module")

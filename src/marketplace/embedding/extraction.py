@@ -77,7 +77,7 @@ def fit_paths(table: pd.DataFrame) -> PathSpace:
 
 
 def embed_texts(
-    model: Path, table: pd.DataFrame, path_space: PathSpace, settings: ExtractSettings
+    model: Path, sentence_model: Path, table: pd.DataFrame, path_space: PathSpace, settings: ExtractSettings
 ) -> tuple[list[str], TextVectors]:
     """Fit the text model to the products of the training split; return all product ids, sorted, and their vectors.
 
@@ -88,6 +88,7 @@ def embed_texts(
     in_training = (products["split"] == "train").to_numpy()
     fit_text_model(
         model,
+        sentence_model,
         texts[in_training].tolist(),
         max_tokens=settings.max_tokens,
         meaning_weight=settings.meaning_weight,

@@ -129,7 +129,8 @@ BACKBONES: dict[str, Backbone] = {
 
 
 class ModelSettings(Section):
-    """The network and the weights it starts from."""
+    """The network and the weights it starts from, and the model of sentences."""
 
     backbone: Annotated[str, one_of(BACKBONES)]
     weights: Annotated[str, Field(min_length=1)]
+    sentence_model: Annotated[str, Field(min_length=1)]

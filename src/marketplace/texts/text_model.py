@@ -5,6 +5,7 @@ this repository: sentence.onnx, tokenizer.json, spelling.npz for scikit-learn, a
 """
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from marketplace.common.damage import how_to_heal
 from marketplace.common.errors import MarketplaceError, first_line
 from marketplace.common.files import replacing, write_json
 from marketplace.texts.listing_text import plain_text
-from marketplace.texts.sentence_model import NETWORK, TOKENIZER, SentenceModel, write_sentence_model
+from marketplace.texts.sentence_files import NETWORK, TOKENIZER
+from marketplace.texts.sentence_model import SentenceModel
 from marketplace.texts.spelling import Spelling, fit_spelling
 from marketplace.vectors.unit_length import to_unit_length
 
@@ -22,18 +24,30 @@ SPELLING = "spelling.npz"
 WEIGHTS = "weights.json"
 
 
-def fit_text_model(folder: Path, texts: list[str], *, max_tokens: int, meaning_weight: float) -> None:
+def fit_text_model(
+    folder: Path, sentence_model: Path, texts: list[str], *, max_tokens: int, meaning_weight: float
+) -> None:
     """Fit the spelling part to the texts of the training split, and write the whole model to a folder.
 
-    The sentence model reads the first `max_tokens` of a text. The similarity of two texts is `meaning_weight` times
-    the similarity of their meaning, plus the rest times the similarity of their spelling.
+    The folder gets a copy of the sentence model, which reads the first `max_tokens` of a text. The similarity of two
+    texts is `meaning_weight` times the similarity of their meaning, plus the rest times that of their spelling.
     """
     with replacing(folder) as part:
         part.mkdir(parents=True)
-        write_sentence_model(part, max_tokens=max_tokens)
+        _copy_sentence_model(sentence_model, part, max_tokens)
         arrays: dict[str, Any] = fit_spelling([plain_text(text) for text in texts])
         np.savez(part / SPELLING, **arrays)
         write_json(part / WEIGHTS, {"meaning": meaning_weight})
+
+
+def _copy_sentence_model(source: Path, folder: Path, max_tokens: int) -> None:
+    """Copy a sentence model; the tokenizer of the copy cuts texts after `max_tokens`."""
+    from tokenizers import Tokenizer
+
+    shutil.copyfile(source / NETWORK, folder / NETWORK)
+    tokenizer = Tokenizer.from_file(str(source / TOKENIZER))
+    tokenizer.enable_truncation(max_tokens)
+    tokenizer.save(str(folder / TOKENIZER), pretty=False)
 
 
 class TextModel:

@@ -58,10 +58,12 @@ class TrainingData:
             )
 
 
-def read_training_data(images: Path, table: Path, categories: list[str], *, with_titles: bool) -> TrainingData:
+def read_training_data(
+    images: Path, table: Path, categories: list[str], *, sentence_model: Path | None
+) -> TrainingData:
     """Open the folder of images, memory-mapped, and read the splits of training_data.parquet.
 
-    `with_titles` also embeds the titles of the training photos.
+    The sentence model embeds the titles of the training photos; without it, they are not predicted.
     """
     rows = read_parquet(table, columns=["label", "product_id", "product_name", "category_path", "split"])
     in_training = rows["split"] == "train"
@@ -72,7 +74,7 @@ def read_training_data(images: Path, table: Path, categories: list[str], *, with
         val=select_split(rows, "val", leaves),
         categories=categories,
         leaves=leaves,
-        titles=embed_titles(rows["product_name"][in_training].tolist()) if with_titles else None,
+        titles=embed_titles(rows["product_name"][in_training].tolist(), sentence_model) if sentence_model else None,
     )
 
 

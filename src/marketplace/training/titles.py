@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -26,14 +27,14 @@ class Titles:
     of_photo: Tensor  # (N,) int64, the row of each training photo's title; -1: it has none
 
 
-def embed_titles(names: Sequence[str]) -> Titles | None:
+def embed_titles(names: Sequence[str], sentence_model: Path) -> Titles | None:
     """Embed the titles of the training photos, `(N,)`. None, with a line in the log, if fewer than two differ."""
     plain = np.array([plain_text(name) for name in names], dtype=str)
     distinct = np.unique(plain[plain != ""])
     if len(distinct) < 2:
         log.info("the training photos have %d different titles: titles are not predicted", len(distinct))
         return None
-    vectors = open_sentence_model(max_tokens=MAX_TOKENS).embed_catalogue(distinct.tolist())
+    vectors = open_sentence_model(sentence_model, max_tokens=MAX_TOKENS).embed_catalogue(distinct.tolist())
     rows = np.where(plain == "", -1, np.searchsorted(distinct, plain))
     return Titles(vectors=torch.from_numpy(vectors), of_photo=torch.from_numpy(rows))
 
