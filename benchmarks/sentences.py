@@ -30,7 +30,7 @@ from marketplace.texts.listing_text import plain_text, product_texts
 from marketplace.texts.sentence_files import NETWORK
 from marketplace.texts.sentence_model import open_sentence_model
 from marketplace.texts.text_model import TextModel
-from marketplace.vectors.tables import ExpectedTexts, PhotoVectors, read_embeddings, read_expected_texts
+from marketplace.vectors.tables import PhotoPredictions, PhotoVectors, read_embeddings, read_predictions
 
 STAGES = ("fetch", "clean", "resize_images", "pretrained", "train_small", "train_full", "extract")
 TEXTS, TITLES = 1000, 200  # of which the time is measured
@@ -67,7 +67,7 @@ class Bench:
         self._table = pd.read_parquet(space.path("data/clean/training_data.parquet"))
         path = space.path("data/embeddings.parquet")
         self._vectors: PhotoVectors = read_embeddings(path, self._table)
-        self._expected: ExpectedTexts = read_expected_texts(path)
+        self._expected: PhotoPredictions = read_predictions(path)
 
     def measure(self, name: str) -> dict[str, Any]:
         """Return the size and speed of a model, and the quality of each judged question."""
