@@ -14,6 +14,7 @@ import pytest
 import yaml
 from helpers.paths import ROOT
 from helpers.repositories import git
+from helpers.wheels import build_wheel
 
 DOCKERFILE = ROOT / "Dockerfile"
 
@@ -107,12 +108,7 @@ def test_the_artifacts_that_dvc_names_are_outputs() -> None:
 
 
 def test_a_wheel_has_the_files_of_the_page(tmp_path: Path) -> None:
-    shutil.copytree(ROOT / "src", tmp_path / "src", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
-    shutil.copy(ROOT / "pyproject.toml", tmp_path)
-    (tmp_path / "wheels").mkdir()
-    build = "from setuptools import build_meta; build_meta.build_wheel('wheels')"
-    subprocess.run([sys.executable, "-c", build], cwd=tmp_path, stdout=subprocess.DEVNULL, check=True)
-    (wheel,) = (tmp_path / "wheels").iterdir()
+    wheel = build_wheel(tmp_path)
     packed = set(zipfile.ZipFile(wheel).namelist())
     assets = (ROOT / "src/marketplace/serving/web").rglob("*.*")
     assert {path.relative_to(ROOT / "src").as_posix() for path in assets} <= packed
