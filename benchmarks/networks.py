@@ -7,7 +7,7 @@ from marketplace.inference.tail import Tail
 from marketplace.inference.trunk import Trunk
 from marketplace.models import checkpoints
 from marketplace.models.checkpoints import Checkpoint
-from marketplace.models.exports import export_tail, export_trunk
+from marketplace.training.exports import export_tail, export_trunk
 
 
 def open_trunk(checkpoint: Path, size: int, folder: Path) -> Trunk:

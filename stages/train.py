@@ -16,8 +16,8 @@ def main(size: str) -> None:
     from marketplace.common.params import load_section
     from marketplace.inference.trunk import Trunk
     from marketplace.models import checkpoints
-    from marketplace.models.exports import export_tail, export_trunk
     from marketplace.training.data import read_training_data
+    from marketplace.training.exports import export_tail, export_trunk
     from marketplace.training.recorder import Recorder, tensorboard_folder
     from marketplace.training.settings import TrainFullSettings, TrainSettings, TrainSmallSettings
     from marketplace.training.trainer import train

@@ -16,8 +16,8 @@ from marketplace.inference.outputs import Outputs, network_outputs
 from marketplace.inference.tail import Tail
 from marketplace.inference.trunk import Trunk
 from marketplace.models.checkpoints import Checkpoint, checkpoint_of
-from marketplace.models.exports import export_tail, export_trunk
 from marketplace.models.network import Network
+from marketplace.training.exports import export_tail, export_trunk
 
 SHARED_CACHE = "MARKETPLACE_TEST_CACHE"  # an environment variable: the folder of exports that all processes share
 

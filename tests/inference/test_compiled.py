@@ -11,7 +11,7 @@ from torch import nn
 
 from marketplace.common.files import sha256_of
 from marketplace.inference.compiled import compile_model
-from marketplace.models.onnx_export import write_onnx
+from marketplace.training.onnx_export import write_onnx
 
 IMAGES = np.random.default_rng(0).standard_normal((2, 3, 8, 8), dtype=np.float32)
 

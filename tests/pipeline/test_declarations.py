@@ -28,7 +28,11 @@ NOT_OURS = re.compile(
     r"(\.git|\.dvc)(/|$)|dvc\.(yaml|lock)$|\.(git|dvc)ignore$|__pycache__|pyvenv\.cfg$|pyproject\.toml$"
 )
 # Dependencies that a stage opens only on a machine with a GPU.
-NOT_ALWAYS_READ = {(stage, "models/pretrained.pt") for stage in ("extract", "data_report", "evaluate")}
+NOT_ALWAYS_READ = {
+    (stage, path)
+    for stage in ("extract", "data_report", "evaluate")
+    for path in ("models/pretrained.pt", "src/marketplace/models")
+}
 NEED_PYTORCH = {"pretrained", "train_small", "train_full"}
 
 CALL = re.compile(r'(?:open|openat|openat2|creat)\((?:AT_FDCWD(?:<[^>]*>)?, )?"([^"]+)", ([^)]*)\)? += \d')

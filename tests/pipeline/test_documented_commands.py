@@ -33,6 +33,7 @@ NOT_RUN = {
     "dvc exp run -S fetch.source=s3 -S fetch.s3.url=s3://bucket/dump": "tests/sources/test_remote.py",
     "dvc exp run -S fetch.source=ec2": "tests/sources/test_production.py",
     "dvc exp run -S train.lr=3e-4 -S train_full.epochs=8": "trains once more; as the one before",
+    "dvc exp run -S model.sentence_model=/path/to/multilingual": "tests/pretrained/test_sentence_model.py",
     "dvc exp run -S train.lr=9e-4": "trains once more; as that of README",
     "dvc exp run --temp -S train.lr=3e-4": "the fixture `experimented` runs one",
     "dvc exp run --queue -S train.lr=1e-4,3e-4,1e-3": "the fixture `experimented` runs a queue",

@@ -1,4 +1,4 @@
-"""A network without its trunk, as ONNX: what training changes. models/exports.py writes it."""
+"""A network without its trunk, as ONNX: what training changes. training/exports.py writes it."""
 
 import json
 from dataclasses import dataclass

@@ -27,7 +27,7 @@ class Trunk:
     usually all features are stored. A trunk can be sent to another process, which compiles it again.
     """
 
-    network: Path  # ONNX, see models/exports.py
+    network: Path  # ONNX, see training/exports.py
     checkpoint: Path  # with the same weights, for a GPU
 
     def __call__(self, images: np.ndarray) -> np.ndarray:

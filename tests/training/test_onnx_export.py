@@ -6,7 +6,7 @@ import torch
 from helpers.paths import ROOT
 from torch import nn
 
-from marketplace.models.onnx_export import write_onnx
+from marketplace.training.onnx_export import write_onnx
 
 
 def exported(path: Path) -> Path:

@@ -18,11 +18,12 @@ from torch import Tensor, nn
 from marketplace.common.files import replacing
 from marketplace.compute.recipe import digest, recipe, recipe_id
 from marketplace.compute.user_cache import user_cache, write_once
-from marketplace.models import backbones, onnx_export
+from marketplace.models import backbones
 from marketplace.models import network as network_module
 from marketplace.models.checkpoints import Checkpoint, network_of
 from marketplace.models.network import Network, normalise_pixels
-from marketplace.models.onnx_export import BATCH, write_batched_onnx, write_onnx
+from marketplace.training import onnx_export
+from marketplace.training.onnx_export import BATCH, write_batched_onnx, write_onnx
 
 CODE = (__file__, backbones.__file__, network_module.__file__, onnx_export.__file__)
 PACKAGES = ("onnx-ir", "onnxscript", "timm", "torch", "torchvision")
