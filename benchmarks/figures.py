@@ -207,13 +207,14 @@ def format_photos(figures: dict[str, Any]) -> str:
         [
             result["name"] + (f", {result['size']} px" if result["size"] else ""),
             f"{result['photos_per_second']:,.0f}",
+            f"{result['core_milliseconds']:.2f}" if "core_milliseconds" in result else "",
             f"{result['psnr']:.1f} dB" if isfinite(result.get("psnr", inf)) else "",
         ]
         for result in figures["results"]
     ]
     times = [f"{value:.1f} ms for {side} px" for side, value in figures["milliseconds_by_side"].items()]
     sentence = _wrap(f"Both squares of a photo take {', '.join(times)} (its longer side), on one core.")
-    return f"{format_table(['', 'photos/s:', 'PSNR:'], rows)}\n\n{sentence}"
+    return f"{format_table(['', 'photos/s:', 'core ms a photo:', 'PSNR:'], rows)}\n\n{sentence}"
 
 
 def transfers() -> str:
