@@ -262,7 +262,6 @@ TABLES: dict[str, Callable[[], str]] = OF_THE_SAMPLE | {
     "market-networks": market_networks,
     "ablation-rankings": ablation_rankings,
     "ablation-photos": ablation_photos,
-    "photos": photos,
     "transfers": transfers,
 }
 
