@@ -194,6 +194,50 @@ def format_runs(runs: Iterable[dict[str, float]], metric: str) -> str:
     return f"{mean(values):.3f}{spread}"
 
 
+def start() -> str:
+    """Return the processor time that commands take, and stages before they begin."""
+    results = read(MARKET / "start.json")
+    return f"{format_start(results)}\n\n{_origin(results)}"
+
+
+def format_start(results: dict[str, Any]) -> str:
+    """Format the results of benchmarks/start.py."""
+    rows = [[name, *(f"{row[clock]:.2f} s" for clock in ("cpu", "wall"))] for name, row in results["seconds"].items()]
+    rows += [[f"`marketplace serve`, until {event}", "", f"{value:.1f} s"] for event, value in results["serve"].items()]
+    return format_table(["", "CPU:", "wall clock:"], rows)
+
+
+def experiment() -> str:
+    """Return what the first run costs, and experiments after it."""
+    results = read(MARKET / "experiment.json")
+    return f"{format_experiment(results)}\n\n{_origin(results)}"
+
+
+def format_experiment(results: dict[str, Any]) -> str:
+    """Format the results of benchmarks/experiment.py."""
+    first = max(results["seconds"].values())
+    rows = [[name, f"{seconds:.0f} s", f"{first / seconds:.1f}"] for name, seconds in results["seconds"].items()]
+    return format_table(["", "time:", "first run / this:"], rows)
+
+
+def increment() -> str:
+    """Return what new listings cost, stage by stage."""
+    results = read(MARKET / "increment.json")
+    return f"{format_increment(results)}\n\n{_origin(results)}"
+
+
+def format_increment(results: dict[str, Any]) -> str:
+    """Format the results of benchmarks/increment.py; a stage that is frozen in the second run is left out."""
+    runs = [
+        {stage: seconds for stage, seconds in results[run].items() if results["second"][stage]}
+        for run in ("first", "second")
+    ]
+    costs = [(stage, runs[0][stage], runs[1][stage]) for stage in runs[0]]
+    costs.append(("**all of these**", *(sum(run.values()) for run in runs)))
+    rows = [[name, f"{first:.1f} s", f"{second:.1f} s", f"{first / second:.1f}"] for name, first, second in costs]
+    return format_table(["", "first run:", f"{results['new_products']} new products:", "times cheaper:"], rows)
+
+
 def photos() -> str:
     """Return the photos per second of each way to make squares, and what larger photos cost."""
     results = read(MARKET / "images.json")
@@ -262,6 +306,10 @@ TABLES: dict[str, Callable[[], str]] = OF_THE_SAMPLE | {
     "market-networks": market_networks,
     "ablation-rankings": ablation_rankings,
     "ablation-photos": ablation_photos,
+    "start": start,
+    "experiment": experiment,
+    "increment": increment,
+    "photos": photos,
     "transfers": transfers,
 }
 

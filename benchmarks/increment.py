@@ -14,7 +14,8 @@ import time
 from pathlib import Path
 
 import yaml
-from workspace import ROOT, Workspace, make_parser, report, table, workspace
+from figures import format_increment
+from workspace import ROOT, Workspace, make_parser, report, workspace
 
 TRAINING = ("train_small", "train_full")
 STAGES = list(yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"])
@@ -35,23 +36,8 @@ def main() -> None:
         write_dump(options.dump, dump, 0)
         frozen = TRAINING if options.frozen else ()
         second = {stage: 0.0 if stage in frozen else time_stage(space, stage) for stage in STAGES}
-    rows = [format_row(stage, first[stage], second[stage]) for stage in STAGES]
-    rows.append(format_row("**all but training**", sum_without_training(first), sum_without_training(second)))
-    report(
-        {"new_products": n_new, "first": first, "second": second},
-        table(["stage", "first run", f"{n_new} new products", "times cheaper"], rows),
-        options.json,
-    )
-
-
-def sum_without_training(seconds: dict[str, float]) -> float:
-    """Add up the seconds of all stages that do not train."""
-    return sum(value for stage, value in seconds.items() if stage not in TRAINING)
-
-
-def format_row(name: str, first: float, second: float) -> list[str]:
-    """Format a row of the table."""
-    return [name, f"{first:.1f} s", f"{second:.1f} s", f"{first / second:.1f}" if second else ""]
+    results = {"new_products": n_new, "first": first, "second": second}
+    report(results, format_increment(results), options.json)
 
 
 def set_dump(space: Workspace, dump: Path) -> None:

@@ -19,7 +19,8 @@ from pathlib import Path
 from statistics import median
 
 import pandas as pd
-from workspace import ROOT, make_parser, report, start_server, table
+from figures import format_start
+from workspace import ROOT, make_parser, report, start_server
 
 from marketplace.raw.shards import read_shard, shard_paths
 
@@ -63,15 +64,14 @@ def main() -> None:
     times = {name: time_command(command, options.runs) for name, command in commands.items()}
     photo.unlink()
     server_times = [time_server() for _ in range(options.runs)]
-    server = ServerTime(
-        products=median(server_time.products for server_time in server_times),
-        search=median(server_time.search for server_time in server_times),
-    )
-    rows = [[name, f"{seconds.cpu:.2f} s", f"{seconds.wall:.2f} s"] for name, seconds in times.items()]
-    rows.append(["`marketplace serve`, until it shows products", "", f"{server.products:.2f} s"])
-    rows.append(["`marketplace serve`, until it answers a search", "", f"{server.search:.2f} s"])
-    results = {"seconds": {name: asdict(seconds) for name, seconds in times.items()}, "serve": asdict(server)}
-    report(results, table(["", "CPU", "wall clock"], rows), options.json)
+    results = {
+        "seconds": {name: asdict(seconds) for name, seconds in times.items()},
+        "serve": {
+            "it shows products": median(server_time.products for server_time in server_times),
+            "it answers a search": median(server_time.search for server_time in server_times),
+        },
+    }
+    report(results, format_start(results), options.json)
 
 
 def python_command(code: str, *arguments: str) -> list[str]:
