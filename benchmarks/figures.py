@@ -220,12 +220,6 @@ def format_experiment(results: dict[str, Any]) -> str:
     return format_table(["", "time:", "first run / this:"], rows)
 
 
-def increment() -> str:
-    """Return what new listings cost, stage by stage."""
-    results = read(MARKET / "increment.json")
-    return f"{format_increment(results)}\n\n{_origin(results)}"
-
-
 def format_increment(results: dict[str, Any]) -> str:
     """Format the results of benchmarks/increment.py; a stage that is frozen in the second run is left out."""
     runs = [
@@ -308,7 +302,6 @@ TABLES: dict[str, Callable[[], str]] = OF_THE_SAMPLE | {
     "ablation-photos": ablation_photos,
     "start": start,
     "experiment": experiment,
-    "increment": increment,
     "photos": photos,
     "transfers": transfers,
 }
