@@ -200,11 +200,11 @@ def test_keys_grade_and_a_reload_resumes(judge: Page, linked: Project) -> None:
 
 def test_a_grade_that_is_not_stored_is_asked_for_again(judge: Page) -> None:
     before = judge.locator("#status").inner_text()
-    judge.route("**/judgement?*", lambda route: route.abort())
+    judge.context.set_offline(True)
     judge.keyboard.press("2")
     expect(judge.get_by_role("alert")).to_have_text("The server does not answer. Check that it is running.")
     expect(judge.locator("#status")).to_have_text(before)
-    judge.unroute("**/judgement?*")
+    judge.context.set_offline(False)
     judge.keyboard.press("2")
     expect(judge.get_by_role("alert")).to_be_hidden()
     expect(judge.locator("#status")).to_have_text(re.compile(r"^Candidate 2 of "))
