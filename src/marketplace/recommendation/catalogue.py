@@ -62,7 +62,7 @@ class Catalogue:
         )
 
     @property
-    def identity(self) -> "IdentityRows":
+    def identity(self) -> IdentityRows:
         """The vectors for the index that finds the same product in a photo."""
         return IdentityRows(self.vectors)
 

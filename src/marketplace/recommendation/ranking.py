@@ -28,6 +28,11 @@ class Restriction:
     filters: Filters
 
 
+def allow_all(n_products: int) -> Restriction:
+    """Return a restriction that all products pass."""
+    return Restriction(passing=np.ones(n_products, dtype=bool), filters=Filters())
+
+
 @dataclass(frozen=True)
 class Nearest:
     """The rows most similar to a question, most similar first."""
@@ -59,7 +64,7 @@ class IndexSearch:
         self._owners = owners
         self._seldom = seldom
 
-    @property
+    @cached_property
     def n_products(self) -> int:
         """The number of products that rows may belong to."""
         return int(self._owners.max(initial=-1)) + 1

@@ -104,17 +104,20 @@ class Parts:
 
     def weigh_symmetrically(self, weights: Weights) -> np.ndarray:
         """Return the joined parts `(n, d)`, multiplied as by the function of this name; in memory once."""
-        weighed = np.empty(self.shape, np.float32)
-        columns = split(weighed, self.dimensions)
-        for name, share in zip(PARTS, weights.shares().tolist(), strict=True):
-            np.multiply(getattr(self, name), np.float32(share**0.5), out=getattr(columns, name))
+        weighed = self.join()
+        weighed *= _repeat(weights.shares() ** 0.5, self.dimensions)
         return weighed
 
 
+def columns_of(dimensions: dict[str, int]) -> dict[str, slice]:
+    """Return the columns of each part in joined vectors, see `Parts.join`, from the length of each part."""
+    ends = np.cumsum([0, *(dimensions[name] for name in PARTS)]).tolist()
+    return {name: slice(start, end) for name, start, end in zip(PARTS, ends, ends[1:], strict=False)}
+
+
 def split(vectors: np.ndarray, dimensions: dict[str, int]) -> Parts:
-    """Return the parts of joined vectors `(n, d)`, see `Parts.join`; `dimensions` has the length of each part."""
-    ends = np.cumsum([dimensions[name] for name in PARTS])[:-1]
-    return Parts(*np.split(vectors, ends, axis=1))
+    """Return the parts of joined vectors `(n, d)`."""
+    return Parts(**{name: vectors[:, columns] for name, columns in columns_of(dimensions).items()})
 
 
 def weigh(vectors: np.ndarray, dimensions: dict[str, int], weights: Weights) -> np.ndarray:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from marketplace.recommendation.diversity import DIVERSITY_POOL, diversify
-from marketplace.recommendation.filters import Filters
 from marketplace.recommendation.lookalikes import LOOKS, add_lookalikes
 from marketplace.recommendation.products import Products
 from marketplace.recommendation.questions import photo_questions
@@ -16,6 +15,7 @@ from marketplace.recommendation.ranking import (
     RankedProduct,
     Restriction,
     Search,
+    allow_all,
     most_similar_pair,
     nearest_products,
     top_k_distinct,
@@ -96,9 +96,8 @@ class Matcher:
         """Return the question `(d,)` that asks for products similar to a photo, with the words of its look-alikes."""
         parts = photo_questions(embedded.kind, embedded.title, embedded.path, self.dimensions["text"])
         settings = self._settings.lookalikes
-        everything = Restriction(passing=np.ones(len(self._products.table), dtype=bool), filters=Filters())
         looks = weigh(parts.join(), self.dimensions, LOOKS)[0]
-        nearest = self._vectors.similar.nearest(looks, everything, settings.count)
+        nearest = self._vectors.similar.nearest(looks, allow_all(len(self._products.table)), settings.count)
         complete = add_lookalikes(parts, self._parts.of, nearest.numbers, nearest.scores, settings)
         return weigh(complete.join(), self.dimensions, weights)[0]
 

@@ -2,10 +2,9 @@
 
 import numpy as np
 
-from marketplace.recommendation.filters import Filters
 from marketplace.recommendation.questions import mean_path, n_titles
-from marketplace.recommendation.ranking import IndexSearch, Restriction
-from marketplace.recommendation.similarity import PARTS, Parts, split
+from marketplace.recommendation.ranking import IndexSearch, allow_all
+from marketplace.recommendation.similarity import Parts, columns_of, split
 
 
 class ProductParts:
@@ -14,16 +13,15 @@ class ProductParts:
     def __init__(self, index: IndexSearch, dimensions: dict[str, int]) -> None:
         self.index = index
         self.dimensions = dimensions
-        ends = np.cumsum([0, *(dimensions[name] for name in PARTS)]).tolist()
-        self._columns = {name: slice(ends[place], ends[place + 1]) for place, name in enumerate(PARTS)}
+        self._columns = columns_of(dimensions)
 
-    def joined(self, numbers: np.ndarray) -> np.ndarray:
+    def join(self, numbers: np.ndarray) -> np.ndarray:
         """Return the parts of some products side by side, `(n, d)`."""
         return self.index.vectors_of(numbers)
 
     def of(self, numbers: np.ndarray) -> Parts:
         """Return the parts of some products."""
-        return split(self.joined(numbers), self.dimensions)
+        return split(self.join(numbers), self.dimensions)
 
     def part(self, name: str, numbers: np.ndarray) -> np.ndarray:
         """Return one part of some products, `(n, d)`."""
@@ -33,6 +31,6 @@ class ProductParts:
         """Return the path `(p,)` that words with a meaning `(m,)` let one expect: see `questions.expect_path`."""
         question = np.zeros(sum(self.dimensions.values()), np.float32)
         question[self._columns["title"]] = meaning
-        everything = Restriction(passing=np.ones(self.index.n_products, dtype=bool), filters=Filters())
-        nearest = self.index.nearest(question, everything, n_titles(self.index.n_products))
+        n_products = self.index.n_products
+        nearest = self.index.nearest(question, allow_all(n_products), n_titles(n_products))
         return mean_path(nearest.scores, self.part("path", nearest.numbers))

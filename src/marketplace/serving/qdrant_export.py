@@ -116,25 +116,29 @@ def _upload(
 
     payloads = _payloads(products)
     product_of_first_photo = {int(row): number for number, row in enumerate(products.photos[products.starts])}
-
-    def vectors_of(row: int) -> dict[str, Any]:
-        vectors: dict[str, Any] = {name: values[np.array([row])][0].tolist() for name, values in photos.items()}
-        if row in product_of_first_photo:
-            vectors[SIMILAR] = similar[np.array([product_of_first_photo[row]])][0].tolist()
-        return vectors
-
     with progress_bar(total=len(rows), description="uploading vectors", unit="photo") as progress:
         for start in range(0, len(rows), POINTS_AT_ONCE):
+            block = rows[start : start + POINTS_AT_ONCE]
+            numbers = [product_of_first_photo.get(row) for row in block.tolist()]
             batch = [
-                models.PointStruct(
-                    id=points[row],
-                    vector=vectors_of(row),
-                    payload=payloads[products.product_of_row[row]],
-                )
-                for row in rows[start : start + POINTS_AT_ONCE].tolist()
+                models.PointStruct(id=points[row], vector=vectors, payload=payloads[products.product_of_row[row]])
+                for row, vectors in zip(block.tolist(), _vectors_of(block, numbers, similar, photos), strict=True)
             ]
             client.upsert(collection, points=batch, wait=True)
             progress.update(len(batch))
+
+
+def _vectors_of(
+    rows: np.ndarray, numbers: list[int | None], similar: Parts, photos: dict[str, Any]
+) -> Iterator[dict[str, Any]]:
+    """Yield the vectors of the points of some rows, whose first photos have the `numbers` of their products."""
+    of_products = iter(similar[np.array([number for number in numbers if number is not None], dtype=np.int64)])
+    of_photos = [photos[name][rows] for name in photos]
+    for number, *values in zip(numbers, *of_photos, strict=True):
+        vectors = {name: vector.tolist() for name, vector in zip(photos, values, strict=True)}
+        if number is not None:
+            vectors[SIMILAR] = next(of_products).tolist()
+        yield vectors
 
 
 def _payloads(products: Products) -> list[dict[str, Any]]:

@@ -67,7 +67,7 @@ class CatalogueSearch:
             question = self._ask(words, embed)
             vector = weigh(question.join(), self._parts.dimensions, weights or self._settings.weights.words)[0]
             numbers = np.union1d(numbers, self._similar_texts(question, vector, restriction)).astype(np.int64)
-            scores = self._parts.joined(numbers) @ vector
+            scores = self._parts.join(numbers) @ vector
         scores = scores + self._bonus(hits, named, numbers)
         order = np.argsort(-scores, kind="stable")
         return Found(numbers=numbers[order], scores=scores[order])
