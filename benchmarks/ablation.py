@@ -29,6 +29,7 @@ from workspace import ROOT, Workspace, make_parser, report, table, workspace
 from marketplace.embedding.extraction import embed_photos, embed_texts, fit_paths
 from marketplace.evaluation.retrieval import find_neighbours, retrieval_metrics
 from marketplace.evaluation.same_product import choose_pairs, rank_own_products, same_product_metrics
+from marketplace.inference.features import FeatureStore
 from marketplace.inference.outputs import network_outputs
 from marketplace.inference.tail import Tail
 from marketplace.inference.trunk import Trunk
@@ -222,7 +223,8 @@ class Bench:
     def measure_untouched(self) -> dict[str, Metrics]:
         """Return the retrieval metrics of the pretrained network, as it is and with projections fitted for it."""
         tail = self._export(self._pretrained)
-        plain = to_unit_length(network_outputs(self._trunk(self._full), tail, self._full.images).embeddings)
+        store = FeatureStore(self._trunk(self._full), self._full.images)
+        plain = to_unit_length(network_outputs(store, tail).embeddings)
         unprojected = PhotoVectors(identity=plain, kind=plain, hub_bias=np.zeros(len(plain), np.float32))
         with_a_category: Any = {**self._pretrained, "categories": ["none"]}
         tail = self._export(with_a_category)

@@ -13,6 +13,7 @@ def main() -> None:
     from marketplace.compute.arrays import ShardedArray
     from marketplace.data_report.doubtful_labels import find_doubtful_labels
     from marketplace.data_report.report import CleanTables, Corrections, write_data_report
+    from marketplace.inference.features import FeatureStore
     from marketplace.inference.outputs import network_outputs
     from marketplace.inference.tail import Tail
     from marketplace.inference.trunk import Trunk
@@ -27,7 +28,7 @@ def main() -> None:
         applied = json.loads(counts.read_text(encoding="utf-8")).get("corrections", {})
     images = ShardedArray(Path("data/resized/full"))
     trunk = Trunk(network=Path("models/trunk/full.onnx"), checkpoint=Path("models/pretrained.pt"))
-    outputs = network_outputs(trunk, Tail(Path("models/pretrained.onnx")), images).embeddings
+    outputs = network_outputs(FeatureStore(trunk, images), Tail(Path("models/pretrained.onnx"))).embeddings
     write_data_report(
         page=Path("reports/data.html"),
         csv=Path("reports/data.csv"),

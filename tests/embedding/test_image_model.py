@@ -17,6 +17,7 @@ from marketplace.embedding.graphs import Heads
 from marketplace.embedding.image_model import ImageModel
 from marketplace.embedding.onnx import Embedded, load_onnx
 from marketplace.embedding.projection import Projection, Projections, fit_projection
+from marketplace.inference.features import FeatureStore
 from marketplace.inference.outputs import network_outputs
 from marketplace.models.backbones import BACKBONES
 from marketplace.models.checkpoints import checkpoint_of
@@ -148,7 +149,8 @@ def test_a_new_photo_gets_the_vectors_of_the_catalogue(
 ) -> None:
     """The catalogue's come from stored features, which are float16, and a new photo's from the file alone."""
     built = build(mirrored=mirrored)
-    vectors = built.model.vectors(network_outputs(built.model.trunk, built.model.tail, images, mirrored=mirrored))
+    store = FeatureStore(built.model.trunk, images)
+    vectors = built.model.vectors(network_outputs(store, built.model.tail, mirrored=mirrored))
     embedded = embed(built, images, tmp_path)
     for name, expected in vectors._asdict().items():
         np.testing.assert_allclose(getattr(embedded, name), expected, atol=1e-3, err_msg=name)

@@ -12,6 +12,7 @@ import pytest
 
 from marketplace.compute.arrays import Images
 from marketplace.compute.recipe import digest
+from marketplace.inference.features import FeatureStore
 from marketplace.inference.outputs import Outputs, network_outputs
 from marketplace.inference.tail import Tail
 from marketplace.inference.trunk import Trunk
@@ -46,7 +47,8 @@ def outputs_of(network: Network, images: Images, *, mirrored: bool = False) -> O
     """The outputs of a network for images `(N, S, S, 3) uint8`."""
     checkpoint = checkpoint_of(network, weights="none", size=0, categories=[], leaves=[], epoch=0, figures={})
     size = images.shape[1]
-    return network_outputs(trunk_of(checkpoint, size), tail_of(checkpoint, size), images, mirrored=mirrored)
+    store = FeatureStore(trunk_of(checkpoint, size), images)
+    return network_outputs(store, tail_of(checkpoint, size), mirrored=mirrored)
 
 
 @functools.cache

@@ -12,6 +12,7 @@ from marketplace.embedding.hubs import hub_bias
 from marketplace.embedding.image_model import ImageModel
 from marketplace.embedding.paths import PathSpace, fit_path_space
 from marketplace.embedding.projection import ExtractSettings, Projections, fit_projection
+from marketplace.inference.features import FeatureStore
 from marketplace.inference.outputs import Outputs, network_outputs
 from marketplace.inference.tail import Tail
 from marketplace.inference.trunk import Trunk
@@ -33,7 +34,7 @@ def embed_photos(
 
     `table` is the training data, `images` `(N, S, S, 3) uint8` are full-sized.
     """
-    outputs = network_outputs(trunk, tail, images, mirrored=settings.mirrored)
+    outputs = network_outputs(FeatureStore(trunk, images), tail, mirrored=settings.mirrored)
     categories = tail.checkpoint["categories"]
     heads = Heads(
         classifiers=tail.classifiers(),

@@ -33,6 +33,7 @@ from marketplace.evaluation.same_product import (
     recall_from_ranks,
     same_product_metrics,
 )
+from marketplace.inference.features import FeatureStore
 from marketplace.inference.outputs import network_outputs
 from marketplace.inference.tail import Tail
 from marketplace.inference.trunk import Trunk
@@ -203,9 +204,10 @@ def _embed_untouched(
     trunk: Trunk, untouched: Tail, table: pd.DataFrame, images: Images, settings: ExtractSettings
 ) -> tuple[PhotoVectors, PhotoVectors]:
     """Return the vectors of the untouched network: as it is, and with projections fitted for it."""
-    unit = to_unit_length(network_outputs(trunk, untouched, images).embeddings)
+    store = FeatureStore(trunk, images)
+    unit = to_unit_length(network_outputs(store, untouched).embeddings)
     plain = PhotoVectors(identity=unit, kind=unit, hub_bias=np.zeros(len(unit), np.float32))
-    outputs = network_outputs(trunk, untouched, images, mirrored=settings.mirrored)
+    outputs = network_outputs(store, untouched, mirrored=settings.mirrored)
     identity, kind = project(fit_projections(outputs, table, settings), outputs)
     bias = hub_bias(
         identity, table["sha256"].to_numpy(), neighbours=settings.hub_neighbours, weight=settings.hub_weight

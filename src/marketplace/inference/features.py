@@ -88,13 +88,13 @@ class FeatureStore:
     """The features that a trunk gives for images `(N, S, S, 3) uint8`, computed at most once per image."""
 
     def __init__(self, trunk: Trunk, images: Images) -> None:
-        self._trunk = trunk
+        self.trunk = trunk
         self._images = images
 
     @cached_property
     def cache_key(self) -> dict[str, Any]:
         """Everything that determines the features, except the view."""
-        return {**self._trunk.recipe, "images": hashlib.sha256(self.keys.tobytes()).hexdigest()}
+        return {**self.trunk.recipe, "images": hashlib.sha256(self.keys.tobytes()).hexdigest()}
 
     @cached_property
     def keys(self) -> np.ndarray:
@@ -107,8 +107,8 @@ class FeatureStore:
         Those that are not stored yet are computed now and stored, if there is room for all of them; otherwise, they
         are computed at every call. Results are the same either way.
         """
-        packs = Packs(self._trunk.recipe | {"mirrored": mirrored})
-        live = LiveFeatures(self._trunk, self._images, mirrored)
+        packs = Packs(self.trunk.recipe | {"mirrored": mirrored})
+        live = LiveFeatures(self.trunk, self._images, mirrored)
         lookup = packs.find(self.keys)
         missing = np.flatnonzero(lookup.missing)
         if len(missing):

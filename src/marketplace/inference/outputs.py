@@ -6,14 +6,12 @@ from typing import NamedTuple
 import numpy as np
 
 from marketplace.common.progress import progress_bar
-from marketplace.compute.arrays import Images
 from marketplace.compute.packs import Packs, cut
 from marketplace.compute.processor import processor
 from marketplace.compute.recipe import recipe
 from marketplace.inference import tail
 from marketplace.inference.features import Features, FeatureStore
 from marketplace.inference.tail import Tail
-from marketplace.inference.trunk import Trunk
 
 TAIL_BATCH = 32  # images
 CODE = (__file__, tail.__file__)
@@ -26,23 +24,22 @@ class Outputs(NamedTuple):
     details: np.ndarray  # (N, C) float32, of the trunk: colours, materials and patterns rather than kinds of things
 
 
-def network_outputs(trunk: Trunk, tail: Tail, images: Images, *, mirrored: bool = False) -> Outputs:
-    """Return the outputs of a network for every image `(N, S, S, 3) uint8`.
+def network_outputs(store: FeatureStore, tail: Tail, *, mirrored: bool = False) -> Outputs:
+    """Return the outputs of a network for every image of a store.
 
     `mirrored` averages with the mirror image. Outputs of the same network for the same pixels are found again, even if
     they were computed for another catalogue.
     """
-    store = FeatureStore(trunk, images)
-    values = _outputs_of_view(trunk, tail, store, mirrored=False)
+    values = _outputs_of_view(store, tail, mirrored=False)
     if mirrored:
-        values += _outputs_of_view(trunk, tail, store, mirrored=True)
+        values += _outputs_of_view(store, tail, mirrored=True)
         values /= 2
     return Outputs(embeddings=values[:, : tail.dimensions], details=values[:, tail.dimensions :])
 
 
-def _outputs_of_view(trunk: Trunk, tail: Tail, store: FeatureStore, *, mirrored: bool) -> np.ndarray:
+def _outputs_of_view(store: FeatureStore, tail: Tail, *, mirrored: bool) -> np.ndarray:
     """Return the embedding and the details of each image or mirror image side by side, `(N, D + C) float32`."""
-    made_with = recipe(CODE, ("openvino",), trunk=trunk.recipe, tail=tail.sha256, processor=processor())
+    made_with = recipe(CODE, ("openvino",), trunk=store.trunk.recipe, tail=tail.sha256, processor=processor())
     packs = Packs(made_with | {"mirrored": mirrored})
 
     def compute(rows: np.ndarray) -> Iterable[np.ndarray]:
