@@ -163,13 +163,6 @@ def ablation_photos() -> str:
     return format_table(["", *(f"{name}:" for name in ABLATION_COLUMNS.values())], rows)
 
 
-def serve_scale() -> str:
-    """Return what `marketplace serve` costs over catalogues of three sizes."""
-    results = read(MARKET / "serve_scale.json")
-    origin = f"Commit {results['commit'][:7]}. Machine: {results['machine']}."
-    return f"{format_serve_scale(results)}\n\n{_wrap(origin)}"
-
-
 def format_serve_scale(results: dict[str, Any]) -> str:
     """Format the costs of a server as a table: times are the median and the 99th percentile."""
     columns = [f"{size['products']:,} products:" for size in results["sizes"]]

@@ -17,6 +17,11 @@ def damage_error(path: Path, reason: object) -> MarketplaceError:
     return MarketplaceError(f"{path} is damaged ({reason}): {how_to_heal(path)}.")
 
 
+def missing_error(path: Path) -> MarketplaceError:
+    """Return the error of an output that is not there."""
+    return MarketplaceError(f"{path} is missing: run `dvc repro`, or `dvc pull` to get it.")
+
+
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
     """Raise `damage_error` if the block finds that the output, which it reads, is damaged."""

@@ -96,7 +96,7 @@ def read_kept(path: Path) -> memoryview | None:
 
 
 def write_once(path: Path, kept: Path, write: Callable[[Path], object]) -> None:
-    """Write a file with `write(path)`, or copy it from the cache, where `kept` is it as written before."""
+    """Write a file with `write(path)`, and keep a copy at `kept` in the cache; if there is one, copy it instead."""
     content = read_kept(kept)
     if content is not None:
         path.write_bytes(content)

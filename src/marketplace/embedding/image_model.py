@@ -72,7 +72,7 @@ def project(projections: Projections, outputs: Outputs) -> tuple[np.ndarray, np.
 def run_formulas(formulas: "ModelProto", outputs: Outputs) -> dict[str, np.ndarray]:
     """Run a model of graphs.py on a network's outputs for N images; return its outputs by name.
 
-    All blocks have ROWS_AT_ONCE rows: those of another size may round otherwise.
+    All blocks have ROWS_AT_ONCE rows: another size may round otherwise.
     """
     compiled = compile_content(formulas.SerializeToString())
     names = [output.name for output in formulas.graph.output]

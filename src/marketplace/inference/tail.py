@@ -1,4 +1,4 @@
-"""A network without its trunk, as ONNX: what training changes. training/exports.py writes it."""
+"""A network without its trunk, as ONNX: the layers that training changes. training/exports.py writes it."""
 
 import json
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from marketplace.common.damage import damage_error, how_to_heal, reading
+from marketplace.common.damage import damage_error, how_to_heal, missing_error, reading
 from marketplace.common.errors import MarketplaceError, first_line
 from marketplace.common.files import sha256_of
 from marketplace.inference.compiled import compile_model
@@ -33,10 +33,10 @@ class Tail:
         """The ONNX model. Raises MarketplaceError if its file is missing or damaged."""
         import onnx
 
-        if not self.path.exists():
-            raise MarketplaceError(f"{self.path} is missing: run `dvc repro`, or `dvc pull` to get it.")
         try:
             model = onnx.load(self.path)
+        except FileNotFoundError:
+            raise missing_error(self.path) from None
         except Exception as error:  # whatever parsing a damaged file brings up
             raise damage_error(self.path, first_line(error)) from None
         if not model.graph.output:

@@ -76,7 +76,7 @@ def _run_on_gpu(checkpoint: Path) -> Runner:
 
     from marketplace.models import checkpoints
 
-    network = checkpoints.network_of(checkpoints.load(checkpoint), n_categories=1).cuda()
+    network = checkpoints.network_of(checkpoints.load(checkpoint)).cuda()
 
     @torch.inference_mode()
     def run(images: np.ndarray) -> np.ndarray:

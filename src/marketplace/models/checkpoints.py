@@ -7,8 +7,8 @@ from typing import IO, Any, TypedDict, Unpack
 
 import torch
 
-from marketplace.common.damage import damage_error
-from marketplace.common.errors import MarketplaceError, first_line
+from marketplace.common.damage import damage_error, missing_error
+from marketplace.common.errors import first_line
 from marketplace.common.files import replacing
 from marketplace.models.backbones import StateDict
 from marketplace.models.network import Network
@@ -70,7 +70,7 @@ def load(path: Path) -> Any:
     try:
         return read(path)
     except FileNotFoundError:
-        raise MarketplaceError(f"{path} is missing: run `dvc repro`, or `dvc pull` to get it.") from None
+        raise missing_error(path) from None
     except Exception as error:  # whatever unpickling a damaged file brings up
         raise damage_error(path, first_line(error)) from None
 
@@ -88,16 +88,19 @@ def copy_state(network: Network) -> StateDict:
 
 def network_of(
     checkpoint: Checkpoint,
-    n_categories: int,
+    n_categories: int | None = None,
     classifier: str | None = None,
     n_leaves: int | None = None,
     title_dimensions: int | None = None,
 ) -> Network:
     """Build the network of a checkpoint, in evaluation mode.
 
-    Layers that training adds start at random if the checkpoint does not have them. `classifier`, `n_leaves` and
-    `title_dimensions` are the checkpoint's if they are None.
+    Layers that training adds start at random if the checkpoint does not have them. `n_categories`, `classifier`,
+    `n_leaves` and `title_dimensions` are the checkpoint's if they are None; before training, it has one category.
     """
+    if n_categories is None:
+        weights = checkpoint["state_dict"].get("head.categories.weight")
+        n_categories = 1 if weights is None else len(weights)
     if title_dimensions is None:
         title_dimensions = len(checkpoint["state_dict"].get("title.weight", ()))
     network = Network(

@@ -1,6 +1,6 @@
 """An exported sentence model made into one network from token ids to the vectors of texts.
 
-Exports also take a mask of what is padding, and most give a vector for each token. The mask and the pooling become a
+Exports also take a mask of the padding, and most give a vector for each token. The mask and the pooling become a
 part of the network, so that the pipeline uses every sentence model in one way.
 """
 

@@ -1,7 +1,7 @@
 """The sentence model, from an installed package or from a folder, written in the form of `sentence_files`.
 
-Installed is all-MiniLM-L6-v2, with weights of 8 bits, from a package on the package index. Its vocabulary, which the
-package lacks, is that of BERT without capitals, and is next to this file.
+Installed is all-MiniLM-L6-v2, with weights of 8 bits, from a package on the package index. The package lacks its
+vocabulary, BERT's without capitals, which is next to this file.
 """
 
 import json
@@ -26,7 +26,8 @@ VOCABULARY = Path(__file__).with_name("uncased_vocabulary.txt")
 NETWORKS = ("model.onnx", "onnx/model.onnx")  # of a folder
 POOLING = "1_Pooling/config.json"  # of a folder, as sentence-transformers writes it; without one: mean
 POOLINGS: dict[str, Pooling] = {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "first"}
-SHORT_TEXT, LONG_TEXT = "sofa", "A red sofa with two chairs, 180 x 90 x 85 cm, £250"
+SHORT_TEXT = "sofa"
+LONG_TEXT = "A red sofa with two chairs, 180 x 90 x 85 cm, £250"
 PADDING_TOKENS = ("[PAD]", "<pad>")
 TOLERANCE = 2e-3  # of a vector's numbers, from rounding
 
@@ -106,7 +107,8 @@ def _padding_of(tokenizer: "Tokenizer") -> int:
     if tokenizer.padding is not None:
         return int(tokenizer.padding["pad_id"])
     for token in PADDING_TOKENS:
-        if (number := tokenizer.token_to_id(token)) is not None:
+        number = tokenizer.token_to_id(token)
+        if number is not None:
             return int(number)
     raise ValueError(f"its {TOKENIZER} has no padding, nor a token {' or '.join(PADDING_TOKENS)}")
 

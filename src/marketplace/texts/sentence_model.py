@@ -68,7 +68,7 @@ class SentenceModel:
         """Return the vectors of the texts of a catalogue, which are stored, and found again by the text.
 
         Results do not depend on which vectors were stored. They are nearly those of `__call__`: processors for
-        arithmetic of 8 bits also round what is between the layers, and they do so in another way for a batch.
+        arithmetic of 8 bits also round between the layers, and in another way for a batch.
         """
         distinct = sorted(set(texts), key=lambda text: (len(text), text))
 

@@ -30,7 +30,8 @@ def fit_text_model(
     """Fit the spelling part to the texts of the training split, and write the whole model to a folder.
 
     The folder gets a copy of the sentence model, which reads the first `max_tokens` of a text. The similarity of two
-    texts is `meaning_weight` times the similarity of their meaning, plus the rest times that of their spelling.
+    texts is `meaning_weight` times the similarity of their meaning, plus the rest times the similarity of their
+    spelling.
     """
     with replacing(folder) as part:
         part.mkdir(parents=True)

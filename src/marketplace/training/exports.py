@@ -65,7 +65,7 @@ def export_trunk(path: Path, checkpoint: Checkpoint, size: int) -> None:
 
     Scaling and normalising the pixels is part of it.
     """
-    network = _open_network(checkpoint)
+    network = network_of(checkpoint)
     example = torch.zeros(2, size, size, 3, dtype=torch.uint8)
     trunk = _Trunk(network).eval()
 
@@ -84,7 +84,7 @@ def export_tail(path: Path, checkpoint: Checkpoint, size: int) -> None:
 
     Everything about the checkpoint but its weights is in the file's metadata, each value as JSON.
     """
-    network = _open_network(checkpoint)
+    network = network_of(checkpoint)
     with torch.no_grad():
         example = network.trunk(torch.zeros(2, 3, size, size)).permute(0, 2, 3, 1).half()
     has_classifiers = bool(checkpoint["categories"])
@@ -121,11 +121,6 @@ def _add_classifiers(tail: onnx.ModelProto, classifiers: _Classifiers) -> onnx.M
     return onnx.compose.merge_models(
         tail, head, [("embedding", "embedding")], outputs=["maps", "embedding", *classifiers.layers]
     )
-
-
-def _open_network(checkpoint: Checkpoint) -> Network:
-    weights = checkpoint["state_dict"].get("head.categories.weight")  # none before training
-    return network_of(checkpoint, n_categories=1 if weights is None else len(weights))
 
 
 def _write_once(

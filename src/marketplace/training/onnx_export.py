@@ -2,18 +2,20 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from torch import Tensor, nn
+import onnx_ir
+import torch
+from onnx_ir.passes.common import ClearMetadataAndDocStringPass
+from torch import Tensor, nn
 
 BATCH = "N"  # the name of the axis of a batch
 
 
 def write_onnx(
     path: Path,
-    network: "nn.Module",
-    example: "Tensor",
+    network: nn.Module,
+    example: Tensor,
     *,
     input_name: str,
     output_names: Sequence[str],
@@ -24,8 +26,6 @@ def write_onnx(
     `example` is an input that the network is traced with, and `dynamic_axes` names its axes that may have another
     length than there; in the example they have 2 or more.
     """
-    import torch
-
     axes = {axis: torch.export.Dim(name) for axis, name in dynamic_axes.items()}
     program = _trace(network, example, input_name, output_names, dynamic_shapes=(axes,))
     program.save(path)
@@ -33,8 +33,8 @@ def write_onnx(
 
 def write_batched_onnx(
     path: Path,
-    network: "nn.Module",
-    example: "Tensor",
+    network: nn.Module,
+    example: Tensor,
     *,
     input_name: str,
     output_names: Sequence[str],
@@ -45,8 +45,6 @@ def write_batched_onnx(
     PyTorch's graph, that length would double the time that this takes, so the network is traced with the length of the
     `example`.
     """
-    import onnx_ir
-
     program = _trace(network, example, input_name, output_names)
     graph = program.model.graph
     ends = [*graph.inputs, *graph.outputs]
@@ -60,16 +58,13 @@ def write_batched_onnx(
 
 
 def _trace(
-    network: "nn.Module",
-    example: "Tensor",
+    network: nn.Module,
+    example: Tensor,
     input_name: str,
     output_names: Sequence[str],
     dynamic_shapes: tuple[Any, ...] | None = None,
 ) -> Any:
     """Return PyTorch's ONNX program of a network, without the lines of code that each node came from."""
-    import torch
-    from onnx_ir.passes.common import ClearMetadataAndDocStringPass
-
     with torch.no_grad():
         program = torch.onnx.export(
             network,

@@ -9,10 +9,9 @@ Both tables hold the SHA-256 of the models that made them: vectors of different 
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
@@ -24,8 +23,6 @@ from marketplace.common.errors import MarketplaceError
 from marketplace.common.files import replacing, sha256_of
 
 log = logging.getLogger(__name__)
-
-CATEGORIES = "categories"  # in the metadata of the table: their names
 
 
 @dataclass(frozen=True)
@@ -73,7 +70,7 @@ def write_embeddings(
         "path": _as_lists(predictions.path),
         "category": _as_lists(predictions.category),
     }
-    _write(path, columns, models, {CATEGORIES: json.dumps(predictions.categories)})
+    _write(path, columns, models, categories=json.dumps(predictions.categories))
     log.info("%s: vectors of %s photos", path, f"{len(table):,}")
 
 
@@ -109,7 +106,7 @@ def read_predictions(path: Path) -> PhotoPredictions:
     """Read the predictions that `write_embeddings` wrote."""
     with reading(path):
         stored = pq.read_table(path, columns=["title", "path", "category"])
-        categories = json.loads(stored.schema.metadata[CATEGORIES.encode()])
+        categories = json.loads(stored.schema.metadata[b"categories"])
     return PhotoPredictions(
         title=_as_array(stored["title"]),
         path=_as_array(stored["path"]),
@@ -141,9 +138,7 @@ def read_text_embeddings(path: Path, product_ids: list[str], model: Path | None 
     return TextVectors(text=_as_array(stored["text"]), title=_as_array(stored["title"]), path=_as_array(stored["path"]))
 
 
-def _write(
-    path: Path, columns: dict[str, pa.Array], models: Sequence[Path], metadata: Mapping[str, str] = MappingProxyType({})
-) -> None:
+def _write(path: Path, columns: dict[str, pa.Array], models: Sequence[Path], **metadata: str) -> None:
     made_with = {model.name: sha256_of(model) for model in models}
     with replacing(path) as part:
         pq.write_table(pa.table(columns).replace_schema_metadata({**made_with, **metadata}), part)
