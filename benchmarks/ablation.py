@@ -26,7 +26,8 @@ from networks import open_tail, open_trunk
 from reference_loop import EPOCHS, PARAMS
 from workspace import ROOT, Workspace, make_parser, report, table, workspace
 
-from marketplace.embedding.extraction import embed_photos, embed_texts, fit_paths
+from marketplace.embedding.extraction import embed_photos, embed_texts
+from marketplace.embedding.fitting import fit_image_model, fit_paths, fit_texts
 from marketplace.evaluation.retrieval import find_neighbours, retrieval_metrics
 from marketplace.evaluation.same_product import choose_pairs, rank_own_products, same_product_metrics
 from marketplace.inference.features import FeatureStore
@@ -44,6 +45,7 @@ from marketplace.relevance.judgements import JUDGEMENTS, SEARCHES
 from marketplace.relevance.metrics import Judge
 from marketplace.relevance.metrics import mean as mean_of_known
 from marketplace.settings import load_settings
+from marketplace.texts.text_model import TextModel
 from marketplace.training.data import TrainingData, read_training_data, select_split
 from marketplace.training.trainer import Trainer
 from marketplace.vectors.tables import PhotoPredictions, PhotoVectors
@@ -168,9 +170,9 @@ class Bench:
         self._root = space.path("")
         self._path_space = fit_paths(self._table)
         sentence_model = space.path("models/sentence_model")
-        _, self._texts = embed_texts(
-            space.path("text_model"), sentence_model, self._table, self._path_space, self._settings.extract
-        )
+        text_model = space.path("text_model")
+        fit_texts(text_model, sentence_model, self._table, self._settings.extract)
+        _, self._texts = embed_texts(TextModel(text_model), self._path_space, self._table)
         categories = json.loads(space.path("data/clean/categories.json").read_text())["decode"]
         self._small, self._full = (
             read_training_data(space.path(f"data/resized/{size}"), path, categories, sentence_model=sentence_model)
@@ -260,16 +262,12 @@ class Bench:
         return open_tail(checkpoint, self._full.images.shape[1], self._root)
 
     def _embed(self, tail: Tail, changes: dict[str, Any]) -> tuple[PhotoVectors, PhotoPredictions]:
-        _, vectors, predictions = embed_photos(
-            self._trunk(self._full),
-            tail,
-            self._table,
-            self._full.images,
-            self._path_space,
-            self._texts.title.shape[1],
-            self._settings.extract.model_copy(update=changes),
-        )
-        return vectors, predictions
+        trunk = self._trunk(self._full)
+        images = self._full.images
+        settings = self._settings.extract.model_copy(update=changes)
+        title_dimensions = self._texts.title.shape[1]
+        model = fit_image_model(trunk, tail, self._table, images, self._path_space, title_dimensions, settings)
+        return embed_photos(trunk, tail, model.heads_model(), self._table, images, settings)
 
     def _retrieval_metrics(self, vectors: PhotoVectors, *, hub_correction: bool = True) -> Metrics:
         settings = self._settings.extract

@@ -3,7 +3,7 @@
     python benchmarks/increment.py --dump ../shared/market [--new 0.01] [--frozen] [--json OUT]
 
 The dump is a folder with products.csv, images.csv and images/. The first run has no rows and photos of the new
-products. With --frozen, the training stages are frozen in the second run (`dvc freeze`), as for daily listings.
+products. With --frozen, training and `fit` are frozen in the second run (`dvc freeze`), as for daily listings.
 """
 
 import csv
@@ -18,6 +18,7 @@ from figures import format_increment
 from workspace import ROOT, Workspace, make_parser, report, workspace
 
 TRAINING = ("train_small", "train_full")
+FROZEN = (*TRAINING, "fit")
 STAGES = list(yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"])
 
 
@@ -26,7 +27,7 @@ def main() -> None:
     parser = make_parser(__doc__)
     parser.add_argument("--dump", type=Path, required=True, metavar="DIR")
     parser.add_argument("--new", type=float, default=0.01, help="share of the products that are new (default: 0.01)")
-    parser.add_argument("--frozen", action="store_true", help="do not train again")
+    parser.add_argument("--frozen", action="store_true", help="keep the models")
     options = parser.parse_args()
     with workspace([*options.set, "fetch.source=local"]) as space:
         dump = space.folder.parent / "dump"
@@ -34,7 +35,7 @@ def main() -> None:
         set_dump(space, dump)
         first = {stage: time_stage(space, stage) for stage in STAGES}
         write_dump(options.dump, dump, 0)
-        frozen = TRAINING if options.frozen else ()
+        frozen = FROZEN if options.frozen else ()
         second = {stage: 0.0 if stage in frozen else time_stage(space, stage) for stage in STAGES}
     results = {"new_products": n_new, "first": first, "second": second}
     report(results, format_increment(results), options.json)

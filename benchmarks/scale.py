@@ -22,6 +22,7 @@ OUTPUTS = {
     "clean": ["data/clean"],
     "resize_images": ["data/resized"],
     "train_small": ["../cache"],  # the features of both sizes, and the network's outputs
+    "fit": ["models/heads.onnx", "models/image_model.onnx", "models/text_model"],
     "extract": ["data/embeddings.parquet", "data/text_embeddings.parquet"],
     "recommend": ["data/recommendations.parquet", "models/similar.index", "models/identity.index"],
 }

@@ -18,7 +18,8 @@ import numpy as np
 from workspace import Workspace, make_parser, report, table, workspace
 
 from marketplace.common.files import sha256_of
-from marketplace.embedding.extraction import embed_texts, fit_paths
+from marketplace.embedding.extraction import embed_texts
+from marketplace.embedding.fitting import fit_paths, fit_texts
 from marketplace.pretrained.sentence_model import write_sentence_model
 from marketplace.recommendation.catalogue import Catalogue
 from marketplace.recommendation.judged import read_judged_pairs
@@ -32,7 +33,7 @@ from marketplace.texts.sentence_model import open_sentence_model
 from marketplace.texts.text_model import TextModel
 from marketplace.vectors.tables import PhotoPredictions, PhotoVectors, read_embeddings, read_predictions
 
-STAGES = ("fetch", "clean", "resize_images", "pretrained", "train_small", "train_full", "extract")
+STAGES = ("fetch", "clean", "resize_images", "pretrained", "train_small", "train_full", "fit", "extract")
 TEXTS, TITLES = 1000, 200  # of which the time is measured
 METRICS = ("good_at_6", "ndcg_at_8")
 SPLITS = ("val", "test")
@@ -97,8 +98,8 @@ class Bench:
 
     def _judge(self, folder: Path) -> dict[str, dict[str, list[float]]]:
         text_model = folder.with_name("text_model")
-        path_space = fit_paths(self._table)
-        _, texts = embed_texts(text_model, folder, self._table, path_space, self.settings.extract)
+        fit_texts(text_model, folder, self._table, self.settings.extract)
+        _, texts = embed_texts(TextModel(text_model), fit_paths(self._table), self._table)
         catalogue = Catalogue(photos=self._table, products=products_of(self._table), vectors=self._vectors, texts=texts)
         embed_words = TextModel(text_model, sha256_of(text_model)).embed_words
         pairs_of_kind = read_judged_pairs(

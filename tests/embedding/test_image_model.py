@@ -13,7 +13,9 @@ import torch
 from helpers.networks import tail_of, trunk_of
 from torch.nn import functional as F
 
+from marketplace.common.errors import MarketplaceError
 from marketplace.embedding.graphs import Heads
+from marketplace.embedding.heads_model import HeadsModel
 from marketplace.embedding.image_model import ImageModel
 from marketplace.embedding.onnx import Embedded, load_onnx
 from marketplace.embedding.projection import Projection, Projections, fit_projection
@@ -150,10 +152,32 @@ def test_a_new_photo_gets_the_vectors_of_the_catalogue(
     """The catalogue's come from stored features, which are float16, and a new photo's from the file alone."""
     built = build(mirrored=mirrored)
     store = FeatureStore(built.model.trunk, images)
-    vectors = built.model.vectors(network_outputs(store, built.model.tail, mirrored=mirrored))
+    built.model.heads_model().save(tmp_path / "heads.onnx")
+    heads = HeadsModel.load(tmp_path / "heads.onnx", built.model.tail)
+    assert heads.mirrored is mirrored
+    vectors = heads(network_outputs(store, built.model.tail, mirrored=mirrored))
     embedded = embed(built, images, tmp_path)
     for name, expected in vectors._asdict().items():
         np.testing.assert_allclose(getattr(embedded, name), expected, atol=1e-3, err_msg=name)
+
+
+def test_formulas_that_were_fitted_to_another_network_are_refused(build: Build, tmp_path: Path) -> None:
+    path = tmp_path / "heads.onnx"
+    build().model.heads_model().save(path)
+    retrained = build("linear").model.tail
+    with pytest.raises(MarketplaceError, match=r"was fitted to another network than .*: run `dvc unfreeze fit`, then"):
+        HeadsModel.load(path, retrained)
+
+
+@pytest.mark.parametrize("content", [b"", b"not a network"])
+def test_damaged_formulas_are_an_error_that_says_what_to_do(build: Build, tmp_path: Path, content: bytes) -> None:
+    tail = build().model.tail
+    path = tmp_path / "heads.onnx"
+    with pytest.raises(MarketplaceError, match=r"heads\.onnx is missing: run `dvc repro`"):
+        HeadsModel.load(path, tail)
+    path.write_bytes(content)
+    with pytest.raises(MarketplaceError, match=r"heads\.onnx is damaged .*: delete .*heads\.onnx, then run"):
+        HeadsModel.load(path, tail)
 
 
 def test_with_mirroring_a_photo_and_its_mirror_image_have_the_same_vectors(

@@ -1,12 +1,15 @@
 """Vectors of category paths, compared with counting shared levels."""
 
 from itertools import takewhile
+from pathlib import Path
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from marketplace.embedding.paths import fit_path_space, shared_levels
+from marketplace.common.errors import MarketplaceError
+from marketplace.embedding.paths import PathSpace, fit_path_space, shared_levels
 
 PATHS = st.lists(
     st.lists(st.sampled_from("abc"), min_size=1, max_size=4).map(" / ".join), min_size=1, max_size=30, unique=True
@@ -33,6 +36,22 @@ def test_a_path_that_was_not_there_is_close_to_the_paths_it_shares_levels_with()
     new, oak, table, toys = space.vectors(["home / chairs / ash", "home / chairs / oak", "home / tables", "toys"])
     np.testing.assert_allclose([new @ oak, new @ table, new @ toys], [2 / 3, 1 / 3, 0], atol=0.05)
     np.testing.assert_allclose(space.vectors(["unheard of"]), 0, atol=1e-6)
+
+
+def test_a_space_that_was_written_gives_the_same_vectors(tmp_path: Path) -> None:
+    space = fit_path_space(["home / chairs", "home / tables", "toys"])
+    space.save(tmp_path / "paths.npz")
+    paths = ["home / chairs", "home / lamps", "toys", ""]
+    np.testing.assert_array_equal(PathSpace.load(tmp_path / "paths.npz").vectors(paths), space.vectors(paths))
+
+
+def test_a_space_that_cannot_be_read_is_an_error_that_says_what_to_do(tmp_path: Path) -> None:
+    path = tmp_path / "paths.npz"
+    with pytest.raises(MarketplaceError, match=r"paths\.npz is missing: run `dvc repro`"):
+        PathSpace.load(path)
+    path.write_bytes(b"not an archive")
+    with pytest.raises(MarketplaceError, match=r"paths\.npz is damaged .*: delete .*paths\.npz, then run"):
+        PathSpace.load(path)
 
 
 def test_a_large_tree_fits_into_few_dimensions() -> None:

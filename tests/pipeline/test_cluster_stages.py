@@ -10,7 +10,17 @@ from marketplace.cluster.connection import SCHEDULER_VARIABLE
 
 # All stages that import marketplace.cluster. Workers compute shards, features for training, and recommendations; the
 # stages between find the features that workers computed.
-STAGES = ["clean", "resize_images", "train_small", "train_full", "extract", "data_report", "evaluate", "recommend"]
+STAGES = [
+    "clean",
+    "resize_images",
+    "train_small",
+    "train_full",
+    "fit",
+    "extract",
+    "data_report",
+    "evaluate",
+    "recommend",
+]
 N_WITH_WORKERS = 5
 
 

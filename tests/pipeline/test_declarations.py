@@ -30,7 +30,7 @@ NOT_OURS = re.compile(
 # Dependencies that a stage opens only on a machine with a GPU.
 NOT_ALWAYS_READ = {
     (stage, path)
-    for stage in ("extract", "data_report", "evaluate")
+    for stage in ("fit", "extract", "data_report", "evaluate")
     for path in ("models/pretrained.pt", "src/marketplace/models")
 }
 NEED_PYTORCH = {"pretrained", "train_small", "train_full"}

@@ -17,6 +17,8 @@ from helpers.project import COMMAND, Project, ran
 from marketplace.serving.application import create_application
 from marketplace.serving.recommender import Recommender
 
+FITTED = ("train_small", "train_full", "fit")
+
 
 @pytest.fixture(scope="module")
 def client(odd_shop: Project) -> Iterator[TestClient]:
@@ -119,13 +121,22 @@ def test_new_listings_go_through_with_the_model_as_it_is(odd_shop: Project, tmp_
     dump.images = pd.concat([dump.images, images], ignore_index=True)
     dump.photos |= {f"{image_id}.jpg": noise_photo(n + number) for number, image_id in enumerate(images["id"])}
     shop.set(**{"fetch.local.path": str(dump.write(tmp_path / "dump"))})
-    shop.dvc("freeze", "train_small", "train_full")
+    shop.dvc("freeze", *FITTED)
     output = shop.dvc("repro")
-    assert {"train_small", "train_full"}.isdisjoint(ran(output))
+    assert set(FITTED).isdisjoint(ran(output))
     assert "the model was trained before there were Accordions: photos in new categories count as errors" in output
     recommended = pd.read_parquet(shop.folder / "data/recommendations.parquet")
     assert set(new["id"]) <= set(recommended["product_id"])
     categories = json.loads((shop.folder / "metrics/evaluate/per_category.json").read_text())
     (accordions,) = (row for row in categories if row["category"] == "Accordions")
     assert accordions["recall"] == 0
-    assert (shop.folder / "models/full.pt").read_bytes() == (odd_shop.folder / "models/full.pt").read_bytes()
+    for file, id_column, columns in (
+        ("data/embeddings.parquet", "image_id", ["identity", "kind", "title", "path", "category"]),
+        ("data/text_embeddings.parquet", "product_id", ["text", "title", "path"]),
+    ):
+        before, after = (
+            pd.read_parquet(project.folder / file).set_index(id_column)[columns].map(tuple)
+            for project in (odd_shop, shop)
+        )
+        assert len(after) > len(before)
+        pd.testing.assert_frame_equal(after.loc[before.index], before)

@@ -17,7 +17,7 @@ def test_the_documented_way_back_removes_no_results(copy_of_reproduced: Project)
     # What is committed is another machine's: other bytes from training on, which are in no cache here.
     trained = {
         out["md5"]
-        for stage in ("train_small", "train_full", "extract", "recommend")
+        for stage in ("train_small", "train_full", "fit", "extract", "recommend")
         for out in yaml.safe_load(mine)["stages"][stage]["outs"]
         if not out["path"].startswith("metrics")
     }

@@ -35,7 +35,7 @@ def test_a_model_has_a_commit_parameters_data_epoch_and_metrics(experimented: Pr
     assert lineage["commit"][0].startswith(f"HEAD ({head[:7]})")
     assert lineage["first in"][0].startswith(head[:7])
     assert lineage["file"] == [f"models/image_model.onnx  md5 {experimented.out_hashes()['models/image_model.onnx']}"]
-    assert lineage["stage"][0].startswith("extract: ")
+    assert lineage["stage"][0].startswith("fit: ")
     best = json.loads((experimented.folder / "metrics/train_full/metrics.json").read_text())["best"]
     assert lineage["epoch"] == [f"{name} {value}" for name, value in best.items()]
     summary = json.loads((experimented.folder / "metrics/summary.json").read_text())
@@ -44,7 +44,7 @@ def test_a_model_has_a_commit_parameters_data_epoch_and_metrics(experimented: Pr
     assert not [line for line in lineage["parameters"] if line.startswith("recommend.")]  # a later stage
     assert f"data/raw/products.csv  md5 {experimented.out_hashes()['data/raw/products.csv']}" in lineage["data"]
     assert {"src/marketplace/training", "stages/train.py"} <= set(lineage["code"])
-    assert lineage["reproduce"] == [f"git checkout {head} && dvc repro extract"]
+    assert lineage["reproduce"] == [f"git checkout {head} && dvc repro fit"]
 
     short = parse_lineage(experimented.marketplace("lineage", "models/image_model.onnx"))
     assert short.pop("parameters")[0].endswith(" as in params.yaml of HEAD: --all lists them")

@@ -72,7 +72,7 @@ def test_a_reproduced_pipeline_matches(clone: Project, experimented: Project) ->
         (replace("dvc.lock", "  pretrained:", "  another:"), ["pretrained: it is not in dvc.lock, so it never ran"]),
         (
             replace("dvc.yaml", "params: [extract]", "params: [extract, train_full]"),
-            [f"extract: parameter train_full.{name} is new" for name in ("epochs", "warm_start")],
+            [f"fit: parameter train_full.{name} is new" for name in ("epochs", "warm_start")],
         ),
     ],
     ids=["code", "params", "command", "metric", "no metric", "merge", "never ran", "new parameter"],

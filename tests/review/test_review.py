@@ -78,7 +78,7 @@ def test_a_review_has_the_values_in_the_files(experimented: Project) -> None:
 
     assert table_rows(page, "### Parameters") == [["`train.lr`", "`0.001`", "`1e-05`"]]
     stages = {row[0].strip("`"): row[2] for row in table_rows(page, "<b>Stages")}
-    assert list(stages) == ["train_small", "train_full", "extract", "evaluate", "recommend", "map"]
+    assert list(stages) == ["train_small", "train_full", "fit", "extract", "evaluate", "recommend", "map"]
     assert stages["train_small"] == "params `train.lr`"
     assert "data" in stages["extract"]
     assert "params" not in stages["extract"]

@@ -12,8 +12,14 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
+
+from marketplace.common.damage import damage_error, missing_error
+from marketplace.common.errors import first_line
+from marketplace.common.files import replacing
 
 SEPARATOR = " / "
 DIMENSIONS = 64
@@ -43,6 +49,28 @@ class PathSpace:
             if path in row_of:
                 vectors[place] = self.fitted[row_of[path]]
         return vectors[np.searchsorted(distinct, paths)].astype(np.float32)
+
+    def save(self, path: Path) -> None:
+        """Write the space as an `.npz` file."""
+        arrays: dict[str, Any] = {**vars(self), "paths": np.array(self.paths)}
+        with replacing(path) as part, part.open("wb") as file:
+            np.savez(file, **arrays)
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read a space that was written. Raises MarketplaceError if the file is missing or damaged."""
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                return cls(
+                    paths=arrays["paths"].tolist(),
+                    deepest=int(arrays["deepest"]),
+                    fitted=arrays["fitted"],
+                    matrix=arrays["matrix"],
+                )
+        except FileNotFoundError:
+            raise missing_error(path) from None
+        except Exception as error:  # zipfile, zlib and NumPy raise all kinds for a damaged file
+            raise damage_error(path, first_line(error)) from None
 
 
 def fit_path_space(paths: Sequence[str]) -> PathSpace:

@@ -12,7 +12,7 @@ from sklearn.metrics import accuracy_score, f1_score, precision_recall_fscore_su
 from marketplace.common.files import replacing, write_json
 from marketplace.common.metrics import round_metrics
 from marketplace.compute.arrays import Images
-from marketplace.embedding.extraction import fit_projections
+from marketplace.embedding.fitting import fit_projections
 from marketplace.embedding.hubs import hub_bias
 from marketplace.embedding.image_model import project
 from marketplace.embedding.projection import ExtractSettings

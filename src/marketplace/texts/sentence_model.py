@@ -56,6 +56,11 @@ class SentenceModel:
         self._network = compile_model(network, sha256)
         self._lock = threading.Lock()
 
+    @property
+    def dimensions(self) -> int:
+        """The values of a vector."""
+        return int(self._network.output(0).partial_shape[1].get_length())
+
     def __call__(self, texts: list[str]) -> np.ndarray:
         """Return the vectors `(N, D) float32` of texts, one by one; all zeros for a text without a word."""
         vectors = self._zeros(len(texts))
@@ -111,8 +116,7 @@ class SentenceModel:
         return [encoding.ids for encoding in self._tokenizer.encode_batch(texts)]
 
     def _zeros(self, n_texts: int) -> np.ndarray:
-        dimensions = self._network.output(0).partial_shape[1].get_length()
-        return np.zeros((n_texts, dimensions), np.float32)
+        return np.zeros((n_texts, self.dimensions), np.float32)
 
     def _run(self, ids: np.ndarray) -> np.ndarray:
         with self._lock:  # OpenVINO refuses a request while another one runs
