@@ -48,12 +48,11 @@ def fit_projections(outputs: Outputs, table: pd.DataFrame, settings: ExtractSett
     train = np.flatnonzero(table["split"] == "train")
     products, _ = pd.factorize(table["product_id"].iloc[train])
     fit = functools.partial(fit_projection, products=products, shrinkage=settings.shrinkage)
-    embeddings = outputs.embeddings[train]
-    details = outputs.details[train]
+    identity = fit(outputs.embeddings[train], power=settings.power)
     return Projections(
-        identity=fit(embeddings, power=settings.power),
-        detail=fit(details, power=settings.detail_power),
-        kind=fit(embeddings, power=settings.power, dimensions=settings.kind_dimensions),
+        identity=identity,
+        detail=fit(outputs.details[train], power=settings.detail_power),
+        kind=identity.cut(settings.kind_dimensions),
         detail_weight=settings.detail_weight,
         category_weight=settings.category_weight,
     )

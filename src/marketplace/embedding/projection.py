@@ -1,7 +1,7 @@
 """The projection from a network's outputs to the vectors that are compared: power, learned whitening, unit length."""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 import numpy as np
@@ -41,7 +41,11 @@ class Projection:
 
     power: float
     mean: np.ndarray  # (D,) float32
-    matrix: np.ndarray  # (d, D) float32
+    matrix: np.ndarray  # (d, D) float32, the directions of the largest variance first
+
+    def cut(self, dimensions: int | None) -> "Projection":
+        """Return the projection to at most the first `dimensions` of this one's; None: to all."""
+        return replace(self, matrix=self.matrix[:dimensions])
 
 
 @dataclass(frozen=True)
@@ -70,28 +74,22 @@ def raise_to_power(vectors: np.ndarray, power: float) -> np.ndarray:
     return vectors if power == 1 else np.sign(vectors) * np.abs(vectors) ** power
 
 
-def fit_projection(
-    vectors: np.ndarray, products: np.ndarray, *, power: float, shrinkage: float, dimensions: int | None = None
-) -> Projection:
+def fit_projection(vectors: np.ndarray, products: np.ndarray, *, power: float, shrinkage: float) -> Projection:
     """Fit the learned whitening of Radenović et al. (arXiv:1711.02512, section 3.3) to the training photos.
 
     `vectors` are `(N, D)`; `products` `(N,) int` are equal for photos of one product. Directions in which photos of one
-    product differ are scaled down, by C_S^(-1/2). Of the rotated result, the `dimensions` with the largest variance
-    over all photos are kept (None: all). C_S, the covariance within products, is shrunk towards a multiple of the
-    identity:
+    product differ are scaled down, by C_S^(-1/2). The result is rotated, so that the variance over all photos falls
+    from dimension to dimension. C_S, the covariance within products, is shrunk towards a multiple of the identity:
 
         C_S = (1 - shrinkage) * within + shrinkage * trace(within) / D * identity
 
     If no product has two photos there is nothing to learn from, and C_S is the identity: a PCA. Few photos span few
-    dimensions: the vectors are then shorter than `dimensions`, with a warning.
+    dimensions: the vectors are then shorter, with a warning.
     """
     n, size = vectors.shape
-    requested = dimensions or size
-    kept = max(1, min(requested, n - 1, size))
-    if kept < requested:
-        log.warning(
-            "%d training photos with %d values each give vectors of %d dimensions, not %d", n, size, kept, requested
-        )
+    kept = max(1, min(n - 1, size))
+    if kept < size:
+        log.warning("%d training photos with %d values each give vectors of %d dimensions", n, size, kept)
     inputs = raise_to_power(vectors.astype(np.float64), power)
     mean = inputs.mean(axis=0)
     scale = _whitening(_covariance_within(inputs, products), size, shrinkage)

@@ -153,9 +153,10 @@ def keys_of_images(images: Images) -> np.ndarray:
     """Return the keys `(N,)` of images' pixels, hashed on all cores."""
 
     def hash_part(start: int) -> list[bytes]:
-        return [key_of(image) for image in images[start : start + PACK]]
+        keys = [key_of(image) for image in images[start : start + PACK]]
+        release_images(images)
+        return keys
 
     with ThreadPoolExecutor() as threads:
         keys = [key for part in threads.map(hash_part, range(0, len(images), PACK)) for key in part]
-    release_images(images)
     return np.array(keys, dtype=KEY)
