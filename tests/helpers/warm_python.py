@@ -3,10 +3,10 @@
 Most of a stage's time in a tiny pipeline is the import of PyTorch, pandas, timm and DVC. `start` makes a folder with
 the programs `python` and `dvc`, which do what the real ones do when they come first on the PATH:
 
-    client (`python stages/clean.py`) --socket--> server --fork--> monitor --fork--> the program
+    client (`python stages/clean.py`) --socket--> server --fork--> the program
 
 The client sends its arguments, environment, working directory, resource limits and standard streams, then passes on
-the signals it gets and the exit status. If it dies, the monitor kills the program. What a fork cannot imitate (another
+the signals it gets and the exit status. If it dies, the server kills the program. What a fork cannot imitate (another
 number of threads, another mount namespace, another user, options of the interpreter) goes to the real interpreter.
 Tests of start-up and of system calls use that one themselves.
 """
@@ -29,7 +29,7 @@ import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 # Environment variables: the folder of the server's socket and programs, and the process id of the test run.
 FOLDER = "MARKETPLACE_TEST_WARM_PYTHON"
@@ -184,74 +184,104 @@ def _context(environment: Any) -> list[str]:
     return [str(os.getuid()), os.readlink("/proc/self/ns/mnt"), *variables]  # noqa: PTH115
 
 
+class _Program(NamedTuple):
+    """A program that runs, in a process group of its own."""
+
+    process: int
+    exited: int  # a file descriptor that can be read when it has ended
+    connection: socket.socket  # to its client
+
+
 def _serve(address: str, parent: int) -> dict[str, Any]:
     """Accept requests for ever; returns in each forked program, with its request."""
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(address)
     listener.listen(64)
     own = _context(os.environ)
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # monitors leave no zombies
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in a terminal is for the tests
     sys.stdout.write("ready\n")
     sys.stdout.flush()
     parent_ended = os.pidfd_open(parent)
+    programs: list[_Program] = []
     while True:
-        readable = _readable(listener.fileno(), parent_ended)
+        ends = [end for program in programs for end in (program.exited, program.connection.fileno())]
+        readable = _readable(listener.fileno(), parent_ended, *ends)
         if parent_ended in readable:
             os._exit(0)
-        connection, _ = listener.accept()
-        if os.fork():
-            connection.close()
+        programs = [program for program in programs if not _attend(program, readable)]
+        if listener.fileno() not in readable:
             continue
-        listener.close()
+        connection, _ = listener.accept()
         request = _receive(connection)
+        if request is None:
+            continue
         if request["context"] != own:
             connection.sendall(b"n")
-            os._exit(0)
+            _close(connection, request["streams"])
+            continue
         connection.sendall(b"y")
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        child = os.fork()
-        os.setpgid(child, child or os.getpid())  # in both processes: a signal may follow at once
-        if child:
-            _monitor(connection, child, request["streams"])
+        process = os.fork()
+        os.setpgid(process, process or os.getpid())  # in both processes: a signal may follow at once
+        if process:
+            programs.append(_Program(process=process, exited=os.pidfd_open(process), connection=connection))
+            _close(None, request["streams"])  # a reader of the program's output must see its end
+            continue
+        listener.close()
         connection.close()
+        for program in programs:  # whose clients must see the end of their connection
+            _close(program.connection, [program.exited])
         return request
 
 
-def _receive(connection: socket.socket) -> dict[str, Any]:
+def _attend(program: _Program, readable: list[int]) -> bool:
+    """Pass signals to a program and its exit status to the client; kill it if the client dies.
+
+    Return whether it has ended.
+    """
+    if program.exited in readable:
+        status = os.waitpid(program.process, 0)[1]
+        with suppress(OSError):  # the client may be gone
+            program.connection.sendall(status.to_bytes(4))
+    elif program.connection.fileno() in readable:
+        number = program.connection.recv(1)
+        if number:
+            # Ctrl-C reaches every process of a terminal.
+            send = os.killpg if number[0] == signal.SIGINT else os.kill
+            send(program.process, number[0])
+            return False
+        os.killpg(program.process, signal.SIGKILL)
+        os.waitpid(program.process, 0)
+    else:
+        return False
+    _close(program.connection, [program.exited])
+    return True
+
+
+def _close(connection: socket.socket | None, descriptors: list[int]) -> None:
+    if connection is not None:
+        connection.close()
+    for descriptor in descriptors:
+        os.close(descriptor)
+
+
+def _receive(connection: socket.socket) -> dict[str, Any] | None:
+    """Return a request, or None if its client is gone."""
     streams = array.array("i")
     header, rights, _, _ = connection.recvmsg(HEADER, socket.CMSG_LEN(3 * streams.itemsize))
+    if not rights:
+        connection.close()
+        return None
     streams.frombytes(rights[0][2][: 3 * streams.itemsize])
     content = b""
     while len(content) < int.from_bytes(header):
-        content += connection.recv(2**20)
+        part = connection.recv(2**20)
+        if not part:
+            _close(connection, streams.tolist())
+            return None
+        content += part
     request: dict[str, Any] = json.loads(content)
     request["streams"] = streams.tolist()
     return request
-
-
-def _monitor(connection: socket.socket, child: int, streams: list[int]) -> None:
-    """Pass signals to a program and its exit status to the client; kill it if the client dies. Never returns."""
-    for stream in (0, 1, 2, *streams):  # a reader of the program's output must see its end
-        os.close(stream)
-    exited = os.pidfd_open(child)
-    while True:
-        readable = _readable(connection.fileno(), exited)
-        if exited in readable:
-            status = os.waitpid(child, 0)[1]
-            try:
-                connection.sendall(status.to_bytes(4))
-            finally:
-                os._exit(0)
-        number = connection.recv(1)
-        if not number:
-            os.killpg(child, signal.SIGKILL)
-            os.waitpid(child, 0)
-            os._exit(0)
-        if number[0] == signal.SIGINT:  # Ctrl-C reaches every process of a terminal
-            os.killpg(child, signal.SIGINT)
-        else:
-            os.kill(child, number[0])
 
 
 def _become(request: dict[str, Any]) -> None:

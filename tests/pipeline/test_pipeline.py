@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -14,7 +13,6 @@ import pandas as pd
 import pytest
 import torch
 import yaml
-from helpers.caches import make_damaged_cache
 from helpers.project import STAGES, TINY, Project, copy_of, ran
 
 from marketplace.settings import Settings
@@ -70,19 +68,6 @@ def test_a_second_repro_runs_nothing(reproduced: Project) -> None:
     output = reproduced.dvc("repro")
     assert ran(output) == []
     assert "Data and pipelines are up to date" in output
-
-
-def test_two_clones_give_the_same_hash_for_every_output_even_if_the_cache_is_damaged(
-    reproduced: Project, make_project: MakeProject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("MARKETPLACE_CACHE", make_damaged_cache(tmp_path))
-    clone = make_project()
-    output = clone.dvc("repro")
-    assert ran(output) == STAGES
-    assert clone.out_hashes() == reproduced.out_hashes()
-    assert len(clone.out_hashes()) >= 20
-    for name in ("compiled", "packs"):
-        assert re.search(rf"{tmp_path}/{name}/\S+ is damaged: it is computed again", output), name
 
 
 def test_what_ran_before_anywhere_comes_from_the_run_cache(experimented: Project) -> None:

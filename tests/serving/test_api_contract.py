@@ -49,7 +49,7 @@ def _catalogue(reproduced: Project) -> None:
 
 
 @schema.parametrize()
-@settings(max_examples=250, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=100, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
 def test_the_api_keeps_to_its_description(case: Any) -> None:
     """No server error; described statuses, headers and bodies; invalid questions are refused, valid ones are not."""
     case.call_and_validate()

@@ -185,8 +185,7 @@ def test_what_is_similar_can_be_ordered_and_continued(page: Page, table: pd.Data
     assert listed == sorted(listed)
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [390, 1200, 1920])
+@pytest.mark.parametrize(("width", "scheme"), [(390, "light"), (390, "dark"), (1200, "light"), (1920, "dark")])
 def test_assistive_technology_stumbles_over_nothing(
     browser: Browser, url: str, axe: str, photo: Path, scheme: str, width: int
 ) -> None:

@@ -86,7 +86,7 @@ def test_a_vector_does_not_depend_on_the_other_texts(
     np.testing.assert_allclose(model.embed_catalogue(LISTINGS), alone, atol=5e-3)  # the layers' outputs may be rounded
 
 
-@hypothesis_settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@hypothesis_settings(max_examples=3, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(stored=st.sets(st.sampled_from(LISTINGS), min_size=1), order=st.permutations(LISTINGS))
 def test_vectors_of_a_catalogue_do_not_depend_on_which_were_stored(
     model: TextModel, stored: set[str], order: list[str]
