@@ -8,9 +8,9 @@ another number of recommendations. Seconds include DVC's own.
 
 import subprocess
 import time
+from typing import Any
 
-from figures import format_experiment
-from workspace import Workspace, make_parser, report, workspace
+from workspace import Workspace, make_parser, report, table, workspace
 
 EXPERIMENTS = ("train.lr=9e-4", "recommend.k=8")
 
@@ -38,7 +38,7 @@ def commit(space: Workspace) -> None:
 def restore(space: Workspace) -> None:
     """Take an experiment back."""
     run_git(space, "checkout", "-q", ".")
-    time_dvc(space, "checkout", "-q")
+    space.dvc("checkout", "-q")
 
 
 def run_git(space: Workspace, *arguments: str) -> None:
@@ -49,8 +49,15 @@ def run_git(space: Workspace, *arguments: str) -> None:
 def time_dvc(space: Workspace, *arguments: str) -> float:
     """Run dvc in the workspace; return the seconds it took."""
     started = time.perf_counter()
-    subprocess.run(["dvc", *arguments], cwd=space.folder, env=space.environment, check=True)
+    space.dvc(*arguments)
     return time.perf_counter() - started
+
+
+def format_experiment(results: dict[str, Any]) -> str:
+    """Format the results as a table."""
+    first = max(results["seconds"].values())
+    rows = [[name, f"{seconds:.0f} s", f"{first / seconds:.1f}"] for name, seconds in results["seconds"].items()]
+    return table(["", "time", "first run / this"], rows)
 
 
 if __name__ == "__main__":

@@ -30,9 +30,8 @@ import paramiko
 ROOT = Path(__file__).parents[1]
 sys.path += [str(ROOT / "src"), str(ROOT / "tests")]
 
-from figures import format_transfers
 from helpers.servers import SshServer, free_port, generate_key, ssh_server
-from workspace import best_seconds, make_parser, report
+from workspace import best_seconds, make_parser, report, table
 
 from marketplace.sources import ec2
 from marketplace.sources.fetch import fetch
@@ -244,6 +243,14 @@ def run_relay(port: int, target: int, seconds: float) -> None:
         await server.serve_forever()
 
     asyncio.run(serve())
+
+
+def format_transfers(cases: list[dict[str, Any]]) -> str:
+    """Format the results, a column for each case."""
+    columns = [f"{case['files']:,} photos, {case['bytes'] / 1e6:.0f} MB, {case['delay_ms']:g} ms" for case in cases]
+    rows = [[name, *(f"{case['seconds'][name]:.2f}" for case in cases)] for name in cases[0]["seconds"]]
+    rows[1:1] = [[f"… {part}", *(f"{case['parts'][part]:.2f}" for case in cases)] for part in cases[0]["parts"]]
+    return table(["seconds", *columns], rows)
 
 
 if __name__ == "__main__":

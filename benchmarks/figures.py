@@ -2,16 +2,16 @@
 
     python benchmarks/figures.py
 
-The figures of a real marketplace are in metrics/market, written by `--json metrics/market/…` of a benchmark, which then
-writes the tables too. Those of the sample are the pipeline's own metrics. A page says with `<!-- figures: NAME -->`
-where a table of TABLES begins, and with `<!-- end -->` where it ends.
+A page says with `<!-- figures: NAME -->` where a table begins, and with `<!-- end -->` where it ends. The tables in
+TABLES are made from the judged figures of a real marketplace and from the pipeline's own metrics. Every other NAME is a
+file in metrics/market with the table of a benchmark, which `--json metrics/market/NAME.json` of that benchmark writes;
+the pages follow by themselves.
 """
 
 import json
 import re
 import textwrap
 from collections.abc import Callable, Iterable
-from math import inf, isfinite
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -24,7 +24,6 @@ PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md"))]
 BLOCK = re.compile(r"(<!-- figures: ([\w-]+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 KINDS = {"product": "a product", "photo": "one photo alone", "words": "words of a search"}
 NETWORKS = {"untouched_projected": "the same network, whitened like ours", "untouched": "untouched"}
-DIGITS = {"s": 1, "GiB": 2, "ms": 0}  # of a value in each unit
 NAMES = {
     "close_precision": "close precision",
     "three_close": "three close",
@@ -67,12 +66,30 @@ def refresh_pages() -> list[Path]:
 
 def refresh(text: str) -> str:
     """Return the text of a page with each of its tables written anew."""
-    return BLOCK.sub(lambda match: f"{match[1]}{TABLES[match[2]]()}\n{match[4]}", text)
+    return BLOCK.sub(lambda match: f"{match[1]}{table_of(match[2])}\n{match[4]}", text)
+
+
+def table_of(name: str) -> str:
+    """Return the table of a name: made from figures, or as a benchmark has written it, with where it is from."""
+    if name in TABLES:
+        return TABLES[name]()
+    results = read(MARKET / f"{name}.json")
+    return f"{results['table']}\n\n{describe_origin(results)}"
 
 
 def read(path: Path) -> Any:
     """Read a file of figures."""
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+def describe_origin(results: dict[str, Any]) -> str:
+    """Say what was measured where; `results` are a file that a benchmark wrote."""
+    return wrap(f"Commit {results['commit'][:7]}. {results['machine']}.")
+
+
+def wrap(paragraph: str) -> str:
+    """Break a paragraph into lines of a page."""
+    return textwrap.fill(paragraph, width=120)
 
 
 def market_summary() -> str:
@@ -97,7 +114,7 @@ def market_summary() -> str:
         f"one photo, {evaluation['product_accuracy']:.0%} for a product with its words.",
     ]
     columns = ["similar to", "of the first six, real alternatives:", "nDCG@8:"]
-    first, last = map(_wrap, paragraphs)
+    first, last = map(wrap, paragraphs)
     return "\n\n".join([first, format_table(columns, rows), last])
 
 
@@ -108,7 +125,7 @@ def market_size() -> str:
     in_val = judged["product"]["val"]["questions"]
     in_test = judged["product"]["test"]["questions"]
     searches = sum(split["questions"] for split in judged["words"].values())
-    return _wrap(
+    return wrap(
         f"{_size(figures)} of second-hand listings, in {figures['clean']['categories']} root categories, with titles "
         f"and descriptions as sellers wrote them. People judged the candidates of {in_val + in_test} products "
         f"({in_val} of the validation split, {in_test} of the test split) and of {searches} searches."
@@ -163,21 +180,6 @@ def ablation_photos() -> str:
     return format_table(["", *(f"{name}:" for name in ABLATION_COLUMNS.values())], rows)
 
 
-def format_serve_scale(results: dict[str, Any]) -> str:
-    """Format the costs of a server as a table: times are the median and the 99th percentile."""
-    columns = [f"{size['products']:,} products:" for size in results["sizes"]]
-    rows = [
-        ["photos", *(f"{size['photos']:,}" for size in results["sizes"]), ""],
-        ["index", *(f"`{size['index']}`" for size in results["sizes"]), ""],
-    ]
-    for cost in results["costs"]:
-        cells = [f"{value:,.{DIGITS[cost['unit']]}f}" for value in cost["values"]]
-        if "p99" in cost:
-            cells = [f"{cell} / {p99:,.0f}" for cell, p99 in zip(cells, cost["p99"], strict=True)]
-        rows.append([cost["name"], *(f"{cell} {cost['unit']}" for cell in cells), cost["exponent"]])
-    return format_table(["", *columns, "exponent:"], rows)
-
-
 def format_runs(runs: Iterable[dict[str, float]], metric: str) -> str:
     """Format the mean of a metric over several runs, ± the standard deviation; empty if no run has it."""
     values = [run[metric] for run in runs if metric in run]
@@ -185,86 +187,6 @@ def format_runs(runs: Iterable[dict[str, float]], metric: str) -> str:
         return ""
     spread = f" ± {stdev(values):.3f}" if len(values) > 1 else ""
     return f"{mean(values):.3f}{spread}"
-
-
-def start() -> str:
-    """Return the processor time that commands take, and stages before they begin."""
-    results = read(MARKET / "start.json")
-    return f"{format_start(results)}\n\n{_origin(results)}"
-
-
-def format_start(results: dict[str, Any]) -> str:
-    """Format the results of benchmarks/start.py."""
-    rows = [[name, *(f"{row[clock]:.2f} s" for clock in ("cpu", "wall"))] for name, row in results["seconds"].items()]
-    rows += [[f"`marketplace serve`, until {event}", "", f"{value:.1f} s"] for event, value in results["serve"].items()]
-    return format_table(["", "CPU:", "wall clock:"], rows)
-
-
-def experiment() -> str:
-    """Return what the first run costs, and experiments after it."""
-    results = read(MARKET / "experiment.json")
-    return f"{format_experiment(results)}\n\n{_origin(results)}"
-
-
-def format_experiment(results: dict[str, Any]) -> str:
-    """Format the results of benchmarks/experiment.py."""
-    first = max(results["seconds"].values())
-    rows = [[name, f"{seconds:.0f} s", f"{first / seconds:.1f}"] for name, seconds in results["seconds"].items()]
-    return format_table(["", "time:", "first run / this:"], rows)
-
-
-def format_increment(results: dict[str, Any]) -> str:
-    """Format the results of benchmarks/increment.py; a stage that is frozen in the second run is left out."""
-    runs = [
-        {stage: seconds for stage, seconds in results[run].items() if results["second"][stage]}
-        for run in ("first", "second")
-    ]
-    costs = [(stage, runs[0][stage], runs[1][stage]) for stage in runs[0]]
-    costs.append(("**all of these**", *(sum(run.values()) for run in runs)))
-    rows = [[name, f"{first:.1f} s", f"{second:.1f} s", f"{first / second:.1f}"] for name, first, second in costs]
-    return format_table(["", "first run:", f"{results['new_products']} new products:", "times cheaper:"], rows)
-
-
-def photos() -> str:
-    """Return the photos per second of each way to make squares, and what larger photos cost."""
-    results = read(MARKET / "images.json")
-    origin = _origin(results, f"{results['photos']:,} photos")
-    return f"{format_photos(results)}\n\n{origin}"
-
-
-def format_photos(figures: dict[str, Any]) -> str:
-    """Format the figures of benchmarks/images.py: a row for each way and size, and the time for larger photos."""
-    rows = [
-        [
-            result["name"] + (f", {result['size']} px" if result["size"] else ""),
-            f"{result['photos_per_second']:,.0f}",
-            f"{result['core_milliseconds']:.2f}" if "core_milliseconds" in result else "",
-            f"{result['psnr']:.1f} dB" if isfinite(result.get("psnr", inf)) else "",
-        ]
-        for result in figures["results"]
-    ]
-    times = [f"{value:.1f} ms for {side} px" for side, value in figures["milliseconds_by_side"].items()]
-    sentence = _wrap(f"Both squares of a photo take {', '.join(times)} (its longer side), on one core.")
-    return f"{format_table(['', 'photos/s:', 'core ms a photo:', 'PSNR:'], rows)}\n\n{sentence}"
-
-
-def transfers() -> str:
-    """Return the seconds of each way to fetch, and of the parts of `marketplace fetch`."""
-    results = read(MARKET / "fetch.json")
-    return f"{format_transfers(results['cases'])}\n\n{_origin(results)}"
-
-
-def format_transfers(cases: list[dict[str, Any]]) -> str:
-    """Format the results of benchmarks/fetch.py, a column for each case."""
-    columns = [f"{case['files']:,} photos, {case['bytes'] / 1e6:.0f} MB, {case['delay_ms']:g} ms:" for case in cases]
-    rows = [[name, *(f"{case['seconds'][name]:.2f}" for case in cases)] for name in cases[0]["seconds"]]
-    rows[1:1] = [[f"… {part}", *(f"{case['parts'][part]:.2f}" for case in cases)] for part in cases[0]["parts"]]
-    return format_table(["seconds", *columns], rows)
-
-
-def _origin(results: dict[str, Any], measured: str = "") -> str:
-    """Say what was measured where; `results` are a file that a benchmark wrote."""
-    return _wrap(". ".join(filter(None, [measured, f"Commit {results['commit'][:7]}", results["machine"]])) + ".")
 
 
 def format_interval(figures: dict[str, float]) -> str:
@@ -281,10 +203,6 @@ def _size(figures: dict[str, Any]) -> str:
     return f"{counts['products']['kept']:,} products and {counts['images']['kept']:,} photos"
 
 
-def _wrap(paragraph: str) -> str:
-    return textwrap.fill(paragraph, width=120)
-
-
 OF_THE_SAMPLE: dict[str, Callable[[], str]] = {"sample-networks": sample_networks}
 TABLES: dict[str, Callable[[], str]] = OF_THE_SAMPLE | {
     "market-summary": market_summary,
@@ -293,10 +211,6 @@ TABLES: dict[str, Callable[[], str]] = OF_THE_SAMPLE | {
     "market-networks": market_networks,
     "ablation-rankings": ablation_rankings,
     "ablation-photos": ablation_photos,
-    "start": start,
-    "experiment": experiment,
-    "photos": photos,
-    "transfers": transfers,
 }
 
 

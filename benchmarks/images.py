@@ -19,18 +19,19 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
+from math import inf, isfinite
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
-from figures import format_photos
+from figures import wrap
 from PIL import Image
 from time_to_accuracy import write_cleaned_photos
 from torchvision.io import ImageReadMode, decode_jpeg, read_file
 from torchvision.transforms.v2 import functional as transforms
-from workspace import Workspace, best_seconds, make_parser, report, workspace
+from workspace import Workspace, best_seconds, make_parser, report, table, workspace
 
 from marketplace.catalogue.photo_check import check_shards
 from marketplace.common.files import remove
@@ -212,6 +213,24 @@ def psnr(images: np.ndarray, others: np.ndarray) -> float:
     """Return the peak signal-to-noise ratio in dB, from the mean squared error over all images."""
     error = np.square(images.astype(np.float64) - others).mean()
     return float("inf") if error == 0 else float(10 * np.log10(255**2 / error))
+
+
+def format_photos(figures: dict[str, Any]) -> str:
+    """Format the figures: a row for each way and size, and the time for larger photos."""
+    rows = [
+        [
+            result["name"] + (f", {result['size']} px" if result["size"] else ""),
+            f"{result['photos_per_second']:,.0f}",
+            f"{result['core_milliseconds']:.2f}" if "core_milliseconds" in result else "",
+            f"{result['psnr']:.1f} dB" if isfinite(result.get("psnr", inf)) else "",
+        ]
+        for result in figures["results"]
+    ]
+    times = [f"{value:.1f} ms for {side} px" for side, value in figures["milliseconds_by_side"].items()]
+    sentence = wrap(
+        f"{figures['photos']:,} photos. Both squares of a photo take {', '.join(times)} (its longer side), on one core."
+    )
+    return f"{table(['', 'photos/s', 'core ms a photo', 'PSNR'], rows)}\n\n{sentence}"
 
 
 if __name__ == "__main__":

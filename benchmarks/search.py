@@ -92,21 +92,8 @@ def measure_indexes(real: Parts, sizes: list[int], only: str, json: Path | None)
                 result = measure_index(name, build, vectors, queries, exact)
                 print(result, file=sys.stderr, flush=True)
                 results.append(result)
-    columns = ["vectors", "index", "recall@10", "p50", "p99", "queries/s", "build", "bytes/vector"]
-    rows = [
-        [
-            f"{result.size:,}",
-            f"`{result.name}`",
-            f"{result.recall:.3f}",
-            f"{result.p50:.2f} ms",
-            f"{result.p99:.2f} ms",
-            f"{result.per_second:,.0f}",
-            f"{result.build:.0f} s",
-            f"{result.bytes_per_vector:,.0f}",
-        ]
-        for result in results
-    ]
-    report({"results": [asdict(result) for result in results]}, table(columns, rows), json)
+    figures = {"real_products": len(real.join()), "results": [asdict(result) for result in results]}
+    report(figures, format_indexes(figures), json)
 
 
 def measure_filters(real: Parts, sizes: list[int], only: str, json: Path | None) -> None:
@@ -286,6 +273,26 @@ def measure_index(
         build=build_seconds,
         bytes_per_vector=index.nbytes / len(vectors),
     )
+
+
+def format_indexes(results: dict[str, Any]) -> str:
+    """Format the results, a row for each index and size."""
+    columns = ["index", "vectors", "recall@10", "p50", "p99", "queries/s", "build", "bytes/vector"]
+    rows = [
+        [
+            f"`{result['name']}`",
+            f"{result['size']:,}",
+            f"{result['recall']:.3f}",
+            f"{result['p50']:.2f} ms",
+            f"{result['p99']:.2f} ms",
+            f"{result['per_second']:,.0f}",
+            f"{result['build']:.0f} s",
+            f"{result['bytes_per_vector']:,.0f}",
+        ]
+        for result in results["results"]
+    ]
+    origin = f"Multiplied from the vectors of {results['real_products']:,} products."
+    return f"{table(columns, rows)}\n\n{origin}"
 
 
 if __name__ == "__main__":

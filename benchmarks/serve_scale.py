@@ -20,11 +20,10 @@ from typing import Any
 import aiohttp
 import numpy as np
 import pyarrow.parquet as pq
-from figures import format_serve_scale
 from growth import fit_exponent
 from large_catalogue import make_catalogue, product_id
 from load import open_session
-from workspace import ROOT, make_parser, report, start_server
+from workspace import ROOT, make_parser, report, start_server, table
 
 from marketplace.compute.arrays import ShardedArray
 from marketplace.photos.codec import thumbnail
@@ -37,6 +36,7 @@ CLIENTS = 20
 PAUSE = 1.0  # seconds
 SECONDS = 60
 WARM_UP = 20  # questions of each kind
+DIGITS = {"s": 1, "GiB": 2, "ms": 0}  # of a value in each unit
 
 
 @dataclass
@@ -214,6 +214,21 @@ def list_costs(results: list[Measured]) -> list[dict[str, Any]]:
                 }
             )
     return costs
+
+
+def format_serve_scale(results: dict[str, Any]) -> str:
+    """Format the costs of a server as a table: times are the median and the 99th percentile."""
+    columns = [f"{size['products']:,} products" for size in results["sizes"]]
+    rows = [
+        ["photos", *(f"{size['photos']:,}" for size in results["sizes"]), ""],
+        ["index", *(f"`{size['index']}`" for size in results["sizes"]), ""],
+    ]
+    for cost in results["costs"]:
+        cells = [f"{value:,.{DIGITS[cost['unit']]}f}" for value in cost["values"]]
+        if "p99" in cost:
+            cells = [f"{cell} / {p99:,.0f}" for cell, p99 in zip(cells, cost["p99"], strict=True)]
+        rows.append([cost["name"], *(f"{cell} {cost['unit']}" for cell in cells), cost["exponent"]])
+    return table(["", *columns, "exponent"], rows)
 
 
 if __name__ == "__main__":

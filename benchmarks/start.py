@@ -17,10 +17,10 @@ import urllib.request
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import pandas as pd
-from figures import format_start
-from workspace import ROOT, make_parser, report, start_server
+from workspace import ROOT, make_parser, report, start_server, table
 
 from marketplace.raw.shards import read_shard, shard_paths
 
@@ -116,6 +116,13 @@ def time_server() -> ServerTime:
         products = time.perf_counter() - started
         urllib.request.urlopen(f"{url}/api/products?words=chair").read()
         return ServerTime(products=products, search=time.perf_counter() - started)
+
+
+def format_start(results: dict[str, Any]) -> str:
+    """Format the results as a table."""
+    rows = [[name, *(f"{row[clock]:.2f} s" for clock in ("cpu", "wall"))] for name, row in results["seconds"].items()]
+    rows += [[f"`marketplace serve`, until {event}", "", f"{value:.1f} s"] for event, value in results["serve"].items()]
+    return table(["", "CPU", "wall clock"], rows)
 
 
 if __name__ == "__main__":

@@ -41,8 +41,11 @@ class Workspace:
     def run(self, *stages: str) -> None:
         """Run some stages, one after another, whether anything changed or not."""
         for stage in stages:
-            command = ["dvc", "repro", "--quiet", "--force", "--single-item", stage]
-            subprocess.run(command, cwd=self.folder, env=self.environment, check=True)
+            self.dvc("repro", "--quiet", "--force", "--single-item", stage)
+
+    def dvc(self, *arguments: str) -> None:
+        """Run dvc."""
+        subprocess.run(["dvc", *arguments], cwd=self.folder, env=self.environment, check=True)
 
     def path(self, name: str) -> Path:
         """Return the path of a file of the clone."""
@@ -118,7 +121,9 @@ def report(results: dict[str, Any], markdown: str, out: Path | None) -> None:
     print(f"Machine: {machine()}\n\n{markdown}")
     if out:
         out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(json.dumps({"machine": machine(), "commit": commit(), **results}, indent=2) + "\n")
+        out.write_text(
+            json.dumps({"machine": machine(), "commit": commit(), **results, "table": markdown}, indent=2) + "\n"
+        )
         if out.resolve().parent == MARKET:
             refresh_pages()
 
