@@ -39,6 +39,7 @@ N_QUERIES = 1000
 N_FILTERED_QUERIES = 100
 SHARES = (0.001, 0.01, 0.1, 0.5)
 MAX_SINGLE_SECONDS = 20
+DECODED_UP_TO = 10_000  # vectors: indexes that decode every vector for every query take minutes beyond
 K = 10
 N_CORES = os.cpu_count() or 1
 Search = Callable[[np.ndarray], np.ndarray]  # queries (Q, d) to rows (Q, K)
@@ -175,8 +176,6 @@ def list_indexes(size: int, dimensions: int) -> dict[str, Callable[[np.ndarray],
     quantised = f"Pad{padded},IVF{n_lists(size)},PQ64x4fs,Refine(SQ8)"
     indexes: dict[str, Callable[[np.ndarray], BuiltIndex]] = {
         "Flat": partial(build_ours, factory="Flat", parameters=None),
-        "SQfp16": partial(build_ours, factory="SQfp16", parameters=None),
-        "SQ8": partial(build_ours, factory="SQ8", parameters=None),
         "HNSW32, efSearch=64": partial(build_ours, factory="HNSW32", parameters="efSearch=64"),
         "HNSW32,SQ8, efSearch=64": partial(build_ours, factory="HNSW32,SQ8", parameters="efSearch=64"),
         f"{quantised}, nprobe=32,k_factor_rf=16": partial(
@@ -186,6 +185,8 @@ def list_indexes(size: int, dimensions: int) -> dict[str, Callable[[np.ndarray],
             build_ours, factory=f"IVF{n_lists(size)},SQ8", parameters="nprobe=32"
         ),
     }
+    if size <= DECODED_UP_TO:
+        indexes |= {name: partial(build_ours, factory=name, parameters=None) for name in ("SQfp16", "SQ8")}
     if find_spec("hnswlib"):
         indexes["hnswlib, M=32, ef=64"] = build_hnswlib
     if find_spec("usearch"):
