@@ -10,7 +10,7 @@ from pathlib import Path
 from helpers.project import Project
 from helpers.serve import Server, serve
 
-from marketplace.serving.server import MAX_CONCURRENCY, MAX_HEADER_BYTES
+from marketplace.serving.server import MAX_CONCURRENCY, MAX_HEADER_BYTES, listening_socket
 
 HALF_AN_UPLOAD = b"POST /api/similar HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\nx"
 
@@ -30,6 +30,14 @@ def test_too_many_connections_get_503(server: Server) -> None:
             stack.enter_context(socket.create_connection(("127.0.0.1", server.port)))
         assert status(server) == 503
     assert status(server) == 200
+
+
+def test_the_body_of_an_answer_does_not_wait_for_the_client_to_confirm_its_headers() -> None:
+    """Which it does 40 ms later. asyncio cares for sockets of its own alone."""
+    with listening_socket("127.0.0.1", 0) as listening, socket.create_connection(listening.getsockname()):
+        accepted, _ = listening.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 def test_endless_headers_are_refused(server: Server) -> None:
