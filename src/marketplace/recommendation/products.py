@@ -188,7 +188,15 @@ def products_of(training_data: pd.DataFrame) -> Products:
     first_photos = training_data.iloc[photos[starts]]
     return Products(
         table=first_photos[COLUMNS].reset_index(drop=True),
-        image_ids=training_data["image_id"].array,
+        image_ids=_join_pieces(training_data["image_id"]),
         photos=photos,
         starts=starts,
+    )
+
+
+def _join_pieces(column: "pd.Series[str]") -> pd.api.extensions.ExtensionArray:
+    """Return a column in one piece: taking some rows of several makes Arrow put all of them together first."""
+    values = pa.array(column)
+    return (
+        pd.array(values.combine_chunks(), dtype=column.dtype) if isinstance(values, pa.ChunkedArray) else column.array
     )
