@@ -16,7 +16,7 @@ PYTEST_ARGS ?=
 SEEDS ?= 5
 
 .DEFAULT_GOAL := help
-.PHONY: help repro test lint coverage check noise experiments lock clean
+.PHONY: help repro test lint coverage check noise experiments lock release clean
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
@@ -58,6 +58,12 @@ lock:  ## resolve requirements.txt and pyproject.toml into the locks: every pack
 	$(LOCK) requirements.txt pyproject.toml --all-extras --group test --output-file requirements-all.lock
 	$(LOCK) requirements.txt --constraint requirements-all.lock --output-file requirements.lock
 	$(LOCK) pyproject.toml --extra serve --constraint requirements.lock --output-file requirements-serve.lock
+
+# One tool and nothing of its requirements in the locks: a release needs it, the pipeline does not.
+release: $(READY_FOR_TESTS)  ## make VERSION=0.2.0 of what is committed: pyproject.toml, CHANGELOG.md, a commit and a tag
+	@[ -n "$(VERSION)" ] || { echo "Say which version: make release VERSION=0.2.0"; exit 1; }
+	$(VENV)/bin/uv tool run --from bump-my-version==1.8.1 bump-my-version bump --new-version "$(VERSION)"
+	@echo "Tag v$(VERSION) is made. To publish it: git push origin HEAD v$(VERSION)"
 
 clean:  ## remove .venv and the tools' caches; data, models and DVC's cache stay
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* src/*.egg-info

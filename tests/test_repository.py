@@ -1,6 +1,7 @@
 """The files around the code: container, templates, changelog."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -112,3 +113,25 @@ def test_a_wheel_has_the_files_of_the_page(tmp_path: Path) -> None:
     packed = set(zipfile.ZipFile(wheel).namelist())
     assets = (ROOT / "src/marketplace/serving/web").rglob("*.*")
     assert {path.relative_to(ROOT / "src").as_posix() for path in assets} <= packed
+
+
+def test_a_release_is_a_commit_and_a_tag(tmp_path: Path) -> None:
+    clone = tmp_path / "clone"
+    git(ROOT, "clone", "-q", str(ROOT), str(clone))
+    for name in ("CHANGELOG.md", "Makefile", "pyproject.toml"):
+        shutil.copy(ROOT / name, clone / name)
+    git(clone, "add", "-A")
+    git(clone, "commit", "-q", "--allow-empty", "-m", "as in the working tree")
+    recipe = subprocess.check_output(
+        ["make", "--just-print", "release", "VERSION=9.8.7"], cwd=ROOT, text=True, stderr=subprocess.DEVNULL
+    )
+    (command,) = (line for line in recipe.splitlines() if "bump-my-version" in line)
+    identity = {f"GIT_{who}_{what}": "test" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+    command = command.replace(".venv/bin", str(Path(sys.executable).parent))
+    subprocess.run(["sh", "-ec", command], cwd=clone, env=os.environ | identity, check=True)
+    assert tomllib.loads((clone / "pyproject.toml").read_text())["project"]["version"] == "9.8.7"
+    assert re.search(
+        r"^## Unreleased\n\n## 9\.8\.7 – \d{4}-\d\d-\d\d\n", (clone / "CHANGELOG.md").read_text(), re.MULTILINE
+    )
+    assert git(clone, "tag", "--points-at", "HEAD").split() == ["v9.8.7"]
+    assert git(clone, "status", "--porcelain") == ""

@@ -16,6 +16,7 @@ NOT_RUN = {
     "make lint": "pre-commit and CI run it; setting up .venv takes minutes",
     "make lock": "asks the package index for the newest versions",
     "make check": "`marketplace check`, which tests/review runs; setting up .venv takes minutes",
+    "make release VERSION=0.2.0": "tests/test_repository.py; it commits",
     "make noise": "`marketplace noise`, which tests/review runs; it trains five times",
     "make experiments": "`marketplace experiments` is run here",
     "marketplace serve": "never ends; tests/serving runs it",
@@ -38,6 +39,8 @@ NOT_RUN = {
     "dvc exp run --temp -S train.lr=3e-4": "the fixture `experimented` runs one",
     "dvc exp run --queue -S train.lr=1e-4,3e-4,1e-3": "the fixture `experimented` runs a queue",
     "dvc queue start": "the fixture `experimented` runs a queue",
+    "dvc artifacts get URL image-model --stage prod": "tests/pipeline/test_registry.py",
+    "dvc artifacts get URL text-model --stage prod": "tests/pipeline/test_registry.py",
     "dvc remote": "tests/sources/test_production.py shares a cache in a bucket",
     "python benchmarks/": "takes minutes; tests/test_docs.py compares its options",
 }
