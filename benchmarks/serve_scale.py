@@ -5,7 +5,8 @@
 The catalogues are made from this repository's own pipeline (`dvc repro`), see large_catalogue.py; a million products
 take 10 GB in --folder, which keeps them for another run. Clients are on the same machine and share its cores. First one
 client asks one question after another, then 20 clients have a second between their questions. The exponent is p in
-cost = fixed + factor * products^p. Resident memory includes the mapped files.
+cost = fixed + factor * products^p; times have none, since the largest catalogue has another index. Resident memory
+includes the mapped files.
 """
 
 import asyncio
@@ -210,7 +211,6 @@ def list_costs(results: list[Measured]) -> list[dict[str, Any]]:
                     "unit": "ms",
                     "values": values,
                     "p99": [time["p99_ms"] for time in times],
-                    "exponent": fit_exponent(values),
                 }
             )
     return costs
@@ -227,7 +227,7 @@ def format_serve_scale(results: dict[str, Any]) -> str:
         cells = [f"{value:,.{DIGITS[cost['unit']]}f}" for value in cost["values"]]
         if "p99" in cost:
             cells = [f"{cell} / {p99:,.0f}" for cell, p99 in zip(cells, cost["p99"], strict=True)]
-        rows.append([cost["name"], *(f"{cell} {cost['unit']}" for cell in cells), cost["exponent"]])
+        rows.append([cost["name"], *(f"{cell} {cost['unit']}" for cell in cells), cost.get("exponent", "")])
     return table(["", *columns, "exponent"], rows)
 
 

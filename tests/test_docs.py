@@ -32,7 +32,7 @@ def commands() -> Iterator[tuple[str, str]]:
         if page.suffix == ".txt":
             lines += [line.strip().split("   ")[0] for line in text.splitlines()]
         for line in lines:
-            for part in re.split(r" && |; ", line):
+            for part in re.split(r" && | & |; ", line):
                 bare = re.sub(r"^(?:[A-Z_]+=\S+ )+", "", part.strip())  # without environment variables
                 if bare.startswith(STARTS) or bare in ("dvc repro", "dvc push", "dvc pull"):
                     yield page.name, bare

@@ -112,6 +112,12 @@ def test_a_stage_opens_what_it_declares_and_nothing_else(
 
 
 @pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_says_what_it_does(stage: str) -> None:
+    """`dvc stage list` shows it in one line of a terminal."""
+    assert len(f"{stage}  {load_yaml()[stage]['desc']}") <= 100
+
+
+@pytest.mark.parametrize("stage", STAGES)
 def test_a_stages_deps_are_the_modules_it_imports(stage: str) -> None:
     entry = load_yaml()[stage]
     imported = modules_of(entry)

@@ -1,6 +1,7 @@
 """What DVC's own commands do with experiments of this project, and what they show of them."""
 
 import csv
+import hashlib
 import io
 import json
 import re
@@ -76,6 +77,25 @@ def test_a_sweep_queues_one_experiment_for_each_value(experimented: Project) -> 
         assert experimented.dvc("queue", "status").count("Queued") == 3
     finally:
         experimented.dvc("queue", "remove", "--queued")
+
+
+def test_the_documented_clearing_keeps_what_experiments_need(experimented: Project) -> None:
+    (command,) = re.findall(r"^dvc (gc .*)$", (ROOT / "docs/PIPELINE.md").read_text(), re.MULTILINE)
+    scratch = experimented.folder / "scratch.txt"
+    scratch.write_text("of no branch, tag or experiment")
+    experimented.dvc("add", "-q", "scratch.txt")
+    md5 = hashlib.md5(scratch.read_bytes(), usedforsecurity=False).hexdigest()
+    kept = experimented.folder / f".dvc/cache/files/md5/{md5[:2]}/{md5[2:]}"
+    assert kept.exists()
+    for path in (scratch, experimented.folder / "scratch.txt.dvc"):
+        path.unlink()
+    experimented.dvc(*command.split())
+    assert not kept.exists()
+    experimented.dvc("exp", "apply", "rate")
+    try:
+        assert "up to date" in experimented.dvc("status")
+    finally:
+        experimented.restore()
 
 
 def test_an_experiment_can_be_applied_branched_and_pushed(experimented: Project, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -13,6 +14,7 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from helpers.paths import ROOT
 from helpers.project import STAGES, TINY, Project, copy_of, ran
 
 from marketplace.settings import Settings
@@ -68,6 +70,17 @@ def test_a_second_repro_runs_nothing(reproduced: Project) -> None:
     output = reproduced.dvc("repro")
     assert ran(output) == []
     assert "Data and pipelines are up to date" in output
+
+
+def test_stages_next_to_each_other_give_the_same_hashes(copy_of_reproduced: Project) -> None:
+    project = copy_of_reproduced
+    expected = project.out_hashes()
+    for name in ("reports/data.csv", "data/map.parquet", "metrics/evaluate.json"):
+        (project.folder / name).unlink()
+    (command,) = re.findall(r"^(dvc repro \S+ \w+ & .*)$", (ROOT / "docs/SCALE.md").read_text(), re.MULTILINE)
+    project.run("bash", "-c", command.replace("dvc repro", "dvc repro --force"))
+    assert project.out_hashes() == expected
+    assert "up to date" in project.dvc("status")
 
 
 def test_what_ran_before_anywhere_comes_from_the_run_cache(experimented: Project) -> None:
