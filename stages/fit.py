@@ -1,4 +1,4 @@
-"""Strip the classifier from the fine-tuned network, and fit what turns its outputs, and words, into vectors.
+"""Strip the classifier from the fine-tuned network, and fit the formulas from its outputs, and from words, to vectors.
 
 Frozen together with training (`dvc freeze train_small train_full fit`), it leaves the vectors of known listings as they
 are when new ones arrive.
@@ -19,7 +19,7 @@ def main() -> None:
     from marketplace.inference.tail import Tail
     from marketplace.inference.trunk import Trunk
     from marketplace.photos.codec import BACKGROUND
-    from marketplace.texts.text_model import TextModel
+    from marketplace.texts.sentence_model import open_sentence_model
 
     settings = load_section("extract", ExtractSettings)
     table = read_parquet(Path("data/clean/training_data.parquet"))
@@ -29,9 +29,9 @@ def main() -> None:
 
     path_space = fit_paths(table)
     path_space.save(Path("models/category_paths.npz"))
-    text_model = Path("models/text_model")
-    fit_texts(text_model, Path("models/sentence_model"), table, settings)
-    title_dimensions = TextModel(text_model).title_dimensions
+    sentence_model = Path("models/sentence_model")
+    fit_texts(Path("models/text_model"), sentence_model, table, settings)
+    title_dimensions = open_sentence_model(sentence_model, max_tokens=settings.max_tokens).dimensions
 
     images = ShardedArray(Path("data/resized/full"))
     image_model = fit_image_model(trunk, tail, table, images, path_space, title_dimensions, settings)

@@ -85,4 +85,4 @@ def test_few_photos_give_few_dimensions_and_a_warning(caplog: pytest.LogCaptureF
     projected = apply(fit(data(9), PRODUCTS[:9]).cut(12), data(9))
     assert projected.shape == (9, 8)
     assert np.isfinite(projected).all()
-    assert "9 training photos with 12 values each give vectors of 8 dimensions" in caplog.text
+    assert "9 training photos with 12 values each give vectors of 8 dimensions, not 12" in caplog.text

@@ -33,6 +33,17 @@ def reading(path: Path) -> Iterator[None]:
         raise damage_error(path, first_line(error)) from None
 
 
+@contextmanager
+def parsing(path: Path) -> Iterator[None]:
+    """Raise `missing_error` or `damage_error` if the block fails: some libraries raise all kinds for a damaged file."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise missing_error(path) from None
+    except Exception as error:
+        raise damage_error(path, first_line(error)) from None
+
+
 def read_parquet(path: Path, columns: list[str] | None = None) -> "pd.DataFrame":
     """Read a table, or some columns of it. Raises MarketplaceError if it is damaged."""
     import pandas as pd

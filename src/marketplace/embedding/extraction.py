@@ -19,7 +19,7 @@ from marketplace.vectors.tables import PhotoPredictions, PhotoVectors, TextVecto
 def embed_photos(
     trunk: Trunk, tail: Tail, heads: HeadsModel, table: pd.DataFrame, images: Images, settings: ExtractSettings
 ) -> tuple[PhotoVectors, PhotoPredictions]:
-    """Return the vectors of all photos, and what the network predicts for them.
+    """Return the vectors of all photos, and the network's predictions for them.
 
     `table` is the training data, `images` `(N, S, S, 3) uint8` are full-sized.
     """

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import spox.opset.ai.onnx.v18 as op
 from onnx import ModelProto
+from onnx.helper import set_model_props
 from spox import Tensor, Var, argument, build, inline
 
 from marketplace.embedding.projection import Projection, Projections
@@ -128,8 +129,7 @@ def build_image_model(
     model = build({"images": images}, results)
     for output in model.graph.output:
         output.type.tensor_type.shape.dim[0].dim_param = BATCH  # cutting a batch in two has hidden it
-    for name, value in metadata.items():
-        model.metadata_props.add(key=name, value=value)
+    set_model_props(model, dict(metadata))
     return model
 
 

@@ -1,6 +1,5 @@
-"""The formulas after a network, as a file of their own: from stored outputs to vectors, without running the network."""
+"""The formulas after a network in a separate file: from stored outputs to vectors, without running the network."""
 
-import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -8,12 +7,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
-from marketplace.common.damage import damage_error, missing_error
-from marketplace.common.errors import MarketplaceError, first_line
+from marketplace.common.damage import parsing
+from marketplace.common.errors import MarketplaceError
 from marketplace.common.files import replacing
 from marketplace.inference.compiled import compile_content
 from marketplace.inference.outputs import Outputs
-from marketplace.inference.tail import Tail
+from marketplace.inference.tail import Tail, read_metadata
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -42,13 +41,9 @@ class HeadsModel:
         """Read the file. Raises MarketplaceError if it is missing or damaged, or was fitted to another network."""
         import onnx
 
-        try:
+        with parsing(path):
             model = cls(onnx.load(path))
             network = model._metadata["network"]
-        except FileNotFoundError:
-            raise missing_error(path) from None
-        except Exception as error:  # whatever parsing a damaged file brings up
-            raise damage_error(path, first_line(error)) from None
         if network != tail.sha256:
             raise MarketplaceError(
                 f"{path} was fitted to another network than {tail.path}. The stage `fit` has to run after training: "
@@ -70,7 +65,7 @@ class HeadsModel:
 
     @cached_property
     def _metadata(self) -> dict[str, Any]:
-        return {entry.key: json.loads(entry.value) for entry in self.formulas.metadata_props}
+        return read_metadata(self.formulas)
 
     def __call__(self, outputs: Outputs) -> Vectors:
         """Return the vectors of photos from the network's outputs for them."""

@@ -29,8 +29,8 @@ class ImageModel:
     def heads_model(self) -> HeadsModel:
         """Return the formulas alone, for stored outputs of this network."""
         formulas = build_heads(self.heads, self.tail.dimensions, self.heads.projections.detail.mean.size)
-        for name, value in {"network": self.tail.sha256, "mirrored": self.mirrored}.items():
-            formulas.metadata_props.add(key=name, value=json.dumps(value))
+        metadata = {"network": self.tail.sha256, "mirrored": self.mirrored}
+        onnx.helper.set_model_props(formulas, {name: json.dumps(value) for name, value in metadata.items()})
         return HeadsModel(formulas)
 
     def save(self, path: Path, **metadata: Any) -> None:

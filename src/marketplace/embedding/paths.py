@@ -17,8 +17,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from marketplace.common.damage import damage_error, missing_error
-from marketplace.common.errors import first_line
+from marketplace.common.damage import parsing
 from marketplace.common.files import replacing
 
 SEPARATOR = " / "
@@ -59,18 +58,13 @@ class PathSpace:
     @classmethod
     def load(cls, path: Path) -> Self:
         """Read a space that was written. Raises MarketplaceError if the file is missing or damaged."""
-        try:
-            with np.load(path, allow_pickle=False) as arrays:
-                return cls(
-                    paths=arrays["paths"].tolist(),
-                    deepest=int(arrays["deepest"]),
-                    fitted=arrays["fitted"],
-                    matrix=arrays["matrix"],
-                )
-        except FileNotFoundError:
-            raise missing_error(path) from None
-        except Exception as error:  # zipfile, zlib and NumPy raise all kinds for a damaged file
-            raise damage_error(path, first_line(error)) from None
+        with parsing(path), np.load(path, allow_pickle=False) as arrays:
+            return cls(
+                paths=arrays["paths"].tolist(),
+                deepest=int(arrays["deepest"]),
+                fitted=arrays["fitted"],
+                matrix=arrays["matrix"],
+            )
 
 
 def fit_path_space(paths: Sequence[str]) -> PathSpace:

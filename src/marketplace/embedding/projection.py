@@ -89,7 +89,7 @@ def fit_projection(vectors: np.ndarray, products: np.ndarray, *, power: float, s
     n, size = vectors.shape
     kept = max(1, min(n - 1, size))
     if kept < size:
-        log.warning("%d training photos with %d values each give vectors of %d dimensions", n, size, kept)
+        log.warning("%d training photos with %d values each give vectors of %d dimensions, not %d", n, size, kept, size)
     inputs = raise_to_power(vectors.astype(np.float64), power)
     mean = inputs.mean(axis=0)
     scale = _whitening(_covariance_within(inputs, products), size, shrinkage)

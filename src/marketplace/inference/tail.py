@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from marketplace.common.damage import damage_error, how_to_heal, missing_error, reading
-from marketplace.common.errors import MarketplaceError, first_line
+from marketplace.common.damage import damage_error, how_to_heal, parsing, reading
+from marketplace.common.errors import MarketplaceError
 from marketplace.common.files import sha256_of
 from marketplace.inference.compiled import compile_model
 
@@ -33,12 +33,8 @@ class Tail:
         """The ONNX model. Raises MarketplaceError if its file is missing or damaged."""
         import onnx
 
-        try:
+        with parsing(self.path):
             model = onnx.load(self.path)
-        except FileNotFoundError:
-            raise missing_error(self.path) from None
-        except Exception as error:  # whatever parsing a damaged file brings up
-            raise damage_error(self.path, first_line(error)) from None
         if not model.graph.output:
             raise damage_error(self.path, "it holds no network")
         return model
@@ -46,7 +42,7 @@ class Tail:
     @cached_property
     def checkpoint(self) -> dict[str, Any]:
         """The checkpoint that the weights come from, without them; see checkpoints.Checkpoint."""
-        return {entry.key: json.loads(entry.value) for entry in self.model.metadata_props}
+        return read_metadata(self.model)
 
     @cached_property
     def dimensions(self) -> int:
@@ -79,3 +75,8 @@ class Tail:
                 f"{self.path} holds {content}, but {metrics} says that {chosen} was chosen: one of them is stale or "
                 f"damaged. To make them again, {how_to_heal(self.path, metrics)}."
             )
+
+
+def read_metadata(model: "ModelProto") -> dict[str, Any]:
+    """Return the metadata of an ONNX model, whose values are JSON."""
+    return {entry.key: json.loads(entry.value) for entry in model.metadata_props}

@@ -7,8 +7,7 @@ from typing import IO, Any, TypedDict, Unpack
 
 import torch
 
-from marketplace.common.damage import damage_error, missing_error
-from marketplace.common.errors import first_line
+from marketplace.common.damage import parsing
 from marketplace.common.files import replacing
 from marketplace.models.backbones import StateDict
 from marketplace.models.network import Network
@@ -67,12 +66,8 @@ def read(file: Path | IO[bytes]) -> Any:
 
 def load(path: Path) -> Any:
     """Read a file that `save` wrote. Raises MarketplaceError if it is missing or damaged."""
-    try:
+    with parsing(path):
         return read(path)
-    except FileNotFoundError:
-        raise missing_error(path) from None
-    except Exception as error:  # whatever unpickling a damaged file brings up
-        raise damage_error(path, first_line(error)) from None
 
 
 def checkpoint_of(network: Network, **provenance: Unpack[Provenance]) -> Checkpoint:

@@ -197,6 +197,6 @@ def products_of(training_data: pd.DataFrame) -> Products:
 def _join_pieces(column: "pd.Series[str]") -> pd.api.extensions.ExtensionArray:
     """Return a column in one piece: taking some rows of several makes Arrow put all of them together first."""
     values = pa.array(column)
-    return (
-        pd.array(values.combine_chunks(), dtype=column.dtype) if isinstance(values, pa.ChunkedArray) else column.array
-    )
+    if not isinstance(values, pa.ChunkedArray):
+        return column.array
+    return pd.array(values.combine_chunks(), dtype=column.dtype)

@@ -78,11 +78,6 @@ class TextModel:
         plain = [plain_text(text) for text in texts]
         return self._combine(self._sentence.embed_catalogue(plain), self._spelling(plain))
 
-    @property
-    def title_dimensions(self) -> int:
-        """The values of a title's vector."""
-        return self._sentence.dimensions
-
     def embed_titles(self, titles: list[str]) -> np.ndarray:
         """Return the meanings `(N, m) float32` of the titles of a catalogue, stored like its texts."""
         return self._sentence.embed_catalogue([plain_text(title) for title in titles])

@@ -97,8 +97,7 @@ def export_tail(path: Path, checkpoint: Checkpoint, size: int) -> None:
         model = onnx.load(target)
         if has_classifiers:
             model = _add_classifiers(model, _Classifiers(network).eval())
-        for name, value in metadata.items():
-            model.metadata_props.add(key=name, value=value)
+        onnx.helper.set_model_props(model, metadata)
         onnx.save(model, target)
 
     _write_once(path, network, example, metadata, write)
