@@ -169,6 +169,23 @@ def copy_of_reproduced(reproduced: Project, make_project: Callable[..., Project]
     shutil.rmtree(project.folder)
 
 
+@pytest.fixture
+def shared_project(copy_of_reproduced: Project, tmp_path: Path) -> Project:
+    """A reproduced project on `main`, with the Git remote `origin` and the DVC remote `storage` in `tmp_path`."""
+    project = copy_of_reproduced
+    project.run("git", "init", "-q", "--bare", "--initial-branch=main", str(tmp_path / "origin"))
+    project.dvc("remote", "add", "--default", "storage", str(tmp_path / "storage"))
+    for command in (
+        ["branch", "-M", "main"],
+        ["remote", "add", "origin", str(tmp_path / "origin")],
+        ["add", "-A"],
+        ["commit", "-qm", "reproduced"],
+        ["push", "-q", "origin", "main"],
+    ):
+        project.run("git", *command)
+    return project
+
+
 @pytest.fixture(scope="session")
 def reproduced(make_project: Callable[..., Project], tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A copy of this project in which `dvc repro` has run. Tests that share it leave it as they found it."""

@@ -49,51 +49,49 @@ def images() -> np.ndarray:
 @pytest.fixture(scope="module")
 def build() -> Build:
     """Builds the model of given properties, once for all tests."""
+    return functools.cache(build_model)
 
-    @functools.cache
-    def make(
-        classifier: str = "cosine",
-        *,
-        backbone: str = "efficientnet_lite0",
-        mirrored: bool = False,
-        detail_power: float = 1.0,
-        category_weight: float = 0.3,
-        titles: bool = True,
-        leaves: bool = True,
-        leaf_temperature: float = 0.7,
-    ) -> Built:
-        torch.manual_seed(0)
-        network = Network(
-            backbone, 2, classifier, n_leaves=3 * leaves, title_dimensions=titles * TITLE_DIMENSIONS
-        ).eval()
-        checkpoint = checkpoint_of(
-            network,
-            weights="none",
-            size=64,
-            categories=CATEGORIES,
-            leaves=LEAVES if leaves else [],
-            epoch=3,
-            figures={"val_loss": 0.75},
-        )
-        n_details = network.trunk(torch.zeros(1, 3, 64, 64)).shape[1]
-        tail = tail_of(checkpoint, 64)
-        heads = Heads(
-            classifiers=tail.classifiers(),
-            projections=Projections(
-                identity=make_projection(network.dimensions, power=0.5, dimensions=16),
-                detail=make_projection(n_details, power=detail_power, dimensions=6),
-                kind=make_projection(network.dimensions, power=0.5, dimensions=8),
-                detail_weight=0.25,
-                category_weight=category_weight,
-            ),
-            paths=torch.randn(3 if leaves else 2, 5).numpy(),
-            title_dimensions=TITLE_DIMENSIONS,
-            leaf_temperature=leaf_temperature,
-        )
-        model = ImageModel(trunk=trunk_of(checkpoint, 64), tail=tail, heads=heads, mirrored=mirrored)
-        return Built(network=network, model=model)
 
-    return make
+def build_model(
+    classifier: str = "cosine",
+    *,
+    backbone: str = "efficientnet_lite0",
+    mirrored: bool = False,
+    detail_power: float = 1.0,
+    category_weight: float = 0.3,
+    titles: bool = True,
+    leaves: bool = True,
+    leaf_temperature: float = 0.7,
+) -> Built:
+    """Export a network with random weights, which are the same for the same properties."""
+    torch.manual_seed(0)
+    network = Network(backbone, 2, classifier, n_leaves=3 * leaves, title_dimensions=titles * TITLE_DIMENSIONS).eval()
+    checkpoint = checkpoint_of(
+        network,
+        weights="none",
+        size=64,
+        categories=CATEGORIES,
+        leaves=LEAVES if leaves else [],
+        epoch=3,
+        figures={"val_loss": 0.75},
+    )
+    n_details = network.trunk(torch.zeros(1, 3, 64, 64)).shape[1]
+    tail = tail_of(checkpoint, 64)
+    heads = Heads(
+        classifiers=tail.classifiers(),
+        projections=Projections(
+            identity=make_projection(network.dimensions, power=0.5, dimensions=16),
+            detail=make_projection(n_details, power=detail_power, dimensions=6),
+            kind=make_projection(network.dimensions, power=0.5, dimensions=8),
+            detail_weight=0.25,
+            category_weight=category_weight,
+        ),
+        paths=torch.randn(3 if leaves else 2, 5).numpy(),
+        title_dimensions=TITLE_DIMENSIONS,
+        leaf_temperature=leaf_temperature,
+    )
+    model = ImageModel(trunk=trunk_of(checkpoint, 64), tail=tail, heads=heads, mirrored=mirrored)
+    return Built(network=network, model=model)
 
 
 def make_projection(size: int, *, power: float, dimensions: int) -> Projection:
@@ -263,10 +261,9 @@ def test_the_file_says_where_it_comes_from(tmp_path: Path, build: Build) -> None
     }
 
 
-def test_saving_twice_gives_the_same_bytes_without_local_paths(tmp_path: Path, build: Build) -> None:
-    built = build(backbone="resnet18", mirrored=True)
+def test_saving_twice_gives_the_same_bytes_without_local_paths(tmp_path: Path) -> None:
     for name in ("first", "second"):
-        built.model.save(tmp_path / name)
+        build_model(backbone="resnet18", mirrored=True).model.save(tmp_path / name)
     content = (tmp_path / "first").read_bytes()
     assert (tmp_path / "second").read_bytes() == content
     assert b"marketplace/" not in content

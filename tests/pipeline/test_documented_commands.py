@@ -1,10 +1,8 @@
 """The commands of README and docs, run one after the other as a reader would type them."""
 
 import shlex
-from pathlib import Path
 
 import pandas as pd
-import pytest
 from helpers.project import COMMAND, Project
 from test_docs import commands
 
@@ -47,25 +45,9 @@ NOT_RUN = {
 JUDGES = "marketplace review"  # whose exit status says whether the change is good
 
 
-@pytest.fixture
-def project(copy_of_reproduced: Project, tmp_path: Path) -> Project:
-    """A reproduced project on `main`, with a Git remote and a DVC remote."""
-    project = copy_of_reproduced
-    project.run("git", "init", "-q", "--bare", str(tmp_path / "origin"))
-    project.dvc("remote", "add", "--default", "storage", str(tmp_path / "storage"))
-    for command in (
-        ["branch", "-M", "main"],
-        ["remote", "add", "origin", str(tmp_path / "origin")],
-        ["add", "-A"],
-        ["commit", "-qm", "reproduced"],
-        ["push", "-q", "origin", "main"],
-    ):
-        project.run("git", *command)
-    return project
-
-
-def test_documented_commands_run_in_the_order_of_the_page(project: Project) -> None:
+def test_documented_commands_run_in_the_order_of_the_page(shared_project: Project) -> None:
     """Page after page in one project, whose run cache knows an experiment that two pages run."""
+    project = shared_project
     ids = pd.read_parquet(project.folder / "data/recommendations.parquet")["product_id"].unique()[:3]
     names = {"PRODUCT_ID": str(ids[0]), "PHOTO": "docs/example.jpg"}
     names |= dict(zip(("3b215975", "a91e8857", "78b0ddff"), (product_id[:8] for product_id in ids), strict=True))

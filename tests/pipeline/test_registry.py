@@ -18,14 +18,9 @@ from marketplace.texts.text_model import TextModel
 
 
 @pytest.fixture
-def registry(copy_of_reproduced: Project, tmp_path: Path) -> Project:
-    """A reproduced project whose models are registered and pushed, with a Git remote and a DVC remote."""
-    project = copy_of_reproduced
-    project.run("git", "init", "-q", "--bare", "--initial-branch=main", str(tmp_path / "origin"))
-    project.run("git", "remote", "add", "origin", str(tmp_path / "origin"))
-    project.dvc("remote", "add", "--default", "storage", str(tmp_path / "storage"))
-    for command in (["add", "-A"], ["commit", "-qm", "reproduced"], ["push", "-q", "origin", "HEAD:main"]):
-        project.run("git", *command)
+def registry(shared_project: Project) -> Project:
+    """A project whose models are registered, with the tags at its Git remote."""
+    project = shared_project
     gto = str(Path(sys.executable).with_name("gto"))
     for name in ("image-model", "text-model"):
         project.run(gto, "register", name)
