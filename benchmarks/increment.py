@@ -8,10 +8,7 @@ runs are `dvc repro`; a stage's seconds include DVC's own.
 """
 
 import hashlib
-import re
 import shutil
-import subprocess
-import time
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +20,6 @@ from marketplace.raw.tables import read_table
 
 TRAINING = ("train_small", "train_full")
 FROZEN = (*TRAINING, "fit")
-RUNNING = re.compile(r"Running stage '(\w+)'")
 STAGES = list(yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"])
 
 
@@ -38,11 +34,11 @@ def main() -> None:
         dump = space.folder.parent / "dump"
         n_new = write_dump(options.dump, dump, options.new)
         set_dump(space, dump)
-        first = time_repro(space)
+        first = space.time_repro()
         write_dump(options.dump, dump, 0)
         if options.frozen:
             space.dvc("freeze", "--quiet", *FROZEN)
-        second = time_repro(space, "--force", "--single-item", "fetch") | time_repro(space)
+        second = space.time_repro("--force", "--single-item", "fetch") | space.time_repro()
     results = {"new_products": n_new, "first": first, "second": second}
     report(results, format_increment(results), options.json)
 
@@ -54,24 +50,6 @@ def set_dump(space: Workspace, dump: Path) -> None:
     section = next(number for number, line in enumerate(lines) if line.strip().startswith("local:"))
     lines[section + 1] = f"    path: {dump}"
     params.write_text("\n".join(lines) + "\n")
-
-
-def time_repro(space: Workspace, *arguments: str) -> dict[str, float]:
-    """Run `dvc repro`; return the seconds of each stage that it ran."""
-    environment = {**space.environment, "PYTHONUNBUFFERED": "1"}
-    command = ["dvc", "repro", *arguments]
-    starts = {}
-    process = subprocess.Popen(command, cwd=space.folder, env=environment, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    with process.stdout as output:
-        for line in output:
-            match = RUNNING.search(line)
-            if match:
-                starts[match[1]] = time.perf_counter()
-    if process.wait():
-        raise SystemExit("dvc repro failed")
-    ends = [*starts.values(), time.perf_counter()][1:]
-    return {stage: end - start for (stage, start), end in zip(starts.items(), ends, strict=True)}
 
 
 def stage_script(stage: str) -> list[str]:

@@ -10,7 +10,6 @@ Earlier results are not reused, neither from DVC's cache nor stored features, an
 
 import json
 import shutil
-import time
 from pathlib import Path
 from typing import Any
 
@@ -37,18 +36,13 @@ def main() -> None:
             if source is not None:
                 shutil.copyfile(source, space.path(name))
         seed = yaml.safe_load(space.path("params.yaml").read_text())["train"]["seed"]
-        results = {"set": options.set, "seed": seed, "seconds": time_stages(space), "figures": read_metrics(space)}
+        results = {
+            "set": options.set,
+            "seed": seed,
+            "seconds": space.time_repro("--force"),
+            "figures": read_metrics(space),
+        }
     report(results, format_results(results), options.json)
-
-
-def time_stages(space: Workspace) -> dict[str, float]:
-    """Run every stage once, in order; return the seconds of each, including its start-up and DVC's bookkeeping."""
-    seconds = {}
-    for stage in yaml.safe_load(space.path("dvc.yaml").read_text())["stages"]:
-        started = time.perf_counter()
-        space.run(stage)
-        seconds[stage] = time.perf_counter() - started
-    return seconds
 
 
 def read_metrics(space: Workspace) -> dict[str, Any]:

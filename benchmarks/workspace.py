@@ -4,6 +4,7 @@ import argparse
 import json
 import os
 import platform
+import re
 import resource
 import socket
 import subprocess
@@ -23,6 +24,7 @@ from figures import MARKET, refresh_pages
 from marketplace.review.markdown import format_table
 
 ROOT = Path(__file__).parents[1]
+RUNNING = re.compile(r"Running stage '(\w+)'")
 
 
 class Workspace:
@@ -46,6 +48,23 @@ class Workspace:
     def dvc(self, *arguments: str) -> None:
         """Run dvc."""
         subprocess.run(["dvc", *arguments], cwd=self.folder, env=self.environment, check=True)
+
+    def time_repro(self, *arguments: str) -> dict[str, float]:
+        """Run `dvc repro`; return the seconds of each stage that it ran, with DVC's own."""
+        environment = {**self.environment, "PYTHONUNBUFFERED": "1"}
+        command = ["dvc", "repro", *arguments]
+        starts = {}
+        process = subprocess.Popen(command, cwd=self.folder, env=environment, stdout=subprocess.PIPE, text=True)
+        assert process.stdout is not None
+        with process.stdout as output:
+            for line in output:
+                match = RUNNING.search(line)
+                if match:
+                    starts[match[1]] = time.perf_counter()
+        if process.wait():
+            raise SystemExit("dvc repro failed")
+        ends = [*starts.values(), time.perf_counter()][1:]
+        return {stage: end - start for (stage, start), end in zip(starts.items(), ends, strict=True)}
 
     def path(self, name: str) -> Path:
         """Return the path of a file of the clone."""
