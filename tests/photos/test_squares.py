@@ -1,6 +1,8 @@
 """Photos scaled onto squares, and their arrays, one per shard."""
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,6 +14,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from marketplace.cluster.placement import map_shards
 from marketplace.compute.arrays import ShardedArray
 from marketplace.photos import squares
 from marketplace.photos.squares import letterbox, resize_shards
@@ -55,6 +58,17 @@ def test_each_shard_gives_an_array_of_the_listed_images(tmp_path: Path, n_shards
     with pytest.raises(ValueError, match="photos"):
         resize_shards(tmp_path / "images", table, {tmp_path / "x": 32})
     assert not list((tmp_path / "x").glob(f"{table.loc[0, 'shard']:03}*"))
+
+
+def test_what_a_killed_worker_was_writing_is_no_output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def work_after_a_killed_worker(work: Any, tasks: list[tuple[Any, ...]], description: str) -> Iterator[Any]:
+        (tmp_path / "squares/000.npy.another-machine.7.part").write_bytes(b"half of it")
+        yield from map_shards(work, tasks, description)
+
+    monkeypatch.setattr(squares, "map_shards", work_after_a_killed_worker)
+    write_shards([("a.jpg", saved(scene(), format="PNG"))], tmp_path / "images", 1)
+    resize_shards(tmp_path / "images", pd.DataFrame({"file": ["a.jpg"], "shard": [0]}), {tmp_path / "squares": 32})
+    assert [path.name for path in (tmp_path / "squares").iterdir()] == ["000.npy"]
 
 
 @pytest.mark.parametrize(("width", "height"), [(300, 200), (200, 300), (40, 30)])

@@ -77,6 +77,9 @@ def resize_shards(folder: Path, photos: pd.DataFrame, targets: dict[Path, int]) 
     tasks = [(path, names_by_shard.get(number, []), targets) for number, path in enumerate(shard_paths(folder))]
     for _ in map_shards(_resize_shard, tasks, "resizing photos"):
         pass
+    for target in targets:
+        for leftover in target.glob("*.part"):  # of a worker that was killed, or replaced
+            leftover.unlink(missing_ok=True)
 
 
 def _resize_shard(shard: Path, names: list[str], targets: dict[Path, int]) -> None:
@@ -86,7 +89,7 @@ def _resize_shard(shard: Path, names: list[str], targets: dict[Path, int]) -> No
     with ExitStack() as stack:
         files = {}
         for target, size in targets.items():
-            # Another worker may still be writing the same file, if it was cut off and replaced.
+            # A worker that lost its connection, and was replaced, may still be writing the same file.
             part = stack.enter_context(replacing(target / f"{shard.stem}.npy", shared=True))
             files[size] = RowFile(stack.enter_context(part.open("wb")), (len(names), size, size, 3), np.dtype(np.uint8))
         for name, content in read_shard(shard):
