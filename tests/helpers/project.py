@@ -79,6 +79,11 @@ class Project:
         self.run("git", "clone", "-q", ".", str(folder))
         return Project.at(folder)
 
+    def copy(self, folder: Path) -> "Project":
+        """Another one with everything that is in this one: data, caches, commits and experiments."""
+        _copy(self.folder, folder)
+        return Project.at(folder)
+
     def restore(self) -> None:
         """Take everything back that is not committed."""
         self.run("git", "checkout", "-q", ".")
@@ -162,9 +167,6 @@ def built_once(name: str, build: Callable[[], Project], factory: pytest.TempPath
     with FileLock(f"{shared}.lock"):
         if not shared.exists():
             project = build()
-            _copy(project.folder, Path(f"{shared}.part"))
-            Path(f"{shared}.part").rename(shared)
+            project.copy(Path(f"{shared}.part")).folder.rename(shared)
             return project
-    mine = factory.mktemp(name) / "project"
-    _copy(shared, mine)
-    return Project.at(mine)
+    return Project.at(shared).copy(factory.mktemp(name) / "project")

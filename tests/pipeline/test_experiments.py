@@ -79,23 +79,21 @@ def test_a_sweep_queues_one_experiment_for_each_value(experimented: Project) -> 
         experimented.dvc("queue", "remove", "--queued")
 
 
-def test_the_documented_clearing_keeps_what_experiments_need(experimented: Project) -> None:
+def test_the_documented_clearing_keeps_what_experiments_need(experimented: Project, tmp_path: Path) -> None:
     (command,) = re.findall(r"^dvc (gc .*)$", (ROOT / "docs/PIPELINE.md").read_text(), re.MULTILINE)
-    scratch = experimented.folder / "scratch.txt"
+    project = experimented.copy(tmp_path / "project")  # clearing also takes from the run cache
+    scratch = project.folder / "scratch.txt"
     scratch.write_text("of no branch, tag or experiment")
-    experimented.dvc("add", "-q", "scratch.txt")
+    project.dvc("add", "-q", "scratch.txt")
     md5 = hashlib.md5(scratch.read_bytes(), usedforsecurity=False).hexdigest()
-    kept = experimented.folder / f".dvc/cache/files/md5/{md5[:2]}/{md5[2:]}"
+    kept = project.folder / f".dvc/cache/files/md5/{md5[:2]}/{md5[2:]}"
     assert kept.exists()
-    for path in (scratch, experimented.folder / "scratch.txt.dvc"):
+    for path in (scratch, project.folder / "scratch.txt.dvc"):
         path.unlink()
-    experimented.dvc(*command.split())
+    project.dvc(*command.split())
     assert not kept.exists()
-    experimented.dvc("exp", "apply", "rate")
-    try:
-        assert "up to date" in experimented.dvc("status")
-    finally:
-        experimented.restore()
+    project.dvc("exp", "apply", "rate")
+    assert "up to date" in project.dvc("status")
 
 
 def test_an_experiment_can_be_applied_branched_and_pushed(experimented: Project, tmp_path: Path) -> None:

@@ -102,7 +102,7 @@ def test_what_ran_before_anywhere_comes_from_the_run_cache(experimented: Project
         assert (experimented.out_hashes(), (experimented.folder / "metrics/evaluate.json").read_text()) == first
     finally:
         experimented.restore()
-        experimented.dvc("exp", "remove", "again", "back")
+        experimented.dvc("exp", "remove", "again", "back", code=None)  # after a failure there may be one of them
 
 
 def test_in_a_copy_of_the_workspace_the_copys_own_code_runs(copy_of_reproduced: Project) -> None:
