@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from sklearn.decomposition import PCA
 
 from marketplace.embedding.image_model import project
-from marketplace.embedding.projection import Projection, Projections, fit_projection
+from marketplace.embedding.projection import Projection, Projections, fit_projection, group_rows
 from marketplace.inference.outputs import Outputs
 
 PRODUCTS = np.arange(80) // 2
@@ -53,6 +53,28 @@ def test_photos_of_a_product_differ_equally_in_every_direction_afterwards() -> N
     mapped = (vectors - projection.mean) @ projection.matrix.T
     spread = np.cov((mapped[0::2] - mapped[1::2]).T)
     np.testing.assert_allclose(spread / spread.trace() * 12, np.eye(12), atol=0.02)
+
+
+@given(products=st.lists(st.integers(0, 6), min_size=1, max_size=40), most=st.integers(1, 41))
+def test_groups_are_all_rows_with_each_product_in_one(products: list[int], most: int) -> None:
+    numbers = np.array(products)
+    groups = list(group_rows(numbers, most))
+    assert sorted(np.concatenate(groups).tolist()) == list(range(len(products)))
+    assert all((np.diff(rows) > 0).all() for rows in groups)
+    owners = [set(numbers[rows].tolist()) for rows in groups]
+    assert sum(map(len, owners)) == len(set(products))
+    assert all(len(rows) <= most or len(own) == 1 for rows, own in zip(groups, owners, strict=True))
+
+
+@pytest.mark.parametrize("photos_per_product", [1, 2, 5])
+def test_photos_in_blocks_give_the_same_projection(photos_per_product: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    vectors = data(200)
+    products = np.random.default_rng(0).permutation(np.arange(200) // photos_per_product)
+    whole = fit(vectors, products)
+    monkeypatch.setattr("marketplace.embedding.projection.ROWS_AT_ONCE", 17)
+    in_blocks = fit(vectors, products)
+    np.testing.assert_allclose(in_blocks.mean, whole.mean, rtol=1e-6)
+    np.testing.assert_allclose(np.abs(in_blocks.matrix), np.abs(whole.matrix), rtol=1e-4, atol=1e-6)
 
 
 def test_a_direction_that_tells_products_apart_weighs_more_than_one_that_varies_within_them() -> None:

@@ -1,11 +1,15 @@
 """The similarity of products as one inner product, and its weights."""
 
 import numpy as np
+import pandas as pd
 import pytest
+from helpers.shop import shop
 from hypothesis import given
 from hypothesis import strategies as st
 
 from marketplace.common.errors import MarketplaceError
+from marketplace.recommendation.catalogue import Catalogue
+from marketplace.recommendation.products import products_of
 from marketplace.recommendation.similarity import (
     PARTS,
     Parts,
@@ -15,7 +19,9 @@ from marketplace.recommendation.similarity import (
     weigh,
     weigh_symmetrically,
 )
+from marketplace.vectors.tables import PhotoVectors, TextVectors
 
+N_PRODUCTS = 11
 DEFAULT = Weights(kind=1, text=2, title=0, path=1)
 
 
@@ -23,6 +29,21 @@ DEFAULT = Weights(kind=1, text=2, title=0, path=1)
 def weights(draw: st.DrawFn) -> Weights:
     numbers = draw(st.lists(st.floats(0, 10), min_size=4, max_size=4).filter(lambda values: sum(values) > 0.1))
     return Weights(**dict(zip(PARTS, numbers, strict=True)))
+
+
+@pytest.mark.parametrize("at_once", [1, 4, 100])
+def test_a_products_kind_is_the_mean_of_its_photos_kinds(at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("marketplace.compute.scratch.ROWS_AT_ONCE", at_once)
+    table, _ = shop(n_products=N_PRODUCTS)
+    rng = np.random.default_rng(0)
+    kinds = rng.standard_normal((len(table), 3)).astype(np.float32)
+    kinds[5] = np.nan  # it counts as zeros
+    photo_vectors = PhotoVectors(identity=kinds, kind=kinds, hub_bias=kinds[:, 0])
+    ones = np.ones((N_PRODUCTS, 1), np.float32)
+    catalogue = Catalogue(table, products_of(table), photo_vectors, TextVectors(text=ones, title=ones, path=ones))
+    frame = pd.DataFrame(np.nan_to_num(kinds)).groupby(table["product_id"].to_numpy()).mean()
+    expected = frame.to_numpy() / np.linalg.norm(frame.to_numpy(), axis=1, keepdims=True)
+    np.testing.assert_allclose(catalogue.parts.kind, expected, atol=1e-6)
 
 
 @given(weights(), st.integers(0, 100))

@@ -12,6 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from marketplace.common.errors import MarketplaceError
+from marketplace.compute import scratch
+from marketplace.vectors import tables
 from marketplace.vectors.tables import (
     PhotoPredictions,
     PhotoVectors,
@@ -75,6 +77,26 @@ def test_embeddings_come_back_with_their_ids(
     assert (np.stack(frame["identity"]) == vectors.identity).all()
     with pytest.raises(MarketplaceError, match="for other photos"):
         read_embeddings(path, photos.iloc[::-1])
+
+
+def test_large_tables_are_written_and_read_in_blocks(
+    tmp_path: Path,
+    photos: pd.DataFrame,
+    vectors: PhotoVectors,
+    predictions: PhotoPredictions,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    whole, blocks = tmp_path / "whole.parquet", tmp_path / "blocks.parquet"
+    write_embeddings(whole, photos, vectors, predictions, [])
+    monkeypatch.setattr(scratch, "ROWS_AT_ONCE", 7)
+    write_embeddings(blocks, photos, vectors, predictions, [])
+    assert pq.ParquetFile(blocks).num_row_groups == 6
+    for rows_at_once in (3, 7, 100):
+        monkeypatch.setattr(tables, "ROWS_AT_ONCE", rows_at_once)
+        again = read_embeddings(blocks, photos)
+        for name in ("identity", "kind", "hub_bias"):
+            np.testing.assert_array_equal(getattr(again, name), getattr(vectors, name))
+    pd.testing.assert_frame_equal(pd.read_parquet(blocks), pd.read_parquet(whole))
 
 
 def test_text_embeddings_come_back_with_their_ids(tmp_path: Path) -> None:

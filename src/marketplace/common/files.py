@@ -90,7 +90,12 @@ def sha256_of(path: Path) -> str:
 def release_pages(array: np.ndarray) -> None:
     """Release the pages of a mapped file that were read or written: they would count as this process's memory.
 
+    `array` is the whole file or a part of it. Other arrays stay as they are.
+
     Nothing is lost: the file has the pages that were read, and the OS writes the others to it.
     """
-    if isinstance(array.base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
-        array.base.madvise(mmap.MADV_DONTNEED)
+    owner = array.base
+    while isinstance(owner, np.ndarray):  # of a part of an array
+        owner = owner.base
+    if isinstance(owner, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        owner.madvise(mmap.MADV_DONTNEED)

@@ -1,5 +1,6 @@
 """Arrays that lie in several files, one per shard, and are read as one."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
@@ -19,13 +20,14 @@ class RowFile:
 
     def __init__(self, file: IO[bytes], shape: tuple[int, ...], dtype: np.dtype) -> None:
         self._file = file
+        self._row_bytes = math.prod(shape[1:]) * dtype.itemsize
         header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(file, header)
         self._start = file.tell()
 
     def write(self, row: int, values: np.ndarray) -> None:
-        """Write the values `shape[1:]` of a row."""
-        self._file.seek(self._start + row * values.nbytes)
+        """Write the values `shape[1:]` of a row, or `(n, *shape[1:])` of it and the rows after it."""
+        self._file.seek(self._start + row * self._row_bytes)
         self._file.write(np.ascontiguousarray(values).data)
 
 

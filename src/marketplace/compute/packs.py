@@ -24,6 +24,7 @@ from marketplace.common.errors import MarketplaceError
 from marketplace.common.files import release_pages
 from marketplace.compute.pack_file import KEY, open_pack, read_keys, write_pack
 from marketplace.compute.recipe import recipe_id
+from marketplace.compute.scratch import ScratchArray
 from marketplace.compute.user_cache import MORE_ROOM, ROOM_VARIABLE, user_cache
 
 log = logging.getLogger(__name__)
@@ -108,17 +109,17 @@ class Packs:
         return Lookup(keys=keys, packs=arrays, pack=pack, place=place)
 
     def fill(self, lookup: Lookup, compute: Compute) -> np.ndarray:
-        """Return the arrays `(N, ...)` of all keys of a lookup; without any key, `np.empty(0)`.
+        """Return the arrays `(N, ...)` of all keys of a lookup, mapped; without any key, `np.empty(0)`.
 
         Missing arrays are computed, and stored if there is room; `compute` is not called if there are none. Results
         do not depend on which arrays were stored.
         """
-        values: np.ndarray | None = None
+        scratch: ScratchArray | None = None
         for rows, part in chain(_read_stored(lookup), self._compute_missing(lookup, compute)):
-            if values is None:
-                values = np.empty((len(lookup.keys), *part.shape[1:]), part.dtype)
-            values[rows] = part
-        return np.empty(0) if values is None else values
+            if scratch is None:
+                scratch = ScratchArray((len(lookup.keys), *part.shape[1:]), part.dtype)
+            scratch.write(rows, part)
+        return np.empty(0) if scratch is None else scratch.map()
 
     def _compute_missing(self, lookup: Lookup, compute: Compute) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yield positions `(n,)` and arrays `(n, ...)` pack by pack, each after it was stored."""

@@ -9,7 +9,8 @@ import numpy as np
 
 from marketplace.common.damage import parsing
 from marketplace.common.errors import MarketplaceError
-from marketplace.common.files import replacing
+from marketplace.common.files import release_pages, replacing
+from marketplace.compute.scratch import ScratchArray
 from marketplace.inference.compiled import compile_content
 from marketplace.inference.outputs import Outputs
 from marketplace.inference.tail import Tail, read_metadata
@@ -73,16 +74,22 @@ class HeadsModel:
 
 
 def run_formulas(formulas: "ModelProto", outputs: Outputs) -> dict[str, np.ndarray]:
-    """Run a model of graphs.py on a network's outputs for N images; return its outputs by name.
+    """Run a model of graphs.py on a network's outputs for N images; return its outputs by name, mapped.
 
     All blocks have ROWS_AT_ONCE rows: another size may round otherwise.
     """
     compiled = compile_content(formulas.SerializeToString())
-    names = [output.name for output in formulas.graph.output]
     n_rows = len(outputs.embeddings)
-    blocks = []
+    arrays: dict[str, ScratchArray] = {}
     for start in range(0, n_rows, ROWS_AT_ONCE):
         rows = np.arange(start, start + ROWS_AT_ONCE) % n_rows
         results = compiled({"embedding": outputs.embeddings[rows], "details": outputs.details[rows]})
-        blocks.append({name: results[name].copy() for name in names})
-    return {name: np.concatenate([block[name] for block in blocks])[:n_rows] for name in names}
+        own_rows = np.arange(start, min(n_rows, start + ROWS_AT_ONCE))
+        for name in (output.name for output in formulas.graph.output):
+            values = results[name][: len(own_rows)]
+            if name not in arrays:
+                arrays[name] = ScratchArray((n_rows, *values.shape[1:]), values.dtype)
+            arrays[name].write(own_rows, values)
+        for source in outputs:
+            release_pages(source)
+    return {name: array.map() for name, array in arrays.items()}

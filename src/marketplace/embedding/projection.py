@@ -1,13 +1,16 @@
 """The projection from a network's outputs to the vectors that are compared: power, learned whitening, unit length."""
 
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Annotated
 
 import numpy as np
 from pydantic import Field
 
+from marketplace.common.files import release_pages
 from marketplace.common.params import Section
+from marketplace.compute.scratch import ROWS_AT_ONCE
 
 log = logging.getLogger(__name__)
 MIN_VARIANCE = 1e-12  # keeps the inverse root of a covariance finite
@@ -90,26 +93,67 @@ def fit_projection(vectors: np.ndarray, products: np.ndarray, *, power: float, s
     kept = max(1, min(n - 1, size))
     if kept < size:
         log.warning("%d training photos with %d values each give vectors of %d dimensions, not %d", n, size, kept, size)
-    inputs = raise_to_power(vectors.astype(np.float64), power)
-    mean = inputs.mean(axis=0)
-    scale = _whitening(_covariance_within(inputs, products), size, shrinkage)
-    whitened = (inputs - mean) @ scale
-    _, directions = np.linalg.eigh(whitened.T @ whitened / max(1, n - 1))  # ascending
+    inputs = _Inputs(vectors, products, power)
+    mean = sum(block.values.sum(axis=0) for block in inputs) / n
+    scale = _whitening(_covariance_within(inputs), size, shrinkage)
+    scatter = np.zeros((size, size))
+    for block in inputs:
+        whitened = (block.values - mean) @ scale
+        scatter += whitened.T @ whitened
+    _, directions = np.linalg.eigh(scatter / max(1, n - 1))  # ascending
     matrix = directions[:, ::-1][:, :kept].T @ scale
     return Projection(power=power, mean=mean.astype(np.float32), matrix=matrix.astype(np.float32))
 
 
-def _covariance_within(inputs: np.ndarray, products: np.ndarray) -> np.ndarray | None:
+@dataclass(frozen=True)
+class _Block:
+    """Photos in memory at the same time: all of their products."""
+
+    values: np.ndarray  # (n, D) float64, raised to the power
+    products: np.ndarray  # (n,) int, from 0
+
+
+class _Inputs:
+    """The photos in blocks, in float64; each iteration reads them again, so that they never are in memory at once."""
+
+    def __init__(self, vectors: np.ndarray, products: np.ndarray, power: float) -> None:
+        self._vectors = vectors
+        self._products = products
+        self._power = power
+
+    def __iter__(self) -> Iterator[_Block]:
+        for rows in group_rows(self._products, ROWS_AT_ONCE):
+            values = raise_to_power(self._vectors[rows].astype(np.float64), self._power)
+            release_pages(self._vectors)
+            yield _Block(values=values, products=np.unique(self._products[rows], return_inverse=True)[1])
+
+
+def group_rows(products: np.ndarray, most: int) -> Iterator[np.ndarray]:
+    """Yield all rows in ascending blocks of at most `most`, or of one product; a product is never in two."""
+    order = np.argsort(products, kind="stable")
+    ends = np.append(np.flatnonzero(np.diff(products[order])) + 1, len(order))  # of each product
+    start = 0
+    while start < len(order):
+        n_fitting = np.searchsorted(ends, start + most, side="right")
+        first = np.searchsorted(ends, start, side="right")
+        end = int(ends[max(n_fitting - 1, first)])
+        yield np.sort(order[start:end])
+        start = end
+
+
+def _covariance_within(inputs: _Inputs) -> np.ndarray | None:
     """Return the covariance `(D, D)` of photos around the mean of their product; None if no product has two photos."""
-    count = np.bincount(products)  # of photos of each product
-    has_partner = count[products] > 1  # (N,)
-    if not has_partner.any():
-        return None
-    sums = np.zeros((len(count), inputs.shape[1]))
-    np.add.at(sums, products, inputs)
-    differences = (inputs - (sums / count.clip(min=1)[:, None])[products])[has_partner]
-    degrees_of_freedom = int(has_partner.sum()) - int((count > 1).sum())
-    return differences.T @ differences / degrees_of_freedom
+    scatter = np.zeros(())
+    degrees_of_freedom = 0
+    for block in inputs:
+        count = np.bincount(block.products)  # of photos of each product
+        has_partner = count[block.products] > 1  # (n,)
+        sums = np.zeros((len(count), block.values.shape[1]))
+        np.add.at(sums, block.products, block.values)
+        differences = (block.values - (sums / count[:, None])[block.products])[has_partner]
+        scatter = scatter + differences.T @ differences
+        degrees_of_freedom += int(has_partner.sum()) - int((count > 1).sum())
+    return scatter / degrees_of_freedom if degrees_of_freedom else None
 
 
 def _whitening(within: np.ndarray | None, size: int, shrinkage: float) -> np.ndarray:

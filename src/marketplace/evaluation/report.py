@@ -37,8 +37,8 @@ from marketplace.inference.features import FeatureStore
 from marketplace.inference.outputs import network_outputs
 from marketplace.inference.tail import Tail
 from marketplace.inference.trunk import Trunk
+from marketplace.vectors.inner_products import usable_unit_vectors
 from marketplace.vectors.tables import PhotoPredictions, PhotoVectors
-from marketplace.vectors.unit_length import to_unit_length
 
 log = logging.getLogger(__name__)
 LOGGED = (
@@ -205,7 +205,7 @@ def _embed_untouched(
 ) -> tuple[PhotoVectors, PhotoVectors]:
     """Return the vectors of the untouched network: as it is, and with projections fitted for it."""
     store = FeatureStore(trunk, images)
-    unit = to_unit_length(network_outputs(store, untouched).embeddings)
+    unit = usable_unit_vectors(network_outputs(store, untouched).embeddings)
     plain = PhotoVectors(identity=unit, kind=unit, hub_bias=np.zeros(len(unit), np.float32))
     outputs = network_outputs(store, untouched, mirrored=settings.mirrored)
     identity, kind = project(fit_projections(outputs, table, settings), outputs)

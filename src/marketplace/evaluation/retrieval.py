@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from marketplace.vectors.inner_products import cut_questions, inner_products, usable_unit_vectors
 from marketplace.vectors.tables import PhotoVectors
 from marketplace.vectors.unit_length import to_unit_length
 
-QUERIES_AT_ONCE = 512  # bounds memory to 512 x N similarities
 MAX_QUERIES = 3_000
 CURVE_LENGTH = 20  # the curve of recall@k ends at k = 20
 
@@ -26,16 +26,16 @@ def nearest(
     is subtracted from each image's similarity to all others. Equal similarities are ordered by row number. If a gallery
     holds fewer than k images, the remaining places are -1.
     """
-    unit = np.nan_to_num(to_unit_length(embeddings))
+    unit = usable_unit_vectors(embeddings)
     photo = np.unique(sha256, return_inverse=True)[1]
     neighbours = np.full((len(queries), k), -1, dtype=np.int64)
-    for start in range(0, len(queries), QUERIES_AT_ONCE):
-        rows = queries[start : start + QUERIES_AT_ONCE]
-        similarity = unit[rows] @ unit.T
+    for group in cut_questions(len(queries), len(unit)):
+        rows = queries[group]
+        similarity = inner_products(unit[rows], unit)
         if hub_bias is not None:
             similarity -= hub_bias
         similarity[photo[rows][:, None] == photo[None, :]] = -np.inf
-        for place, row in enumerate(similarity, start=start):
+        for place, row in enumerate(similarity, start=group.start):
             best = top_places(row, k)
             best = best[row[best] > -np.inf]
             neighbours[place, : len(best)] = best

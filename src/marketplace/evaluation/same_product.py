@@ -10,9 +10,8 @@ import numpy as np
 import pandas as pd
 
 from marketplace.embedding.hubs import hub_bias
-from marketplace.vectors.unit_length import to_unit_length
+from marketplace.vectors.inner_products import cut_questions, inner_products, usable_unit_vectors
 
-QUESTIONS_AT_ONCE = 512  # bounds memory to 512 x P similarities
 MAX_QUESTIONS = 3_000  # the standard error of a share of 3,000 is at most 0.009
 
 
@@ -53,16 +52,16 @@ def rank_own_products(
     `identity` `(N, d)` and `sha256` `(N,)` belong to all photos. Similarity is the cosine, minus the hub bias among the
     photos of the catalogue. Copies of the question are not listed. Equal products are listed in the catalogue's order.
     """
-    unit = np.nan_to_num(to_unit_length(identity))
-    catalogue = unit[pairs.catalogue]
+    catalogue = usable_unit_vectors(identity, pairs.catalogue)
+    asked = usable_unit_vectors(identity, pairs.questions)
     bias = hub_bias(catalogue, sha256[pairs.catalogue], neighbours=hub_neighbours, weight=hub_weight)
     places = np.arange(len(catalogue))
     ranks = np.empty(len(pairs.questions), np.int64)
-    for start in range(0, len(ranks), QUESTIONS_AT_ONCE):
-        block = slice(start, start + QUESTIONS_AT_ONCE)
+    for block in cut_questions(len(ranks), len(catalogue)):
         questions = pairs.questions[block]
         answers = pairs.answers[block][:, None]
-        similarity = unit[questions] @ catalogue.T - bias
+        similarity = inner_products(asked[block], catalogue)
+        similarity -= bias
         similarity[sha256[questions][:, None] == sha256[pairs.catalogue]] = -np.inf
         own = np.take_along_axis(similarity, answers, axis=1)
         is_before = (similarity > own) | ((similarity == own) & (places < answers))

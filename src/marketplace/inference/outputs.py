@@ -9,6 +9,7 @@ from marketplace.common.progress import progress_bar
 from marketplace.compute.packs import Packs, cut
 from marketplace.compute.processor import processor
 from marketplace.compute.recipe import recipe
+from marketplace.compute.scratch import compute_in_blocks
 from marketplace.inference import tail
 from marketplace.inference.features import Features, FeatureStore
 from marketplace.inference.tail import Tail
@@ -18,7 +19,7 @@ CODE = (__file__, tail.__file__)
 
 
 class Outputs(NamedTuple):
-    """A network's outputs for images, averaged over positions."""
+    """A network's outputs for images, averaged over positions; mapped, see scratch.py."""
 
     embeddings: np.ndarray  # (N, D) float32, of the tail
     details: np.ndarray  # (N, C) float32, of the trunk: colours, materials and patterns rather than kinds of things
@@ -32,8 +33,10 @@ def network_outputs(store: FeatureStore, tail: Tail, *, mirrored: bool = False) 
     """
     values = _outputs_of_view(store, tail, mirrored=False)
     if mirrored:
-        values += _outputs_of_view(store, tail, mirrored=True)
-        values /= 2
+        plain, mirror_images = values, _outputs_of_view(store, tail, mirrored=True)
+        values = compute_in_blocks(
+            lambda rows: (plain[rows] + mirror_images[rows]) / 2, len(plain), plain, mirror_images
+        )
     return Outputs(embeddings=values[:, : tail.dimensions], details=values[:, tail.dimensions :])
 
 

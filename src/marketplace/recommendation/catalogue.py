@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from marketplace.common.damage import read_parquet
+from marketplace.compute.scratch import compute_in_blocks
 from marketplace.recommendation.fingerprints import (
     EMBEDDINGS,
     IMAGE_MODEL,
@@ -53,9 +54,17 @@ class Catalogue:
     @cached_property
     def parts(self) -> Parts:
         """The parts of the similarity of all products. A product's kind is the mean of its photos' kinds."""
-        kinds = np.nan_to_num(self.vectors.kind, posinf=0, neginf=0)[self.products.photos]
+        products = self.products
+        kind = self.vectors.kind
+
+        def mean_kinds(numbers: np.ndarray) -> np.ndarray:
+            starts = products.starts[numbers]
+            photos = products.photos[starts[0] : products.ends[numbers[-1]]] if len(numbers) else numbers
+            kinds = np.nan_to_num(kind[photos], posinf=0, neginf=0)
+            return to_unit_length(np.add.reduceat(kinds, starts - starts[:1]))
+
         return Parts(
-            kind=to_unit_length(np.add.reduceat(kinds, self.products.starts)),
+            kind=compute_in_blocks(mean_kinds, len(products.table), kind),
             text=self.texts.text,
             title=self.texts.title,
             path=self.texts.path,

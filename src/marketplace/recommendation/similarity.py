@@ -14,6 +14,7 @@ from pydantic import Field
 
 from marketplace.common.errors import MarketplaceError
 from marketplace.common.params import Section
+from marketplace.compute.scratch import compute_in_blocks
 
 Weight = Annotated[float, Field(ge=0)]
 
@@ -103,10 +104,15 @@ class Parts:
         return np.sum([getattr(self, name) @ getattr(own, name)[0] for name in PARTS], axis=0)
 
     def weigh_symmetrically(self, weights: Weights) -> np.ndarray:
-        """Return the joined parts `(n, d)`, multiplied as by the function of this name; in memory once."""
-        weighed = self.join()
-        weighed *= _repeat(weights.shares() ** 0.5, self.dimensions)
-        return weighed
+        """Return the joined parts `(n, d)`, multiplied as by the function of this name; mapped."""
+        roots = _repeat(weights.shares() ** 0.5, self.dimensions)
+
+        def weigh_rows(numbers: np.ndarray) -> np.ndarray:
+            joined = self[numbers]
+            joined *= roots
+            return joined
+
+        return compute_in_blocks(weigh_rows, len(self.kind), *(getattr(self, name) for name in PARTS))
 
 
 def columns_of(dimensions: dict[str, int]) -> dict[str, slice]:

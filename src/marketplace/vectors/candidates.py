@@ -5,12 +5,14 @@ from typing import Any
 import faiss
 import numpy as np
 
+from marketplace.common.files import release_pages
+
 EXHAUSTIVE_UP_TO_PHOTOS = 50_000  # up to here all photos are compared: twice as many take four times as long
 COARSE_DIMENSIONS = 128  # of the vectors in the index; scores are computed with the full vectors
 TRAINING_POINTS = 48  # per list, for the k-means: FAISS warns below 39
 LIST_DIVISOR = 24  # a query searches 1/24 of the lists
 QUERIES_AT_ONCE = 256
-ROWS_AT_ONCE = 2**16
+ROWS_AT_ONCE = 2**13
 
 
 class Candidates:
@@ -28,9 +30,11 @@ class Candidates:
         # By distance: a PCA subtracts a mean, which leaves distances as they are, but not inner products.
         self._index = faiss.index_factory(dimensions, factory, faiss.METRIC_L2)
         sample = np.random.default_rng(0).permutation(n)[: TRAINING_POINTS * lists]
-        self._index.train(np.ascontiguousarray(vectors[np.sort(sample)]))
+        self._index.train(vectors[np.sort(sample)])
+        release_pages(vectors)
         for start in range(0, n, ROWS_AT_ONCE):
             self._index.add(np.ascontiguousarray(vectors[start : start + ROWS_AT_ONCE]))
+            release_pages(vectors)
         inverted_file: Any = faiss.extract_index_ivf(self._index)
         inverted_file.nprobe = max(1, lists // LIST_DIVISOR)
 
@@ -46,5 +50,6 @@ class Candidates:
             rows[block] = self._index.search(np.ascontiguousarray(queries[block]), k)[1]
         for place, query in enumerate(queries):
             scores[place] = self._vectors[rows[place]] @ query
+        release_pages(self._vectors)
         scores[rows < 0] = -np.inf
         return scores, rows

@@ -4,7 +4,8 @@ A photo's identity vector finds the same product in another photo, after its hub
 finds products of the same kind. Its title vector is the title that the photo lets one expect, and its path vector the
 expected category. A product has a text vector, a title vector and a path vector.
 
-Both tables hold the SHA-256 of the models that made them: vectors of different models cannot be compared.
+Both tables hold the SHA-256 of the models that made them: vectors of different models cannot be compared. They are
+written and read in blocks; vectors that were read are mapped (see compute/scratch.py).
 """
 
 import json
@@ -20,7 +21,8 @@ import pyarrow.parquet as pq
 
 from marketplace.common.damage import how_to_heal, reading
 from marketplace.common.errors import MarketplaceError
-from marketplace.common.files import replacing, sha256_of
+from marketplace.common.files import release_pages, replacing, sha256_of
+from marketplace.compute.scratch import ROWS_AT_ONCE, ScratchArray, blocks_of, compute_in_blocks
 
 log = logging.getLogger(__name__)
 
@@ -61,14 +63,14 @@ def write_embeddings(
     `models` are the files of the models that made the vectors.
     """
     columns = {
-        "image_id": pa.array(table["image_id"], pa.string()),
-        "product_id": pa.array(table["product_id"], pa.string()),
-        "identity": _as_lists(vectors.identity),
-        "kind": _as_lists(vectors.kind),
-        "hub_bias": pa.array(vectors.hub_bias, pa.float32()),
-        "title": _as_lists(predictions.title),
-        "path": _as_lists(predictions.path),
-        "category": _as_lists(predictions.category),
+        "image_id": table["image_id"].to_numpy(),
+        "product_id": table["product_id"].to_numpy(),
+        "identity": vectors.identity,
+        "kind": vectors.kind,
+        "hub_bias": vectors.hub_bias,
+        "title": predictions.title,
+        "path": predictions.path,
+        "category": predictions.category,
     }
     _write(path, columns, models, categories=json.dumps(predictions.categories))
     log.info("%s: vectors of %s photos", path, f"{len(table):,}")
@@ -81,11 +83,11 @@ def read_embeddings(path: Path, table: pd.DataFrame, models: Sequence[Path] = ()
     models than `models`.
     """
     stored = _read(path, ["image_id", "identity", "kind", "hub_bias"], models)
-    if stored["image_id"].to_pylist() != table["image_id"].tolist():
+    if stored["image_id"].tolist() != table["image_id"].tolist():
         raise MarketplaceError(f"{path} is for other photos than the training data: run `dvc repro extract`.")
-    identity = _as_array(stored["identity"])
-    kind = _as_array(stored["kind"])
-    unusable = np.array(stored["image_id"])[~(_usable(identity) & _usable(kind))]
+    identity = stored["identity"]
+    kind = stored["kind"]
+    unusable = stored["image_id"][~(_usable(identity) & _usable(kind))]
     if len(unusable):
         log.warning(
             "%s: the vectors of %s of %s photos (%s, …) are zero or not finite: they are similar to nothing, and "
@@ -95,33 +97,24 @@ def read_embeddings(path: Path, table: pd.DataFrame, models: Sequence[Path] = ()
             f"{len(identity):,}",
             ", ".join(unusable[:3]),
         )
-    return PhotoVectors(
-        identity=identity,
-        kind=kind,
-        hub_bias=stored["hub_bias"].to_numpy(),
-    )
+    return PhotoVectors(identity=identity, kind=kind, hub_bias=stored["hub_bias"])
 
 
 def read_predictions(path: Path) -> PhotoPredictions:
     """Read the predictions that `write_embeddings` wrote."""
+    stored = _read(path, ["title", "path", "category"], [])
     with reading(path):
-        stored = pq.read_table(path, columns=["title", "path", "category"])
-        categories = json.loads(stored.schema.metadata[b"categories"])
-    return PhotoPredictions(
-        title=_as_array(stored["title"]),
-        path=_as_array(stored["path"]),
-        category=_as_array(stored["category"]),
-        categories=categories,
-    )
+        categories = json.loads(pq.read_schema(path).metadata[b"categories"])
+    return PhotoPredictions(**stored, categories=categories)
 
 
 def write_text_embeddings(path: Path, product_ids: list[str], vectors: TextVectors, model: Path) -> None:
     """Write product_id, text, title and path, one row per product. `model` is the folder of the text model."""
     columns = {
-        "product_id": pa.array(product_ids, pa.string()),
-        "text": _as_lists(vectors.text),
-        "title": _as_lists(vectors.title),
-        "path": _as_lists(vectors.path),
+        "product_id": np.array(product_ids, dtype=object),
+        "text": vectors.text,
+        "title": vectors.title,
+        "path": vectors.path,
     }
     _write(path, columns, [model])
     log.info("%s: vectors of the texts of %s products", path, f"{len(product_ids):,}")
@@ -133,39 +126,73 @@ def read_text_embeddings(path: Path, product_ids: list[str], model: Path | None 
     Raises MarketplaceError if the file holds other products, or in another order, or was made by another model.
     """
     stored = _read(path, ["product_id", "text", "title", "path"], [] if model is None else [model])
-    if stored["product_id"].to_pylist() != product_ids:
+    if stored.pop("product_id").tolist() != product_ids:
         raise MarketplaceError(f"{path} is for other products than the training data: run `dvc repro extract`.")
-    return TextVectors(text=_as_array(stored["text"]), title=_as_array(stored["title"]), path=_as_array(stored["path"]))
+    return TextVectors(**stored)
 
 
-def _write(path: Path, columns: dict[str, pa.Array], models: Sequence[Path], **metadata: str) -> None:
+def _write(path: Path, columns: dict[str, np.ndarray], models: Sequence[Path], **metadata: str) -> None:
+    """Write a table whose row groups are blocks."""
     made_with = {model.name: sha256_of(model) for model in models}
-    with replacing(path) as part:
-        pq.write_table(pa.table(columns).replace_schema_metadata({**made_with, **metadata}), part)
+    n_rows = len(next(iter(columns.values())))
+    schema = _as_table(columns, slice(0)).schema.with_metadata({**made_with, **metadata})
+    with replacing(path) as part, pq.ParquetWriter(part, schema) as writer:
+        for block in blocks_of(n_rows):
+            writer.write_table(_as_table(columns, block))
 
 
-def _read(path: Path, columns: list[str], models: Sequence[Path]) -> pa.Table:
-    with reading(path):
-        stored = pq.read_table(path, columns=columns)
-    made_with = stored.schema.metadata or {}
+def _as_table(columns: dict[str, np.ndarray], block: slice) -> pa.Table:
+    return pa.table({name: _as_column(values[block]) for name, values in columns.items()})
+
+
+def _as_column(values: np.ndarray) -> pa.Array:
+    """Return strings for objects `(n,)`, lists for vectors `(n, d)`, and numbers."""
+    if values.dtype == object:
+        return pa.array(values, pa.string())
+    numbers = np.ascontiguousarray(values, dtype=np.float32)
+    if numbers.ndim == 1:
+        return pa.array(numbers)
+    column = pa.FixedSizeListArray.from_arrays(pa.array(numbers.ravel()), numbers.shape[1])
+    release_pages(values)
+    return column
+
+
+def _read(path: Path, columns: list[str], models: Sequence[Path]) -> dict[str, np.ndarray]:
+    """Read some columns of a table. Raises MarketplaceError if it was made by other models than `models`."""
+    with reading(path), pq.ParquetFile(path) as file:
+        schema = file.schema_arrow
+        n_rows = file.metadata.num_rows
+        arrays = {name: _allocate(schema.field(name).type, n_rows) for name in columns}
+        start = 0
+        for batch in file.iter_batches(ROWS_AT_ONCE, columns=columns):
+            rows = np.arange(start, start + len(batch))
+            start += len(batch)
+            for name, array in arrays.items():
+                if isinstance(array, ScratchArray):
+                    array.write(rows, batch[name].flatten().to_numpy().reshape(len(rows), -1))
+                else:
+                    array[rows] = batch[name].to_numpy(zero_copy_only=False)
+    made_with = schema.metadata or {}
     for model in models:
         if made_with.get(model.name.encode()) != sha256_of(model).encode():
             raise MarketplaceError(
                 f"{path} was made with another model than {model}, or one is damaged: {how_to_heal(path, model)}."
             )
-    return stored
+    return {name: array.map() if isinstance(array, ScratchArray) else array for name, array in arrays.items()}
+
+
+def _allocate(type_: pa.DataType, n_rows: int) -> ScratchArray | np.ndarray:
+    """Return an array for a column: of vectors, strings or numbers."""
+    if isinstance(type_, pa.FixedSizeListType):
+        return ScratchArray((n_rows, type_.list_size), np.dtype(np.float32))
+    return np.empty(n_rows, object if pa.types.is_string(type_) else np.float32)
 
 
 def _usable(vectors: np.ndarray) -> np.ndarray:
     """Return a mask `(N,)` of the vectors `(N, d)` that have a direction."""
-    return np.isfinite(vectors).all(axis=1) & vectors.any(axis=1)
 
+    def usable_rows(rows: np.ndarray) -> np.ndarray:
+        block = vectors[rows]
+        return np.isfinite(block).all(axis=1) & block.any(axis=1)
 
-def _as_lists(vectors: np.ndarray) -> pa.FixedSizeListArray:
-    values = np.ascontiguousarray(vectors, dtype=np.float32).ravel()
-    return pa.FixedSizeListArray.from_arrays(pa.array(values), vectors.shape[1])
-
-
-def _as_array(column: pa.ChunkedArray) -> np.ndarray:
-    lists = column.combine_chunks()
-    return lists.flatten().to_numpy().reshape(len(lists), -1)
+    return compute_in_blocks(usable_rows, len(vectors), vectors)
