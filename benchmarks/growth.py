@@ -1,10 +1,11 @@
 """Measure how time and memory grow with the catalogue: every stage on three sizes, each ten times the one before.
 
-    python benchmarks/growth.py [--smallest 1000] [--only STAGE ...] [--json OUT] [-S KEY=VALUE ...]
+    python benchmarks/growth.py [--smallest 1000] [--only STAGE ...] [--frozen] [--json OUT] [-S KEY=VALUE ...]
 
 The photos are small blocks of colour, the squares have 32 and 48 px (the cost of a pixel does not depend on the
-catalogue), and one epoch is trained. Products have two photos and a title of random words. The exponent is p in
-cost = fixed + factor * photos^p, which three sizes determine. Memory is the peak of the stage's own process.
+catalogue), and one epoch is trained; with --frozen only on the smallest catalogue, and the models stay. Products have
+two photos and a title of random words. The exponent is p in cost = fixed + factor * photos^p, which three sizes
+determine. Memory is the peak of the stage's own process.
 """
 
 import csv
@@ -18,7 +19,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-from increment import STAGES, set_dump, stage_environment, stage_script
+from increment import FROZEN, STAGES, set_dump, stage_environment, stage_script
 from PIL import Image
 from workspace import Workspace, make_parser, report, table, workspace
 
@@ -54,6 +55,7 @@ def main() -> None:
         metavar="STAGE",
         help="run no stage after the last of these, and print only these",
     )
+    parser.add_argument("--frozen", action="store_true", help="train on the smallest catalogue only")
     options = parser.parse_args()
     sizes = [options.smallest * STEP**number for number in range(N_SIZES)]
     stages = STAGES[: 1 + max(STAGES.index(stage) for stage in options.only)]
@@ -65,17 +67,18 @@ def main() -> None:
             write_dump(dump, n_photos)
             set_dump(space, dump)
             for stage in stages:
+                if options.frozen and stage in FROZEN and costs[stage]:
+                    continue
                 cost = measure_stage(space, stage)
                 costs[stage].append(cost)
                 print(f"{n_photos} photos, {stage}: {cost.seconds:.1f} s, {cost.peak_gib:.2f} GiB", flush=True)
-    rows = [format_row(stage, costs[stage]) for stage in options.only]
-    time_columns = [*(f"{n:,} photos" for n in sizes), "exponent"]
-    memory_columns = [*(f"{n:,}: memory" for n in sizes), "exponent of memory"]
+    rows = [format_row(stage, costs[stage]) for stage in options.only if len(costs[stage]) == N_SIZES]
+    columns = ["stage", *(f"{n:,} photos" for n in sizes), "exponent", f"memory at {sizes[-1]:,}", "exponent of memory"]
     results = {
         "sizes": sizes,
         "costs": {stage: [asdict(cost) for cost in stage_costs] for stage, stage_costs in costs.items()},
     }
-    report(results, table(["stage", *time_columns, *memory_columns], rows), options.json)
+    report(results, table(columns, rows), options.json)
 
 
 def format_row(stage: str, costs: list[Cost]) -> list[str]:
@@ -86,7 +89,7 @@ def format_row(stage: str, costs: list[Cost]) -> list[str]:
         stage,
         *(f"{value:.1f} s" for value in seconds),
         fit_exponent(seconds),
-        *(f"{value:.2f} GiB" for value in memory),
+        f"{memory[-1]:.2f} GiB",
         fit_exponent(memory),
     ]
 

@@ -21,6 +21,7 @@ from typing import Any
 import yaml
 from figures import MARKET, refresh_pages
 
+from marketplace.compute.processor import kind_of_processor
 from marketplace.review.markdown import format_table
 
 ROOT = Path(__file__).parents[1]
@@ -175,7 +176,8 @@ def commit() -> str:
 
 
 def machine() -> str:
-    """Describe the machine in a few words."""
+    """Describe the machine in a few words, with the instructions that matter most for the speed of arithmetic."""
     cpus = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
     name = cpus[0].partition(":")[2].strip()
-    return f"{os.cpu_count()} cores ({name}), {platform.system()}, Python {platform.python_version()}"
+    instructions = kind_of_processor().split()[-1]
+    return f"{os.cpu_count()} cores ({name}, {instructions}), {platform.system()}, Python {platform.python_version()}"

@@ -7,6 +7,7 @@ same product (CSLS, Conneau et al., arXiv:1710.04087).
 import numpy as np
 
 from marketplace.vectors.candidates import EXHAUSTIVE_UP_TO_PHOTOS, Candidates
+from marketplace.vectors.inner_products import inner_products
 
 SPARE_CANDIDATES = 27  # besides the nearest photos: the photo itself and its copies
 ROWS_AT_ONCE = 1024  # bounds memory to 1024 x N similarities
@@ -29,7 +30,7 @@ def hub_bias(vectors: np.ndarray, sha256: np.ndarray, *, neighbours: int, weight
     for start in range(0, len(vectors), ROWS_AT_ONCE):
         rows = all_rows[start : start + ROWS_AT_ONCE]
         if candidates is None:
-            similarity = vectors[rows] @ vectors.T
+            similarity = inner_products(vectors[rows], vectors)
             nearby = all_rows[None, :]
         else:
             similarity, nearby = candidates.nearest(vectors[rows], k + SPARE_CANDIDATES)

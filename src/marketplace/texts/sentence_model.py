@@ -15,6 +15,7 @@ from marketplace.common.progress import progress_bar
 from marketplace.compute.packs import PACK, Packs, cut, keys_of_files
 from marketplace.compute.processor import processor
 from marketplace.compute.recipe import recipe
+from marketplace.compute.scratch import compute_in_blocks
 from marketplace.inference.compiled import compile_model
 from marketplace.texts.sentence_files import NETWORK, TOKENIZER
 
@@ -93,7 +94,8 @@ class SentenceModel:
         log.info("texts: %s of %s are new", f"{lookup.missing.sum():,}", f"{len(distinct):,}")
         vectors = packs.fill(lookup, compute)
         row_of = {text: row for row, text in enumerate(distinct)}
-        return vectors[[row_of[text] for text in texts]]
+        rows_of_texts = np.array([row_of[text] for text in texts], dtype=np.int64)
+        return compute_in_blocks(lambda numbers: vectors[rows_of_texts[numbers]], len(texts), vectors)
 
     def _embed_in_fixed_shapes(self, texts: list[str]) -> Iterator[np.ndarray]:
         """Yield the vectors of texts, computed in few shapes: another shape may round otherwise.

@@ -14,6 +14,7 @@ import numpy as np
 from marketplace.common.damage import how_to_heal
 from marketplace.common.errors import MarketplaceError, first_line
 from marketplace.common.files import replacing, write_json
+from marketplace.compute.scratch import compute_in_blocks
 from marketplace.texts.listing_text import plain_text
 from marketplace.texts.sentence_files import NETWORK, TOKENIZER
 from marketplace.texts.sentence_model import SentenceModel
@@ -76,7 +77,12 @@ class TextModel:
         Results do not depend on which vectors were stored.
         """
         plain = [plain_text(text) for text in texts]
-        return self._combine(self._sentence.embed_catalogue(plain), self._spelling(plain))
+        meaning = self._sentence.embed_catalogue(plain)
+
+        def embed_block(rows: np.ndarray) -> np.ndarray:
+            return self._combine(meaning[rows], self._spelling([plain[row] for row in rows.tolist()]))
+
+        return compute_in_blocks(embed_block, len(plain), meaning)
 
     def embed_titles(self, titles: list[str]) -> np.ndarray:
         """Return the meanings `(N, m) float32` of the titles of a catalogue, stored like its texts."""

@@ -36,7 +36,7 @@ def embed_titles(names: Sequence[str], sentence_model: Path) -> Titles | None:
         return None
     vectors = open_sentence_model(sentence_model, max_tokens=MAX_TOKENS).embed_catalogue(distinct.tolist())
     rows = np.where(plain == "", -1, np.searchsorted(distinct, plain))
-    return Titles(vectors=torch.from_numpy(vectors), of_photo=torch.from_numpy(rows))
+    return Titles(vectors=torch.tensor(vectors), of_photo=torch.from_numpy(rows))
 
 
 class TitleLoss(nn.Module):
