@@ -139,7 +139,7 @@ def test_the_contrastive_term_pulls_photos_of_a_product_together(
         """Mean cosine of a product's two photos, minus that of different products of its colour, after training."""
         weighted = train_settings.model_copy(update={"contrastive_weight": contrastive_weight})
         best = train_in(start, pairs, weighted, tmp_path / str(contrastive_weight), epochs=12)
-        embeddings = torch.from_numpy(outputs_of(network_of(best, n_categories=3), pairs.images).embeddings)
+        embeddings = torch.tensor(outputs_of(network_of(best, n_categories=3), pairs.images).embeddings)
         unit = F.normalize(embeddings[pairs.train.rows])
         cosines = unit @ unit.T
         products = pairs.train.products
