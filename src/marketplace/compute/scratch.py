@@ -50,7 +50,7 @@ def blocks_of(n_rows: int) -> Iterator[slice]:
 
 
 def compute_in_blocks(compute: Callable[[np.ndarray], np.ndarray], n_rows: int, *sources: np.ndarray) -> np.ndarray:
-    """Return what `compute` gives, `(m, ...)` for some row numbers `(m,)`, for all rows: `(n_rows, ...)`, mapped.
+    """Return the results of `compute` for all rows, `(n_rows, ...)`, mapped; it gives `(m, ...)` for `(m,)` rows.
 
     The pages of `sources`, which `compute` reads, are released after each block.
     """

@@ -53,14 +53,14 @@ def rank_own_products(
     photos of the catalogue. Copies of the question are not listed. Equal products are listed in the catalogue's order.
     """
     catalogue = usable_unit_vectors(identity, pairs.catalogue)
-    asked = usable_unit_vectors(identity, pairs.questions)
+    question_vectors = usable_unit_vectors(identity, pairs.questions)
     bias = hub_bias(catalogue, sha256[pairs.catalogue], neighbours=hub_neighbours, weight=hub_weight)
     places = np.arange(len(catalogue))
     ranks = np.empty(len(pairs.questions), np.int64)
     for block in cut_questions(len(ranks), len(catalogue)):
         questions = pairs.questions[block]
         answers = pairs.answers[block][:, None]
-        similarity = inner_products(asked[block], catalogue)
+        similarity = inner_products(question_vectors[block], catalogue)
         similarity -= bias
         similarity[sha256[questions][:, None] == sha256[pairs.catalogue]] = -np.inf
         own = np.take_along_axis(similarity, answers, axis=1)

@@ -31,11 +31,12 @@ def network_outputs(store: FeatureStore, tail: Tail, *, mirrored: bool = False) 
     `mirrored` averages with the mirror image. Outputs of the same network for the same pixels are found again, even if
     they were computed for another catalogue.
     """
-    values = _outputs_of_view(store, tail, mirrored=False)
+    plain_view = _outputs_of_view(store, tail, mirrored=False)
+    values = plain_view
     if mirrored:
-        plain, mirror_images = values, _outputs_of_view(store, tail, mirrored=True)
+        mirror_view = _outputs_of_view(store, tail, mirrored=True)
         values = compute_in_blocks(
-            lambda rows: (plain[rows] + mirror_images[rows]) / 2, len(plain), plain, mirror_images
+            lambda rows: (plain_view[rows] + mirror_view[rows]) / 2, len(plain_view), plain_view, mirror_view
         )
     return Outputs(embeddings=values[:, : tail.dimensions], details=values[:, tail.dimensions :])
 

@@ -1,4 +1,4 @@
-"""The similarities of a few vectors to those of a whole catalogue, which are read in blocks."""
+"""The similarities of a few vectors to the vectors of a whole catalogue, which are read in blocks."""
 
 import numpy as np
 
