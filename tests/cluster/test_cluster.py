@@ -29,11 +29,13 @@ from marketplace.inference.features import FeatureStore
 from marketplace.models.checkpoints import checkpoint_of
 from marketplace.models.network import Network
 from marketplace.photos.squares import resize_shards
+from marketplace.pretrained.sentence_model import INSTALLED, write_sentence_model
 from marketplace.raw.shards import image_id_of, shard_of, write_shards
 from marketplace.recommendation.origin import Origin
 from marketplace.recommendation.products import products_of
 from marketplace.recommendation.rankers import create_ranker
 from marketplace.recommendation.table import recommendations, write_recommendations
+from marketplace.texts.sentence_model import SentenceModel, open_sentence_model
 
 N_SHARDS = 3
 N_PHOTOS = 24
@@ -45,6 +47,7 @@ def project(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     photos = [(f"photo{number:02}.jpg", noise_photo(number)) for number in range(N_PHOTOS)]
     write_shards(photos, folder / "images", N_SHARDS)
     monkeypatch.setattr("marketplace.inference.features.PACK", 2)
+    monkeypatch.setattr("marketplace.texts.sentence_model.PACK", 4)
     monkeypatch.setattr("marketplace.recommendation.table.SIMILARITIES_AT_ONCE", 2**13)
     return folder
 
@@ -78,6 +81,16 @@ def run_trunk() -> bytes:
     return features(np.arange(N_PHOTOS)).tobytes()
 
 
+def embed_texts() -> bytes:
+    """Return the vectors of some texts as bytes."""
+    folder = Path("sentence_model")
+    if not folder.exists():
+        write_sentence_model(folder, INSTALLED)
+    texts = [f"an oak table, {number} cm" for number in range(9)] + ["", "a red lamp"]
+    vectors = open_sentence_model(folder, max_tokens=64).embed_catalogue(texts)
+    return vectors.tobytes()
+
+
 def recommend() -> bytes:
     """Return the recommendations for a shop that is compared product by product, as the bytes of their table."""
     table, vectors = shop(n_products=150)
@@ -91,7 +104,7 @@ def recommend() -> bytes:
     return Path("table.parquet").read_bytes()
 
 
-KINDS_OF_WORK = [check, resize, run_trunk, recommend]
+KINDS_OF_WORK = [check, resize, run_trunk, embed_texts, recommend]
 
 
 def test_one_worker_and_three_give_the_bytes_of_local_processes(
@@ -121,6 +134,14 @@ def test_a_killed_worker_makes_no_difference(
             assert work() == expected
             if killed.is_set():
                 break
+
+
+def test_workers_alone_embed_texts(project: Path, dask: DaskCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = embed_texts()
+    monkeypatch.setenv(SCHEDULER_VARIABLE, dask.address)
+    monkeypatch.setenv("MARKETPLACE_CACHE", str(project / "empty cache"))
+    monkeypatch.setattr(SentenceModel, "embed_in_fixed_shapes", None)
+    assert embed_texts() == expected
 
 
 def test_workers_compare_the_candidates_of_an_index_too(

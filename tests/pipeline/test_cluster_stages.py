@@ -11,8 +11,8 @@ from helpers.project import STAGES, Project, ran
 
 from marketplace.cluster.connection import SCHEDULER_VARIABLE
 
-# Stages whose work goes to workers: clean, resize_images, both training stages (frozen layers) and recommend.
-N_WITH_WORKERS = 5
+# Stages whose work goes to workers: clean, resize_images, both training stages, extract and recommend.
+N_WITH_WORKERS = 6
 
 
 def test_another_clone_on_a_cluster_gives_the_same_hashes_even_if_the_cache_is_damaged(

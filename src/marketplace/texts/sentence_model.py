@@ -3,16 +3,19 @@
 import hashlib
 import logging
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from marketplace.cluster.connection import uses_cluster
+from marketplace.cluster.placement import apply_to_each
 from marketplace.common.damage import how_to_heal
 from marketplace.common.errors import MarketplaceError, first_line
 from marketplace.common.files import sha256_of
 from marketplace.common.progress import progress_bar
-from marketplace.compute.packs import PACK, Packs, cut, keys_of_files
+from marketplace.compute.packs import PACK, Lookup, Packs, cut, keys_of_files
 from marketplace.compute.processor import processor
 from marketplace.compute.recipe import recipe
 from marketplace.compute.scratch import compute_in_blocks
@@ -37,7 +40,8 @@ def open_sentence_model(folder: Path, *, max_tokens: int) -> "SentenceModel":
 class SentenceModel:
     """The sentence model in two files; with the `sha256` of its network, compiled once for all processes.
 
-    It reads the first tokens of a text: `max_tokens`, or as many as the tokenizer's file says.
+    It reads the first tokens of a text: `max_tokens`, or as many as the tokenizer's file says. A model can be sent to
+    another process, which opens the files itself.
     """
 
     def __init__(
@@ -45,6 +49,7 @@ class SentenceModel:
     ) -> None:
         from tokenizers import Tokenizer
 
+        self._arguments = (network, tokenizer, sha256, max_tokens)
         self._tokenizer = Tokenizer.from_file(str(tokenizer))
         self._padding: int = (self._tokenizer.padding or {})["pad_id"]
         self._tokenizer.no_padding()  # texts are filled up here, to lengths that do not depend on others
@@ -56,6 +61,9 @@ class SentenceModel:
         }
         self._network = compile_model(network, sha256)
         self._lock = threading.Lock()
+
+    def __reduce__(self) -> tuple[Callable[..., "SentenceModel"], tuple[object, ...]]:
+        return _open_again, self._arguments
 
     @property
     def dimensions(self) -> int:
@@ -73,13 +81,14 @@ class SentenceModel:
     def embed_catalogue(self, texts: list[str]) -> np.ndarray:
         """Return the vectors of the texts of a catalogue, which are stored, and found again by the text.
 
-        Results do not depend on which vectors were stored. They are nearly those of `__call__`: processors for
-        arithmetic of 8 bits also round between the layers, and in another way for a batch.
+        Results do not depend on which vectors were stored, nor on whether a cluster's workers compute them. They are
+        nearly equal to the results of `__call__`: processors for arithmetic of 8 bits also round between the layers,
+        and in another way for a batch.
         """
         distinct = sorted(set(texts), key=lambda text: (len(text), text))
 
         def compute(rows: np.ndarray) -> Iterable[np.ndarray]:
-            vectors = self._embed_in_fixed_shapes([distinct[row] for row in rows])
+            vectors = self.embed_in_fixed_shapes([distinct[row] for row in rows])
             return progress_bar(vectors, total=len(rows), description="embedding texts", unit="text")
 
         packs = Packs(
@@ -92,12 +101,14 @@ class SentenceModel:
         )
         lookup = packs.find(keys_of_files([hashlib.sha256(text.encode()).hexdigest() for text in distinct]))
         log.info("texts: %s of %s are new", f"{lookup.missing.sum():,}", f"{len(distinct):,}")
+        if uses_cluster() and lookup.missing.any():
+            lookup = _embed_on_workers(_PackWriter(self, packs, lookup.keys, distinct), lookup)
         vectors = packs.fill(lookup, compute)
         row_of = {text: row for row, text in enumerate(distinct)}
         rows_of_texts = np.array([row_of[text] for text in texts], dtype=np.int64)
         return compute_in_blocks(lambda numbers: vectors[rows_of_texts[numbers]], len(texts), vectors)
 
-    def _embed_in_fixed_shapes(self, texts: list[str]) -> Iterator[np.ndarray]:
+    def embed_in_fixed_shapes(self, texts: list[str]) -> Iterator[np.ndarray]:
         """Yield the vectors of texts, computed in few shapes: another shape may round otherwise.
 
         Batches have one size, filled up if there are fewer texts, and lengths are multiples of LENGTH_STEP.
@@ -127,3 +138,38 @@ class SentenceModel:
     def _pad(self, ids: list[list[int]], length: int) -> np.ndarray:
         """Return token ids `(N, length)`, filled up."""
         return np.array([[*tokens, *[self._padding] * (length - len(tokens))] for tokens in ids])
+
+
+def _open_again(network: Path, tokenizer: Path, sha256: str | None, max_tokens: int | None) -> SentenceModel:
+    return SentenceModel(network, tokenizer, sha256, max_tokens=max_tokens)
+
+
+@dataclass(frozen=True)
+class _PackWriter:
+    """Embeds some texts and stores their vectors as a pack."""
+
+    model: SentenceModel
+    packs: Packs
+    keys: np.ndarray  # of all texts
+    texts: list[str]
+
+    def __call__(self, rows: np.ndarray) -> bool:
+        """Return whether the vectors could be stored."""
+        vectors = self.model.embed_in_fixed_shapes([self.texts[row] for row in rows.tolist()])
+        return self.packs.write(self.keys[rows], np.stack(list(vectors)))
+
+
+def _embed_on_workers(write_pack: _PackWriter, lookup: Lookup) -> Lookup:
+    """Have a cluster's workers store the missing vectors; return where they are then.
+
+    Some may still be missing if there is no room for them, or a worker could not store its own.
+    """
+    missing = np.flatnonzero(lookup.missing)
+    nbytes = len(missing) * write_pack.model.dimensions * np.dtype(np.float32).itemsize
+    if not write_pack.packs.make_room(nbytes, lookup.keys):
+        return lookup
+    parts = cut(missing, PACK)
+    with progress_bar(total=len(missing), description="embedding texts", unit="text") as progress:
+        for part, _ in zip(parts, apply_to_each(write_pack, parts), strict=True):
+            progress.update(len(part))
+    return write_pack.packs.find(lookup.keys)
