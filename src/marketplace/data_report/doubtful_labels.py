@@ -7,6 +7,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
 from sklearn.preprocessing import normalize
 
+from marketplace.compute.scratch import compute_in_blocks
+
 FOLDS = 5
 PHOTO_DIMENSIONS = 128
 PENALTY = 3.0  # scikit-learn's C: of 1 to 30, the one with the lowest log loss out of sample on a real marketplace
@@ -55,7 +57,9 @@ def _product_vectors(table: pd.DataFrame, outputs: np.ndarray, texts: np.ndarray
 
     The vectors `(P, d)` are in the order of product ids.
     """
-    roots = np.sign(outputs) * np.sqrt(np.abs(outputs))
+    roots = compute_in_blocks(
+        lambda rows: np.sign(outputs[rows]) * np.sqrt(np.abs(outputs[rows])), len(outputs), outputs
+    )
     dimensions = min(PHOTO_DIMENSIONS, *roots.shape)
     photos = PCA(dimensions, random_state=0).fit_transform(roots)
     means = pd.DataFrame(normalize(photos)).groupby(table["product_id"].to_numpy(), sort=True).mean()
