@@ -11,7 +11,7 @@ def main() -> None:
     import pandas as pd
 
     from marketplace.common.damage import reading
-    from marketplace.common.files import replacing, write_array, write_json
+    from marketplace.common.files import release_pages, replacing, write_array, write_json
     from marketplace.common.params import load_section
     from marketplace.compute.arrays import ShardedArray
     from marketplace.recommendation.catalogue import read_catalogue
@@ -46,6 +46,7 @@ def main() -> None:
     write_index(Path("models/identity.index"), catalogue.identity, settings.index, settings.index_search)
     with replacing(Path(KINDS)) as part, part.open("wb") as file:
         write_array(file, catalogue.vectors.kind)
+    release_pages(catalogue.vectors.kind)
 
     # The table holds the recommendations of every product.
     vectors = catalogue.parts.weigh_symmetrically(settings.weights.product)

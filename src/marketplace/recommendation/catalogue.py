@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from marketplace.common.damage import read_parquet
+from marketplace.common.files import release_pages
 from marketplace.compute.scratch import compute_in_blocks
 from marketplace.recommendation.fingerprints import (
     EMBEDDINGS,
@@ -39,7 +40,9 @@ class IdentityRows:
 
     def __getitem__(self, rows: np.ndarray) -> np.ndarray:
         """Return the vectors `(n, d + 1)` of some photos."""
-        return np.hstack([self.vectors.identity[rows], -self.vectors.hub_bias[rows, None]])
+        joined = np.hstack([self.vectors.identity[rows], -self.vectors.hub_bias[rows, None]])
+        release_pages(self.vectors.identity)
+        return joined
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ import numpy as np
 from pydantic import Field
 
 from marketplace.common.errors import MarketplaceError
+from marketplace.common.files import release_pages
 from marketplace.common.params import Section
 from marketplace.compute.scratch import compute_in_blocks
 
@@ -96,7 +97,10 @@ class Parts:
 
     def __getitem__(self, numbers: np.ndarray) -> np.ndarray:
         """Join the parts of some of the products or questions; see index.Rows."""
-        return self.select(numbers).join()
+        joined = self.select(numbers).join()
+        for name in PARTS:
+            release_pages(getattr(self, name))
+        return joined
 
     def compare(self, vector: np.ndarray) -> np.ndarray:
         """Return the inner products `(n,)` of the joined parts with a vector `(d,)`, without joining them."""
@@ -112,7 +116,7 @@ class Parts:
             joined *= roots
             return joined
 
-        return compute_in_blocks(weigh_rows, len(self.kind), *(getattr(self, name) for name in PARTS))
+        return compute_in_blocks(weigh_rows, len(self.kind))
 
 
 def columns_of(dimensions: dict[str, int]) -> dict[str, slice]:
