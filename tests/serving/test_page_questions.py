@@ -7,11 +7,21 @@ from urllib.parse import parse_qs, urlsplit
 import pandas as pd
 import pillow_heif
 from PIL import Image
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import FloatRect, Locator, Page, Route, expect
 
 
 def parameters(page: Page) -> dict[str, str]:
     return {name: values[0] for name, values in parse_qs(urlsplit(page.url).query).items()}
+
+
+def wait_for_box(locator: Locator) -> FloatRect:
+    """Return where an element is; the page may be replacing it, even if it was visible just now."""
+    for _ in range(50):
+        box = locator.bounding_box()
+        if box is not None:
+            return box
+        locator.page.wait_for_timeout(100)
+    raise AssertionError("the element has no place on the page")
 
 
 def test_a_photo_shows_its_category_its_listing_and_what_is_similar(page: Page, photo: Path, tmp_path: Path) -> None:
@@ -29,9 +39,7 @@ def test_a_photo_shows_its_category_its_listing_and_what_is_similar(page: Page, 
         page.get_by_role("button", name="Turn").click()
     assert answer.value.ok
     canvas = page.locator(".crop canvas")
-    expect(canvas).to_be_visible()
-    box = canvas.bounding_box()
-    assert box is not None
+    box = wait_for_box(canvas)
     corner = (box["x"] + box["width"] / 4, box["y"] + box["height"] / 2)
     with page.expect_response(re.compile("api/similar.*crop=")) as answer:
         page.mouse.move(*corner)
