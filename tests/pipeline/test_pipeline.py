@@ -83,26 +83,23 @@ def test_stages_next_to_each_other_give_the_same_hashes(copy_of_reproduced: Proj
     assert "up to date" in project.dvc("status")
 
 
-def test_what_ran_before_anywhere_comes_from_the_run_cache(experimented: Project) -> None:
-    first = (experimented.out_hashes(), (experimented.folder / "metrics/evaluate.json").read_text())
-    try:
-        # As the experiment `rate`, which ran elsewhere.
-        output = experimented.dvc("exp", "run", "-n", "again", "-S", "train.lr=1e-5")
-        assert ran(output) == []
-        assert "Stage 'train_full' is cached - skipping run, checking out outputs" in output
-        assert "lr: 1e-05" in (experimented.folder / "params.yaml").read_text()
-        second = experimented.out_hashes()
-        moved = {path for path in second if second[path] != first[0][path]}
-        assert moved >= {"models/small.pt", "models/full.pt", "data/embeddings.parquet"}
-        assert not [path for path in moved if path.startswith(("data/raw", "data/clean", "data/resized"))]
-        lock = yaml.safe_load(experimented.run("git", "show", f"{experimented.experiment('rate')}:dvc.lock"))
-        outs = [out for stage in lock["stages"].values() for out in stage["outs"]]
-        assert second == {out["path"]: out["md5"] for out in outs}
-        assert ran(experimented.dvc("exp", "run", "-n", "back", "-S", "train.lr=0.001")) == []
-        assert (experimented.out_hashes(), (experimented.folder / "metrics/evaluate.json").read_text()) == first
-    finally:
-        experimented.restore()
-        experimented.dvc("exp", "remove", "again", "back", code=None)  # after a failure there may be one of them
+def test_what_ran_before_anywhere_comes_from_the_run_cache(experimented: Project, tmp_path: Path) -> None:
+    project = experimented.copy(tmp_path / "project")
+    first = (project.out_hashes(), (project.folder / "metrics/evaluate.json").read_text())
+    # As the experiment `rate`, which ran elsewhere.
+    output = project.dvc("exp", "run", "-n", "again", "-S", "train.lr=1e-5")
+    assert ran(output) == []
+    assert "Stage 'train_full' is cached - skipping run, checking out outputs" in output
+    assert "lr: 1e-05" in (project.folder / "params.yaml").read_text()
+    second = project.out_hashes()
+    moved = {path for path in second if second[path] != first[0][path]}
+    assert moved >= {"models/small.pt", "models/full.pt", "data/embeddings.parquet"}
+    assert not [path for path in moved if path.startswith(("data/raw", "data/clean", "data/resized"))]
+    lock = yaml.safe_load(project.run("git", "show", f"{project.experiment('rate')}:dvc.lock"))
+    outs = [out for stage in lock["stages"].values() for out in stage["outs"]]
+    assert second == {out["path"]: out["md5"] for out in outs}
+    assert ran(project.dvc("exp", "run", "-n", "back", "-S", "train.lr=0.001")) == []
+    assert (project.out_hashes(), (project.folder / "metrics/evaluate.json").read_text()) == first
 
 
 def test_in_a_copy_of_the_workspace_the_copys_own_code_runs(copy_of_reproduced: Project) -> None:

@@ -39,6 +39,7 @@ def test_a_photo_shows_its_category_its_listing_and_what_is_similar(page: Page, 
         page.get_by_role("button", name="Turn").click()
     assert answer.value.ok
     canvas = page.locator(".crop canvas")
+    expect(canvas).to_be_visible()
     box = wait_for_box(canvas)
     corner = (box["x"] + box["width"] / 4, box["y"] + box["height"] / 2)
     with page.expect_response(re.compile("api/similar.*crop=")) as answer:
