@@ -30,7 +30,7 @@ def test_questions_are_asked_in_groups_that_fit_into_memory(n_questions: int, n_
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "QUESTIONS_AT_ONCE", 20)
         patch.setattr(module, "SIMILARITIES_AT_ONCE", 300)
-        groups = cut_questions(n_questions, n_vectors)
+        groups = list(cut_questions(n_questions, n_vectors))
         asked = [number for group in groups for number in range(n_questions)[group]]
         assert asked == list(range(n_questions))
         assert all(group.stop - group.start in range(1, 21) for group in groups)

@@ -1,10 +1,13 @@
 """Run work in processes of this machine, or on the workers of a cluster. The results are the same."""
 
 import functools
+import logging
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
+
+import numpy as np
 
 from marketplace.cluster.connection import uses_cluster
 from marketplace.cluster.tasks import run_on_cluster
@@ -12,6 +15,8 @@ from marketplace.common.errors import MarketplaceError
 from marketplace.common.progress import progress_bar
 from marketplace.compute.parallel import run_in_parallel
 from marketplace.compute.user_cache import keep, read_kept, user_cache
+
+log = logging.getLogger(__name__)
 
 Argument = TypeVar("Argument")
 Result = TypeVar("Result")
@@ -40,6 +45,17 @@ def apply_to_each(function: Callable[[Argument], Result], arguments: Sequence[Ar
             yield from run_on_cluster(_apply, [(path, argument) for argument in arguments])
         else:
             yield from map(function, arguments)
+
+
+def store_on_workers(write_pack: Callable[[np.ndarray], bool], parts: Sequence[np.ndarray], progress: Any) -> None:
+    """Have a cluster's workers compute and store results: `write_pack(rows)` for every part, `(n,)` row numbers.
+
+    `progress` counts the rows. A result that a worker could not store is still missing afterwards, with a warning.
+    """
+    for rows, stored in zip(parts, apply_to_each(write_pack, parts), strict=True):
+        progress.update(len(rows))
+        if not stored:
+            log.warning("a worker could not store its results (its log says why): they are computed here instead")
 
 
 def _apply(path: Path, argument: Any) -> Any:

@@ -90,9 +90,8 @@ def sha256_of(path: Path) -> str:
 def release_pages(array: np.ndarray) -> None:
     """Release the pages of a mapped file that were read or written: they would count as this process's memory.
 
-    `array` is the whole file or a part of it. Other arrays stay as they are.
-
-    Nothing is lost: the file has the pages that were read, and the OS writes the others to it.
+    `array` is the whole file or a part of it; other arrays stay as they are. Nothing is lost: the file has the pages
+    that were read, and the OS writes the others to it.
     """
     owner = array.base
     while isinstance(owner, np.ndarray):  # of a part of an array

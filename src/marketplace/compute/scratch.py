@@ -43,10 +43,11 @@ class ScratchArray:
         return np.asarray(np.memmap(self._file, self._dtype, mode="r", offset=self._start, shape=self._shape))
 
 
-def blocks_of(n_rows: int) -> Iterator[slice]:
-    """Yield the blocks of an array with `n_rows` rows."""
-    for start in range(0, n_rows, ROWS_AT_ONCE):
-        yield slice(start, min(n_rows, start + ROWS_AT_ONCE))
+def blocks_of(n_rows: int, at_once: int | None = None) -> Iterator[slice]:
+    """Yield the blocks of an array with `n_rows` rows: of ROWS_AT_ONCE each, or of another number."""
+    step = at_once or ROWS_AT_ONCE
+    for start in range(0, n_rows, step):
+        yield slice(start, min(n_rows, start + step))
 
 
 def compute_in_blocks(compute: Callable[[np.ndarray], np.ndarray], n_rows: int, *sources: np.ndarray) -> np.ndarray:
@@ -64,3 +65,8 @@ def compute_in_blocks(compute: Callable[[np.ndarray], np.ndarray], n_rows: int, 
         for source in sources:
             release_pages(source)
     return compute(np.arange(0)) if scratch is None else scratch.map()
+
+
+def take_rows(values: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Return some rows `(m,)` of an array `(N, ...)`: `(m, ...)`, mapped."""
+    return compute_in_blocks(lambda places: values[rows[places]], len(rows), values)

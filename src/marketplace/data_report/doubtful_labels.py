@@ -57,9 +57,12 @@ def _product_vectors(table: pd.DataFrame, outputs: np.ndarray, texts: np.ndarray
 
     The vectors `(P, d)` are in the order of product ids.
     """
-    roots = compute_in_blocks(
-        lambda rows: np.sign(outputs[rows]) * np.sqrt(np.abs(outputs[rows])), len(outputs), outputs
-    )
+
+    def take_roots(rows: np.ndarray) -> np.ndarray:
+        block = outputs[rows]
+        return np.sign(block) * np.sqrt(np.abs(block))
+
+    roots = compute_in_blocks(take_roots, len(outputs), outputs)
     dimensions = min(PHOTO_DIMENSIONS, *roots.shape)
     photos = PCA(dimensions, random_state=0).fit_transform(roots)
     means = pd.DataFrame(normalize(photos)).groupby(table["product_id"].to_numpy(), sort=True).mean()

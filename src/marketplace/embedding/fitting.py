@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from marketplace.compute.arrays import Images
-from marketplace.compute.scratch import compute_in_blocks
+from marketplace.compute.scratch import take_rows
 from marketplace.embedding.graphs import Heads
 from marketplace.embedding.image_model import ImageModel
 from marketplace.embedding.paths import PathSpace, fit_path_space
@@ -49,12 +49,10 @@ def fit_projections(outputs: Outputs, table: pd.DataFrame, settings: ExtractSett
     train = np.flatnonzero(table["split"] == "train")
     products, _ = pd.factorize(table["product_id"].iloc[train])
     fit = functools.partial(fit_projection, products=products, shrinkage=settings.shrinkage)
-    embeddings = compute_in_blocks(lambda rows: outputs.embeddings[train[rows]], len(train), outputs.embeddings)
-    details = compute_in_blocks(lambda rows: outputs.details[train[rows]], len(train), outputs.details)
-    identity = fit(embeddings, power=settings.power)
+    identity = fit(take_rows(outputs.embeddings, train), power=settings.power)
     return Projections(
         identity=identity,
-        detail=fit(details, power=settings.detail_power),
+        detail=fit(take_rows(outputs.details, train), power=settings.detail_power),
         kind=identity.cut(settings.kind_dimensions),
         detail_weight=settings.detail_weight,
         category_weight=settings.category_weight,

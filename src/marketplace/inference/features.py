@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from marketplace.cluster.connection import uses_cluster
-from marketplace.cluster.placement import apply_to_each
+from marketplace.cluster.placement import store_on_workers
 from marketplace.common.progress import progress_bar
 from marketplace.compute.arrays import Images, release_images
 from marketplace.compute.gpu import has_gpu
@@ -139,10 +139,7 @@ def _compute_packs(write_pack: _PackWriter, rows: np.ndarray) -> None:
     parts = cut(rows, PACK)
     with progress_bar(total=len(rows), description="frozen layers", unit="image") as progress:
         if uses_cluster() and not has_gpu():  # a GPU here is faster than many machines without
-            for part, stored in zip(parts, apply_to_each(write_pack, parts), strict=True):
-                progress.update(len(part))
-                if not stored:
-                    log.warning("a worker could not store features (its log says why): they are computed here instead")
+            store_on_workers(write_pack, parts, progress)
         else:
             for part in parts:
                 if not write_pack(part, progress.update):

@@ -109,14 +109,9 @@ class Parts:
 
     def weigh_symmetrically(self, weights: Weights) -> np.ndarray:
         """Return the joined parts `(n, d)`, multiplied as by the function of this name; mapped."""
-        roots = _repeat(weights.shares() ** 0.5, self.dimensions)
-
-        def weigh_rows(numbers: np.ndarray) -> np.ndarray:
-            joined = self[numbers]
-            joined *= roots
-            return joined
-
-        return compute_in_blocks(weigh_rows, len(self.kind))
+        return compute_in_blocks(
+            lambda numbers: weigh_symmetrically(self[numbers], self.dimensions, weights), len(self.kind)
+        )
 
 
 def columns_of(dimensions: dict[str, int]) -> dict[str, slice]:

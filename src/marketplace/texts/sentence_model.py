@@ -1,5 +1,6 @@
 """The sentence model: from a text to the vector of its meaning, by OpenVINO."""
 
+import functools
 import hashlib
 import logging
 import threading
@@ -10,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from marketplace.cluster.connection import uses_cluster
-from marketplace.cluster.placement import apply_to_each
+from marketplace.cluster.placement import store_on_workers
 from marketplace.common.damage import how_to_heal
 from marketplace.common.errors import MarketplaceError, first_line
 from marketplace.common.files import sha256_of
@@ -18,7 +19,7 @@ from marketplace.common.progress import progress_bar
 from marketplace.compute.packs import PACK, Lookup, Packs, cut, keys_of_files
 from marketplace.compute.processor import processor
 from marketplace.compute.recipe import recipe
-from marketplace.compute.scratch import compute_in_blocks
+from marketplace.compute.scratch import take_rows
 from marketplace.inference.compiled import compile_model
 from marketplace.texts.sentence_files import NETWORK, TOKENIZER
 
@@ -49,7 +50,7 @@ class SentenceModel:
     ) -> None:
         from tokenizers import Tokenizer
 
-        self._arguments = (network, tokenizer, sha256, max_tokens)
+        self._open_again = functools.partial(SentenceModel, network, tokenizer, sha256, max_tokens=max_tokens)
         self._tokenizer = Tokenizer.from_file(str(tokenizer))
         self._padding: int = (self._tokenizer.padding or {})["pad_id"]
         self._tokenizer.no_padding()  # texts are filled up here, to lengths that do not depend on others
@@ -62,8 +63,8 @@ class SentenceModel:
         self._network = compile_model(network, sha256)
         self._lock = threading.Lock()
 
-    def __reduce__(self) -> tuple[Callable[..., "SentenceModel"], tuple[object, ...]]:
-        return _open_again, self._arguments
+    def __reduce__(self) -> tuple[Callable[[], "SentenceModel"], tuple[()]]:
+        return self._open_again, ()
 
     @property
     def dimensions(self) -> int:
@@ -105,8 +106,7 @@ class SentenceModel:
             lookup = _embed_on_workers(_PackWriter(self, packs, lookup.keys, distinct), lookup)
         vectors = packs.fill(lookup, compute)
         row_of = {text: row for row, text in enumerate(distinct)}
-        rows_of_texts = np.array([row_of[text] for text in texts], dtype=np.int64)
-        return compute_in_blocks(lambda numbers: vectors[rows_of_texts[numbers]], len(texts), vectors)
+        return take_rows(vectors, np.array([row_of[text] for text in texts], dtype=np.int64))
 
     def embed_in_fixed_shapes(self, texts: list[str]) -> Iterator[np.ndarray]:
         """Yield the vectors of texts, computed in few shapes: another shape may round otherwise.
@@ -140,10 +140,6 @@ class SentenceModel:
         return np.array([[*tokens, *[self._padding] * (length - len(tokens))] for tokens in ids])
 
 
-def _open_again(network: Path, tokenizer: Path, sha256: str | None, max_tokens: int | None) -> SentenceModel:
-    return SentenceModel(network, tokenizer, sha256, max_tokens=max_tokens)
-
-
 @dataclass(frozen=True)
 class _PackWriter:
     """Embeds some texts and stores their vectors as a pack."""
@@ -168,8 +164,6 @@ def _embed_on_workers(write_pack: _PackWriter, lookup: Lookup) -> Lookup:
     nbytes = len(missing) * write_pack.model.dimensions * np.dtype(np.float32).itemsize
     if not write_pack.packs.make_room(nbytes, lookup.keys):
         return lookup
-    parts = cut(missing, PACK)
     with progress_bar(total=len(missing), description="embedding texts", unit="text") as progress:
-        for part, _ in zip(parts, apply_to_each(write_pack, parts), strict=True):
-            progress.update(len(part))
+        store_on_workers(write_pack, cut(missing, PACK), progress)
     return write_pack.packs.find(lookup.keys)

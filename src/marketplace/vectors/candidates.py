@@ -6,13 +6,13 @@ import faiss
 import numpy as np
 
 from marketplace.common.files import release_pages
+from marketplace.compute.scratch import blocks_of
 
 EXHAUSTIVE_UP_TO_PHOTOS = 50_000  # up to here all photos are compared: twice as many take four times as long
 COARSE_DIMENSIONS = 128  # of the vectors in the index; scores are computed with the full vectors
 TRAINING_POINTS = 48  # per list, for the k-means: FAISS warns below 39
 LIST_DIVISOR = 24  # a query searches 1/24 of the lists
 QUERIES_AT_ONCE = 256
-ROWS_AT_ONCE = 2**13
 
 
 class Candidates:
@@ -32,8 +32,8 @@ class Candidates:
         sample = np.random.default_rng(0).permutation(n)[: TRAINING_POINTS * lists]
         self._index.train(vectors[np.sort(sample)])
         release_pages(vectors)
-        for start in range(0, n, ROWS_AT_ONCE):
-            self._index.add(np.ascontiguousarray(vectors[start : start + ROWS_AT_ONCE]))
+        for block in blocks_of(n):
+            self._index.add(np.ascontiguousarray(vectors[block]))
             release_pages(vectors)
         inverted_file: Any = faiss.extract_index_ivf(self._index)
         inverted_file.nprobe = max(1, lists // LIST_DIVISOR)
@@ -45,8 +45,7 @@ class Candidates:
         """
         scores = np.empty((len(queries), k), np.float32)
         rows = np.empty((len(queries), k), np.int64)
-        for start in range(0, len(queries), QUERIES_AT_ONCE):
-            block = slice(start, start + QUERIES_AT_ONCE)
+        for block in blocks_of(len(queries), QUERIES_AT_ONCE):
             rows[block] = self._index.search(np.ascontiguousarray(queries[block]), k)[1]
         for place, query in enumerate(queries):
             scores[place] = self._vectors[rows[place]] @ query

@@ -1,5 +1,7 @@
 """The similarities of a few vectors to the vectors of a whole catalogue, which are read in blocks."""
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from marketplace.common.files import release_pages
@@ -29,7 +31,6 @@ def inner_products(questions: np.ndarray, vectors: np.ndarray) -> np.ndarray:
     return products
 
 
-def cut_questions(n_questions: int, n_vectors: int) -> list[slice]:
+def cut_questions(n_questions: int, n_vectors: int) -> Iterator[slice]:
     """Cut questions into groups whose similarities to a catalogue of `n_vectors` fit into memory."""
-    at_once = min(QUESTIONS_AT_ONCE, max(1, SIMILARITIES_AT_ONCE // max(1, n_vectors)))
-    return [slice(start, min(n_questions, start + at_once)) for start in range(0, n_questions, at_once)]
+    return blocks_of(n_questions, min(QUESTIONS_AT_ONCE, max(1, SIMILARITIES_AT_ONCE // max(1, n_vectors))))

@@ -139,6 +139,8 @@ def _write(path: Path, columns: dict[str, np.ndarray], models: Sequence[Path], *
     with replacing(path) as part, pq.ParquetWriter(part, schema) as writer:
         for block in blocks_of(n_rows):
             writer.write_table(_as_table(columns, block))
+            for values in columns.values():
+                release_pages(values)
 
 
 def _as_table(columns: dict[str, np.ndarray], block: slice) -> pa.Table:
@@ -152,9 +154,7 @@ def _as_column(values: np.ndarray) -> pa.Array:
     numbers = np.ascontiguousarray(values, dtype=np.float32)
     if numbers.ndim == 1:
         return pa.array(numbers)
-    column = pa.FixedSizeListArray.from_arrays(pa.array(numbers.ravel()), numbers.shape[1])
-    release_pages(values)
-    return column
+    return pa.FixedSizeListArray.from_arrays(pa.array(numbers.ravel()), numbers.shape[1])
 
 
 def _read(path: Path, columns: list[str], models: Sequence[Path]) -> dict[str, np.ndarray]:
