@@ -36,3 +36,14 @@ def test_every_gradient_of_a_tail_has_its_channels_last(backbone: str) -> None:
 
     assert gradients
     assert all(gradient.is_contiguous(memory_format=torch.channels_last) for gradient in gradients)
+
+
+def test_activations_copy_nothing_while_they_train_and_stay_in_place_for_the_export() -> None:
+    network = Network("efficientnet_lite0", n_categories=3)
+    activations = [layer for layer in network.tail.modules() if isinstance(layer, nn.Hardtanh)]
+
+    assert activations
+    network.train()
+    assert not any(activation.inplace for activation in activations)
+    network.eval()
+    assert all(activation.inplace for activation in activations)
