@@ -1,15 +1,18 @@
-"""How close training is to the machine's limit: GFLOP/s of the frozen layers and of a training step.
+"""How close training is to the machine's limit: GFLOP/s of the frozen layers and of training steps.
 
-    python benchmarks/limit.py [--backbone efficientnet_lite0] [--size 288] [--runs 10] [--compile] [--json OUT]
+    python benchmarks/limit.py [--backbone efficientnet_lite0] [--size 288] [--batches 32 64 128] [--runs 10]
+        [--compile] [--json OUT]
 
 The limit is the best float32 matrix product of several shapes, by PyTorch and by OpenVINO. A multiply-add counts as
-two operations. The step is the forward and backward pass through the last stage and the classifiers, the losses, and
-the optimiser, with the default batch size. With --compile, the last stage is also measured with torch.compile, which
-needs a C++ compiler.
+two operations. A step is the forward and backward pass through the last stage and the classifiers, the losses, and the
+optimiser. On a processor that has bfloat16, a step of the first batch size is also measured with it. With --compile,
+such a step is also measured with torch.compile, which fuses BatchNorm and activations and needs a C++ compiler.
 """
 
+import argparse
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +24,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from trunk import build_openvino
 from workspace import ROOT, best_seconds, make_parser, report, table
 
+from marketplace.compute.processor import has_bfloat16
 from marketplace.inference.memory import keep_freed_memory
 from marketplace.models.backbones import BACKBONES
 from marketplace.models.network import Network, build_pretrained_network
@@ -36,6 +40,17 @@ N_LEAVES = 361
 TRUNK_BATCH = 8
 
 
+@dataclass(frozen=True)
+class Step:
+    """A kind of training step, and how fast it is."""
+
+    name: str
+    batch: int  # photos
+    seconds: float
+    speed: float  # operations per second
+    compiling: float = 0.0  # seconds, once
+
+
 def main() -> None:
     """Parse the command line, measure, print the results."""
     keep_freed_memory()  # as training does
@@ -43,32 +58,52 @@ def main() -> None:
     parser = make_parser(__doc__, params=False)
     parser.add_argument("--backbone", choices=BACKBONES, default=settings.model.backbone)
     parser.add_argument("--size", type=int, default=settings.resize_images.full, help="pixels a side (%(default)s)")
+    parser.add_argument("--batches", type=int, nargs="+", default=[32, 64, 128], help="photos (default: 32 64 128)")
     parser.add_argument("--runs", type=int, default=10, help="the best of these counts (default: 10)")
     parser.add_argument("--compile", action="store_true", help="also a step with torch.compile")
     options = parser.parse_args()
     peaks = measure_products(options.runs)
-    peak = max(peaks.values())
     network = build_pretrained_network(options.backbone, "none").eval()
     trunk = measure_trunk(network, options.size, options.runs)
-    step = TrainingStep(network, options.size, settings.train)
-    seconds = time_after_warm_up(step.run, options.runs)
-    speed = step.operations / seconds
-    rows = [
-        ["the best matrix product", f"{peak / 1e9:.0f}", "1.00"],
-        ["frozen layers (OpenVINO)", f"{trunk / 1e9:.0f}", f"{trunk / peak:.2f}"],
-        [f"a training step ({1000 * seconds:.0f} ms)", f"{speed / 1e9:.0f}", f"{speed / peak:.2f}"],
-    ]
-    results: dict[str, Any] = {"peaks": peaks, "trunk": trunk, "step": speed, "step_seconds": seconds}
+    steps = list(measure_steps(network, settings.train, options))
+    results = {"peaks": peaks, "trunk": trunk, "steps": [asdict(step) for step in steps]}
+    report(results, format_limit(peaks, trunk, steps, f"{options.backbone}, {options.size} px"), options.json)
+
+
+def measure_steps(network: Network, settings: TrainSettings, options: argparse.Namespace) -> Iterator[Step]:
+    """Measure the steps that the command line asks for."""
+    for batch in options.batches:
+        yield measure_step(f"a step, {batch} photos", TrainingStep(network, options.size, batch, settings), options)
+    batch = options.batches[0]
+    if has_bfloat16():
+        fast = settings.model_copy(update={"precision": "bfloat16"})
+        yield measure_step(f"bfloat16, {batch} photos", TrainingStep(network, options.size, batch, fast), options)
     if options.compile:
         started = time.perf_counter()
-        step = TrainingStep(network, options.size, settings.train, torch.compile)
-        seconds = time_after_warm_up(step.run, options.runs)
-        speed = step.operations / seconds
-        compiling = time.perf_counter() - started - (options.runs + 1) * seconds
-        results |= {"compiled_step": speed, "compiled_step_seconds": seconds, "compiling_seconds": compiling}
-        name = f"with torch.compile ({1000 * seconds:.0f} ms, after {compiling:.0f} s of compiling)"
-        rows.append([name, f"{speed / 1e9:.0f}", f"{speed / peak:.2f}"])
-    report(results, table([f"{options.backbone}, {options.size} px", "GFLOP/s", "share"], rows), options.json)
+        step = TrainingStep(network, options.size, batch, settings, torch.compile)
+        step.run()
+        compiling = time.perf_counter() - started
+        yield replace(measure_step(f"torch.compile, {batch} photos", step, options), compiling=compiling)
+
+
+def measure_step(name: str, step: "TrainingStep", options: argparse.Namespace) -> Step:
+    """Measure one kind of step."""
+    seconds = time_after_warm_up(step.run, options.runs)
+    return Step(name=name, batch=step.batch, seconds=seconds, speed=step.operations / seconds)
+
+
+def format_limit(peaks: dict[str, float], trunk: float, steps: list[Step], title: str) -> str:
+    """Format the speeds as a table, beside the best matrix product."""
+    peak = max(peaks.values())
+    rows = [
+        ["the best matrix product", "", f"{peak / 1e9:.0f}", "1.00"],
+        ["frozen layers (OpenVINO)", "", f"{trunk / 1e9:.0f}", f"{trunk / peak:.2f}"],
+    ]
+    for step in steps:
+        name = f"{step.name} (after {step.compiling:.0f} s of compiling)" if step.compiling else step.name
+        milliseconds = f"{1000 * step.seconds / step.batch:.1f}"
+        rows.append([name, milliseconds, f"{step.speed / 1e9:.0f}", f"{step.speed / peak:.2f}"])
+    return table([title, "ms a photo", "GFLOP/s", "share"], rows)
 
 
 def time_after_warm_up(work: Callable[[], object], runs: int) -> float:
@@ -124,11 +159,13 @@ class TrainingStep:
         self,
         network: Network,
         size: int,
+        batch: int,
         settings: TrainSettings,
         prepare: Callable[[nn.Module], Any] = lambda tail: tail,
     ) -> None:
         self._network = Network(network.backbone, N_CATEGORIES, settings.classifier, N_LEAVES).train()
-        batch = settings.batch_size
+        self.batch = batch
+        self._precision = settings.precision
         with torch.inference_mode():
             features = self._network.trunk(torch.zeros(1, 3, size, size))
         self._inputs = torch.randn(batch, *features.shape[1:]).to(memory_format=torch.channels_last)
@@ -158,7 +195,8 @@ class TrainingStep:
     def run(self) -> None:
         """Run the step."""
         self._optimiser.zero_grad()
-        embeddings = self._tail(self._inputs)
+        with torch.autocast("cpu", torch.bfloat16, enabled=self._precision == "bfloat16"):
+            embeddings = self._tail(self._inputs)
         leaf_logits = self._network.leaves(embeddings) if self._network.leaves else None
         predictions = Predictions(
             embeddings=embeddings, logits=self._network.head(embeddings), leaf_logits=leaf_logits, titles=None

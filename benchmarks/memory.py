@@ -1,14 +1,18 @@
 """Peak memory (resident set) of one epoch of training on N synthetic images, including the frozen layers' features.
 
-    python benchmarks/memory.py [--images 12600] [--size 256] [--backbone efficientnet_lite0] [--json OUT]
+    python benchmarks/memory.py [--images 12600 126000] [--size 128] [--backbone efficientnet_lite0] [--json OUT]
 
 The array of images is a sparse file of zeros, read like any other; the content of an image makes no difference here.
+Each number of images has a process of its own.
 """
 
 import math
+import multiprocessing
 import os
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -30,45 +34,73 @@ TRAIN_SHARE = 0.72
 VAL_SHARE = 0.13
 
 
+@dataclass(frozen=True)
+class Measured:
+    """One epoch of training on a number of images; memory is that of its process."""
+
+    images: int
+    array_gib: float
+    before_gib: float  # at most, before training
+    peak_gib: float
+    seconds: float
+
+
 def main() -> None:
     """Parse the command line, measure, print the results."""
     parser = make_parser(__doc__, params=False)
-    parser.add_argument("--images", type=int, default=12_600, help="number of images (default: 12600)")
-    parser.add_argument("--size", type=int, default=256, help="pixels a side (default: 256)")
+    numbers = [12_600, 126_000]
+    parser.add_argument(
+        "--images", type=int, nargs="+", default=numbers, help="numbers of images (default: %(default)s)"
+    )
+    parser.add_argument("--size", type=int, default=128, help="pixels a side (default: 128)")
     parser.add_argument("--backbone", choices=BACKBONES, default="efficientnet_lite0")
     options = parser.parse_args()
+    results = []
+    for n_images in options.images:
+        with ProcessPoolExecutor(max_workers=1, mp_context=multiprocessing.get_context("spawn")) as process:
+            results.append(process.submit(measure, n_images, options.size, options.backbone).result())
+        print(results[-1], flush=True)
+    columns = [f"images of {options.size} px", "the array", "peak before training", "peak", "seconds"]
+    figures = {
+        "size": options.size,
+        "backbone": options.backbone,
+        "results": [asdict(result) for result in results],
+    }
+    report(figures, table(columns, [format_row(result) for result in results]), options.json)
+
+
+def measure(n_images: int, size: int, backbone: str) -> Measured:
+    """Train for an epoch in this process."""
     settings = load_settings(ROOT / "params.yaml").train.model_copy(update={"lr": 1e-6})
-    network = build_pretrained_network(options.backbone, "none")
+    network = build_pretrained_network(backbone, "none")
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         checkpoints.save_pretrained(folder / "pretrained.pt", network, weights="none")
         os.environ |= {"MARKETPLACE_CACHE": str(folder / "cache"), ROOM_VARIABLE: "1e6"}
-        data = make_data(folder / "images.npy", options.images, options.size)
-        trunk = open_trunk(folder / "pretrained.pt", options.size, folder)
+        data = make_data(folder / "images.npy", n_images, size)
+        trunk = open_trunk(folder / "pretrained.pt", size, folder)
         peak_before = peak_gib()
         started = time.perf_counter()
         with Recorder(folder / "metrics", folder / "logs", folder / "epochs") as recorder:
             train(checkpoints.load(trunk.checkpoint), trunk, data, settings, 1, recorder)
-        seconds = time.perf_counter() - started
-    results = {
-        "images": options.images,
-        "size": options.size,
-        "backbone": options.backbone,
-        "array_gib": math.prod(data.images.shape) / 2**30,
-        "before_gib": peak_before,
-        "peak_gib": peak_gib(),
-        "seconds": seconds,
-    }
-    columns = ["images", "size", "the array", "peak before training", "peak", "seconds"]
-    row = [
-        str(options.images),
-        f"{options.size} px",
-        f"{results['array_gib']:.1f} GiB",
-        f"{peak_before:.2f} GiB",
-        f"**{results['peak_gib']:.2f} GiB**",
-        f"{seconds:.0f}",
+        return Measured(
+            images=n_images,
+            array_gib=math.prod(data.images.shape) / 2**30,
+            before_gib=peak_before,
+            peak_gib=peak_gib(),
+            seconds=time.perf_counter() - started,
+        )
+
+
+def format_row(result: Measured) -> list[str]:
+    """Format a row of the table."""
+    return [
+        f"{result.images:,}",
+        f"{result.array_gib:.1f} GiB",
+        f"{result.before_gib:.2f} GiB",
+        f"{result.peak_gib:.2f} GiB",
+        f"{result.seconds:.0f}",
     ]
-    report(results, table(columns, [row]), options.json)
 
 
 def make_data(path: Path, n: int, size: int) -> TrainingData:
