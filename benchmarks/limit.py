@@ -1,6 +1,6 @@
 """How close training is to the machine's limit: GFLOP/s of the frozen layers and of training steps.
 
-    python benchmarks/limit.py [--backbone efficientnet_lite0] [--size 288] [--batches 32 64 128] [--runs 10]
+    python benchmarks/limit.py [--backbone efficientnet_lite0] [--size 288] [--batches 32 64 128] [--runs 20]
         [--compile] [--json OUT]
 
 The limit is the best float32 matrix product of several shapes, by PyTorch and by OpenVINO. A multiply-add counts as
@@ -10,9 +10,10 @@ such a step is also measured with torch.compile, which fuses BatchNorm and activ
 """
 
 import argparse
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import partial
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -48,7 +49,6 @@ class Step:
     batch: int  # photos
     seconds: float
     speed: float  # operations per second
-    compiling: float = 0.0  # seconds, once
 
 
 def main() -> None:
@@ -59,37 +59,44 @@ def main() -> None:
     parser.add_argument("--backbone", choices=BACKBONES, default=settings.model.backbone)
     parser.add_argument("--size", type=int, default=settings.resize_images.full, help="pixels a side (%(default)s)")
     parser.add_argument("--batches", type=int, nargs="+", default=[32, 64, 128], help="photos (default: 32 64 128)")
-    parser.add_argument("--runs", type=int, default=10, help="the best of these counts (default: 10)")
+    parser.add_argument("--runs", type=int, default=20, help="of each (default: 20)")
     parser.add_argument("--compile", action="store_true", help="also a step with torch.compile")
     options = parser.parse_args()
     peaks = measure_products(options.runs)
     network = build_pretrained_network(options.backbone, "none").eval()
     trunk = measure_trunk(network, options.size, options.runs)
-    steps = list(measure_steps(network, settings.train, options))
+    kinds = list_kinds(network, settings.train, options)
+    steps = measure_in_turns(kinds, options.runs)
     results = {"peaks": peaks, "trunk": trunk, "steps": [asdict(step) for step in steps]}
     report(results, format_limit(peaks, trunk, steps, f"{options.backbone}, {options.size} px"), options.json)
 
 
-def measure_steps(network: Network, settings: TrainSettings, options: argparse.Namespace) -> Iterator[Step]:
-    """Measure the steps that the command line asks for."""
-    for batch in options.batches:
-        yield measure_step(f"a step, {batch} photos", TrainingStep(network, options.size, batch, settings), options)
-    batch = options.batches[0]
+def list_kinds(network: Network, settings: TrainSettings, options: argparse.Namespace) -> dict[str, "TrainingStep"]:
+    """Return the kinds of steps that the command line asks for, by name."""
+    prepare = partial(TrainingStep, network, options.size)
+    kinds = {f"a step, {batch} photos": prepare(batch, settings) for batch in options.batches}
+    first = options.batches[0]
     if has_bfloat16():
         fast = settings.model_copy(update={"precision": "bfloat16"})
-        yield measure_step(f"bfloat16, {batch} photos", TrainingStep(network, options.size, batch, fast), options)
+        kinds[f"bfloat16, {first} photos"] = prepare(first, fast)
     if options.compile:
-        started = time.perf_counter()
-        step = TrainingStep(network, options.size, batch, settings, torch.compile)
-        step.run()
-        compiling = time.perf_counter() - started
-        yield replace(measure_step(f"torch.compile, {batch} photos", step, options), compiling=compiling)
+        kinds[f"torch.compile, {first} photos"] = prepare(first, settings, torch.compile)
+    return kinds
 
 
-def measure_step(name: str, step: "TrainingStep", options: argparse.Namespace) -> Step:
-    """Measure one kind of step."""
-    seconds = time_after_warm_up(step.run, options.runs)
-    return Step(name=name, batch=step.batch, seconds=seconds, speed=step.operations / seconds)
+def measure_in_turns(kinds: dict[str, "TrainingStep"], runs: int) -> list[Step]:
+    """Run each kind of step in turns, since the load of other programs comes and goes; the median counts."""
+    for step in kinds.values():
+        step.run()  # it compiles, or finds its memory
+    seconds: dict[str, list[float]] = {name: [] for name in kinds}
+    for _ in range(runs):
+        for name, step in kinds.items():
+            seconds[name].append(best_seconds(step.run, runs=1))
+    measured = []
+    for name, step in kinds.items():
+        middle = median(seconds[name])
+        measured.append(Step(name=name, batch=step.batch, seconds=middle, speed=step.operations / middle))
+    return measured
 
 
 def format_limit(peaks: dict[str, float], trunk: float, steps: list[Step], title: str) -> str:
@@ -100,9 +107,8 @@ def format_limit(peaks: dict[str, float], trunk: float, steps: list[Step], title
         ["frozen layers (OpenVINO)", "", f"{trunk / 1e9:.0f}", f"{trunk / peak:.2f}"],
     ]
     for step in steps:
-        name = f"{step.name} (after {step.compiling:.0f} s of compiling)" if step.compiling else step.name
         milliseconds = f"{1000 * step.seconds / step.batch:.1f}"
-        rows.append([name, milliseconds, f"{step.speed / 1e9:.0f}", f"{step.speed / peak:.2f}"])
+        rows.append([step.name, milliseconds, f"{step.speed / 1e9:.0f}", f"{step.speed / peak:.2f}"])
     return table([title, "ms a photo", "GFLOP/s", "share"], rows)
 
 

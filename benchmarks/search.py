@@ -181,10 +181,10 @@ def list_indexes(size: int, dimensions: int) -> dict[str, Callable[[np.ndarray],
         f"{quantised}, nprobe=32,k_factor_rf=16": partial(
             build_ours, factory=quantised, parameters="nprobe=32,k_factor_rf=16"
         ),
-        f"IVF{n_lists(size)},SQ8, nprobe=32": partial(
-            build_ours, factory=f"IVF{n_lists(size)},SQ8", parameters="nprobe=32"
-        ),
     }
+    inverted_file = f"IVF{n_lists(size)},SQ8"
+    for parameters in ("nprobe=16", "nprobe=32"):
+        indexes[f"{inverted_file}, {parameters}"] = partial(build_ours, factory=inverted_file, parameters=parameters)
     if size <= DECODED_UP_TO:
         indexes |= {name: partial(build_ours, factory=name, parameters=None) for name in ("SQfp16", "SQ8")}
     if find_spec("hnswlib"):

@@ -78,7 +78,7 @@ def describe_index(n_products: int) -> tuple[str, str | None]:
     """Return `recommend.index` and `recommend.index_search` for a catalogue."""
     if n_products <= FLAT_UP_TO:
         return "Flat", None
-    return "IVF1024,SQ8", "nprobe=16"
+    return "IVF4096,SQ8", "nprobe=16"
 
 
 def measure(folder: Path, n_products: int) -> Measured:
