@@ -36,6 +36,7 @@ from marketplace.sources.sample.dump import SampleDump
 from marketplace.training.data import Split, TrainingData
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+LONGEST = "test_documented_commands.py"  # takes some minutes
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -59,6 +60,11 @@ def pytest_configure(config: pytest.Config) -> None:
         config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
         os.environ[warm_python.FOLDER] = folder
         os.environ[warm_python.PARENT] = str(os.getpid())
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest test: a process that comes to it last keeps all others waiting."""
+    items.sort(key=lambda item: item.path.name != LONGEST)
 
 
 @pytest.hookimpl(tryfirst=True)
