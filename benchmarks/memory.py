@@ -1,6 +1,6 @@
 """Peak memory (resident set) of one epoch of training on N synthetic images, including the frozen layers' features.
 
-    python benchmarks/memory.py [--images 12600 126000] [--size 96] [--backbone efficientnet_lite0] [--json OUT]
+    python benchmarks/memory.py [--images 12600 126000] [--size 192] [--backbone efficientnet_lite0] [--json OUT]
 
 The array of images is a sparse file of zeros, read like any other; the content of an image makes no difference here.
 Each number of images has a process of its own.
@@ -52,7 +52,7 @@ def main() -> None:
     parser.add_argument(
         "--images", type=int, nargs="+", default=numbers, help="numbers of images (default: %(default)s)"
     )
-    parser.add_argument("--size", type=int, default=96, help="pixels a side (default: 96)")
+    parser.add_argument("--size", type=int, default=192, help="pixels a side (default: 192)")
     parser.add_argument("--backbone", choices=BACKBONES, default="efficientnet_lite0")
     options = parser.parse_args()
     results = []
