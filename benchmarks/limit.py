@@ -100,7 +100,7 @@ def measure_in_turns(kinds: dict[str, "TrainingStep"], runs: int) -> list[Step]:
 
 
 def format_limit(peaks: dict[str, float], trunk: float, steps: list[Step], title: str) -> str:
-    """Format the speeds as a table, beside the best matrix product."""
+    """Format the speeds as a table, with their shares of the best matrix product."""
     peak = max(peaks.values())
     rows = [
         ["the best matrix product", "", f"{peak / 1e9:.0f}", "1.00"],

@@ -24,6 +24,7 @@ import pyarrow.parquet as pq
 from growth import fit_exponent
 from large_catalogue import make_catalogue, product_id
 from load import open_session
+from search import n_lists
 from workspace import ROOT, make_parser, report, start_server, table
 
 from marketplace.compute.arrays import ShardedArray
@@ -78,7 +79,7 @@ def describe_index(n_products: int) -> tuple[str, str | None]:
     """Return `recommend.index` and `recommend.index_search` for a catalogue."""
     if n_products <= FLAT_UP_TO:
         return "Flat", None
-    return "IVF4096,SQ8", "nprobe=16"
+    return f"IVF{n_lists(n_products)},SQ8", "nprobe=16"
 
 
 def measure(folder: Path, n_products: int) -> Measured:

@@ -255,10 +255,11 @@ def format_ratios(size: int, target: Target, runs: list[Run]) -> list[str]:
 
 
 def format_row(label: str, target: Target, epochs: list[Epoch]) -> list[str]:
-    """Format the row of a way: when it reached the target, its best epoch, and the seconds of its later epochs."""
+    """Format the row of a way: when it reached the target, its best epoch, and the mean of its later ones."""
     seconds = seconds_to_reach(target, epochs)
     best = best_epoch(epochs)
-    later = (epochs[-1].seconds - epochs[0].seconds) / max(1, len(epochs) - 1)
+    n_later = len(epochs) - 1
+    later = (epochs[-1].seconds - epochs[0].seconds) / n_later if n_later else epochs[0].seconds
     return [
         label,
         f"{seconds:.0f} s" if seconds else "never",
