@@ -6,10 +6,12 @@ No stage imports this module, so a new key reruns only the stages that read its 
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from marketplace.catalogue.clean import CleanSettings
-from marketplace.common.params import PARAMS, SCHEMA, Section, check_params
+from marketplace.common.params import PARAMS, SCHEMA, Section, check_params, one_of
 from marketplace.embedding.projection import ExtractSettings
 from marketplace.models.backbones import ModelSettings
 from marketplace.photos.squares import ResizeSettings
@@ -22,6 +24,7 @@ class Settings(Section):
     """All sections of params.yaml; the file itself explains each key."""
 
     fetch: FetchSettings
+    watch: Annotated[list[Annotated[str, one_of(["source"])]], Field(max_length=1)]  # dvc.yaml makes a stage of each
     clean: CleanSettings
     resize_images: ResizeSettings
     model: ModelSettings

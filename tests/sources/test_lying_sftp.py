@@ -210,7 +210,8 @@ def test_a_server_that_ignores_the_window_is_left() -> None:
         address = Address(host="127.0.0.1", port=server.port, user="x", key_files=[], jump=None)
         connection = ssh.connect(address, paramiko.ECDSAKey.generate(), server.fingerprint, KnownHosts(None))
         channel = connection.transport.open_session()
-        channel.exec_command("x")
+        with contextlib.suppress(paramiko.SSHException):  # the flood may arrive before the answer
+            channel.exec_command("x")
         deadline = time.monotonic() + 20
         while connection.transport.is_active() and time.monotonic() < deadline:
             time.sleep(0.05)

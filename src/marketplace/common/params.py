@@ -140,6 +140,7 @@ _TYPES = {
     "string": "a text",
     "boolean": "true or false",
     "null": "null",
+    "array": "a list",
     "object": "a section with keys",
 }
 

@@ -58,6 +58,8 @@ def _find_reasons(
         yield "it is not in dvc.lock, so it never ran"
         return
     for entry in status:
+        if entry == "always changed":  # that is no news
+            continue
         if entry == "changed command":
             yield "its command changed"
             continue

@@ -12,6 +12,7 @@ from marketplace.common.params import Section, one_of
 from marketplace.sources.ec2 import Ec2Dump
 from marketplace.sources.local import LocalDump, LocalSettings
 from marketplace.sources.mirror import Mirror
+from marketplace.sources.photo_store import Stamp
 from marketplace.sources.s3 import S3Dump, S3Settings
 from marketplace.sources.sample.dump import SampleDump, SampleSettings
 from marketplace.sources.ssh import Ec2Settings
@@ -25,6 +26,12 @@ class Dump(Protocol):
 
     def photo_names(self) -> list[str]:
         """Return the names of all files in the folder of photos, in any order."""
+
+    def list_files(self) -> dict[str, Stamp]:
+        """Return the stamps of the tables and of all photos, by path; none if the dump is no files.
+
+        Nothing is transferred, and nothing is tried twice. Raises MarketplaceError if the source cannot be listed.
+        """
 
     def read_photos(self, names: list[str]) -> Iterator[tuple[str, bytes]]:
         """Yield (name, content) of the named photos, in the order given."""

@@ -19,6 +19,7 @@ from marketplace.sources import sftp, shell, ssh, tar_stream
 from marketplace.sources.addresses import find_address, find_key_file
 from marketplace.sources.bounds import read_table, read_up_to
 from marketplace.sources.known_hosts import KnownHosts
+from marketplace.sources.listing import TABLES
 from marketplace.sources.mirror import RemoteInterrupted
 from marketplace.sources.photo_store import Stamp
 from marketplace.sources.s3 import read_key
@@ -40,6 +41,8 @@ LIST_COMMAND = (
     rf" -o -type l -printf '0 {LINK_VERSION} %P\0'"
     rf" -o -type f \( -readable -printf '%s %T@ %P\0' -o -printf '%s {UNREADABLE_VERSION} %P\0' \) \)"
 )
+
+LIST_TABLES_COMMAND = rf"find -L {' '.join(TABLES)} -printf '%s %T@ %p\0'"
 
 
 class Part(NamedTuple):
@@ -107,6 +110,19 @@ class Ec2Dump:
                 if command.exit_status() != 0:
                     raise RemoteInterrupted(f"{name} broke off on {self._address.host}")
                 return content
+
+    def list_tables(self) -> Iterator[tuple[str, Stamp]]:
+        """See Remote."""
+        with self._connection() as transport:
+            self._check_parts(transport)
+            if not self._tools:
+                yield from sftp.stat_files(transport, self._folder, TABLES)
+                return
+            with shell.run(transport, LIST_TABLES_COMMAND, self._folder) as command:
+                for size, version, name in self._read_records(command, LISTED_FILE):
+                    yield os.fsdecode(name), Stamp(size=int(size), version=version.decode("ascii", "replace"))
+                if command.exit_status() != 0:
+                    raise RemoteInterrupted(f"the listing of the tables broke off on {self._address.host}")
 
     def list_photos(self) -> Iterator[tuple[str, Stamp]]:
         """See Remote. Files in subfolders are listed; links are left behind, with a warning."""

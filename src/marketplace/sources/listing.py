@@ -1,4 +1,4 @@
-"""The listing of a dump's photos, without files that cannot be photos."""
+"""The parts of a dump, and the listing of its photos, without files that cannot be photos."""
 
 import logging
 
@@ -7,6 +7,8 @@ from marketplace.sources.photo_store import Stamp
 
 log = logging.getLogger(__name__)
 
+TABLES = ("products.csv", "images.csv")
+PHOTOS = "images"  # the folder
 MAX_NAME_BYTES = 255  # in every usual file system
 MAX_PATH_BYTES = 4096
 

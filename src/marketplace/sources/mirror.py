@@ -15,7 +15,7 @@ from marketplace.common.errors import MarketplaceError
 from marketplace.common.progress import progress_bar
 from marketplace.compute.user_cache import MORE_ROOM, user_cache
 from marketplace.sources.bounds import MAX_PHOTOS, too_many_files_error
-from marketplace.sources.listing import Listing
+from marketplace.sources.listing import PHOTOS, Listing
 from marketplace.sources.photo_store import PhotoStore, Stamp
 
 if TYPE_CHECKING:
@@ -43,6 +43,9 @@ class Remote(Protocol):
 
     def table(self, name: str) -> bytes:
         """Return the bytes of `products.csv` or `images.csv`."""
+
+    def list_tables(self) -> Iterator[tuple[str, Stamp]]:
+        """Yield the name and the stamp of each table."""
 
     def list_photos(self) -> Iterator[tuple[str, Stamp]]:
         """Yield the name and the stamp of every file in the folder of photos."""
@@ -74,6 +77,18 @@ class Mirror:
         """Return the names of all photos that are there now, except names that are not safe here."""
         self._listing = self._list_photos()
         return list(self._listing)
+
+    def list_files(self) -> dict[str, Stamp]:
+        """Return the stamps of the tables and of all photos, by path.
+
+        Raises MarketplaceError if the source cannot be listed at the first attempt.
+        """
+        try:
+            stamps = dict(self._remote.list_tables())
+            photos = _collect(self._remote.list_photos())
+        except RemoteInterrupted as error:
+            raise MarketplaceError(f"{error}.") from None
+        return stamps | {f"{PHOTOS}/{name}": stamp for name, stamp in photos.items()}
 
     def read_photos(self, names: list[str]) -> Iterator[tuple[str, bytes]]:
         """Transfer missing photos, then yield (name, content) of the named photos in the order given.
@@ -216,7 +231,8 @@ class Mirror:
 def _collect(files: Iterable[tuple[str, Stamp]]) -> dict[str, Stamp]:
     """Return the stamps of photos by name. Raises MarketplaceError if there are more than MAX_PHOTOS files."""
     listing = Listing()
-    for number, (name, stamp) in enumerate(files):
+    progress = progress_bar(files, total=None, description="listing the photos", unit="file")
+    for number, (name, stamp) in enumerate(progress):
         if number == MAX_PHOTOS:
             raise too_many_files_error()
         listing.add(name, stamp)

@@ -16,6 +16,7 @@ from botocore import exceptions
 from marketplace.common.errors import MarketplaceError
 from marketplace.common.params import Section
 from marketplace.sources.bounds import read_table, read_up_to
+from marketplace.sources.listing import TABLES
 from marketplace.sources.mirror import RemoteInterrupted
 from marketplace.sources.photo_store import Stamp
 from marketplace.sources.private_keys import PASSPHRASE_VARIABLE, parse_private_key
@@ -71,6 +72,13 @@ class S3Dump:
             if not _is_whole(answer, content):
                 raise RemoteInterrupted(f"{url} arrived with other bytes than its length and ETag say")
             return content
+
+    def list_tables(self) -> Iterator[tuple[str, Stamp]]:
+        """See Remote."""
+        for name in TABLES:
+            with _explain_errors(f"{self._url}/{name}"):
+                answer = self._client.head_object(Bucket=self._location.bucket, Key=self._key(name))
+                yield name, Stamp(size=answer["ContentLength"], version=answer.get("ETag", ""))
 
     def list_photos(self) -> Iterator[tuple[str, Stamp]]:
         """See Remote."""

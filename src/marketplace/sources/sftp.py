@@ -7,7 +7,7 @@ import queue
 import stat
 import struct
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import paramiko
@@ -215,6 +215,14 @@ def read_file(transport: paramiko.Transport, path: str, description: str) -> byt
     with session(transport) as client, client.open(path) as file:
         file.prefetch(min(client.stat(path).size or 0, MAX_TABLE_BYTES + 1))
         return read_table(file.read, description)
+
+
+def stat_files(transport: paramiko.Transport, folder: str, names: Iterable[str]) -> Iterator[tuple[str, Stamp]]:
+    """Yield the names and stamps of files of a folder; of a link, those of the file that it leads to."""
+    with session(transport) as client:
+        for name in names:
+            attributes = client.stat(f"{folder}/{name}")
+            yield name, Stamp(size=attributes.size or 0, version=str(attributes.mtime))
 
 
 def list_files(transport: paramiko.Transport, folder: str) -> Iterator[tuple[str, Stamp]]:

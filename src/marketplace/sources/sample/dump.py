@@ -8,6 +8,7 @@ from pydantic import Field
 
 from marketplace.common.params import Section
 from marketplace.compute.parallel import run_in_parallel
+from marketplace.sources.photo_store import Stamp
 from marketplace.sources.sample.defects import Answer, Photo, plant_defects, render_photo
 from marketplace.sources.sample.listings import make_listings
 
@@ -35,6 +36,10 @@ class SampleDump:
     def photo_names(self) -> list[str]:
         """Return the names of all files in the folder of photos."""
         return list(self._plan.photos)
+
+    def list_files(self) -> dict[str, Stamp]:
+        """Return nothing: this dump changes with `fetch.sample` alone."""
+        return {}
 
     def photo(self, name: str) -> Photo:
         """Return the recipe of a photo: its product, and its encoding."""
