@@ -28,8 +28,8 @@ from workspace import ROOT, Workspace, make_parser, report, table, workspace
 
 from marketplace.embedding.extraction import embed_photos, embed_texts
 from marketplace.embedding.fitting import fit_image_model, fit_paths, fit_texts
-from marketplace.evaluation.retrieval import find_neighbours, retrieval_metrics
-from marketplace.evaluation.same_product import choose_pairs, rank_own_products, same_product_metrics
+from marketplace.evaluation.retrieval import find_neighbours, measure_retrieval
+from marketplace.evaluation.same_product import choose_pairs, measure_same_product, rank_own_products
 from marketplace.inference.features import FeatureStore
 from marketplace.inference.outputs import network_outputs
 from marketplace.inference.tail import Tail
@@ -43,7 +43,7 @@ from marketplace.recommendation.questions import EmbedWords
 from marketplace.recommendation.similarity import Weights
 from marketplace.relevance.judgements import JUDGEMENTS, SEARCHES
 from marketplace.relevance.metrics import Judge
-from marketplace.relevance.metrics import mean as mean_of_known
+from marketplace.relevance.uncertainty import mean as mean_of_known
 from marketplace.settings import load_settings
 from marketplace.texts.text_model import TextModel
 from marketplace.training.data import TrainingData, read_training_data, select_split
@@ -280,7 +280,8 @@ class Bench:
         )
         rows = select_split(self._table, self._split).rows
         neighbours = find_neighbours(vectors, self._table, rows)
-        return same_product_metrics(ranks) | retrieval_metrics(neighbours, self._table, rows)
+        values = measure_same_product(ranks) | measure_retrieval(neighbours, self._table, rows)
+        return {name: mean_of_known(of_questions) for name, of_questions in values.items()}
 
 
 def _no_searches() -> EmbedWords:

@@ -150,19 +150,43 @@ def market_networks() -> str:
     origin = f"Machine: {results['machine']}."
     if "commit" in results:
         origin = f"Commit {results['commit'][:7]}, seed {results['seed']}. {origin}"
-    return f"{format_networks(figures['summary'], figures['evaluate'])}\n\n{origin}"
+    table = format_networks(figures["summary"], figures["evaluate"], figures.get("intervals", {}))
+    return f"{table}\n\n{origin}"
+
+
+def market_groups() -> str:
+    """Return the quality of recommendations of the real marketplace, by group of products."""
+    rows = [
+        [
+            f"{row['group']}: {row['value']}" if row["group"] != "category" else row["value"],
+            str(row["leaf_agreement_products"]),
+            *(_format_group(row, name) for name in ("category_agreement", "leaf_agreement")),
+            str(row["good_at_6_products"] or ""),
+            _format_group(row, "good_at_6"),
+        ]
+        for row in read(MARKET / "results.json")["figures"]["groups"]
+    ]
+    columns = ["test products", "products:", "same root:", "same leaf:", "judged:", "good@6:"]
+    return format_table(columns, rows)
 
 
 def sample_networks() -> str:
     """Return the metrics of the sample, for the fine-tuned network and for untouched ones."""
-    return format_networks(read(ROOT / "metrics/summary.json"), read(ROOT / "metrics/evaluate.json"))
+    intervals = read(ROOT / "metrics/evaluate/intervals.json") | read(ROOT / "metrics/recommend/intervals.json")
+    return format_networks(read(ROOT / "metrics/summary.json"), read(ROOT / "metrics/evaluate.json"), intervals)
 
 
-def format_networks(summary: dict[str, float], evaluation: dict[str, Any]) -> str:
-    """Format metrics as a table, a column for each network."""
+def format_networks(
+    summary: dict[str, float], evaluation: dict[str, Any], intervals: dict[str, dict[str, float]]
+) -> str:
+    """Format metrics as a table, a column for each network; ours have their intervals."""
     ours = {**evaluation, **summary}
-    columns = [ours, *(evaluation[network] for network in NETWORKS)]
-    rows = [[name, *_format(columns, metric)] for metric, name in NAMES.items() if metric in ours]
+    others = [evaluation[network] for network in NETWORKS]
+    rows = []
+    for metric, name in NAMES.items():
+        if metric in ours:
+            own = format_interval(intervals[metric]) if metric in intervals else f"{ours[metric]:.3f}"
+            rows.append([name, own, *_format(others, metric)])
     return format_table(["", "ours:", *(f"{name}:" for name in NETWORKS.values())], rows)
 
 
@@ -194,6 +218,14 @@ def format_interval(figures: dict[str, float]) -> str:
     return f"{figures['mean']:.3f} ({figures['low']:.3f}–{figures['high']:.3f})"
 
 
+def _format_group(row: dict[str, Any], metric: str) -> str:
+    if row[metric] is None:
+        return ""
+    return format_interval(
+        {key: row[name] for key, name in (("mean", metric), ("low", f"{metric}_low"), ("high", f"{metric}_high"))}
+    )
+
+
 def _format(columns: Iterable[dict[str, Any]], metric: str) -> list[str]:
     return [f"{column[metric]:.3f}" if metric in column else "" for column in columns]
 
@@ -209,6 +241,7 @@ TABLES: dict[str, Callable[[], str]] = OF_THE_SAMPLE | {
     "market-size": market_size,
     "market-judged": market_judged,
     "market-networks": market_networks,
+    "market-groups": market_groups,
     "ablation-rankings": ablation_rankings,
     "ablation-photos": ablation_photos,
 }

@@ -25,7 +25,8 @@ from marketplace.recommendation.catalogue import Catalogue
 from marketplace.recommendation.judged import read_judged_pairs
 from marketplace.recommendation.products import products_of
 from marketplace.relevance.judgements import JUDGEMENTS, SEARCHES
-from marketplace.relevance.metrics import Judge, bootstrap_interval
+from marketplace.relevance.metrics import Judge
+from marketplace.relevance.uncertainty import bootstrap_interval
 from marketplace.settings import Settings, load_settings
 from marketplace.texts.listing_text import plain_text, product_texts
 from marketplace.texts.sentence_files import NETWORK

@@ -12,13 +12,15 @@ def main() -> None:
 
     from marketplace.common.damage import reading
     from marketplace.common.files import release_pages, replacing, write_array, write_json
+    from marketplace.common.metrics import round_metrics
     from marketplace.common.params import load_section
     from marketplace.compute.arrays import ShardedArray
     from marketplace.recommendation.catalogue import read_catalogue
     from marketplace.recommendation.fingerprints import EMBEDDINGS, KINDS, TEXT_MODEL, fingerprints
     from marketplace.recommendation.gallery import write_gallery
+    from marketplace.recommendation.groups import measure_groups
     from marketplace.recommendation.index import write_index
-    from marketplace.recommendation.judged import judged_metrics, read_judged_pairs
+    from marketplace.recommendation.judged import good_test_answers, judged_metrics, read_judged_pairs
     from marketplace.recommendation.measurement import calibrate, measure_agreement
     from marketplace.recommendation.metrics import summary, table_metrics
     from marketplace.recommendation.origin import Origin
@@ -27,6 +29,7 @@ def main() -> None:
     from marketplace.recommendation.same_item import find_nearest_photos, fit_same_item_cosine, log_same_item
     from marketplace.recommendation.table import add_probabilities, recommendations, write_recommendations
     from marketplace.recommendation.tracked_products import select_tracked_products, write_pictures
+    from marketplace.relevance.shares_file import write_shares
     from marketplace.texts.text_model import TextModel
     from marketplace.vectors.tables import read_predictions
 
@@ -70,7 +73,8 @@ def main() -> None:
     rules = RankingRules(products, vectors, settings)
     quality = judged_metrics(judged, products, rules, settings.weights)
     del batches, ranker, rules, vectors  # measuring makes other vectors of the same size
-    metrics = measure_agreement(catalogue, settings)
+    agreement = measure_agreement(catalogue, settings)
+    metrics = round_metrics({name: shares.mean() for name, shares in agreement.items()})
     metrics |= table_metrics(products, recommended, judged["product"].judgements)
     log_same_item(find_nearest_photos(catalogue, "test"), same_item_cosine)
     evaluate = Path("metrics/evaluate.json")
@@ -78,6 +82,10 @@ def main() -> None:
         evaluation = json.loads(evaluate.read_text(encoding="utf-8"))
     write_json(Path("metrics/judged.json"), quality)
     write_json(Path("metrics/summary.json"), summary(quality, evaluation, metrics))
+    folder = Path("metrics/recommend")
+    write_json(folder / "intervals.json", {name: shares.summarise() for name, shares in agreement.items()})
+    write_json(folder / "groups.json", measure_groups(products, agreement, good_test_answers(quality)))
+    write_shares(folder / "by_product.json", products.table["product_id"].tolist(), agreement)
     tracked = select_tracked_products(products, recommended)
     write_json(Path("metrics/tracked_products.json"), tracked)
 

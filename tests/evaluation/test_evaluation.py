@@ -9,10 +9,14 @@ import pytest
 import torch
 from helpers.networks import outputs_of, tail_of, trunk_of
 from helpers.training_runs import CATEGORIES
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.metrics import f1_score, top_k_accuracy_score
 from torch import Tensor
 
 from marketplace.embedding.projection import ExtractSettings
-from marketplace.evaluation.report import evaluate, top3_accuracy
+from marketplace.evaluation.by_product import HeldOutProducts
+from marketplace.evaluation.report import COMPARED, evaluate, is_in_top3
 from marketplace.models.checkpoints import Checkpoint, checkpoint_of
 from marketplace.models.network import Network
 from marketplace.vectors.tables import PhotoPredictions, PhotoVectors
@@ -123,11 +127,21 @@ def test_the_evaluation_agrees_with_sums_by_hand(
 
     result.write(tmp_path / "evaluate.json", tmp_path / "evaluate")
     assert json.loads((tmp_path / "evaluate.json").read_text()) == result.metrics
+    intervals = json.loads((tmp_path / "evaluate" / "intervals.json").read_text())
+    own = {name: value for name, value in result.metrics.items() if not isinstance(value, dict)}
+    assert {name: figures["mean"] for name, figures in intervals.items()} == own
+    assert all(figures["low"] <= figures["mean"] <= figures["high"] for figures in intervals.values())
+    by_product = json.loads((tmp_path / "evaluate" / "by_product.json").read_text())
+    for name in COMPARED:
+        sums, counts = np.sum([values[name] for values in by_product.values() if name in values], axis=0)
+        assert own[name] == pytest.approx(sums / counts, abs=1e-5)
     rows = json.loads((tmp_path / "evaluate" / "per_category.json").read_text())
     assert [row["category"] for row in rows] == CATEGORIES
     assert [set(row) for row in rows] == [{"category", "images", "precision", "recall", "f1"}] * len(CATEGORIES)
     assert {path.name for path in (tmp_path / "evaluate").iterdir()} == {
+        "by_product.json",
         "confusion.json",
+        "intervals.json",
         "product_confusion.json",
         "per_category.json",
         "recall_at_k.json",
@@ -136,5 +150,32 @@ def test_the_evaluation_agrees_with_sums_by_hand(
     }
 
 
-def test_top3_accuracy_is_one_if_there_are_three_categories() -> None:
-    assert top3_accuracy(np.array([0, 1]), np.array([[0.2, 0.3, 0.5], [0.9, 0.1, 0.0]])) == 1.0
+def test_one_of_three_categories_is_among_the_first_three() -> None:
+    assert is_in_top3(np.array([0, 1]), np.array([[0.2, 0.3, 0.5], [0.9, 0.1, 0.0]])).all()
+
+
+@given(st.integers(0, 1000), st.integers(4, 9))
+def test_the_first_three_are_those_of_scikit_learn(seed: int, n_categories: int) -> None:
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(n_categories, size=30)
+    probabilities = rng.integers(5, size=(30, n_categories)) / 10  # with ties
+    expected = top_k_accuracy_score(labels, probabilities, k=3, labels=np.arange(n_categories))
+    assert is_in_top3(labels, probabilities).mean() == pytest.approx(expected)
+
+
+def test_macro_f1_of_each_resample_is_that_of_scikit_learn() -> None:
+    rng = np.random.default_rng(2)
+    table = pd.DataFrame(
+        {"product_id": [f"p{i // 2:02}" for i in range(80)], "split": ["test", "test", "val", "val"] * 20}
+    )
+    rows = np.flatnonzero(table["split"] == "test")
+    labels = rng.integers(4, size=len(rows))
+    predicted = np.where(rng.random(len(rows)) < 0.6, labels, rng.integers(4, size=len(rows)))
+    figures = HeldOutProducts(table).measure_macro_f1(labels, predicted, rows, 4)
+    assert figures["mean"] == pytest.approx(f1_score(labels, predicted, average="macro"), abs=1e-5)
+    assert figures["products"] == 20
+    draws = (2 * rng.integers(20, size=(1000, 20))[:, :, None] + [0, 1]).reshape(1000, -1)
+    expected = [
+        f1_score(labels[draw], predicted[draw], labels=range(4), average="macro", zero_division=0) for draw in draws
+    ]
+    assert [figures["low"], figures["high"]] == pytest.approx(np.quantile(expected, [0.025, 0.975]), abs=0.02)

@@ -12,16 +12,17 @@ from hypothesis import strategies as st
 from marketplace.evaluation.retrieval import (
     CURVE_LENGTH,
     MAX_QUERIES,
+    average_precision_at_r,
     find_neighbours,
-    map_at_r,
+    measure_retrieval,
     nearest,
     precision_at_k,
     recall_at_k,
     recall_curve,
-    retrieval_metrics,
     sample_queries,
     top_places,
 )
+from marketplace.relevance.uncertainty import mean
 from marketplace.vectors.tables import PhotoVectors
 from marketplace.vectors.unit_length import to_unit_length
 
@@ -70,11 +71,13 @@ def test_the_metrics_agree_with_a_ranking_made_one_pair_at_a_time(seed: int, n: 
         similarities = [cosine(embeddings, query, i) for i in present]
         assert similarities == [cosine(embeddings, query, i) for i in expected[:k]]
         if any(products[i] == products[query] for i in expected):
-            hits.append(any(products[i] == products[query] for i in present))
+            hits.append(float(any(products[i] == products[query] for i in present)))
+        else:
+            hits.append(math.nan)
         precisions.append(sum(categories[i] == categories[query] for i in present) / k)
     recall = recall_at_k(neighbours, products, sha256, queries, k)
-    assert recall == pytest.approx(np.mean(hits)) if hits else math.isnan(recall)
-    assert precision_at_k(neighbours, categories, queries, k) == pytest.approx(np.mean(precisions))
+    np.testing.assert_array_equal(recall, hits)
+    assert precision_at_k(neighbours, categories, queries, k) == pytest.approx(precisions)
 
 
 def test_many_queries_get_the_same_neighbours_as_one_by_one() -> None:
@@ -91,7 +94,7 @@ def test_a_copy_of_the_query_is_no_success() -> None:
     sha256 = np.array(["same", "same", "other"])
     neighbours = nearest(embeddings, sha256, np.array([0]), 2)
     assert neighbours.tolist() == [[2, -1]]
-    assert math.isnan(recall_at_k(neighbours, products, sha256, np.array([0]), 1))
+    assert np.isnan(recall_at_k(neighbours, products, sha256, np.array([0]), 1)).tolist() == [True]
 
 
 def shop(leaves_per_root: int) -> pd.DataFrame:
@@ -109,7 +112,8 @@ def shop(leaves_per_root: int) -> pd.DataFrame:
 def measure(vectors: PhotoVectors, table: pd.DataFrame) -> dict[str, float]:
     """Return the retrieval metrics with every photo as a query."""
     queries = np.arange(len(table))
-    return retrieval_metrics(find_neighbours(vectors, table, queries), table, queries)
+    values = measure_retrieval(find_neighbours(vectors, table, queries), table, queries)
+    return {name: mean(of_queries) for name, of_queries in values.items()}
 
 
 def without_hubs(identity: np.ndarray, kind: np.ndarray) -> PhotoVectors:
@@ -136,7 +140,7 @@ def test_the_curve_rises_through_the_reported_points() -> None:
     random = np.random.default_rng(1).normal(size=(60, 8)).astype(np.float32)
     neighbours = find_neighbours(without_hubs(random, random), table, queries)
     curve = recall_curve(neighbours, table, queries)
-    metrics = retrieval_metrics(neighbours, table, queries)
+    metrics = {name: mean(values) for name, values in measure_retrieval(neighbours, table, queries).items()}
     assert len(curve) == CURVE_LENGTH
     assert curve == sorted(curve)
     assert curve[0] == metrics["leave_one_out_recall_at_1"]
@@ -152,7 +156,7 @@ def test_leaves_are_judged_by_the_whole_path() -> None:
 
 
 def compute_map_at_r(similarity: np.ndarray, keys: np.ndarray, sha256: np.ndarray) -> float:
-    """Compute the formula of `map_at_r` word by word."""
+    """Compute the formula of `average_precision_at_r` word by word."""
     values = []
     for query in range(len(keys)):
         gallery = [i for i in range(len(keys)) if sha256[i] != sha256[query]]
@@ -172,8 +176,8 @@ def test_map_at_r_is_its_formula(seed: int, n: int, n_keys: int, n_photos: int) 
     sha256 = rng.integers(0, n_photos, n).astype(str)
     vectors = to_unit_length(rng.normal(size=(n, 5)).astype(np.float32))
     queries = np.arange(n)
-    computed = map_at_r(nearest(vectors, sha256, queries, n), keys, sha256, queries)
-    assert computed == pytest.approx(compute_map_at_r(vectors @ vectors.T, keys, sha256), nan_ok=True)
+    computed = average_precision_at_r(nearest(vectors, sha256, queries, n), keys, sha256, queries)
+    assert mean(computed) == pytest.approx(compute_map_at_r(vectors @ vectors.T, keys, sha256), nan_ok=True)
 
 
 def test_each_job_is_measured_by_its_own_vectors() -> None:

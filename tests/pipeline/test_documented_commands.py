@@ -28,6 +28,9 @@ NOT_RUN = {
     "marketplace review": "is named in a sentence",
     "marketplace similar": "is named in a sentence",
     "dvc exp run -S fetch.source=local -S fetch.local.path=/path/to/dump": "tests/pipeline/test_odd_shop.py",
+    "dvc exp run -S fetch.source=local -S fetch.local.path=/path/to/dump -S 'watch=[source]'": (
+        "tests/sources/test_watch.py"
+    ),
     "dvc exp run -S fetch.source=local -S fetch.local.path=DIR": "tests/pipeline/test_odd_shop.py",
     "dvc exp run -S fetch.source=s3 -S fetch.s3.url=s3://bucket/dump": "tests/sources/test_remote.py",
     "dvc exp run -S fetch.source=ec2": "tests/sources/test_production.py",

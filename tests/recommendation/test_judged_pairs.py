@@ -10,7 +10,7 @@ from marketplace.recommendation.judged import JudgedPairs, Kind, judged_metrics,
 from marketplace.recommendation.keywords import KeywordIndex
 from marketplace.recommendation.lookalikes import LookalikeSettings
 from marketplace.recommendation.measurement import calibrate, measure_agreement
-from marketplace.recommendation.metrics import agreement_metrics
+from marketplace.recommendation.metrics import share_agreements
 from marketplace.recommendation.products import products_of
 from marketplace.recommendation.questions import EmbedWords
 from marketplace.recommendation.rankers import create_ranker
@@ -212,9 +212,14 @@ def test_agreement_is_measured_without_the_path(catalogue: Catalogue) -> None:
     vectors = weigh_symmetrically(catalogue.parts.join(), catalogue.parts.dimensions, without_path)
     numbers = np.flatnonzero(products.table["split"] == "test")
     batches = recommendations(products, create_ranker(products, vectors, ALL), numbers)
-    expected_metrics = agreement_metrics(products, pd.concat([batch.to_pandas() for batch in batches]))
+    expected = share_agreements(products, pd.concat([batch.to_pandas() for batch in batches]))
     settings = ALL.model_copy(update={"weights": ALL.weights.model_copy(update={"product": WEIGHTS})})
-    assert measure_agreement(catalogue, settings) == expected_metrics
+    measured = measure_agreement(catalogue, settings)
+    assert list(measured) == list(expected)
+    for name, shares in measured.items():
+        np.testing.assert_array_equal(shares.sums, expected[name].sums)
+        np.testing.assert_array_equal(shares.counts, expected[name].counts)
+        assert not shares.counts[products.table["split"] != "test"].any()
     path_alone = Weights(kind=0, text=0, title=0, path=1)
     alone = ALL.model_copy(update={"weights": ALL.weights.model_copy(update={"product": path_alone})})
     assert measure_agreement(catalogue, alone) == {}

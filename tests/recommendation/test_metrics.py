@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from helpers.shop import recommend, shop
 
-from marketplace.recommendation.metrics import agreement_metrics, summary, table_metrics
+from marketplace.recommendation.metrics import share_agreements, summary, table_metrics
 from marketplace.recommendation.products import products_of
 from marketplace.relevance.judgements import Judgements
 
@@ -21,7 +21,9 @@ def test_agreement_is_measured_without_shared_photos_and_titles() -> None:
         for row in recommended.itertuples()
         if not row.same_photo and not row.same_text
     ]
-    assert agreement_metrics(products, recommended)["leaf_agreement"] == pytest.approx(np.mean(hits), abs=1e-5)
+    shares = share_agreements(products, recommended)["leaf_agreement"]
+    assert shares.mean() == pytest.approx(np.mean(hits))
+    assert shares.counts.sum() == len(hits)
 
 
 def test_close_recommendations_are_counted_and_judged() -> None:

@@ -27,10 +27,10 @@ def test_a_picture_shows_a_product_and_its_recommendations_in_order(tmp_path: Pa
     folder.mkdir()
     (folder / "gone.jpg").write_bytes(b"")
     write_pictures(folder, tracked, products, images)
-    assert {path.name for path in folder.iterdir()} == {picture_name(entry["product_id"]) for entry in tracked}
-    for entry in tracked:
-        picture = np.asarray(Image.open(folder / picture_name(entry["product_id"])))
+    assert {path.name for path in folder.iterdir()} == set(map(picture_name, tracked))
+    for product_id, entry in tracked.items():
+        picture = np.asarray(Image.open(folder / picture_name(product_id)))
         lefts = [0, *(PHOTO + AFTER_PRODUCT + place * (PHOTO + GAP) for place in range(5))]
         shades = [picture[PHOTO // 2, left + PHOTO // 2, 0] for left in lefts]
-        shown = [entry["product_id"], *entry["similar"]]
+        shown = [product_id, *entry["similar"]]
         np.testing.assert_allclose(shades, [20 * products.number_of[own] for own in shown], atol=6)

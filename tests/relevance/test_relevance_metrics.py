@@ -11,18 +11,11 @@ import pytest
 from helpers.paths import JUDGEMENTS
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import bootstrap
 from sklearn.metrics import ndcg_score
 
 from marketplace.relevance.judgements import PRODUCT_COLUMNS, SEARCH_COLUMNS, Judgements, read_judgements
-from marketplace.relevance.metrics import (
-    GAINS,
-    Judge,
-    bootstrap_interval,
-    compare_pairs,
-    mean,
-    questions_needed,
-)
+from marketplace.relevance.metrics import GAINS, Judge
+from marketplace.relevance.uncertainty import mean
 
 PAIRS = st.lists(
     st.tuples(st.sampled_from("abc"), st.integers(0, 40), st.integers(0, 2), st.integers(-5, 5)),
@@ -85,52 +78,3 @@ def test_the_metrics_are_those_of_the_reference(file: str, columns: tuple[str, s
     quality = Judge(judgements).measure(scores)
     figures = f"good@6 {mean(quality.good_at_6):.3f}  nDCG@8 {mean(quality.ndcg_at_8):.3f}"
     assert output.strip() == f"questions {len(quality.good_at_6)}  {figures}"
-
-
-def test_an_interval_holds_its_mean_and_shrinks_with_more_questions() -> None:
-    values = np.random.default_rng(1).random(400)
-    few = bootstrap_interval(values[:25])
-    many = bootstrap_interval(values)
-    assert few[0] < mean(values[:25]) < few[1]
-    assert many[1] - many[0] < (few[1] - few[0]) / 2
-    expected = 2 * 1.96 * values.std() / len(values) ** 0.5
-    assert many[1] - many[0] == pytest.approx(expected, rel=0.1)
-
-
-def test_a_paired_interval_is_that_of_scipy_and_narrower_than_two_intervals() -> None:
-    rng = np.random.default_rng(3)
-    base = rng.random(70)
-    head = base + 0.05 + rng.normal(0, 0.1, 70)
-    with_gaps = compare_pairs(np.append(base, [np.nan, 0.5]), np.append(head, [0.9, np.nan]))
-    difference = compare_pairs(base, head)
-    assert with_gaps == difference
-    assert difference.questions == 70
-    assert difference.base == pytest.approx(base.mean())
-    assert difference.head == pytest.approx(head.mean())
-    assert difference.mean == pytest.approx(head.mean() - base.mean())
-    expected = bootstrap((head - base,), np.mean, n_resamples=20_000, method="percentile", rng=rng).confidence_interval
-    assert (difference.low, difference.high) == pytest.approx((expected.low, expected.high), abs=0.004)
-    assert difference.high - difference.low < bootstrap_interval(base)[1] - bootstrap_interval(base)[0]
-
-
-def test_as_many_questions_as_needed_show_a_difference_in_80_of_100_cases() -> None:
-    rng = np.random.default_rng(5)
-    differences = rng.normal(0.03, 0.1, 50)
-    needed = questions_needed(differences)
-    assert needed == questions_needed(-differences)
-    spread = differences.std(ddof=1)
-    draws = rng.normal(differences.mean(), spread, (4000, int(needed)))
-    is_seen = np.abs(draws.mean(axis=1)) > 1.96 * spread / needed**0.5
-    assert is_seen.mean() == pytest.approx(0.8, abs=0.02)
-
-
-@pytest.mark.parametrize(
-    ("differences", "needed"),
-    [([], math.inf), ([0.5], math.inf), ([0.1, -0.1], math.inf), ([0.2, 0.2], 1), ([0.0, 0.2], 16)],
-)
-def test_some_differences_need_one_question_or_more_than_there_are(differences: list[float], needed: float) -> None:
-    assert questions_needed(np.array(differences)) == needed
-
-
-def test_without_a_question_nothing_is_known() -> None:
-    assert all(math.isnan(value) for value in (*bootstrap_interval(np.array([])), mean(np.array([np.nan]))))

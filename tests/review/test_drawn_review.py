@@ -13,7 +13,7 @@ from helpers.repositories import commit_all, small_pipeline
 
 from marketplace.cli import main
 from marketplace.common.console import CONTROL_CHARACTERS
-from marketplace.relevance.metrics import compare_pairs
+from marketplace.relevance.uncertainty import compare_pairs
 from marketplace.review.comparison import review_change
 from marketplace.review.judged import JudgedComparison, JudgedDifference
 from marketplace.review.markdown import format_review
@@ -37,13 +37,9 @@ def root(tmp_path: Path) -> Path:
         (root / "metrics/summary.json").write_text(json.dumps(summary))
         category = {"category": ODD, "recall": 0.5 + number / 10, "images": 9}
         (root / "metrics/evaluate/per_category.json").write_text(json.dumps([category]))
-        product = {
-            "product_id": "4d7179a1-6937-5f52-9757-51692b06fe3e",
-            "name": ODD,
-            "category": ODD,
-            "similar": [number],
-        }
-        (root / "metrics/tracked_products.json").write_text(json.dumps([product]))
+        product = {"name": ODD, "category": ODD, "similar": [str(number)]}
+        tracked = {"4d7179a1-6937-5f52-9757-51692b06fe3e": product}
+        (root / "metrics/tracked_products.json").write_text(json.dumps(tracked))
         (root / "dvc.lock").write_text((root / "dvc.lock").read_text().replace("md5: ", f"md5: {number}"))
         (root / "params.yaml").write_text(f"clean: {{seed: {number}}}\n")
         commit_all(root)

@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, expect
 
 from marketplace.common.errors import MarketplaceError
 from marketplace.recommendation.products import products_of
-from marketplace.relevance.metrics import bootstrap_interval
+from marketplace.relevance.uncertainty import bootstrap_interval
 from marketplace.review.judged import JudgedQuestion
 from marketplace.review.quality import Figure, Table, choose_examples, summarise_categories
 from marketplace.review.quality_page import write_quality_page

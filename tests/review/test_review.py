@@ -91,8 +91,10 @@ def test_a_review_has_the_values_in_the_files(experimented: Project) -> None:
         after = recall_after[name]
         assert row[1:4] == [f"{before:.3f}", f"{after:.3f}", f"{after - before:+.3f}"]
 
-    similar = {entry["product_id"]: set(entry["similar"]) for entry in base["tracked_products"]}
-    shares = [len(similar[entry["product_id"]] & set(entry["similar"])) / 10 for entry in head["tracked_products"]]
+    similar = {product_id: set(entry["similar"]) for product_id, entry in base["tracked_products"].items()}
+    shares = [
+        len(similar[product_id] & set(entry["similar"])) / 10 for product_id, entry in head["tracked_products"].items()
+    ]
     share = f"{sum(shares) / 50:.1%}"
     assert f"**{share}** of the recommendations of the 50 tracked products stayed the same" in page
     changed_most = table_rows(page, "<b>Recommendations")
@@ -146,9 +148,13 @@ def make_empty(text: str) -> str:
         (
             "metrics/evaluate/per_category.json",
             make_empty,
-            "has no `metrics/evaluate/per_category.json`, or an empty one",
+            "has no `metrics/evaluate/per_category.json`, or it is empty or in another form",
         ),
-        ("metrics/tracked_products.json", make_empty, "has no `metrics/tracked_products.json`, or an empty one"),
+        (
+            "metrics/tracked_products.json",
+            make_empty,
+            "has no `metrics/tracked_products.json`, or it is empty or in another form",
+        ),
         (
             "src/marketplace/training/losses.py",
             lambda text: text + "\n",
@@ -186,7 +192,7 @@ METRICS = {
     "metrics/summary.json": '{"recall": 0.5}',
     "metrics/clean.json": '{"images": {"kept": 9}}',
     "metrics/evaluate/per_category.json": '[{"category": "Bags", "recall": 0.5, "images": 9}]',
-    "metrics/tracked_products.json": '[{"product_id": "a", "name": "b", "category": "c", "similar": []}]',
+    "metrics/tracked_products.json": '{"a": {"name": "b", "category": "c", "similar": []}}',
 }
 
 
@@ -208,7 +214,12 @@ def write_metrics(root: Path, **changes: str | None) -> None:
         ("summary", '{"recall": NaN}'),
         ("summary", '{"accuracy": 1}'),
         ("per_category", "[]"),
-        ("tracked_products", "[]"),
+        ("per_category", '{"Bags": 0.5}'),
+        ("per_category", '[{"category": "Bags"}]'),
+        ("clean", "[]"),
+        ("tracked_products", "{}"),
+        ("tracked_products", '[{"product_id": "a", "similar": []}]'),
+        ("tracked_products", '{"a": ["b"]}'),
         ("policy", None),
     ],
 )
@@ -377,7 +388,7 @@ def test_a_text_is_shown_literally_wherever_it_stands(text: str, form: Callable[
 @pytest.mark.parametrize("text", ODD_TEXTS)
 def test_names_and_values_leave_the_review_around_them_alone(tmp_path: Path, text: str) -> None:
     root = small_pipeline(tmp_path)
-    tracked = [{"product_id": text, "name": text, "category": text, "similar": ["b"]}]
+    tracked = {"name": text, "category": text, "similar": ["b"]}
     category = {"category": text, "recall": 0.5, "images": 9}
     for seed, score in ((text, 0.5), (f"{text}!", 0.4)):
         (root / "params.yaml").write_text(yaml.safe_dump({"clean": {"seed": seed}, text: seed}))
@@ -386,7 +397,7 @@ def test_names_and_values_leave_the_review_around_them_alone(tmp_path: Path, tex
             summary=json.dumps({"recall": score, text: score}),
             clean=json.dumps({text: score}),
             per_category=json.dumps([{**category, "recall": score}, {**category, "category": seed}]),
-            tracked_products=json.dumps([{**tracked[0], "similar": [seed]}]),
+            tracked_products=json.dumps({text: {**tracked, "similar": [seed]}}),
         )
         commit_all(root)
     page = format_review(review_change(root, "HEAD~1", "HEAD"))
@@ -413,6 +424,6 @@ def test_summary_policy_and_noise_are_about_the_same_metrics(experimented: Proje
     evaluation = json.loads((folder / "metrics/evaluate.json").read_text())
     assert all(summary[name] == evaluation[name] for name in summary if name in evaluation)
     recommendations = pd.read_parquet(folder / "data/recommendations.parquet")
-    for product in json.loads((folder / "metrics/tracked_products.json").read_text()):
-        rows = recommendations[recommendations["product_id"] == product["product_id"]].sort_values("rank")
+    for product_id, product in json.loads((folder / "metrics/tracked_products.json").read_text()).items():
+        rows = recommendations[recommendations["product_id"] == product_id].sort_values("rank")
         assert rows["similar_product_id"].tolist() == product["similar"]

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from marketplace.common.errors import MarketplaceError
 from marketplace.review.changes import (
     Change,
+    Recommended,
     compare_recommendations,
     find_changes,
     find_stage_changes,
@@ -172,8 +173,8 @@ def test_the_largest_gains_and_losses_come_first() -> None:
     assert select_extremes([Change(name="same", base=1.0, head=1.0)]) == []
 
 
-def make_entries(**similar: list[str]) -> list[dict[str, object]]:
-    return [{"product_id": key, "name": key, "category": "c", "similar": ids} for key, ids in similar.items()]
+def make_entries(**similar: list[str]) -> dict[str, Recommended]:
+    return {key: Recommended(name=key, category="c", similar=ids) for key, ids in similar.items()}
 
 
 def test_the_overlap_is_the_share_of_each_products_recommendations_that_stayed() -> None:

@@ -20,13 +20,12 @@ class ProductCategories:
     by_both: np.ndarray  # (P,) int
     has_words: np.ndarray  # (P,) bool
 
-    def metrics(self) -> dict[str, float]:
-        """Return the accuracies; the accuracy of words counts only products with words, NaN if there are none."""
-        by_words = self.by_words[self.has_words] == self.actual[self.has_words]
+    def measure(self) -> dict[str, np.ndarray]:
+        """Return whether each product's category is right, `(P,) float`; by words, NaN for a product without words."""
         return {
-            "product_accuracy": float((self.by_both == self.actual).mean()),
-            "product_accuracy_photos": float((self.by_photos == self.actual).mean()),
-            "product_accuracy_words": float(by_words.mean()) if len(by_words) else float("nan"),
+            "product_accuracy": (self.by_both == self.actual).astype(float),
+            "product_accuracy_photos": (self.by_photos == self.actual).astype(float),
+            "product_accuracy_words": np.where(self.has_words, self.by_words == self.actual, np.nan),
         }
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from PIL import Image
-from sklearn.metrics import accuracy_score, f1_score, precision_recall_fscore_support, top_k_accuracy_score
+from sklearn.metrics import precision_recall_fscore_support
 
 from marketplace.common.files import replacing, write_json
 from marketplace.common.metrics import round_metrics
@@ -16,27 +16,30 @@ from marketplace.embedding.fitting import fit_projections
 from marketplace.embedding.hubs import hub_bias
 from marketplace.embedding.image_model import project
 from marketplace.embedding.projection import ExtractSettings
+from marketplace.evaluation.by_product import HeldOutProducts
 from marketplace.evaluation.contact_sheets import first_test_images, mistakes_sheet, similar_sheet, worst_mistakes
-from marketplace.evaluation.product_categories import ProductCategories, predict_product_categories
+from marketplace.evaluation.product_categories import predict_product_categories
 from marketplace.evaluation.retrieval import (
     CURVE_LENGTH,
     Neighbours,
     find_neighbours,
+    measure_retrieval,
     recall_curve,
-    retrieval_metrics,
     sample_queries,
 )
 from marketplace.evaluation.same_product import (
     PhotoPairs,
     choose_pairs,
+    measure_same_product,
     rank_own_products,
     recall_from_ranks,
-    same_product_metrics,
 )
 from marketplace.inference.features import FeatureStore
 from marketplace.inference.outputs import network_outputs
 from marketplace.inference.tail import Tail
 from marketplace.inference.trunk import Trunk
+from marketplace.relevance.shares_file import write_shares
+from marketplace.relevance.uncertainty import Shares
 from marketplace.vectors.inner_products import usable_unit_vectors
 from marketplace.vectors.tables import PhotoPredictions, PhotoVectors
 
@@ -46,6 +49,14 @@ LOGGED = (
     "product_accuracy",
     "same_product_recall_at_1",
     "same_product_recall_at_10",
+    "leaf_precision_at_10",
+)
+COMPARED = (  # by reviews, product by product
+    "accuracy",
+    "product_accuracy",
+    "same_product_recall_at_1",
+    "same_product_recall_at_10",
+    "category_precision_at_10",
     "leaf_precision_at_10",
 )
 
@@ -63,6 +74,9 @@ class Evaluation:
     """The metrics, the tables behind them, and two sheets of photos."""
 
     metrics: dict[str, float | dict[str, float]]
+    intervals: dict[str, dict[str, float]]  # by metric of the fine-tuned network
+    shares: dict[str, Shares]  # of the products of the test split, by metric
+    product_ids: list[str]  # of these products, sorted
     confusion: pd.DataFrame  # actual, predicted, count (of photos): a row for each pair of categories that occurs
     product_confusion: pd.DataFrame  # the same for products, by all their photos and words
     per_category: pd.DataFrame  # category, images, precision, recall, f1
@@ -77,6 +91,8 @@ class Evaluation:
         for name in ("similar", "mistakes"):
             with replacing(folder / f"{name}.jpg") as part:
                 getattr(self, name).save(part, format="JPEG", quality=88)
+        write_json(folder / "intervals.json", self.intervals)
+        write_shares(folder / "by_product.json", self.product_ids, {name: self.shares[name] for name in COMPARED})
         write_json(metrics, self.metrics)
         logged = [f"{name} {self.metrics[name]:.3f}" for name in LOGGED if name in self.metrics]
         log.info("test split: %s", ", ".join(logged))
@@ -116,8 +132,27 @@ def evaluate(
     searches["untouched"] = _search(plain, table, queries, pairs, uncorrected)
     searches["untouched_projected"] = _search(projected, table, queries, pairs, settings)
 
+    held_out = HeldOutProducts(table)
+    hits = {
+        "accuracy": (predicted == labels).astype(float),
+        "top3_accuracy": is_in_top3(labels, probabilities).astype(float),
+    }
+    retrieval = {name: _measure(search, table, queries, pairs, held_out) for name, search in searches.items()}
+    shares = held_out.share_photos(hits, test) | held_out.share_products(products.measure())
+    shares |= retrieval.pop("tuned")
+    macro_f1 = held_out.measure_macro_f1(labels, predicted, test, len(categories))
     return Evaluation(
-        metrics=_metrics(labels, predicted, probabilities, products, searches, table, queries),
+        metrics={
+            **round_metrics({name: share.mean() for name, share in shares.items()}),
+            "macro_f1": macro_f1["mean"],
+            **{
+                name: round_metrics({metric: share.mean() for metric, share in others.items()})
+                for name, others in retrieval.items()
+            },
+        },
+        intervals={name: share.summarise() for name, share in shares.items()} | {"macro_f1": macro_f1},
+        shares=shares,
+        product_ids=held_out.ids,
         confusion=_confusion(labels, predicted, categories),
         product_confusion=_confusion(products.actual, products.by_both, categories),
         per_category=_per_category(labels, predicted, categories),
@@ -140,30 +175,12 @@ def _search(
     return Searches(neighbours=find_neighbours(vectors, table, queries), ranks=ranks)
 
 
-def _metrics(
-    labels: np.ndarray,
-    predicted: np.ndarray,
-    probabilities: np.ndarray,
-    products: ProductCategories,
-    searches: dict[str, Searches],
-    table: pd.DataFrame,
-    queries: np.ndarray,
-) -> dict[str, float | dict[str, float]]:
-    """Return the metrics of the tuned network, with the metrics of each untouched network under its name."""
-    every_label = np.arange(probabilities.shape[1])
-    classification = {
-        "accuracy": accuracy_score(labels, predicted),
-        "top3_accuracy": top3_accuracy(labels, probabilities),
-        "macro_f1": f1_score(labels, predicted, labels=every_label, average="macro", zero_division=0),
-    }
-    retrieval = {
-        name: same_product_metrics(search.ranks) | retrieval_metrics(search.neighbours, table, queries)
-        for name, search in searches.items()
-    }
-    metrics: dict[str, float | dict[str, float]] = {}
-    metrics |= round_metrics(classification | products.metrics() | retrieval.pop("tuned"))
-    metrics |= {name: round_metrics(retrieval[name]) for name in retrieval}
-    return metrics
+def _measure(
+    search: Searches, table: pd.DataFrame, queries: np.ndarray, pairs: PhotoPairs, products: HeldOutProducts
+) -> dict[str, Shares]:
+    """Return the metrics of searching with one network's vectors."""
+    same_product = products.share_photos(measure_same_product(search.ranks), pairs.questions)
+    return same_product | products.share_photos(measure_retrieval(search.neighbours, table, queries), queries)
 
 
 def _confusion(labels: np.ndarray, predicted: np.ndarray, categories: list[str]) -> pd.DataFrame:
@@ -215,9 +232,7 @@ def _embed_untouched(
     return plain, PhotoVectors(identity=identity, kind=kind, hub_bias=bias)
 
 
-def top3_accuracy(labels: np.ndarray, probabilities: np.ndarray) -> float:
-    """Return the share of images whose category is among the three most probable; 1 if there are at most three."""
-    n_categories = probabilities.shape[1]
-    if n_categories <= 3:
-        return 1.0
-    return float(top_k_accuracy_score(labels, probabilities, k=3, labels=np.arange(n_categories)))
+def is_in_top3(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    """Return whether each image's category is among the three most probable: `(T,) bool`."""
+    order = np.argsort(probabilities, axis=1, kind="stable")[:, ::-1]
+    return np.any(order[:, :3] == labels[:, None], axis=1)

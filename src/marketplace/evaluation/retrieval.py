@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from marketplace.relevance.uncertainty import mean
 from marketplace.vectors.inner_products import cut_questions, inner_products, usable_unit_vectors
 from marketplace.vectors.tables import PhotoVectors
 from marketplace.vectors.unit_length import to_unit_length
@@ -71,38 +72,39 @@ def cosine(first: np.ndarray, second: np.ndarray) -> float:
     return float(to_unit_length(first) @ to_unit_length(second))
 
 
-def recall_at_k(neighbours: np.ndarray, keys: np.ndarray, sha256: np.ndarray, queries: np.ndarray, k: int) -> float:
-    """Return the share of queries with an image of the same key (say, product) among their first `k` neighbours.
+def recall_at_k(
+    neighbours: np.ndarray, keys: np.ndarray, sha256: np.ndarray, queries: np.ndarray, k: int
+) -> np.ndarray:
+    """Return for each query whether an image of the same key (say, product) is among its first `k` neighbours.
 
-        recall@k = 1/|Q'| * sum over q in Q' of [some i <= k has key(neighbour_i(q)) = key(q)]
-
-    Q' are the queries for which the gallery holds such an image; NaN if there are none. This is the recall@k of image
-    retrieval (e.g. Oh Song et al., 2016, arXiv:1511.06452, section 5), where one hit is enough.
+    The result `(Q,) float` is NaN for a query without such an image in its gallery. The mean of the others is the
+    recall@k of image retrieval (e.g. Oh Song et al., 2016, arXiv:1511.06452, section 5), where one hit is enough.
     `neighbours` `(Q, >= k)` comes from `nearest`; `keys` and `sha256` are `(N,)`.
     """
     photos_of = pd.Series(sha256).groupby(keys).nunique()
     possible = photos_of[keys[queries]].to_numpy() > 1
-    if not possible.any():
-        return float("nan")
-    return float(_same_key(neighbours[:, :k], keys, queries)[possible].any(axis=1).mean())
+    hits = _same_key(neighbours[:, :k], keys, queries).any(axis=1)
+    return np.where(possible, hits, np.nan)
 
 
-def precision_at_k(neighbours: np.ndarray, keys: np.ndarray, queries: np.ndarray, k: int) -> float:
-    """Return the share of the first `k` neighbours that have the query's key (say, category).
+def precision_at_k(neighbours: np.ndarray, keys: np.ndarray, queries: np.ndarray, k: int) -> np.ndarray:
+    """Return for each query the share of its first `k` neighbours that have its key (say, category): `(Q,) float`.
 
-        precision@k = 1/|Q| * sum over q of 1/k * |{i <= k : key(neighbour_i(q)) = key(q)}|
+        precision@k(q) = 1/k * |{i <= k : key(neighbour_i(q)) = key(q)}|
 
     An empty place counts as a miss.
     """
-    return float(_same_key(neighbours[:, :k], keys, queries).mean())
+    return _same_key(neighbours[:, :k], keys, queries).mean(axis=1)
 
 
-def map_at_r(neighbours: np.ndarray, keys: np.ndarray, sha256: np.ndarray, queries: np.ndarray) -> float:
-    """Return the mean average precision at R, where R is the number of photos in the gallery with the query's key.
+def average_precision_at_r(
+    neighbours: np.ndarray, keys: np.ndarray, sha256: np.ndarray, queries: np.ndarray
+) -> np.ndarray:
+    """Return each query's average precision at R, where R is the number of photos in its gallery with its key.
 
-        MAP@R = 1/|Q'| * sum over q of 1/R_q * sum over i <= R_q of [neighbour_i(q) is right] * precision@i(q)
+        AP@R(q) = 1/R_q * sum over i <= R_q of [neighbour_i(q) is right] * precision@i(q)
 
-    Musgrave et al., 2020, arXiv:2003.08505, section 3.2; Q' are the queries with R > 0, NaN if there are none.
+    Musgrave et al., 2020, arXiv:2003.08505, section 3.2; `(Q,) float`, NaN for a query with R = 0. The mean is MAP@R.
     `neighbours` `(Q, >= max R)` comes from `nearest`.
     """
     right = _same_key(neighbours, keys, queries)
@@ -111,9 +113,7 @@ def map_at_r(neighbours: np.ndarray, keys: np.ndarray, sha256: np.ndarray, queri
     counted = right & (place <= n_right[:, None])
     precision = np.cumsum(counted, axis=1) / place
     possible = n_right > 0
-    if not possible.any():
-        return float("nan")
-    return float(((precision * counted).sum(axis=1)[possible] / n_right[possible]).mean())
+    return np.where(possible, (precision * counted).sum(axis=1) / np.where(possible, n_right, 1), np.nan)
 
 
 @dataclass(frozen=True)
@@ -142,11 +142,11 @@ def recall_curve(neighbours: Neighbours, table: pd.DataFrame, queries: np.ndarra
     """Return leave-one-out recall@1 to recall@`CURVE_LENGTH`."""
     sha256 = table["sha256"].to_numpy()
     products = table["product_id"].to_numpy()
-    return [recall_at_k(neighbours.identity, products, sha256, queries, k) for k in range(1, CURVE_LENGTH + 1)]
+    return [mean(recall_at_k(neighbours.identity, products, sha256, queries, k)) for k in range(1, CURVE_LENGTH + 1)]
 
 
-def retrieval_metrics(neighbours: Neighbours, table: pd.DataFrame, queries: np.ndarray) -> dict[str, float]:
-    """Return the retrieval metrics of a split's queries, each of the vectors made for that job.
+def measure_retrieval(neighbours: Neighbours, table: pd.DataFrame, queries: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the retrieval metrics of each of a split's queries, `(Q,) float`, of the vectors made for that job.
 
     Identity vectors: recall@1 and @10 of the query's product, where only the query itself is left out of the catalogue.
     Kind vectors: precision@10 of root categories and of leaves (the whole category path), and leaf mAP@R.
@@ -160,7 +160,7 @@ def retrieval_metrics(neighbours: Neighbours, table: pd.DataFrame, queries: np.n
         "leave_one_out_recall_at_10": recall_at_k(neighbours.identity, products, sha256, queries, 10),
         "category_precision_at_10": precision_at_k(neighbours.kind, roots, queries, 10),
         "leaf_precision_at_10": precision_at_k(neighbours.kind, leaves, queries, 10),
-        "leaf_map_at_r": map_at_r(neighbours.kind, leaves, sha256, queries),
+        "leaf_map_at_r": average_precision_at_r(neighbours.kind, leaves, sha256, queries),
     }
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from marketplace.embedding.hubs import hub_bias
+from marketplace.relevance.uncertainty import mean
 from marketplace.vectors.inner_products import cut_questions, inner_products, usable_unit_vectors
 
 MAX_QUESTIONS = 3_000  # the standard error of a share of 3,000 is at most 0.009
@@ -71,12 +72,12 @@ def rank_own_products(
 
 def recall_from_ranks(ranks: np.ndarray, k: int) -> float:
     """Return the share of questions whose product is among the first `k`; NaN if there are no questions."""
-    return float((ranks < k).mean()) if len(ranks) else float("nan")
+    return mean((ranks < k).astype(float))
 
 
-def same_product_metrics(ranks: np.ndarray) -> dict[str, float]:
-    """Return same-product recall@1 and recall@10, from the result of `rank_own_products`."""
-    return {
-        "same_product_recall_at_1": recall_from_ranks(ranks, 1),
-        "same_product_recall_at_10": recall_from_ranks(ranks, 10),
-    }
+def measure_same_product(ranks: np.ndarray) -> dict[str, np.ndarray]:
+    """Return whether each question finds its product at the first place, and at the first ten: `(Q,) float`.
+
+    `ranks` `(Q,)` come from `rank_own_products`. The means are same-product recall@1 and recall@10.
+    """
+    return {f"same_product_recall_at_{k}": (ranks < k).astype(float) for k in (1, 10)}

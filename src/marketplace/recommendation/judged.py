@@ -4,7 +4,7 @@ There are three kinds of questions: a product, one photo of it alone, and words.
 candidates serve both of the first two.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -28,7 +28,8 @@ from marketplace.relevance.judgements import (
     read_judgements,
     split_of_search,
 )
-from marketplace.relevance.metrics import Judge, Quality, bootstrap_interval, mean
+from marketplace.relevance.metrics import Judge, Quality
+from marketplace.relevance.uncertainty import bootstrap_interval, mean
 from marketplace.vectors.tables import PhotoPredictions
 
 Kind = Literal["product", "photo", "words"]
@@ -197,6 +198,12 @@ def judged_metrics(
             content.setdefault(kind, {})[split] = _summarise(quality)
             questions.setdefault(kind, {}).update(_by_question(split, judge.questions, quality))
     return content | {"questions": questions}
+
+
+def good_test_answers(content: Mapping[str, Any]) -> dict[str, float]:
+    """Return good@6 of the judged products of the test split by id, from the content of metrics/judged.json."""
+    questions = content["questions"].get("product", {})
+    return {product_id: row["good_at_6"] for product_id, row in questions.items() if row["split"] == "test"}
 
 
 def _summarise(quality: Quality) -> dict[str, Any]:

@@ -11,12 +11,13 @@ from marketplace.recommendation.agreement import compare_categories, drop_shared
 from marketplace.recommendation.calibration import Calibration, fit_calibration
 from marketplace.recommendation.catalogue import Catalogue
 from marketplace.recommendation.judged import JudgedPairs, Kind
-from marketplace.recommendation.metrics import agreement_metrics
+from marketplace.recommendation.metrics import share_agreements
 from marketplace.recommendation.products import Products
 from marketplace.recommendation.rankers import ExhaustiveRanker, Ranker
 from marketplace.recommendation.rules import RecommendSettings
 from marketplace.recommendation.table import recommendations
 from marketplace.relevance.metrics import GOOD
+from marketplace.relevance.uncertainty import Shares
 
 log = logging.getLogger(__name__)
 MAX_PRODUCTS = 3000  # of a split: the standard error of a share of 3,000 is at most 0.009
@@ -51,8 +52,8 @@ def _calibrate_by_leaves(products: Products, ranker: Ranker) -> Calibration | No
     return fit_calibration(recommended["score"].to_numpy(), same_leaf.to_numpy())
 
 
-def measure_agreement(catalogue: Catalogue, settings: RecommendSettings) -> dict[str, float]:
-    """Return how often the categories of products of the test split and of their recommendations agree.
+def measure_agreement(catalogue: Catalogue, settings: RecommendSettings) -> dict[str, Shares]:
+    """Return how often the categories of products of the test split and of their recommendations agree, by product.
 
     The category path has no weight here: otherwise it would find itself.
     """
@@ -61,7 +62,7 @@ def measure_agreement(catalogue: Catalogue, settings: RecommendSettings) -> dict
         return {}
     vectors = catalogue.parts.weigh_symmetrically(weights)
     ranker = ExhaustiveRanker(catalogue.products, vectors, settings)
-    return agreement_metrics(catalogue.products, _rank_split(catalogue.products, ranker, "test"))
+    return share_agreements(catalogue.products, _rank_split(catalogue.products, ranker, "test"))
 
 
 def _rank_split(products: Products, ranker: Ranker, split: str) -> pd.DataFrame:

@@ -12,6 +12,7 @@ from marketplace.recommendation.judged import METRICS
 from marketplace.recommendation.products import Products
 from marketplace.relevance.judgements import Judgements
 from marketplace.relevance.metrics import GOOD
+from marketplace.relevance.uncertainty import Shares
 
 log = logging.getLogger(__name__)
 
@@ -29,15 +30,17 @@ EVALUATION_METRICS = (
 )
 
 
-def agreement_metrics(products: Products, recommended: pd.DataFrame) -> dict[str, float]:
-    """Return the share of recommended products in the same root category, and in the same leaf.
+def share_agreements(products: Products, recommended: pd.DataFrame) -> dict[str, Shares]:
+    """Return for each product the recommended ones in the same root category, and in the same leaf.
 
     Products that share a photo or a title with the product itself are not counted.
     """
     counted = drop_shared_listings(recommended)
-    return round_metrics(
-        {name: compare_categories(products, counted, column).mean() for name, column in AGREEMENTS.items()}
-    )
+    numbers = counted["product_id"].map(products.number_of).to_numpy(int)
+    return {
+        name: Shares.of(compare_categories(products, counted, column).to_numpy(float), numbers, len(products.table))
+        for name, column in AGREEMENTS.items()
+    }
 
 
 def table_metrics(products: Products, recommended: pd.DataFrame, judgements: Judgements) -> dict[str, float]:

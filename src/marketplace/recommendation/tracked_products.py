@@ -1,7 +1,7 @@
 """The products that reviews track: their recommendations in Git, as ids and as pictures."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,23 +22,22 @@ RULE = (190, 190, 196)
 QUALITY = 70  # of the JPEGs: all of them are in Git, again for each result that is committed
 
 
-def select_tracked_products(products: Products, recommended: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return the recommendations of a fixed sample of products, small enough for Git: reviews compare them.
+def select_tracked_products(products: Products, recommended: pd.DataFrame) -> dict[str, dict[str, Any]]:
+    """Return the recommendations of a fixed sample of products by id, few enough for Git: reviews compare them.
 
     The sample has the products with the lowest hashes of ids: they stay the same while others come and go.
     """
     table = products.table.set_index("product_id")
     sample = sorted(table.index, key=_hash)[:N_TRACKED]
     similar = recommended.groupby("product_id")["similar_product_id"].agg(list)
-    return [
-        {
-            "product_id": product_id,
+    return {
+        product_id: {
             "name": table["product_name"][product_id],
             "category": table["category"][product_id],
             "similar": similar.get(product_id, []),
         }
         for product_id in sample
-    ]
+    }
 
 
 def picture_name(product_id: str) -> str:
@@ -46,18 +45,17 @@ def picture_name(product_id: str) -> str:
     return f"{_hash(product_id)[:12]}.jpg"
 
 
-def write_pictures(folder: Path, tracked: Sequence[dict[str, Any]], products: Products, images: Images) -> None:
+def write_pictures(folder: Path, tracked: Mapping[str, Mapping[str, Any]], products: Products, images: Images) -> None:
     """Write a picture of each product that `select_tracked_products` returned: its photo, then its first six similar.
 
     `images` `(N, S, S, 3) uint8` are in the order of the training data.
     """
     with replacing(folder) as part:
         part.mkdir()
-        for entry in tracked:
-            shown = [entry["product_id"], *entry["similar"][:GOOD_DEPTH]]
-            photos = [images[products.photos_of(products.number_of[product_id])[0]] for product_id in shown]
-            picture = _draw(photos)
-            picture.save(part / picture_name(entry["product_id"]), "JPEG", quality=QUALITY)
+        for product_id, entry in tracked.items():
+            shown = [product_id, *entry["similar"][:GOOD_DEPTH]]
+            photos = [images[products.photos_of(products.number_of[shown_id])[0]] for shown_id in shown]
+            _draw(photos).save(part / picture_name(product_id), "JPEG", quality=QUALITY)
 
 
 def _draw(photos: Sequence[np.ndarray]) -> Image.Image:

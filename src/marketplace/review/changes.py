@@ -1,6 +1,6 @@
 """The differences between two revisions: values, outputs of stages with their causes, and recommendations."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,6 +30,15 @@ class StageChange:
     stage: str
     outputs: list[str]
     reasons: dict[str, list[str]] = field(default_factory=dict)  # by kind: code, command, data, params
+
+
+@dataclass(frozen=True)
+class Recommended:
+    """A product, and the ids of the products that are recommended for it."""
+
+    name: str
+    category: str
+    similar: list[str]
 
 
 @dataclass(frozen=True)
@@ -77,6 +86,14 @@ def find_stage_changes(base: Mapping[str, Any], head: Mapping[str, Any]) -> list
     return changes
 
 
+def differ_by_rounding(changes: Sequence[StageChange]) -> bool:
+    """Return whether outputs differ though code, parameters and commands do not, because machines round differently."""
+    outputs = {output for change in changes for output in change.outputs}
+    inputs = {path for change in changes for path in change.reasons.get("data", [])}
+    only_data = all(set(change.reasons) <= {"data"} for change in changes)
+    return bool(changes) and only_data and inputs <= outputs
+
+
 def _find_reasons(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, list[str]]:
     reasons: dict[str, list[str]] = {}
     for change in find_changes(hashes(before, "deps"), hashes(after, "deps")):
@@ -97,23 +114,21 @@ def select_extremes(changes: Iterable[Change]) -> list[Change]:
     return gains[:N_EXTREMES] + losses[:N_EXTREMES]
 
 
-def compare_recommendations(base: list[dict[str, Any]], head: list[dict[str, Any]]) -> Overlap | None:
-    """Compare the recommendations of the same products at two revisions; None if no product is in both.
+def compare_recommendations(base: Mapping[str, Recommended], head: Mapping[str, Recommended]) -> Overlap | None:
+    """Compare the recommendations of the same products, by id, at two revisions; None if no product is in both.
 
-    Entries have product_id, name, category and `similar`, the ids of the recommended products. The share that stayed
-    the same is |before and after| / |before|; for a product without recommendations it is 1 if it still has none, else
-    0.
+    The share that stayed the same is |before and after| / |before|; for a product without recommendations it is 1 if it
+    still has none, else 0.
     """
-    before = {entry["product_id"]: set(entry["similar"]) for entry in base}
     overlaps = [
         ProductOverlap(
-            product_id=entry["product_id"],
-            name=entry["name"],
-            category=entry["category"],
-            share=_share_kept(before[entry["product_id"]], set(entry["similar"])),
+            product_id=product_id,
+            name=after.name,
+            category=after.category,
+            share=_share_kept(set(base[product_id].similar), set(after.similar)),
         )
-        for entry in head
-        if entry["product_id"] in before
+        for product_id, after in head.items()
+        if product_id in base
     ]
     if not overlaps:
         return None

@@ -6,19 +6,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
 from marketplace.common.errors import MarketplaceError
 from marketplace.recommendation.fingerprints import RECOMMENDATIONS
 from marketplace.review.changes import (
     Change,
     Overlap,
+    Recommended,
     StageChange,
     compare_recommendations,
+    differ_by_rounding,
     find_changes,
     find_stage_changes,
     select_extremes,
 )
 from marketplace.review.escaping import escape
 from marketplace.review.files import COUNTS, NOISE, PER_CATEGORY, SUMMARY, TRACKED_PRODUCTS
+from marketplace.review.held_out import HeldOutDifference, compare_held_out
 from marketplace.review.judged import JudgedComparison, compare_judged
 from marketplace.review.lock import find_stale_stages, training_data_hash
 from marketplace.review.recommendations import recommendations_of
@@ -26,6 +31,22 @@ from marketplace.review.revisions import Revision, git
 from marketplace.review.verdicts import POLICY, Outcome, Verdict, judge_metrics, read_policy, withhold_judgement
 
 TEST_PHOTOS = "test_photos_sha256"  # the key in metrics/clean.json
+
+
+@dataclass(frozen=True)
+class CategoryAccuracy:
+    """The part of a row of metrics/evaluate/per_category.json that a review reads."""
+
+    category: str
+    images: int
+    recall: float
+
+
+SCHEMAS: dict[str, TypeAdapter[Any]] = {  # of the files that a review compares
+    COUNTS: TypeAdapter(dict[str, Any]),
+    PER_CATEGORY: TypeAdapter(list[CategoryAccuracy]),
+    TRACKED_PRODUCTS: TypeAdapter(dict[str, Recommended]),
+}
 
 
 @dataclass
@@ -36,6 +57,7 @@ class Review:
     head: Revision
     verdicts: list[Verdict] = field(default_factory=list)
     judged: JudgedComparison | None = None  # None: neither revision has judgements
+    held_out: list[HeldOutDifference] = field(default_factory=list)  # over the same test products
     params: list[Change] = field(default_factory=list)
     stages: list[StageChange] = field(default_factory=list)
     categories: list[Change] | None = None  # accuracy on the test photos of each category; None: not computed
@@ -55,10 +77,7 @@ class Review:
     @property
     def differs_by_rounding(self) -> bool:
         """Whether outputs differ though code, parameters and commands do not, because machines round differently."""
-        outputs = {output for change in self.stages for output in change.outputs}
-        inputs = {path for change in self.stages for path in change.reasons.get("data", [])}
-        only_data = all(set(change.reasons) <= {"data"} for change in self.stages)
-        return bool(self.stages) and only_data and inputs <= outputs
+        return differ_by_rounding(self.stages)
 
 
 def review_change(root: Path, base_name: str, head_name: str) -> Review:
@@ -82,6 +101,8 @@ def review_change(root: Path, base_name: str, head_name: str) -> Review:
         review.incomparable = review.incomparable or _find_incomparability(review, *counts)
     if review.incomparable:
         review.verdicts = withhold_judgement(review.verdicts)
+    else:
+        review.held_out = compare_held_out(base, head, noise)
     tracked = _read_both(review, TRACKED_PRODUCTS, "the recommendations of the tracked products")
     if tracked:
         review.tracked_overlap = compare_recommendations(*tracked)
@@ -154,9 +175,9 @@ def _compare_categories(review: Review) -> None:
     tables = _read_both(review, PER_CATEGORY, "the accuracy by category")
     if not tables:
         return
-    base, head = ({row["category"]: row for row in table} for table in tables)
-    review.test_photos = {name: row["images"] for name, row in head.items()}
-    changes = [Change(name=name, base=base[name]["recall"], head=head[name]["recall"]) for name in head if name in base]
+    base, head = ({row.category: row for row in table} for table in tables)
+    review.test_photos = {name: row.images for name, row in head.items()}
+    changes = [Change(name=name, base=base[name].recall, head=head[name].recall) for name in head if name in base]
     review.categories = select_extremes(changes)
     for revision, own, others in ((review.head, head, base), (review.base, base, head)):
         unique = sorted(set(own) - set(others))
@@ -166,8 +187,8 @@ def _compare_categories(review: Review) -> None:
 
 def _find_incomparability(review: Review, base_counts: Mapping[str, Any], head_counts: Mapping[str, Any]) -> str:
     """Return why the metrics of both sides answer different questions; empty if they answer the same."""
-    tables = [revision.json(PER_CATEGORY) or [] for revision in (review.base, review.head)]
-    before, after = ({row["category"]: row["images"] for row in table} for table in tables)
+    tables = [_read_compared(revision, PER_CATEGORY) or [] for revision in (review.base, review.head)]
+    before, after = ({row.category: row.images for row in table} for table in tables)
     if before and after and set(before) != set(after):
         return "their categories differ"
     base_photos = base_counts.get(TEST_PHOTOS)
@@ -178,19 +199,26 @@ def _find_incomparability(review: Review, base_counts: Mapping[str, Any], head_c
 
 
 def _read_both(review: Review, path: str, content: str) -> tuple[Any, Any] | None:
-    """Return a JSON file of both revisions; None if one of them lacks it or it is empty.
+    """Return a JSON file of both revisions; None if one of them lacks it, or it is empty or of another form.
 
     That is a problem if only the head does: a review blocks nothing that the base lacks as well.
     """
-    base = review.base.json(path)
-    head = review.head.json(path)
+    base = _read_compared(review.base, path)
+    head = _read_compared(review.head, path)
+    lack = f"has no `{path}`, or it is empty or in another form"
     if not base:
-        label = escape(review.base.label)
-        review.notes.append(f"Not computed: {content}, because {label} has no `{path}`, or an empty one.")
+        review.notes.append(f"Not computed: {content}, because {escape(review.base.label)} {lack}.")
     elif not head:
-        label = escape(review.head.label)
-        review.problems.append(f"{label} has no `{path}`, or an empty one: {content} cannot be compared")
+        review.problems.append(f"{escape(review.head.label)} {lack}: {content} cannot be compared")
     return (base, head) if base and head else None
+
+
+def _read_compared(revision: Revision, path: str) -> Any:
+    """Return one of the files in SCHEMAS at a revision; None if it is missing, or of another form."""
+    try:
+        return SCHEMAS[path].validate_python(revision.json(path))
+    except ValidationError:
+        return None
 
 
 def _compare_catalogues(review: Review) -> Overlap | None:
@@ -204,14 +232,14 @@ def _compare_catalogues(review: Review) -> Overlap | None:
             "compared instead."
         )
         return None
-    return compare_recommendations(_as_entries(base), _as_entries(head))
+    return compare_recommendations(_without_names(base), _without_names(head))
 
 
-def _as_entries(recommendations: dict[str, list[str]]) -> list[dict[str, Any]]:
-    return [
-        {"product_id": product_id, "name": "", "category": "", "similar": similar_ids}
+def _without_names(recommendations: dict[str, list[str]]) -> dict[str, Recommended]:
+    return {
+        product_id: Recommended(name="", category="", similar=similar_ids)
         for product_id, similar_ids in recommendations.items()
-    ]
+    }
 
 
 def _describe_blocker(verdict: Verdict) -> str:

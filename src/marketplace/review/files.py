@@ -9,5 +9,6 @@ NOISE = "metrics/noise.json"  # written by `marketplace noise`, not by a stage
 COUNTS = "metrics/clean.json"  # rows and files that `clean` kept and left out
 TRAINING = "metrics/train_full/metrics.json"
 PER_CATEGORY = "metrics/evaluate/per_category.json"
+BY_PRODUCT = ("metrics/evaluate/by_product.json", "metrics/recommend/by_product.json")  # the metrics of test products
 TRACKED_PRODUCTS = "metrics/tracked_products.json"
 TRACKED_PICTURES = "metrics/tracked_products"  # a folder with a picture of each

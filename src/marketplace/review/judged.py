@@ -11,7 +11,7 @@ from marketplace.common.errors import MarketplaceError
 from marketplace.recommendation.judged import KINDS, METRICS, Kind
 from marketplace.recommendation.metrics import JUDGED_PREFIXES
 from marketplace.relevance.judgements import JUDGEMENTS, SEARCHES
-from marketplace.relevance.metrics import PairedDifference, compare_pairs
+from marketplace.relevance.uncertainty import PairedDifference, compare_pairs
 from marketplace.review.escaping import escape
 from marketplace.review.files import JUDGED
 from marketplace.review.noise import noise_band

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from marketplace.review.changes import Change, Overlap, StageChange
 from marketplace.review.comparison import Review
 from marketplace.review.escaping import code, escape
+from marketplace.review.held_out import HeldOutDifference
 from marketplace.review.judged import JudgedComparison, JudgedDifference
 from marketplace.review.pictures import link_pictures, link_recommendations
 from marketplace.review.verdicts import Outcome, Verdict
@@ -50,6 +51,7 @@ def format_review(review: Review, *, folded: bool = True) -> str:
         _format_list(f"⛔ {reason}" for reason in review.blockers),
         _format_metrics(review.verdicts),
         _section("Judged relevance", _format_judged(review.judged, as_table=folded)),
+        _section("Test products", _format_held_out(review.held_out)),
         _section("Parameters", _format_params(review.params) or "No parameter changed."),
         _section("Pictures that changed", link_pictures(review)),
         fold("Stages whose outputs changed, and why", stages or "No stage's outputs changed."),
@@ -125,6 +127,28 @@ def _format_judged(judged: JudgedComparison | None, *, as_table: bool) -> str:
         )
         parts = [format_table(JUDGED_COLUMNS, rows) if as_table else _list_differences(rows), explanation, *parts]
     return "\n\n".join(parts)
+
+
+def _format_held_out(differences: Sequence[HeldOutDifference]) -> str:
+    if not differences:
+        return ""
+    rows = [
+        [
+            code(row.metric),
+            f"{row.mean:+.4f}",
+            f"{row.low:+.4f} to {row.high:+.4f}",
+            "not measured" if row.band is None else f"±{row.band:.4f}",
+            f"{row.changed} of {row.products}",
+            ("better" if row.mean > 0 else "worse") if row.is_shown else "may be chance",
+        ]
+        for row in differences
+    ]
+    explanation = (
+        "*Interval*: the change with other test products (paired bootstrap). An interval with 0 in it may be chance, "
+        "whatever the verdict above. *Seeds*: the change that another seed of training explains."
+    )
+    columns = ["metric", "change:", "95 % interval:", "seeds:", "changed:", "verdict"]
+    return f"{format_table(columns, rows)}\n\n{explanation}"
 
 
 def _list_differences(rows: Iterable[Sequence[str]]) -> str:

@@ -15,7 +15,7 @@ from marketplace.recommendation.judged import KINDS, METRICS, Kind
 from marketplace.recommendation.metrics import has_three_close
 from marketplace.recommendation.products import Products, products_of
 from marketplace.relevance.judgements import JUDGEMENTS, PRODUCT_COLUMNS, read_judgements
-from marketplace.relevance.metrics import bootstrap_interval, mean
+from marketplace.relevance.uncertainty import bootstrap_interval, mean
 from marketplace.review.files import PER_CATEGORY
 from marketplace.review.judged import JudgedQuestion, questions_of_test
 from marketplace.review.revisions import Revision

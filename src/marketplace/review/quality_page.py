@@ -10,7 +10,8 @@ from pathlib import Path
 
 from marketplace.common.errors import MarketplaceError
 from marketplace.recommendation.metrics import CLOSE_ENOUGH
-from marketplace.relevance.metrics import GOOD_DEPTH, RESAMPLES
+from marketplace.relevance.metrics import GOOD_DEPTH
+from marketplace.relevance.uncertainty import RESAMPLES
 from marketplace.reports.pages import write_page
 from marketplace.review.drawing import Drawing, draw
 from marketplace.review.files import SUMMARY

@@ -11,7 +11,7 @@ import numpy as np
 from marketplace.common.errors import MarketplaceError
 from marketplace.recommendation.judged import KINDS, METRICS
 from marketplace.recommendation.metrics import JUDGED_PREFIXES
-from marketplace.relevance.metrics import bootstrap_interval
+from marketplace.relevance.uncertainty import bootstrap_interval
 from marketplace.review.files import COUNTS, JUDGED, SUMMARY
 from marketplace.review.judged import questions_of_test, read_questions
 from marketplace.review.revisions import WORKSPACE, Revision, git

@@ -17,7 +17,8 @@ from marketplace.recommendation.judged import JudgedPairs, Kind, read_judged_pai
 from marketplace.recommendation.rules import RecommendSettings
 from marketplace.recommendation.similarity import PARTS, Weights
 from marketplace.relevance.judgements import JUDGEMENTS, SEARCHES
-from marketplace.relevance.metrics import Judge, mean
+from marketplace.relevance.metrics import Judge
+from marketplace.relevance.uncertainty import mean
 from marketplace.texts.text_model import TextModel
 from marketplace.vectors.tables import read_predictions
 
