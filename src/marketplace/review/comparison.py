@@ -26,6 +26,7 @@ from marketplace.review.files import COUNTS, NOISE, PER_CATEGORY, SUMMARY, TRACK
 from marketplace.review.held_out import HeldOutDifference, compare_held_out
 from marketplace.review.judged import JudgedComparison, compare_judged
 from marketplace.review.lock import find_stale_stages, training_data_hash
+from marketplace.review.market_figures import find_old_figures
 from marketplace.review.recommendations import recommendations_of
 from marketplace.review.revisions import Revision, git
 from marketplace.review.verdicts import POLICY, Outcome, Verdict, judge_metrics, read_policy, withhold_judgement
@@ -67,6 +68,7 @@ class Review:
     catalogue_overlap: Overlap | None = None
     problems: list[str] = field(default_factory=list)  # each of them blocks
     incomparable: str = ""  # why the metrics of the two revisions cannot be compared; empty if they can
+    old_figures: list[str] = field(default_factory=list)  # of a real marketplace, measured before this code
     notes: list[str] = field(default_factory=list)  # for the reader, also about missing results
 
     @property
@@ -107,6 +109,7 @@ def review_change(root: Path, base_name: str, head_name: str) -> Review:
     if tracked:
         review.tracked_overlap = compare_recommendations(*tracked)
     review.catalogue_overlap = _compare_catalogues(review)
+    review.old_figures = find_old_figures(head)
     return review
 
 

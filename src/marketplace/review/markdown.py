@@ -58,6 +58,7 @@ def format_review(review: Review, *, folded: bool = True) -> str:
         fold("Categories with the largest changes", _format_categories(review) or "No category's accuracy changed."),
         fold("Data", _format_counts(review.counts) or "Cleaning kept and rejected the same data."),
         fold("Recommendations that changed", _format_recommendations(review)),
+        fold("Figures in metrics/market", _format_list(review.old_figures)),
         fold("Notes", _format_list(review.notes)),
     ]
     return "\n\n".join(section for section in sections if section) + "\n"

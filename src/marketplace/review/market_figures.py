@@ -1,0 +1,49 @@
+"""Figures of a real marketplace that are older than the code that they measure."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from marketplace.common.errors import MarketplaceError
+from marketplace.review.changes import differ_by_rounding, find_stage_changes
+from marketplace.review.escaping import code
+from marketplace.review.revisions import Revision, git
+
+FOLDER = "metrics/market"  # a file for each benchmark, with the commit that it measured
+
+
+def find_old_figures(revision: Revision) -> list[str]:
+    """Return a remark for each commit that files in FOLDER measured, if stages have other outputs since.
+
+    The outputs are those in dvc.lock, of the sample: code that was moved or made faster leaves figures as they are, and
+    so does another machine that rounds differently.
+    """
+    files_of_commits: dict[str, list[str]] = {}
+    for path in _list_files(revision):
+        content = revision.json(path)
+        measured = content.get("commit") if isinstance(content, Mapping) else None
+        files_of_commits.setdefault(str(measured or ""), []).append(path)
+    remarks = [_describe(revision, commit, files) for commit, files in files_of_commits.items()]
+    return [remark for remark in remarks if remark]
+
+
+def _list_files(revision: Revision) -> list[str]:
+    if revision.commit is None:
+        return sorted(str(path.relative_to(revision.root)) for path in (revision.root / FOLDER).glob("*.json"))
+    listing = git(revision.root, "ls-tree", "--name-only", revision.commit, f"./{FOLDER}/") or ""
+    return [path for path in listing.splitlines() if Path(path).suffix == ".json"]
+
+
+def _describe(revision: Revision, commit: str, files: list[str]) -> str:
+    """Return a remark on the files that measured a commit; empty if their figures are of this code."""
+    names = ", ".join(map(code, files))
+    if not commit:
+        return f"Their commit is unknown, so they may be older than the code: {names}."
+    try:
+        stages = Revision.of(revision.root, commit).stages
+    except MarketplaceError:
+        return f"They measured {code(commit[:7])}, which is not in this clone, and may be older than the code: {names}."
+    changes = find_stage_changes(stages, revision.stages)
+    if not changes or differ_by_rounding(changes):
+        return ""
+    stage_names = ", ".join(code(change.stage) for change in changes)
+    return f"They are older than the code: {names}. Since {code(commit[:7])}, outputs of {stage_names} have changed."

@@ -1,0 +1,67 @@
+"""A review says which figures of a real marketplace are older than the code."""
+
+import json
+from pathlib import Path
+
+import pytest
+from helpers.repositories import commit_all, small_pipeline
+
+from marketplace.review.market_figures import find_old_figures
+from marketplace.review.revisions import WORKSPACE, Revision
+
+FILE = Path("metrics/market/results.json")
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return small_pipeline(tmp_path)
+
+
+def write_figures(root: Path, content: object) -> None:
+    (root / FILE).parent.mkdir(parents=True, exist_ok=True)
+    (root / FILE).write_text(json.dumps(content))
+
+
+def edit_lock(root: Path, old: str, new: str) -> None:
+    text = (root / "dvc.lock").read_text()
+    assert old in text
+    (root / "dvc.lock").write_text(text.replace(old, new))
+
+
+def remarks(root: Path) -> list[str]:
+    """The remarks on a commit, which are those on the working tree."""
+    commit_all(root)
+    of_workspace = find_old_figures(Revision.of(root, WORKSPACE))
+    assert find_old_figures(Revision.of(root, "HEAD")) == of_workspace
+    return of_workspace
+
+
+def test_figures_of_this_code_need_no_remark(root: Path) -> None:
+    write_figures(root, {"commit": commit_all(root)})
+    assert remarks(root) == []
+
+
+def test_figures_are_old_once_outputs_have_changed(root: Path) -> None:
+    measured = commit_all(root)
+    write_figures(root, {"commit": measured})
+    edit_lock(root, "cmd: ", "cmd: env ")
+    assert remarks(root) == []  # the outputs are the same
+    edit_lock(root, "md5: ", "md5: 0")
+    (remark,) = remarks(root)
+    assert remark.startswith(f"They are older than the code: `{FILE}`. Since `{measured[:7]}`, outputs of ")
+
+
+@pytest.mark.parametrize("content", [{}, {"commit": None}, [], "x", {"commit": ""}])
+def test_figures_without_a_commit_may_be_old(root: Path, content: object) -> None:
+    write_figures(root, content)
+    assert remarks(root) == [f"Their commit is unknown, so they may be older than the code: `{FILE}`."]
+
+
+def test_figures_of_a_commit_that_is_not_here_may_be_old(root: Path) -> None:
+    write_figures(root, {"commit": "f" * 40})
+    (remark,) = remarks(root)
+    assert "They measured `fffffff`, which is not in this clone" in remark
+
+
+def test_without_figures_there_is_no_remark(root: Path) -> None:
+    assert remarks(root) == []
