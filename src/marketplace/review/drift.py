@@ -5,8 +5,10 @@ from rich.table import Table
 from marketplace.common.console import table_console
 from marketplace.review.comparison import Review
 from marketplace.review.terminal import print_csv, print_json, short_name
-from marketplace.review.verdicts import Verdict
+from marketplace.review.verdicts import Outcome, Verdict
 
+N_SHOWN = 3  # metrics; --json and --csv have all
+SMALLEST_BAND = 1e-9
 COLUMNS = ("metric", "committed", "here", "noise", "verdict")
 
 
@@ -44,10 +46,20 @@ def print_drift(review: Review) -> None:
     )
     drift = find_drift(review)
     if drift:
-        console.print(_table(drift))
+        largest = sorted(drift, key=lambda row: -abs((row.head or 0) - (row.base or 0)) / max(row.band, SMALLEST_BAND))
+        console.print(_table(largest[:N_SHOWN]))
+        console.print(f"\n{_summarise(drift)}")
     else:
         console.print("The metrics are the same.")
     console.print("\nTo keep these results as your baseline: git commit -am 'Results of this machine'")
+
+
+def _summarise(drift: list[Verdict]) -> str:
+    """Return how many metrics differ, and how many of them by more than noise."""
+    differ = "1 metric differs" if len(drift) == 1 else f"{len(drift)} metrics differ"
+    largest = f"; these {N_SHOWN} changed most, as a multiple of their noise" if len(drift) > N_SHOWN else ""
+    n_beyond = sum(row.outcome is not Outcome.NOISE for row in drift)
+    return f"{differ}{largest}. Beyond noise: {n_beyond or 'none'}."
 
 
 def _table(drift: list[Verdict]) -> Table:
