@@ -24,7 +24,7 @@ class Settings(Section):
     """All sections of params.yaml; the file itself explains each key."""
 
     fetch: FetchSettings
-    watch: Annotated[list[Annotated[str, one_of(["source"])]], Field(max_length=1)]  # dvc.yaml makes a stage of each
+    watch: Annotated[list[Annotated[str, one_of(["source"])]], Field(max_length=1)]  # for stages/dvc.yaml
     clean: CleanSettings
     resize_images: ResizeSettings
     model: ModelSettings

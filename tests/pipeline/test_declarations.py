@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 from helpers.paths import ROOT
-from helpers.project import STAGES, WATCH, Project, ran
+from helpers.project import STAGES, Project, ran
 from pydantic import BaseModel
 
 from marketplace.settings import Settings
@@ -33,7 +33,6 @@ NOT_ALWAYS_READ = {("fetch", "data/source.json")} | {
     for stage in ("fit", "extract", "data_report", "evaluate")
     for path in ("models/pretrained.pt", "src/marketplace/models")
 }
-ALL_STAGES = [WATCH, *STAGES]
 NEED_PYTORCH = {"pretrained", "train_small", "train_full"}
 
 CALL = re.compile(r'(?:open|openat|openat2|creat)\((?:AT_FDCWD(?:<[^>]*>)?, )?"([^"]+)", ([^)]*)\)? += \d')
@@ -85,7 +84,7 @@ def inside(name: str, declarations: set[str]) -> bool:
     return any(name == path or name.startswith(f"{path}/") for path in declarations)
 
 
-@pytest.mark.parametrize("stage", ALL_STAGES)
+@pytest.mark.parametrize("stage", STAGES)
 def test_a_stage_opens_what_it_declares_and_nothing_else(
     copy_of_reproduced: Project, stage: str, tmp_path: Path
 ) -> None:
@@ -112,13 +111,13 @@ def test_a_stage_opens_what_it_declares_and_nothing_else(
     assert loads_pytorch == (stage in NEED_PYTORCH)
 
 
-@pytest.mark.parametrize("stage", ALL_STAGES)
+@pytest.mark.parametrize("stage", STAGES)
 def test_a_stage_says_what_it_does(stage: str) -> None:
     """`dvc stage list` shows it in one line of a terminal."""
     assert len(f"{stage}  {load_yaml()[stage]['desc']}") <= 100
 
 
-@pytest.mark.parametrize("stage", ALL_STAGES)
+@pytest.mark.parametrize("stage", STAGES)
 def test_a_stages_deps_are_the_modules_it_imports(stage: str) -> None:
     entry = load_yaml()[stage]
     imported = modules_of(entry)
@@ -129,7 +128,7 @@ def test_a_stages_deps_are_the_modules_it_imports(stage: str) -> None:
     assert script_of(entry) in paths(entry["deps"])
 
 
-@pytest.mark.parametrize("stage", ALL_STAGES)
+@pytest.mark.parametrize("stage", STAGES)
 def test_a_stage_imports_nine_tenths_of_the_lines_it_declares(stage: str) -> None:
     """Otherwise an edit reruns stages that never see it: move what they do not share to a package of its own."""
     entry = load_yaml()[stage]
@@ -161,8 +160,8 @@ def modules_of(entry: dict[str, Any]) -> set[str]:
 
 
 def load_yaml() -> dict[str, Any]:
-    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
-    return {name: entry.get("do", entry) for name, entry in stages.items()}
+    stages: dict[str, Any] = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+    return stages
 
 
 def loaded_sections(script: Path) -> set[str]:
@@ -171,7 +170,7 @@ def loaded_sections(script: Path) -> set[str]:
     return {ast.literal_eval(call.args[0]) for call in calls if getattr(call.func, "id", "") == "load_section"}
 
 
-@pytest.mark.parametrize("stage", ALL_STAGES)
+@pytest.mark.parametrize("stage", STAGES)
 def test_a_stages_params_are_the_sections_it_loads(stage: str) -> None:
     entry = load_yaml()[stage]
     sections = loaded_sections(ROOT / script_of(entry))
@@ -190,7 +189,7 @@ def test_nothing_but_the_stage_scripts_reads_params() -> None:
 
 def test_every_section_belongs_to_a_stage() -> None:
     declared_sections = {section for entry in load_yaml().values() for section in entry.get("params", [])}
-    assert set(Settings.model_fields) == declared_sections | {WATCH}  # DVC itself reads that one
+    assert set(Settings.model_fields) == declared_sections | {"watch"}  # stages/dvc.yaml reads that one
 
 
 def test_every_key_is_read_by_the_code() -> None:

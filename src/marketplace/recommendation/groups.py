@@ -9,6 +9,7 @@ from marketplace.recommendation.products import Products
 from marketplace.relevance.uncertainty import Shares
 
 MANY_PHOTOS = 3
+MIN_PRODUCTS = 10  # an interval of fewer would tell nothing
 
 
 def measure_groups(
@@ -17,7 +18,8 @@ def measure_groups(
     """Return a row for each group with products in the test split: how far categories agree, and judged quality.
 
     `agreement` belongs to all products, `good_at_6` to judged ones of the test split by id. A row has the mean of each
-    metric with the ends of its 95 % interval (over products), and the number of products; None: not measured.
+    metric with the ends of its 95 % interval (over products), and the number of products. None: not measured, or the
+    interval of fewer than MIN_PRODUCTS.
     """
     judged = np.array([good_at_6.get(product_id, np.nan) for product_id in products.table["product_id"]])
     metrics = {**agreement, "good_at_6": Shares.of(judged, np.arange(len(judged)), len(judged))}
@@ -26,9 +28,10 @@ def measure_groups(
         row: dict[str, Any] = {"group": group, "value": value}
         for name, shares in metrics.items():
             figures = shares.select(members).summarise()
+            has_interval = figures["products"] >= MIN_PRODUCTS
             row[name] = figures.get("mean")
-            row[f"{name}_low"] = figures.get("low")
-            row[f"{name}_high"] = figures.get("high")
+            row[f"{name}_low"] = figures["low"] if has_interval else None
+            row[f"{name}_high"] = figures["high"] if has_interval else None
             row[f"{name}_products"] = figures["products"]
         if any(row[f"{name}_products"] for name in metrics):
             rows.append(row)

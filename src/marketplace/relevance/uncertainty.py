@@ -1,6 +1,6 @@
-"""The uncertainty of figures that a sample gives: other questions or products would give others.
+"""Intervals that say how far a figure depends on the questions or products that it was measured with.
 
-All intervals are percentile bootstraps: Efron & Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13.
+All of them are percentile bootstraps: Efron & Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13.
 """
 
 import math

@@ -38,7 +38,7 @@ def find_stale_stages(root: Path) -> list[StaleStage]:
         with contextlib.chdir(root), Repo(".") as repo:
             status = repo.status()
             cached = {out.def_path for stage in repo.index.stages for out in stage.outs if out.use_cache}
-            stages = [stage.name for stage in repo.index.stages]
+            stages = [stage.addressing for stage in repo.index.stages if stage.addressing == stage.name]  # of dvc.yaml
     except DvcException as error:
         raise MarketplaceError(f"DVC cannot read this repository's pipeline: {error}") from error
     workspace = Revision.of(root, WORKSPACE)
@@ -58,8 +58,6 @@ def _find_reasons(
         yield "it is not in dvc.lock, so it never ran"
         return
     for entry in status:
-        if entry == "always changed":  # that is no news
-            continue
         if entry == "changed command":
             yield "its command changed"
             continue

@@ -28,9 +28,9 @@ class Dump(Protocol):
         """Return the names of all files in the folder of photos, in any order."""
 
     def list_files(self) -> dict[str, Stamp]:
-        """Return the stamps of the tables and of all photos, by path; none if the dump is no files.
+        """Return the stamps of the tables and of all photos, by path; empty for a generated dump.
 
-        Nothing is transferred, and nothing is tried twice. Raises MarketplaceError if the source cannot be listed.
+        Nothing is transferred or retried. Raises MarketplaceError if the source cannot be listed.
         """
 
     def read_photos(self, names: list[str]) -> Iterator[tuple[str, bytes]]:

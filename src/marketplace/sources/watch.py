@@ -1,4 +1,4 @@
-"""Notice that a source has changed: by the sizes and versions of its files, without transferring any."""
+"""Notice a changed source by the sizes and versions of its files, without transferring any."""
 
 import hashlib
 import json
@@ -24,15 +24,15 @@ def watch_source(settings: FetchSettings, summary_file: Path) -> None:
     try:
         now = summarize(settings.source, open_dump(settings).list_files())
     except MarketplaceError as error:
-        log.warning("the source cannot be listed: %s Going on with the dump that is here.", error)
+        log.warning("cannot list the source, so the dump fetched earlier is used: %s", error)
         if before is None:
             write_json(summary_file, {})  # DVC needs the file
         return
     if now == before:
-        log.info("the source has not changed: %s", _describe(now))
+        log.info("the source has not changed (%s)", _describe(now))
         return
     write_json(summary_file, now)
-    log.info("the source has changed: %s", _describe(now))
+    log.info("the source has changed (%s)", _describe(now))
 
 
 def summarize(source: str, stamps: dict[str, Stamp]) -> dict[str, Any]:
@@ -57,4 +57,4 @@ def _read_summary(file: Path) -> Any:
 
 
 def _describe(summary: dict[str, Any]) -> str:
-    return f"{summary['files']:,} files with {format_size(summary['bytes'])}"
+    return f"{summary['files']:,} files, {format_size(summary['bytes'])}"
