@@ -48,19 +48,20 @@ def test_figures_are_old_once_outputs_have_changed(root: Path) -> None:
     assert remarks(root) == []  # the outputs are the same
     edit_lock(root, "md5: ", "md5: 0")
     (remark,) = remarks(root)
-    assert remark.startswith(f"They are older than the code: `{FILE}`. Since `{measured[:7]}`, outputs of ")
+    assert remark.startswith(f"`{FILE}`: older than the code; outputs of `")
+    assert remark.endswith(f" have changed since commit `{measured[:7]}`.")
 
 
 @pytest.mark.parametrize("content", [{}, {"commit": None}, [], "x", {"commit": ""}])
 def test_figures_without_a_commit_may_be_old(root: Path, content: object) -> None:
     write_figures(root, content)
-    assert remarks(root) == [f"Their commit is unknown, so they may be older than the code: `{FILE}`."]
+    assert remarks(root) == [f"`{FILE}`: may be older than the code, since no commit is recorded."]
 
 
 def test_figures_of_a_commit_that_is_not_here_may_be_old(root: Path) -> None:
     write_figures(root, {"commit": "f" * 40})
     (remark,) = remarks(root)
-    assert "They measured `fffffff`, which is not in this clone" in remark
+    assert remark.endswith("since commit `fffffff` is not in this clone.")
 
 
 def test_without_figures_there_is_no_remark(root: Path) -> None:

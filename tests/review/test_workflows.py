@@ -8,7 +8,7 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -149,6 +149,31 @@ def test_a_review_that_fails_says_so(checkout: Project) -> None:
     assert process.returncode == 1
     assert "The review failed" in (checkout.folder / "review/review.md").read_text()
     assert "metrics/summary.json of" in process.stderr
+
+
+def test_results_that_a_run_reproduces_are_compared_with_the_committed_ones(checkout: Project) -> None:
+    environment = {"GITHUB_STEP_SUMMARY": str(checkout.folder.parent / "summary.md")}
+    step = ("reproduce", "Compare with the committed figures", checkout, environment)
+    process = run_step(*step)
+    assert process.returncode == 0, process.stderr
+    summary = Path(environment["GITHUB_STEP_SUMMARY"])
+    assert "**Verdict: unchanged.**" in summary.read_text()
+    metrics = checkout.folder / "metrics/summary.json"
+    metrics.write_text(json.dumps({**json.loads(metrics.read_text()), "category_agreement": 0.001}))
+    assert run_step(*step).returncode == 1
+    assert "category_agreement got worse by" in summary.read_text()
+
+
+def test_a_run_starts_if_anything_changes_that_a_stage_depends_on(checkout: Project) -> None:
+    patterns = load_workflow("reproduce")["on"]["pull_request"]["paths"]
+    dependencies = {dep for entry in checkout.stages().values() for dep in entry["deps"]}
+    tracked = set(checkout.run("git", "ls-files").splitlines())
+    files = {name for name in tracked for dep in dependencies if name == dep or name.startswith(f"{dep}/")}
+    own_outputs = {name for name in files if name.startswith("metrics/")} | {"data/source.json"}
+    assert len(files) > 100
+    missed = {name for name in files - own_outputs if not any(PurePath(name).match(pattern) for pattern in patterns)}
+    assert {name for name in missed if not name.startswith(("src/", "stages/"))} == set()
+    assert {"src/**", "stages/**", "params.yaml", "dvc.yaml"} <= set(patterns)
 
 
 def test_the_first_step_is_make_check(checkout: Project) -> None:

@@ -1,4 +1,4 @@
-"""The test products of two revisions: whether a change would be there with other products, too."""
+"""The comparison of two revisions over the same test products."""
 
 from dataclasses import dataclass
 from typing import Any

@@ -145,8 +145,8 @@ def _format_held_out(differences: Sequence[HeldOutDifference]) -> str:
         for row in differences
     ]
     explanation = (
-        "*Interval*: the change with other test products (paired bootstrap). An interval with 0 in it may be chance, "
-        "whatever the verdict above. *Seeds*: the change that another seed of training explains."
+        "*Interval*: how far the change depends on the test products (paired bootstrap). If it includes 0, the change "
+        "may be chance, whatever the verdict above. *Seeds*: the change that another seed of training explains."
     )
     columns = ["metric", "change:", "95 % interval:", "seeds:", "changed:", "verdict"]
     return f"{format_table(columns, rows)}\n\n{explanation}"

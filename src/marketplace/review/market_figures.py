@@ -37,13 +37,13 @@ def _describe(revision: Revision, commit: str, files: list[str]) -> str:
     """Return a remark on the files that measured a commit; empty if their figures are of this code."""
     names = ", ".join(map(code, files))
     if not commit:
-        return f"Their commit is unknown, so they may be older than the code: {names}."
+        return f"{names}: may be older than the code, since no commit is recorded."
     try:
         stages = Revision.of(revision.root, commit).stages
     except MarketplaceError:
-        return f"They measured {code(commit[:7])}, which is not in this clone, and may be older than the code: {names}."
+        return f"{names}: may be older than the code, since commit {code(commit[:7])} is not in this clone."
     changes = find_stage_changes(stages, revision.stages)
     if not changes or differ_by_rounding(changes):
         return ""
     stage_names = ", ".join(code(change.stage) for change in changes)
-    return f"They are older than the code: {names}. Since {code(commit[:7])}, outputs of {stage_names} have changed."
+    return f"{names}: older than the code; outputs of {stage_names} have changed since commit {code(commit[:7])}."
