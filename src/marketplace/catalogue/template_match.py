@@ -131,8 +131,8 @@ class Template:
         description = listing.description
         if not all(word in description for word in self.words):
             return None
-        inner_labels = _own_labels(self._inner_slot, listing)
-        outer_labels = _own_labels(self._outer_slot, listing)
+        inner_labels = _labels_at_ends(self._inner_slot, listing)
+        outer_labels = _labels_at_ends(self._outer_slot, listing)
         if inner_labels == () or outer_labels == ():
             return None
         match = _compile(self, inner_labels, outer_labels, is_anchored).match(description)
@@ -177,7 +177,7 @@ def _last(elements: tuple[str, ...]) -> str:
     return next((element for element in reversed(elements) if element not in SENTENCE_ENDS), "")
 
 
-def _own_labels(slot: str, listing: Listing) -> tuple[str, ...] | None:
+def _labels_at_ends(slot: str, listing: Listing) -> tuple[str, ...] | None:
     """Return the names that a slot may have at either end of a template; None if it is for neither category nor place.
 
     Within the template, its words say where the slot ends.

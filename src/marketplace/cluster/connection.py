@@ -69,15 +69,15 @@ def report_lost_scheduler(client: Any) -> Iterator[None]:
     try:
         yield
     except CancelledError:
-        raise _lost_scheduler_error() from None
+        raise _make_connection_error() from None
     except Exception as error:
         # Dask's own errors of connections have no number, and a client that gave up raises errors of many kinds.
         if client.status == "running" and not (isinstance(error, OSError) and error.errno is None):
             raise
-        raise _lost_scheduler_error() from None
+        raise _make_connection_error() from None
 
 
-def _lost_scheduler_error() -> MarketplaceError:
+def _make_connection_error() -> MarketplaceError:
     return MarketplaceError(
         f"the scheduler {scheduler_address()} was lost: start it and its workers again, {UNSET_HINT}. Nothing "
         "half-written is left, and finished work is not repeated."

@@ -65,7 +65,7 @@ def _installed_tokenizer() -> "Tokenizer":
 
 
 def _read_source(folder: Path) -> Source:
-    """Find the files of a model in a folder. Raises ValueError if one is missing or says what is not supported."""
+    """Find the files of a model in a folder. Raises ValueError if one is missing or unsupported."""
     from tokenizers import Tokenizer
 
     if not folder.is_dir():

@@ -29,7 +29,7 @@ def bootstrap_interval(values: np.ndarray, seed: int = 0) -> tuple[float, float]
 class Shares:
     """A metric that is the mean of values which belong to products: for each product, their sum and their number.
 
-    Values of one product depend on each other, as those of photos of the same thing do, so products are resampled.
+    Photos of one product are right or wrong together, so products are resampled, not values.
     """
 
     sums: np.ndarray  # (P,) float
@@ -69,7 +69,7 @@ class Shares:
 
 
 def compare_shares(base: Shares, head: Shares, seed: int = 0) -> tuple[float, float]:
-    """Return the 95 % interval of the metric of `head` minus that of `base`, which have the same products.
+    """Return the 95 % interval of a metric's change from `base` to `head`, which have the same products.
 
     The same products are drawn on both sides: the paired bootstrap. NaN unless both have values.
     """

@@ -1,4 +1,4 @@
-"""The commands that answer questions: `similar` in the terminal, `serve` in a browser, and what belongs to them."""
+"""The commands that answer questions, such as `similar` in the terminal and `serve` for a browser."""
 
 import argparse
 import logging

@@ -33,7 +33,7 @@ class Found:
 
 
 class CatalogueSearch:
-    """Searches the products by words: `parts` are those of all products, `similar` finds vectors of all parts."""
+    """Searches the products by words: `parts` belong to all products, `similar` finds vectors of all parts."""
 
     def __init__(
         self,

@@ -218,7 +218,7 @@ def read_file(transport: paramiko.Transport, path: str, description: str) -> byt
 
 
 def stat_files(transport: paramiko.Transport, folder: str, names: Iterable[str]) -> Iterator[tuple[str, Stamp]]:
-    """Yield the names and stamps of files of a folder; of a link, those of the file that it leads to."""
+    """Yield the names and stamps of files of a folder; links are followed."""
     with session(transport) as client:
         for name in names:
             attributes = client.stat(f"{folder}/{name}")

@@ -1,4 +1,4 @@
-"""The parts of a network as ONNX, so that what only runs a network needs no PyTorch.
+"""The parts of a network as ONNX, so that running a network needs no PyTorch.
 
     images --trunk.onnx--> features --tail.onnx--> maps and embedding, and the logits of the classifiers
 

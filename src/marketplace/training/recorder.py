@@ -53,7 +53,7 @@ class Recorder:
         self._live.end()
         if self._mlflow is not None:
             self._mlflow.end(failed=error is not None)
-        if error is not None:  # TensorBoard's logs stay, to see what went wrong
+        if error is not None:  # TensorBoard's logs stay, to find the cause
             remove(self._metrics)
             remove(self._epochs)
 

@@ -1,4 +1,4 @@
-"""Plant the defects of real marketplaces in a made-up one, with an answer sheet: what must happen to each."""
+"""Plant the defects of real marketplaces in a made-up one, with an answer sheet that has the right outcome of each."""
 
 import io
 import struct
@@ -39,7 +39,7 @@ class Photo:
 
 
 class Answer(NamedTuple):
-    """A row of the answer sheet: a planted defect, and what must happen to it."""
+    """A row of the answer sheet: a planted defect and its right outcome."""
 
     kind: str
     image_id: str  # empty for a defect of a product, as product_id is for a defect of a file

@@ -118,7 +118,7 @@ def _paint_background(rng: np.random.Generator, width: int, height: int) -> Imag
 
 
 def _develop(rng: np.random.Generator, scene: Image.Image) -> Image.Image:
-    """Do what a camera does: exposure, white balance, focus and grain."""
+    """Imitate a camera: exposure, white balance, focus and grain."""
     if rng.random() < 0.3:
         scene = scene.filter(ImageFilter.GaussianBlur(rng.uniform(0.3, 1.4)))
     gain = rng.uniform(0.65, 1.2) * (1 + rng.normal(0, 0.05, 3))

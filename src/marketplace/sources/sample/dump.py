@@ -22,7 +22,7 @@ class SampleSettings(Section):
 
 
 class SampleDump:
-    """The dump of `fetch.sample`; `answers` says what must happen to each planted defect."""
+    """The dump of `fetch.sample`; `answers` has the right outcome of each planted defect."""
 
     def __init__(self, settings: SampleSettings) -> None:
         listings = make_listings(settings.products, settings.seed)
