@@ -22,6 +22,19 @@ ROOT = Path(__file__).parents[1]
 MARKET = ROOT / "metrics/market"
 PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md"))]
 BLOCK = re.compile(r"(<!-- figures: ([\w-]+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
+HEADLINES = ROOT / "metrics/market.json"  # `market.` tells its columns from those of metrics/summary.json
+HEADLINE_NAMES = (
+    "good_at_6",
+    "ndcg_at_8",
+    "photo_good_at_6",
+    "photo_ndcg_at_8",
+    "words_good_at_6",
+    "words_ndcg_at_8",
+    "close_precision",
+    "same_product_recall_at_1",
+    "product_accuracy",
+    "accuracy",
+)
 KINDS = {"product": "a product", "photo": "one photo alone", "words": "words of a search"}
 NETWORKS = {"untouched_projected": "the same network, whitened like ours", "untouched": "untouched"}
 NAMES = {
@@ -53,7 +66,8 @@ def main() -> None:
 
 
 def refresh_pages() -> list[Path]:
-    """Write the tables of every page; return the pages that changed."""
+    """Write the headline figures for DVC, and the tables of every page; return the pages that changed."""
+    HEADLINES.write_text(json.dumps(headlines(), indent=2) + "\n", encoding="utf-8")
     changed = []
     for page in PAGES:
         before = page.read_text(encoding="utf-8")
@@ -90,6 +104,12 @@ def describe_origin(results: dict[str, Any]) -> str:
 def wrap(paragraph: str) -> str:
     """Break a paragraph into lines of a page."""
     return textwrap.fill(paragraph, width=120)
+
+
+def headlines() -> dict[str, dict[str, float]]:
+    """Return the main figures of the real marketplace, as README has them, for `dvc metrics`."""
+    figures = read(MARKET / "results.json")["figures"]
+    return {"market": {name: figures["summary"][name] for name in HEADLINE_NAMES}}
 
 
 def market_summary() -> str:
@@ -221,9 +241,8 @@ def format_interval(figures: dict[str, float]) -> str:
 def _format_group(row: dict[str, Any], metric: str) -> str:
     if row[metric] is None:
         return ""
-    return format_interval(
-        {key: row[name] for key, name in (("mean", metric), ("low", f"{metric}_low"), ("high", f"{metric}_high"))}
-    )
+    low, high = row[f"{metric}_low"], row[f"{metric}_high"]
+    return f"{row[metric]:.3f}" if low is None else format_interval({"mean": row[metric], "low": low, "high": high})
 
 
 def _format(columns: Iterable[dict[str, Any]], metric: str) -> list[str]:

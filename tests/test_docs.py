@@ -114,6 +114,7 @@ def test_figures_are_those_of_the_files_that_benchmarks_wrote(figures: ModuleTyp
             shown.add(block[2])
             if not (changed and block[2] in figures.OF_THE_SAMPLE):  # results of this machine, not committed yet
                 assert figures.refresh(block[0]) == block[0], f"{page.name}: run `python benchmarks/figures.py`"
+    assert json.loads(figures.HEADLINES.read_text()) == figures.headlines()
     tables = {path.stem for path in figures.MARKET.glob("*.json") if "table" in json.loads(path.read_text())}
     assert shown == tables.difference(FIGURES_OF_TABLES) | set(figures.TABLES)
 
@@ -132,12 +133,15 @@ def test_a_benchmark_whose_results_are_kept_writes_the_pages_that_show_them(
     for module in (figures, workspace):
         monkeypatch.setattr(module, "MARKET", tmp_path / "market")
     monkeypatch.setattr(figures, "ROOT", tmp_path)
+    monkeypatch.setattr(figures, "HEADLINES", tmp_path / "market.json")
+    results["figures"]["summary"]["accuracy"] = 0.123
     monkeypatch.setattr(figures, "PAGES", [page])
     workspace.report(results, "", tmp_path / "market/results.json")
     assert re.match(r"before\n<!-- .* -->\n\| similar to ", page.read_text())
     assert re.search(r"\n\| one photo alone \| 7 \| \S+ \(\S+\) \| 0\.500 \(0\.400–0\.600\) \|\n", page.read_text())
     assert page.read_text().endswith("<!-- end -->\nafter\n")
     assert "stale" not in page.read_text()
+    assert json.loads((tmp_path / "market.json").read_text())["market"]["accuracy"] == 0.123
     assert {"machine", "commit"} <= json.loads((tmp_path / "market/results.json").read_text()).keys()
 
 

@@ -197,10 +197,12 @@ def test_a_plot_of_a_training_run_has_its_losses_and_accuracy(experimented: Proj
         assert [row[figure] for row in rows] == [epoch[figure] for epoch in epochs]
 
 
-def test_the_metrics_are_one_row_without_gaps(experimented: Project) -> None:
-    (row,) = re.findall(r"^\| metrics/.*", experimented.dvc("metrics", "show", "--md"), re.MULTILINE)
-    assert row.startswith("| metrics/summary.json |")
-    assert not re.search(r"\| +- +\|", row)
+def test_metrics_are_the_summary_and_the_figures_of_a_real_marketplace(experimented: Project) -> None:
+    rows = json.loads(experimented.dvc("metrics", "show", "--json"))[""]["data"]
+    assert list(rows) == ["metrics/summary.json", "metrics/market.json"]
+    summary = json.loads((experimented.folder / "metrics/summary.json").read_text())
+    assert rows["metrics/summary.json"]["data"] == summary
+    assert set(rows["metrics/market.json"]["data"]) == {"market"}
 
 
 def test_tensorboard_keeps_experiments_apart(experimented: Project) -> None:
