@@ -50,7 +50,8 @@ def time_together(space: Workspace) -> float:
     """Return the seconds until all stages have run, started at once."""
     begin = time.perf_counter()
     runs = [subprocess.Popen([*COMMAND, stage], cwd=space.folder, env=space.environment) for stage in STAGES]
-    if any([run.wait() for run in runs]):  # waits for every one
+    statuses = [run.wait() for run in runs]
+    if any(statuses):
         raise SystemExit("a stage failed")
     return time.perf_counter() - begin
 
