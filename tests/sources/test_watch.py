@@ -130,6 +130,23 @@ def test_a_source_out_of_reach_leaves_the_summary(
     assert json.loads(summary_file.read_text()) == {}
 
 
+def test_a_folder_that_may_not_be_read_leaves_the_summary(
+    settings: Settings, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = small_dump(4).write(tmp_path / "dump")
+    summary_file = tmp_path / "source.json"
+    watch_source(local_settings(settings, folder), summary_file)
+    before = summary_file.read_bytes()
+
+    def refuse(_: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(folder))  # nobody refuses root
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    watch_source(local_settings(settings, folder), summary_file)
+    assert summary_file.read_bytes() == before
+    assert "cannot list the source" in caplog.text
+
+
 @pytest.mark.parametrize("content", ["", "<<<<<<< HEAD", "[]", "{}", '{"source": 1}'])
 def test_a_damaged_summary_is_replaced(settings: Settings, tmp_path: Path, content: str) -> None:
     folder = small_dump(4).write(tmp_path / "dump")

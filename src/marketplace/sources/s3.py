@@ -78,7 +78,7 @@ class S3Dump:
         for name in TABLES:
             with _explain_errors(f"{self._url}/{name}"):
                 answer = self._client.head_object(Bucket=self._location.bucket, Key=self._key(name))
-                yield name, Stamp(size=answer["ContentLength"], version=answer.get("ETag", ""))
+                yield name, Stamp(size=answer.get("ContentLength", 0), version=answer.get("ETag", ""))
 
     def list_photos(self) -> Iterator[tuple[str, Stamp]]:
         """See Remote."""

@@ -23,7 +23,7 @@ def watch_source(settings: FetchSettings, summary_file: Path) -> None:
     before = _read_summary(summary_file)
     try:
         now = summarize(settings.source, open_dump(settings).list_files())
-    except MarketplaceError as error:
+    except (MarketplaceError, OSError) as error:  # the latter: a folder that may not be read
         log.warning("cannot list the source, so the dump fetched earlier is used: %s", error)
         if before is None:
             write_json(summary_file, {})  # DVC needs the file
