@@ -19,11 +19,18 @@ def find_old_figures(revision: Revision) -> list[str]:
     """
     files_of_commits: dict[str, list[str]] = {}
     for path in _list_files(revision):
-        content = revision.json(path)
-        measured = content.get("commit") if isinstance(content, Mapping) else None
-        files_of_commits.setdefault(str(measured or ""), []).append(path)
+        files_of_commits.setdefault(_read_commit(revision, path), []).append(path)
     remarks = [_describe(revision, commit, files) for commit, files in files_of_commits.items()]
     return [remark for remark in remarks if remark]
+
+
+def _read_commit(revision: Revision, path: str) -> str:
+    """Return the commit that a file measured; empty if it does not say."""
+    try:
+        content = revision.json(path)
+    except MarketplaceError:  # no JSON
+        return ""
+    return str(content.get("commit") or "") if isinstance(content, Mapping) else ""
 
 
 def _list_files(revision: Revision) -> list[str]:
