@@ -1,52 +1,42 @@
-"""The server as it is deployed: the wheel of this project and the packages of requirements-serve.lock, nothing else."""
+"""The server as it is deployed: `pip install marketplace[serve]`, from the wheel, in an empty environment."""
 
 import os
-import re
 import subprocess
-import venv
-import zipfile
-from importlib.metadata import Distribution, distribution
+import sys
+from importlib.metadata import distribution
 from pathlib import Path
 
 import pytest
 from helpers.paths import ROOT
 from helpers.project import Project
+from helpers.servers import free_port
 from helpers.wheels import build_wheel
-from packaging.requirements import Requirement
+from helpers.workflows import load_workflow
 
 from marketplace.raw.shards import read_shard, shard_paths
-
-COMMAND = "from marketplace.cli import main; main()"
 
 
 @pytest.fixture(scope="module")
 def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The interpreter of an environment with the wheel and what the lock names for this system."""
+    """The interpreter of an empty environment into which the wheel was installed, with the versions of the lock."""
     folder = tmp_path_factory.mktemp("deployed")
-    venv.create(folder / "venv", symlinks=True)
-    (packages,) = (folder / "venv").glob("lib/python*/site-packages")
-    zipfile.ZipFile(build_wheel(folder / "project")).extractall(packages)
-    for line in re.findall(r"^[\w.\[\]-]+==.*?(?= \\)", (ROOT / "requirements-serve.lock").read_text(), re.MULTILINE):
-        requirement = Requirement(line)
-        if requirement.marker is None or requirement.marker.evaluate():
-            link_package(distribution(requirement.name), packages)
-    return folder / "venv/bin/python"
-
-
-def link_package(package: Distribution, folder: Path) -> None:
-    """Link an installed package into another environment: downloading it again would take minutes."""
-    installed = Path(str(package.locate_file("")))
-    names = {file.parts[0] for file in package.files or [] if file.parts[0] not in ("..", "__pycache__")}
-    for name in names:
-        target = folder / name
-        if (installed / name).exists() and not target.exists():
-            target.symlink_to(installed / name)
+    uv = str(Path(sys.executable).with_name("uv"))
+    interpreter = folder / "venv/bin/python"
+    wheel = f"{build_wheel(folder / 'project')}[serve]"
+    lock = str(ROOT / "requirements-serve.lock")
+    for command in (
+        [uv, "venv", "--quiet", "--python", sys.executable, str(folder / "venv")],
+        [uv, "pip", "install", "--quiet", "--python", str(interpreter), "--constraint", lock, wheel],
+    ):
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+    return interpreter
 
 
 def test_it_answers_a_photo_without_pytorch(python: Path, reproduced: Project, tmp_path: Path) -> None:
     photo = tmp_path / "photo.jpg"
     photo.write_bytes(next(content for _, content in read_shard(shard_paths(reproduced.folder / "data/raw/images")[0])))
-    command = [str(python), "-c", COMMAND, "similar", str(photo), "--json"]
+    command = [str(python.with_name("marketplace")), "similar", str(photo), "--json"]
     done = subprocess.run(
         command,
         cwd=reproduced.folder,
@@ -57,6 +47,29 @@ def test_it_answers_a_photo_without_pytorch(python: Path, reproduced: Project, t
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout == reproduced.marketplace("similar", str(photo), "--json")
+
+
+def test_it_serves_a_pulled_pipeline(python: Path, shared_project: Project, tmp_path: Path) -> None:
+    (job,) = load_workflow("deploy")["jobs"].values()
+    served = job["env"]["SERVED"].split()
+    shared_project.dvc("push", *served)
+    checkout = shared_project.clone(tmp_path / "checkout")
+    checkout.dvc("pull", *served)
+    port = str(free_port())
+    command = [str(python.with_name("marketplace")), "serve", "--port", port]
+    log = tmp_path / "server.log"
+    with log.open("w") as output:
+        server = subprocess.Popen(
+            command, cwd=checkout.folder, env={**os.environ, "PYTHONPATH": ""}, stdout=output, stderr=output
+        )
+    try:
+        smoke_test = [sys.executable, str(ROOT / ".github/smoke_test.py"), f"http://127.0.0.1:{port}"]
+        done = subprocess.run(smoke_test, capture_output=True, text=True, check=False)
+    finally:
+        server.terminate()
+        server.wait()
+    assert done.returncode == 0, f"{done.stderr}\n{log.read_text()}"
+    assert "similar to " in done.stdout
 
 
 @pytest.mark.parametrize("package", ["torch", "torchvision", "timm", "onnx"])
