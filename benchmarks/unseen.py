@@ -22,6 +22,7 @@ from marketplace.relevance.uncertainty import Shares, compare_shares
 
 FOLDS = 4
 TRAINING_DATA = "data/clean/training_data.parquet"
+ENCODER = "data/clean/categories.json"
 LEARNING = ("train_small", "train_full", "fit", "extract")
 MEASURING = ("evaluate", "recommend")
 NAMES = {
@@ -66,11 +67,20 @@ def deal_categories(data: pd.DataFrame) -> list[list[str]]:
 
 
 def hide(space: Workspace, data: pd.DataFrame, categories: list[str]) -> None:
-    """Train without the products of some categories, then measure with the real splits."""
-    is_hidden = data["category"].isin(categories) & (data["split"] != "test")
-    data.assign(split=data["split"].mask(is_hidden, "test")).to_parquet(space.path(TRAINING_DATA), index=False)
+    """Train without some categories, as if there were none of them, then measure with the whole catalogue."""
+    encoder = space.path(ENCODER).read_bytes()
+    names = sorted(set(data["category"]) - set(categories))
+    labels = {name: label for label, name in enumerate(names)}
+    is_hidden = data["category"].isin(categories)
+    without = data.assign(
+        split=data["split"].mask(is_hidden, "test"),
+        label=data["category"].map(labels).fillna(0).astype(data["label"].dtype),  # nothing reads the hidden ones
+    )
+    without.to_parquet(space.path(TRAINING_DATA), index=False)
+    space.path(ENCODER).write_text(json.dumps({"encode": labels, "decode": names}))
     space.run(*LEARNING)
     data.to_parquet(space.path(TRAINING_DATA), index=False)
+    space.path(ENCODER).write_bytes(encoder)
     space.run(*MEASURING)
 
 
