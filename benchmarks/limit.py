@@ -203,11 +203,14 @@ class TrainingStep:
         self._optimiser.zero_grad()
         with torch.autocast("cpu", torch.bfloat16, enabled=self._precision == "bfloat16"):
             embeddings = self._tail(self._inputs)
-        leaf_logits = self._network.leaves(embeddings) if self._network.leaves else None
-        predictions = Predictions(
-            embeddings=embeddings, logits=self._network.head(embeddings), leaf_logits=leaf_logits, titles=None
-        )
-        self._loss(predictions, self._targets).backward()
+            predictions = Predictions(
+                embeddings=embeddings,
+                logits=self._network.head(embeddings),
+                leaf_logits=self._network.leaves(embeddings) if self._network.leaves else None,
+                titles=None,
+            )
+            loss = self._loss(predictions, self._targets)
+        loss.backward()
         self._optimiser.step()
 
 
