@@ -170,7 +170,7 @@ def market_networks() -> str:
     origin = f"Machine: {results['machine']}."
     if "commit" in results:
         origin = f"Commit {results['commit'][:7]}, seed {results['seed']}. {origin}"
-    table = format_networks(figures["summary"], figures["evaluate"], figures.get("intervals", {}))
+    table = format_networks(figures["summary"], figures["evaluate"], figures["intervals"])
     return f"{table}\n\n{origin}"
 
 
@@ -241,8 +241,8 @@ def format_interval(figures: dict[str, float]) -> str:
 def _format_group(row: dict[str, Any], metric: str) -> str:
     if row[metric] is None:
         return ""
-    low, high = row[f"{metric}_low"], row[f"{metric}_high"]
-    return f"{row[metric]:.3f}" if low is None else format_interval({"mean": row[metric], "low": low, "high": high})
+    figures = {"mean": row[metric], "low": row[f"{metric}_low"], "high": row[f"{metric}_high"]}
+    return f"{row[metric]:.3f}" if figures["low"] is None else format_interval(figures)
 
 
 def _format(columns: Iterable[dict[str, Any]], metric: str) -> list[str]:

@@ -50,10 +50,9 @@ def read_metrics(space: Workspace) -> dict[str, Any]:
     names = ("clean", "train_small/metrics", "train_full/metrics", "evaluate", "judged", "summary")
     metrics = {name.partition("/")[0]: json.loads(space.path(f"metrics/{name}.json").read_text()) for name in names}
     metrics["judged"].pop("questions", None)
-    intervals = [
-        json.loads(space.path(f"metrics/{stage}/intervals.json").read_text()) for stage in ("evaluate", "recommend")
-    ]
-    metrics["intervals"] = {name: figures for by_metric in intervals for name, figures in by_metric.items()}
+    metrics["intervals"] = {}
+    for stage in ("evaluate", "recommend"):
+        metrics["intervals"] |= json.loads(space.path(f"metrics/{stage}/intervals.json").read_text())
     metrics["groups"] = json.loads(space.path("metrics/recommend/groups.json").read_text())
     return metrics
 

@@ -13,12 +13,12 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from workspace import Workspace, make_parser, report, table, workspace
 
 from marketplace.relevance.judgements import JUDGEMENTS
-from marketplace.relevance.uncertainty import Shares, compare_shares
+from marketplace.relevance.shares_file import Rows, shares_of
+from marketplace.relevance.uncertainty import compare_shares
 
 FOLDS = 4
 TRAINING_DATA = "data/clean/training_data.parquet"
@@ -36,7 +36,6 @@ NAMES = {
     "category_precision_at_10": "root precision@10, photos alone",
     "leaf_precision_at_10": "leaf precision@10, photos alone",
 }
-Rows = dict[str, dict[str, tuple[float, int]]]  # by product and metric: the sum and the number of values
 
 
 def main() -> None:
@@ -118,12 +117,6 @@ def compare(seen: Rows, unseen: Rows) -> dict[str, Any]:
             "high": high,
         }
     return metrics
-
-
-def shares_of(values: list[tuple[float, int]]) -> Shares:
-    """Return the sums and numbers of values as Shares."""
-    sums, counts = np.array(values, dtype=float).T
-    return Shares(sums=sums, counts=counts)
 
 
 def format_metrics(metrics: dict[str, Any]) -> str:

@@ -5,9 +5,10 @@ import pandas as pd
 import pytest
 from helpers.shop import recommend, shop
 
-from marketplace.recommendation.groups import MIN_PRODUCTS, measure_groups
+from marketplace.recommendation.groups import measure_groups
 from marketplace.recommendation.metrics import share_agreements
 from marketplace.recommendation.products import products_of
+from marketplace.relevance.uncertainty import MIN_SAMPLE
 
 
 def test_each_group_has_the_mean_over_its_products() -> None:
@@ -37,7 +38,7 @@ def test_each_group_has_the_mean_over_its_products() -> None:
         expected = of_product[of_product.index.isin(ids)]
         assert row["category_agreement"] == pytest.approx(expected.mean(), abs=1e-5)
         interval = [row["category_agreement_low"], row["category_agreement_high"]]
-        if row["category_agreement_products"] < MIN_PRODUCTS:
+        if row["category_agreement_products"] < MIN_SAMPLE:
             assert interval == [None, None]
         else:
             assert interval[0] <= row["category_agreement"] <= interval[1]

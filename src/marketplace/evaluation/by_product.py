@@ -21,13 +21,11 @@ class HeldOutProducts:
 
     def share_photos(self, values: Mapping[str, np.ndarray], rows: np.ndarray) -> dict[str, Shares]:
         """Return the shares of metrics of photos, whose `values` `(Q,)` belong to `rows` `(Q,)` of the table."""
-        numbers = self._number_of_row[rows]
-        return {name: Shares.of(of_metric, numbers, len(self.ids)) for name, of_metric in values.items()}
+        return self._share(values, self._number_of_row[rows])
 
     def share_products(self, values: Mapping[str, np.ndarray]) -> dict[str, Shares]:
         """Return the shares of metrics of products, whose `values` are `(P,)`."""
-        numbers = np.arange(len(self.ids))
-        return {name: Shares.of(of_metric, numbers, len(self.ids)) for name, of_metric in values.items()}
+        return self._share(values, np.arange(len(self.ids)))
 
     def measure_macro_f1(
         self, labels: np.ndarray, predicted: np.ndarray, rows: np.ndarray, n_categories: int
@@ -44,6 +42,9 @@ class HeldOutProducts:
         low, high = interval_of(_macro_f1(resample_totals(columns)))
         (mean,) = _macro_f1(columns.sum(axis=0)[None])
         return round_metrics({"mean": mean, "low": low, "high": high}) | {"products": len(self.ids)}
+
+    def _share(self, values: Mapping[str, np.ndarray], numbers: np.ndarray) -> dict[str, Shares]:
+        return {name: Shares.of(of_metric, numbers, len(self.ids)) for name, of_metric in values.items()}
 
 
 def _macro_f1(totals: np.ndarray) -> np.ndarray:

@@ -6,10 +6,9 @@ from typing import Any
 import numpy as np
 
 from marketplace.recommendation.products import Products
-from marketplace.relevance.uncertainty import Shares
+from marketplace.relevance.uncertainty import MIN_SAMPLE, Shares
 
 MANY_PHOTOS = 3
-MIN_PRODUCTS = 10  # an interval of fewer would tell nothing
 
 
 def measure_groups(
@@ -19,7 +18,7 @@ def measure_groups(
 
     `agreement` belongs to all products, `good_at_6` to judged ones of the test split by id. A row has the mean of each
     metric with the ends of its 95 % interval (over products), and the number of products. None: not measured, or the
-    interval of fewer than MIN_PRODUCTS.
+    interval of fewer than MIN_SAMPLE products.
     """
     judged = np.array([good_at_6.get(product_id, np.nan) for product_id in products.table["product_id"]])
     metrics = {**agreement, "good_at_6": Shares.of(judged, np.arange(len(judged)), len(judged))}
@@ -28,7 +27,7 @@ def measure_groups(
         row: dict[str, Any] = {"group": group, "value": value}
         for name, shares in metrics.items():
             figures = shares.select(members).summarise()
-            has_interval = figures["products"] >= MIN_PRODUCTS
+            has_interval = figures["products"] >= MIN_SAMPLE
             row[name] = figures.get("mean")
             row[f"{name}_low"] = figures["low"] if has_interval else None
             row[f"{name}_high"] = figures["high"] if has_interval else None

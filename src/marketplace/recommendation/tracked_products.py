@@ -1,6 +1,5 @@
 """The products that reviews track: their recommendations in Git, as ids and as pictures."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from marketplace.common.files import replacing
 from marketplace.compute.arrays import Images
 from marketplace.recommendation.products import Products
 from marketplace.relevance.metrics import GOOD_DEPTH
+from marketplace.relevance.shares_file import choose_by_hash, hash_id
 
 N_TRACKED = 50  # products
 PHOTO = 72  # pixels
@@ -28,7 +28,7 @@ def select_tracked_products(products: Products, recommended: pd.DataFrame) -> di
     The sample has the products with the lowest hashes of ids: they stay the same while others come and go.
     """
     table = products.table.set_index("product_id")
-    sample = sorted(table.index, key=_hash)[:N_TRACKED]
+    sample = choose_by_hash(table.index, N_TRACKED)
     similar = recommended.groupby("product_id")["similar_product_id"].agg(list)
     return {
         product_id: {
@@ -42,7 +42,7 @@ def select_tracked_products(products: Products, recommended: pd.DataFrame) -> di
 
 def picture_name(product_id: str) -> str:
     """Return the file name of a product's picture; an id may have characters that no file name has."""
-    return f"{_hash(product_id)[:12]}.jpg"
+    return f"{hash_id(product_id)[:12]}.jpg"
 
 
 def write_pictures(folder: Path, tracked: Mapping[str, Mapping[str, Any]], products: Products, images: Images) -> None:
@@ -67,7 +67,3 @@ def _draw(photos: Sequence[np.ndarray]) -> Image.Image:
         left = place * (PHOTO + GAP) + (AFTER_PRODUCT - GAP if place else 0)
         picture.paste(Image.fromarray(photo).resize((PHOTO, PHOTO), Image.Resampling.LANCZOS), (left, 0))
     return picture
-
-
-def _hash(product_id: str) -> str:
-    return hashlib.sha256(product_id.encode()).hexdigest()

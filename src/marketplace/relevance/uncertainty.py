@@ -11,6 +11,7 @@ import numpy as np
 
 RESAMPLES = 2000
 CONFIDENCE = 0.95
+MIN_SAMPLE = 10  # questions or products: an interval of fewer would tell nothing
 TWO_SIDED_5_PERCENT = 1.96  # the standard normal quantile of 0.975
 POWER_80_PERCENT = 0.84  # the standard normal quantile of 0.8
 BLOCK = 2**24  # draws at once
@@ -21,8 +22,7 @@ def bootstrap_interval(values: np.ndarray, seed: int = 0) -> tuple[float, float]
     present = values[np.isfinite(values)]
     if not len(present):
         return float("nan"), float("nan")
-    draws = np.random.default_rng(seed).integers(len(present), size=(RESAMPLES, len(present)))
-    return interval_of(present[draws].mean(axis=1))
+    return interval_of(resample_totals(present[:, None], seed)[:, 0] / len(present))
 
 
 @dataclass(frozen=True)

@@ -3,15 +3,14 @@
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
-from marketplace.relevance.uncertainty import Shares, compare_shares
+from marketplace.relevance.shares_file import Rows, shares_of
+from marketplace.relevance.uncertainty import compare_shares
 from marketplace.review.files import BY_PRODUCT
 from marketplace.review.noise import noise_band
 from marketplace.review.revisions import Revision
 
-Rows = dict[str, dict[str, tuple[float, int]]]  # by product id and metric: the sum and the number of the values
 _ROWS = TypeAdapter(Rows)
 
 
@@ -42,8 +41,8 @@ def compare_held_out(base: Revision, head: Revision, noise: dict[str, Any] | Non
     differences = []
     for metric in metrics:
         own = [product_id for product_id in ids if metric in before[product_id] and metric in after[product_id]]
-        old = _shares([before[product_id][metric] for product_id in own])
-        new = _shares([after[product_id][metric] for product_id in own])
+        old = shares_of([before[product_id][metric] for product_id in own])
+        new = shares_of([after[product_id][metric] for product_id in own])
         n_changed = int((old.sums / old.counts != new.sums / new.counts).sum())
         if not n_changed:
             continue
@@ -59,11 +58,6 @@ def compare_held_out(base: Revision, head: Revision, noise: dict[str, Any] | Non
         )
         differences.append(difference)
     return differences
-
-
-def _shares(values: list[tuple[float, int]]) -> Shares:
-    sums, counts = np.array(values, dtype=float).reshape(-1, 2).T
-    return Shares(sums=sums, counts=counts)
 
 
 def _read_rows(revision: Revision) -> Rows:

@@ -15,14 +15,13 @@ from marketplace.recommendation.judged import KINDS, METRICS, Kind
 from marketplace.recommendation.metrics import has_three_close
 from marketplace.recommendation.products import Products, products_of
 from marketplace.relevance.judgements import JUDGEMENTS, PRODUCT_COLUMNS, read_judgements
-from marketplace.relevance.uncertainty import bootstrap_interval, mean
+from marketplace.relevance.uncertainty import MIN_SAMPLE, bootstrap_interval, mean
 from marketplace.review.files import PER_CATEGORY
 from marketplace.review.judged import JudgedQuestion, questions_of_test
 from marketplace.review.revisions import Revision
 
 IMAGES = "data/resized/full"
 N_EXAMPLES = 3  # good ones, and as many bad ones
-MIN_QUESTIONS = 10  # an interval of fewer would tell nothing
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,7 @@ class Figure:
         """Return the figure of a metric of several questions; None is a question that it cannot be measured for."""
         array = np.array(values, dtype=float)
         n_questions = int(np.isfinite(array).sum())
-        low, high = bootstrap_interval(array) if n_questions >= MIN_QUESTIONS else (None, None)
+        low, high = bootstrap_interval(array) if n_questions >= MIN_SAMPLE else (None, None)
         return cls(questions=n_questions, mean=mean(array), low=low, high=high)
 
 

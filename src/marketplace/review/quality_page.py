@@ -11,13 +11,12 @@ from pathlib import Path
 from marketplace.common.errors import MarketplaceError
 from marketplace.recommendation.metrics import CLOSE_ENOUGH
 from marketplace.relevance.metrics import GOOD_DEPTH
-from marketplace.relevance.uncertainty import RESAMPLES
+from marketplace.relevance.uncertainty import MIN_SAMPLE, RESAMPLES
 from marketplace.reports.pages import write_page
 from marketplace.review.drawing import Drawing, draw
 from marketplace.review.files import SUMMARY
 from marketplace.review.judged import read_questions
 from marketplace.review.quality import (
-    MIN_QUESTIONS,
     Table,
     choose_examples,
     summarise_categories,
@@ -85,7 +84,7 @@ def write_quality_page(root: Path, path: Path) -> None:
         close_enough=CLOSE_ENOUGH,
         depth=GOOD_DEPTH,
         resamples=RESAMPLES,
-        min_questions=MIN_QUESTIONS,
+        min_questions=MIN_SAMPLE,
         percent=percent,
     )
 

@@ -118,11 +118,7 @@ class Ec2Dump:
             if not self._tools:
                 yield from sftp.stat_files(transport, self._folder, TABLES)
                 return
-            with shell.run(transport, LIST_TABLES_COMMAND, self._folder) as command:
-                for size, version, name in self._read_records(command, LISTED_FILE):
-                    yield os.fsdecode(name), Stamp(size=int(size), version=version.decode("ascii", "replace"))
-                if command.exit_status() != 0:
-                    raise RemoteInterrupted(f"the listing of the tables broke off on {self._address.host}")
+            yield from self._list_files(transport, LIST_TABLES_COMMAND, self._folder, "the tables")
 
     def list_photos(self) -> Iterator[tuple[str, Stamp]]:
         """See Remote. Files in subfolders are listed; links are left behind, with a warning."""
@@ -133,14 +129,11 @@ class Ec2Dump:
                 yield from sftp.list_files(transport, folder)
                 return
             n_links = 0
-            with shell.run(transport, LIST_COMMAND, folder) as command:
-                for size, version, name in self._read_records(command, LISTED_FILE):
-                    if version == LINK_VERSION.encode():
-                        n_links += 1
-                        continue
-                    yield os.fsdecode(name), Stamp(size=int(size), version=version.decode("ascii", "replace"))
-                if command.exit_status() != 0:
-                    raise RemoteInterrupted(f"the listing of images/ broke off on {self._address.host}")
+            for name, stamp in self._list_files(transport, LIST_COMMAND, folder, "images/"):
+                if stamp.version == LINK_VERSION:
+                    n_links += 1
+                else:
+                    yield name, stamp
             sftp.warn_of_links(n_links)
 
     def read_photos(self, stamps: dict[str, Stamp]) -> Iterator[tuple[str, bytes | None]]:
@@ -173,6 +166,16 @@ class Ec2Dump:
                     expected.remove(os.fsdecode(name))
                     checksums[os.fsdecode(name)] = sha256.decode()
             return checksums
+
+    def _list_files(
+        self, transport: paramiko.Transport, find: str, folder: str, content: str
+    ) -> Iterator[tuple[str, Stamp]]:
+        """Yield the names and stamps of the files that a `find` command prints as LISTED_FILE."""
+        with shell.run(transport, find, folder) as command:
+            for size, version, name in self._read_records(command, LISTED_FILE):
+                yield os.fsdecode(name), Stamp(size=int(size), version=version.decode("ascii", "replace"))
+            if command.exit_status() != 0:
+                raise RemoteInterrupted(f"the listing of {content} broke off on {self._address.host}")
 
     def _read_records(self, command: shell.Command, pattern: re.Pattern[bytes]) -> Iterator[tuple[bytes, ...]]:
         """Yield the groups of `pattern` in every record of a command's output."""
